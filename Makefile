@@ -1,0 +1,43 @@
+# Every target does its own set-up; Python 3.11 or newer is all it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test test-all lint format parity bench clean
+
+run: $(READY)
+	@$(BIN)/python examples/tour.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m ''
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Replays recorded answers of the reference: make parity DATA=path/to/folder
+DATA ?= tests/data/parity
+parity: $(READY)
+	$(BIN)/python -m tests.parity $(DATA)
+
+bench: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,dev]'
+	@touch $@

@@ -1,0 +1,86 @@
+"""sessionledger: event-sourced, revocable bearer sessions."""
+
+from sessionledger.core.history import HistoryEntry
+from sessionledger.core.policy import Policy
+from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.token import Handle
+from sessionledger.errors import (
+    CorruptLog,
+    DuplicateSession,
+    InvalidEvent,
+    InvalidPolicy,
+    InvalidSession,
+    InvalidURL,
+    LogError,
+    LogUnavailable,
+    MissingExtra,
+    NotALedger,
+    SessionLedgerError,
+    StoreClosed,
+    UnsupportedSchema,
+    WriteContention,
+)
+from sessionledger.logs.base import (
+    Appended,
+    Change,
+    Conflict,
+    Description,
+    Draft,
+    Fold,
+    Guard,
+    Log,
+    LogEvent,
+    Put,
+    Row,
+    StoredEvent,
+    Unit,
+)
+from sessionledger.logs.url import open_log
+from sessionledger.store.aio import AsyncSessionStore
+from sessionledger.store.audit import LedgerHead, Stats, Verification
+from sessionledger.store.pages import Page
+from sessionledger.store.sync import SessionStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Appended",
+    "AsyncSessionStore",
+    "Change",
+    "Conflict",
+    "CorruptLog",
+    "Description",
+    "Draft",
+    "DuplicateSession",
+    "Fold",
+    "Guard",
+    "Handle",
+    "HistoryEntry",
+    "InvalidEvent",
+    "InvalidPolicy",
+    "InvalidSession",
+    "InvalidURL",
+    "IssuedSession",
+    "LedgerHead",
+    "Log",
+    "LogError",
+    "LogEvent",
+    "LogUnavailable",
+    "MissingExtra",
+    "NotALedger",
+    "Page",
+    "Policy",
+    "Put",
+    "Row",
+    "Session",
+    "SessionLedgerError",
+    "SessionStore",
+    "Stats",
+    "StoreClosed",
+    "StoredEvent",
+    "Unit",
+    "UnsupportedSchema",
+    "Verification",
+    "WriteContention",
+    "open_log",
+]

@@ -1,0 +1,107 @@
+"""The one JSON text of a value: compact, keys sorted by bytes, numbers as the reference has them.
+
+Hashes are taken over this text, so it must be the same on every machine and in both
+implementations. Integers keep all their digits; a float is the shortest text that reads back to
+the same bits, in positional notation from 1e-5 up to 1e16 and as `1.5e-7` or `1e+16` beyond
+(`serde_json`'s notation, which the reference stores).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+_POSITIONAL_BELOW = 1e16
+_LEAVES = (str, int, bool, type(None))
+
+_sorted = msgspec.json.Encoder(order="sorted")
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class NotJSON(ValueError):
+    """A value that has no JSON text: the message says what is in it, not where it came from."""
+
+
+def encode(value: Any, *, max_depth: int | None = None) -> bytes:
+    """The canonical text of a JSON value.
+
+    `max_depth` bounds the nesting of objects and arrays (`{"a": 1}` is one level deep).
+    Raises `NotJSON` for anything that JSON can't hold: NaN, infinities, lone surrogates, keys
+    that are not text, other types, and values nested deeper than allowed.
+    """
+    try:
+        return _sorted.encode(_plain(value, -1 if max_depth is None else max_depth))
+    except UnicodeEncodeError:
+        raise NotJSON("holds a lone surrogate, which no UTF-8 text can carry") from None
+    except RecursionError:
+        raise NotJSON("is nested too deep to be written") from None
+
+
+def decode(text: bytes) -> Any:
+    """The value of a JSON text. Raises `NotJSON`."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJSON(f"can't be read as JSON: {error}") from None
+
+
+def decode_object(text: bytes) -> dict[str, Any]:
+    """The object of a JSON text that is known to be one."""
+    return _object.decode(text)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind is dict:
+        return _plain_object(value, depth)
+    if kind is list or kind is tuple:
+        return _plain_array(value, depth)
+    if kind is float:
+        return _plain_float(value)
+    return _plain_subclass(value, depth)
+
+
+def _plain_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    if not depth:
+        raise NotJSON("is nested deeper than allowed")
+    if not all(isinstance(key, str) for key in value):
+        raise NotJSON("has an object key that is not text")
+    return {key: _plain(item, depth - 1) for key, item in value.items()}
+
+
+def _plain_array(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    if not depth:
+        raise NotJSON("is nested deeper than allowed")
+    return [_plain(item, depth - 1) for item in value]
+
+
+def _plain_float(value: float) -> float | msgspec.Raw:
+    if not isfinite(value):
+        raise NotJSON("holds NaN or an infinity, which JSON does not have")
+    if abs(value) < _POSITIONAL_BELOW:
+        return value
+    return msgspec.Raw(repr(value).encode())
+
+
+def _plain_subclass(value: Any, depth: int) -> Any:
+    """Subclasses of JSON's types (an `IntEnum`, a `defaultdict`) count as what they extend."""
+    if isinstance(value, Mapping):
+        return _plain_object({_text(key): item for key, item in value.items()}, depth)
+    if isinstance(value, (list, tuple)):
+        return _plain_array(value, depth)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _plain_float(float(value))
+    raise NotJSON(f"holds a value of type {type(value).__name__}, which JSON does not have")
+
+
+def _text(key: Any) -> Any:
+    return str.__str__(key) if isinstance(key, str) else key

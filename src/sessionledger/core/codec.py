@@ -1,0 +1,208 @@
+"""Events and states as bytes.
+
+`encode_event` writes the reference's payload text; `decode_event` reads what it, or anybody else,
+wrote: unset optionals may be null or absent, unknown fields are ignored. A payload that can't be
+read but names a handle becomes `Malformed`; one that names none concerns nobody and is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from sessionledger.core.events import (
+    CREATED,
+    EXPIRED,
+    TOUCHED,
+    Created,
+    Expired,
+    Happened,
+    Malformed,
+    SessionEvent,
+    Touched,
+)
+from sessionledger.core.instant import rfc3339
+from sessionledger.core.session import Broken, Seen, Session, State
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_EMPTY = msgspec.Raw(b"{}")
+_encode = msgspec.json.Encoder().encode
+
+
+class _Record(msgspec.Struct):
+    token_handle: str
+    principal: str
+    created_at: Instant
+    last_seen_at: Instant
+    expires_at: Instant
+    attributes: msgspec.Raw = _EMPTY
+    deadline: Instant | None = None
+
+
+class _CreatedPayload(msgspec.Struct):
+    record: _Record
+
+
+class _TouchedPayload(msgspec.Struct):
+    token_handle: str
+    last_seen_at: Instant
+    expires_at: Instant | None = None
+    attributes: msgspec.Raw | None = None
+
+
+class _ExpiredPayload(msgspec.Struct):
+    token_handle: str
+    expired_at: Instant
+
+
+class _Named(msgspec.Struct):
+    token_handle: str
+
+
+class _NamedRecord(msgspec.Struct):
+    record: _Named
+
+
+_created = msgspec.json.Decoder(_CreatedPayload)
+_touched = msgspec.json.Decoder(_TouchedPayload)
+_expired = msgspec.json.Decoder(_ExpiredPayload)
+_object = msgspec.json.Decoder(dict[str, Any])
+_named = msgspec.json.Decoder(_Named)
+_named_record = msgspec.json.Decoder(_NamedRecord)
+_session = msgspec.json.Decoder(Session)
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode_event(event: SessionEvent) -> tuple[str, bytes]:
+    """An event as its kind and canonical payload."""
+    match event:
+        case Created():
+            return CREATED, _encode({"record": _record(event)})
+        case Touched():
+            return TOUCHED, _encode(_touch(event))
+        case Expired():
+            return EXPIRED, _encode(
+                {"expired_at": rfc3339(event.expired_at), "token_handle": event.token_handle}
+            )
+
+
+def decode_event(kind: str, payload: bytes) -> Happened | None:
+    """The event that a stored kind and payload stand for; None for one that concerns nobody."""
+    read = _READERS.get(kind)
+    if read is None:
+        return None
+    try:
+        return read(payload)
+    except _UNREADABLE:
+        return _malformed(kind, payload)
+
+
+def encode_state(state: Session | Seen | Broken) -> bytes:
+    """A state as the bytes of a row, without its version, which the row has beside it."""
+    match state:
+        case Session():
+            return _encode(state)
+        case Seen():
+            return b"seen"
+        case Broken():
+            return b"broken"
+
+
+def decode_state(state: bytes) -> State:
+    """The state that `encode_state` wrote; a session's version is 0."""
+    if state == b"seen":
+        return Seen()
+    if state == b"broken":
+        return Broken()
+    return _session.decode(state)
+
+
+def decode_session(state: bytes, version: int) -> Session:
+    """The session that a row of that version is known to hold."""
+    session = _session.decode(state)
+    msgspec.structs.force_setattr(session, "version", version)
+    return session
+
+
+# Keys are written in the order of their bytes: the text is canonical without sorting.
+
+
+def _record(event: Created) -> dict[str, object]:
+    record: dict[str, object] = {
+        "attributes": msgspec.Raw(event.attributes),
+        "created_at": rfc3339(event.created_at),
+    }
+    if event.deadline is not None:
+        record["deadline"] = rfc3339(event.deadline)
+    record["expires_at"] = rfc3339(event.expires_at)
+    record["last_seen_at"] = rfc3339(event.last_seen_at)
+    record["principal"] = event.principal
+    record["token_handle"] = event.token_handle
+    return record
+
+
+def _touch(event: Touched) -> dict[str, object]:
+    return {
+        "attributes": None if event.attributes is None else msgspec.Raw(event.attributes),
+        "expires_at": None if event.expires_at is None else rfc3339(event.expires_at),
+        "last_seen_at": rfc3339(event.last_seen_at),
+        "token_handle": event.token_handle,
+    }
+
+
+def _read_created(payload: bytes) -> Created:
+    record = _created.decode(payload).record
+    return Created(
+        attributes=_object_text(record.attributes),
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+        last_seen_at=record.last_seen_at,
+        principal=record.principal,
+        token_handle=record.token_handle,
+        deadline=record.deadline,
+    )
+
+
+def _read_touched(payload: bytes) -> Touched:
+    touch = _touched.decode(payload)
+    given = touch.attributes is not None and bytes(touch.attributes) != b"null"
+    return Touched(
+        attributes=_object_text(touch.attributes) if given and touch.attributes else None,
+        expires_at=touch.expires_at,
+        last_seen_at=touch.last_seen_at,
+        token_handle=touch.token_handle,
+    )
+
+
+def _read_expired(payload: bytes) -> Expired:
+    end = _expired.decode(payload)
+    return Expired(expired_at=end.expired_at, token_handle=end.token_handle)
+
+
+_READERS: dict[str, Callable[[bytes], Happened]] = {
+    CREATED: _read_created,
+    TOUCHED: _read_touched,
+    EXPIRED: _read_expired,
+}
+
+
+def _object_text(raw: msgspec.Raw) -> bytes:
+    """The text itself, once it is known to hold an object that can be read."""
+    text = bytes(raw)
+    if text != b"{}":
+        _object.decode(text)
+    return text
+
+
+def _malformed(kind: str, payload: bytes) -> Malformed | None:
+    try:
+        if kind == CREATED:
+            return Malformed(_named_record.decode(payload).record.token_handle)
+        return Malformed(_named.decode(payload).token_handle)
+    except _UNREADABLE:
+        return None

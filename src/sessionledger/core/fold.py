@@ -1,0 +1,91 @@
+"""evolve: the state after an event. The rules, which are the reference's:
+
+1. The first `Created` of a handle wins; later ones change nothing.
+2. `Touched` on a live session: `last_seen_at` becomes the later of the two, `expires_at` and
+   `attributes` are replaced when given (ours: never past a deadline that the session carries).
+   On anything else it changes nothing.
+3. `Expired` is terminal; `expires_at` becomes the earlier of the two. A handle that was named by
+   an expiry counts as seen, also when no session was there.
+4. Ours: an event that can't be decoded ends the session of its handle, for good, as of when it
+   was last seen. (The reference refuses every session from then on.)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from sessionledger.canonical import decode_object
+from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
+from sessionledger.core.session import Broken, Seen, Session, State
+from sessionledger.core.token import Handle
+
+
+def evolve(state: State, event: Happened) -> State:
+    """The state of a handle after one more event. Never raises; equal input, equal output."""
+    match event:
+        case Created():
+            return _created(state, event)
+        case Touched():
+            return _touched(state, event)
+        case Expired():
+            return _expired(state, event)
+        case Malformed():
+            return _malformed(state)
+
+
+def _created(state: State, event: Created) -> State:
+    if state is not None and not isinstance(state, Seen):
+        return state
+    return Session(
+        handle=Handle(event.token_handle),
+        principal=event.principal,
+        created_at=event.created_at,
+        last_seen_at=event.last_seen_at,
+        expires_at=event.expires_at,
+        attributes=decode_object(event.attributes),
+        deadline=event.deadline,
+    )
+
+
+def _touched(state: State, event: Touched) -> State:
+    if not isinstance(state, Session) or state.ended_at is not None:
+        return state
+    # Where the two are equal instants, the newer one and its offset stand, as in the reference.
+    later = event.last_seen_at >= state.last_seen_at
+    return replace(
+        state,
+        last_seen_at=event.last_seen_at if later else state.last_seen_at,
+        expires_at=_expiry_after(state, event),
+        attributes=_attributes_after(state, event),
+    )
+
+
+def _expiry_after(state: Session, event: Touched) -> datetime:
+    if event.expires_at is None:
+        return state.expires_at
+    return event.expires_at if state.deadline is None else min(event.expires_at, state.deadline)
+
+
+def _attributes_after(state: Session, event: Touched) -> dict[str, Any]:
+    return state.attributes if event.attributes is None else decode_object(event.attributes)
+
+
+def _expired(state: State, event: Expired) -> State:
+    if state is None:
+        return Seen()
+    if not isinstance(state, Session):
+        return state
+    ended_at = event.expired_at if state.ended_at is None else min(state.ended_at, event.expired_at)
+    return replace(state, expires_at=min(state.expires_at, event.expired_at), ended_at=ended_at)
+
+
+def _malformed(state: State) -> State:
+    if not isinstance(state, Session):
+        return Broken()
+    if state.ended_at is not None:
+        return state
+    over = min(state.last_seen_at, state.expires_at)
+    return replace(state, expires_at=over, ended_at=over)

@@ -1,0 +1,93 @@
+"""The session as it is seen and folded.
+
+A `Session` is both the state that events fold to and the value that callers get: it holds no
+secret, so nothing has to be taken away between the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+
+from sessionledger.core.token import Handle
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
+    """A session after the newest event that concerned it.
+
+    handle: its public name. principal: whom it is for. attributes: the application's JSON object,
+    a copy of the reader's own. All times are aware datetimes with microseconds and the offset they
+    were given with. expires_at: when it ends if nothing happens; deadline: the end that no touch
+    can pass, where it carries one. ended_at: when it was ended for good, or None.
+    version: id of the newest event that concerned it, 1 or more.
+    """
+
+    handle: Handle
+    principal: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    attributes: dict[str, Any]
+    deadline: datetime | None = None
+    ended_at: datetime | None = None
+    version: int = 0
+
+    def is_expired_at(self, now: datetime) -> bool:
+        """Whether the session is over at that instant, by its expiry or because it was ended."""
+        return self.ended_at is not None or self.expires_at <= now
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Session):
+            return NotImplemented
+        return _fields(self) == _fields(other)
+
+    def __hash__(self) -> int:
+        return hash((self.handle, self.version))
+
+
+class IssuedSession(Session, frozen=True, eq=False, omit_defaults=True, dict=True):
+    """A session together with its token, given once by `create`.
+
+    The token is no field: `repr`, pickling, copying and JSON leave it out.
+    """
+
+    @property
+    def token(self) -> str:
+        """The bearer secret. Raises `AttributeError` on a copy, which does not have it."""
+        try:
+            return str(self.__dict__["_token"])
+        except KeyError:
+            raise AttributeError("a copy of an issued session does not hold its token") from None
+
+    @classmethod
+    def of(cls, session: Session, token: str) -> IssuedSession:
+        """The session with its token beside it."""
+        issued = cls(*_fields(session))
+        issued.__dict__["_token"] = token
+        return issued
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A handle that was named by an expiry before any creation: it can never be created."""
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A handle that an undecodable event concerned: it fails closed, for good."""
+
+
+State: TypeAlias = Session | Seen | Broken | None
+"""What the events of one handle fold to; None before the first."""
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970 UTC, exact, also before it."""
+    return (instant - EPOCH) // _MICROSECOND
+
+
+def _fields(session: Session) -> tuple[Any, ...]:
+    return tuple(getattr(session, name) for name in Session.__struct_fields__)

@@ -1,0 +1,87 @@
+"""Tokens and handles.
+
+A token is the bearer secret. Its handle is public: `"sha256:v1:"` and the hex SHA-256 of a domain
+prefix and the trimmed token, exactly as the reference derives it. The 32-byte digest behind the
+handle is the key under which a session's row is stored.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import NewType
+
+from sessionledger.core.policy import Policy
+from sessionledger.errors import InvalidSession
+
+Handle = NewType("Handle", str)
+"""A session's public name, 74 characters: `sha256:v1:` and 64 lower-case hex digits."""
+
+HANDLE_PREFIX = "sha256:v1:"
+TOKEN_PREFIX = "harn_sess_"  # noqa: S105  public, in every token
+TOKEN_RANDOM_BYTES = 32
+
+# Unicode's White_Space, which Rust's `str::trim` takes. `str.strip()` without an argument would
+# also take U+001C to U+001F, and so name another session than the reference does.
+WHITE_SPACE = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+
+_DOMAIN = b"harn.orchestrator.session-token.v1\0"
+_HANDLE = re.compile(r"sha256:v1:[0-9a-f]{64}", re.ASCII)
+
+
+def issue(random: bytes) -> str:
+    """A new token from 32 random bytes: `harn_sess_` and base64url without padding."""
+    return TOKEN_PREFIX + urlsafe_b64encode(random).rstrip(b"=").decode()
+
+
+def parse_token(token: object, policy: Policy) -> str:
+    """The token without surrounding white space. Raises `InvalidSession` for what can't be one."""
+    if not isinstance(token, str):
+        raise InvalidSession("token", f"must be text, not {type(token).__name__}")
+    trimmed = token.strip(WHITE_SPACE)
+    if len(trimmed) < policy.min_token_chars:
+        raise InvalidSession("token", _too_short(trimmed, policy))
+    if policy.max_token_chars is not None and len(trimmed) > policy.max_token_chars:
+        raise InvalidSession("token", f"must be at most {policy.max_token_chars} characters long")
+    if trimmed.startswith(HANDLE_PREFIX) and not policy.handle_shaped_tokens:
+        raise InvalidSession("token", "is shaped like a handle; administrative calls take handle=")
+    return trimmed
+
+
+def digest(token: str) -> bytes:
+    """The 32-byte key of a trimmed token."""
+    try:
+        return sha256(_DOMAIN + token.encode()).digest()
+    except UnicodeEncodeError:
+        raise InvalidSession("token", "holds a lone surrogate, which is not text") from None
+
+
+def handle_of(key: bytes) -> Handle:
+    """The handle of a 32-byte key."""
+    return Handle(HANDLE_PREFIX + key.hex())
+
+
+def key_of(handle: str) -> bytes | None:
+    """The 32-byte key of a handle, or None for a text that no token can have as its handle."""
+    return bytes.fromhex(handle[len(HANDLE_PREFIX) :]) if _HANDLE.fullmatch(handle) else None
+
+
+def parse_handle(handle: object) -> bytes:
+    """The 32-byte key of a handle given by a caller. Raises `InvalidSession`.
+
+    The message does not repeat the argument: it might be a token, passed by mistake.
+    """
+    key = key_of(handle.strip(WHITE_SPACE)) if isinstance(handle, str) else None
+    if key is None:
+        raise InvalidSession("handle", "must be sha256:v1: and 64 lower-case hex digits")
+    return key
+
+
+def _too_short(trimmed: str, policy: Policy) -> str:
+    if not trimmed:
+        return "must not be empty"
+    return f"must be at least {policy.min_token_chars} characters long"

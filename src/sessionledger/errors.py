@@ -1,0 +1,119 @@
+"""Every error that sessionledger raises.
+
+    SessionLedgerError
+    ├── InvalidSession (ValueError)      a token, principal, time or attribute that can't be taken
+    ├── InvalidEvent (ValueError)        a topic, event or cursor that can't be taken
+    ├── InvalidPolicy (ValueError)       a policy that contradicts itself
+    ├── InvalidURL (ValueError)          a ledger's address that can't be understood
+    ├── MissingExtra                     the address needs a package that is not installed
+    ├── DuplicateSession                 the token was used before, by a session live or ended
+    ├── WriteContention                  others changed the session faster than we could decide
+    ├── StoreClosed                      used before it was opened or after it was closed
+    └── LogError
+        ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
+        ├── NotALedger                   the file exists and holds something else
+        ├── UnsupportedSchema            written by a newer sessionledger
+        └── CorruptLog                   what was stored can't be what was written
+
+Each class has a stable `code` for programs to test; messages are for people and may change.
+No message, argument or attribute of an error ever holds a token.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SessionLedgerError(Exception):
+    """The root of the tree; catch it to catch all that sessionledger raises on purpose."""
+
+    code: ClassVar[str] = "session_ledger_error"
+
+
+class InvalidSession(SessionLedgerError, ValueError):
+    """Something about a session that can't be taken; nothing was written.
+
+    `field` names the argument: `token`, `principal`, `expires_at`, `attributes`, …
+    """
+
+    code = "invalid_session"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(field, message)
+        self.field = field
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.message}"
+
+
+class InvalidEvent(SessionLedgerError, ValueError):
+    """A topic, event, limit or cursor that can't be taken; nothing was written."""
+
+    code = "invalid_event"
+
+
+class InvalidPolicy(SessionLedgerError, ValueError):
+    """A policy that contradicts itself."""
+
+    code = "invalid_policy"
+
+
+class InvalidURL(SessionLedgerError, ValueError):
+    """A ledger's address that can't be understood; the message lists those that can."""
+
+    code = "invalid_url"
+
+
+class MissingExtra(SessionLedgerError):
+    """An optional package is needed and not installed; the message says how to install it."""
+
+    code = "missing_extra"
+
+
+class DuplicateSession(SessionLedgerError):
+    """The token was used before. Used tokens are never free again, not even when expired."""
+
+    code = "duplicate_session"
+
+
+class WriteContention(SessionLedgerError):
+    """Concurrent writers changed the session on each of our bounded attempts; try again later."""
+
+    code = "write_contention"
+
+
+class StoreClosed(SessionLedgerError):
+    """The store or log was used before it was opened or after it was closed."""
+
+    code = "store_closed"
+
+
+class LogError(SessionLedgerError):
+    """The log could not do what was asked."""
+
+    code = "log_error"
+
+
+class LogUnavailable(LogError):
+    """The storage refused: full disk, lock not to be had, unreadable path, failed fsync."""
+
+    code = "log_unavailable"
+
+
+class NotALedger(LogError):
+    """The file exists and is not a ledger; it was left as it is."""
+
+    code = "not_a_ledger"
+
+
+class UnsupportedSchema(LogError):
+    """The ledger was written by a newer sessionledger than this one."""
+
+    code = "unsupported_schema"
+
+
+class CorruptLog(LogError):
+    """What is stored can't be what was written."""
+
+    code = "corrupt_log"

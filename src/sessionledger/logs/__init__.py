@@ -1,0 +1,1 @@
+"""Logs: topics, keys, owners, versions and bytes. They know nothing of sessions or tokens."""

@@ -1,0 +1,330 @@
+"""The seam: a topic is a log and a table.
+
+A topic is a totally ordered sequence of events together with one row per key, which holds what
+the key's events fold to. Whoever wants rows hands the log a `Fold`; the log stores bytes and
+never knows what it folds. This module is the contract: every log, ours or a stranger's, answers
+what is written here, and the conformance suite holds it to that.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from sessionledger import canonical
+from sessionledger.errors import InvalidEvent
+
+MAX_TOPIC_CHARS = 200
+_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+
+
+class LogEvent(msgspec.Struct, frozen=True):
+    """An event to append: its kind, canonical JSON payload, headers, and when it happened.
+
+    `occurred_at_ms` counts milliseconds since 1970 UTC.
+    """
+
+    kind: str
+    payload: bytes
+    headers: Mapping[str, str]
+    occurred_at_ms: int
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        value: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        occurred_at_ms: int | None = None,
+    ) -> LogEvent:
+        """An event whose payload is any JSON value. Raises `InvalidEvent` for what JSON lacks."""
+        try:
+            payload = canonical.encode(value)
+            canonical.encode({"kind": kind, "headers": dict(headers or {})})
+        except canonical.NotJSON as error:
+            raise InvalidEvent(f"the event {error}") from None
+        at = time.time_ns() // 1_000_000 if occurred_at_ms is None else occurred_at_ms
+        return cls(kind, payload, dict(headers or {}), at)
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An event as it stands in the log, with its id (1 or more) and its chain headers."""
+
+    id: int
+    kind: str
+    payload: bytes
+    headers: Mapping[str, str]
+    occurred_at_ms: int
+
+    @property
+    def value(self) -> Any:
+        """The payload as a JSON value. Raises `canonical.NotJSON` when it is damaged."""
+        return canonical.decode(self.payload)
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A row to be written: the log adds the versions.
+
+    owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
+    happen to the key any more. state: what the fold reads back.
+    """
+
+    owner: str
+    expires: int
+    live: bool
+    state: bytes
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The newest state of one key.
+
+    version: id of the newest event of the key. created: id of its first.
+    """
+
+    key: bytes
+    version: int
+    created: int
+    owner: str
+    expires: int
+    live: bool
+    state: bytes
+
+
+class Put(msgspec.Struct, frozen=True):
+    """The row that goes with an event, and the version of the key that it was decided on.
+
+    expected: 0 when the key must not exist yet, None for unconditional.
+    """
+
+    key: bytes
+    draft: Draft
+    expected: int | None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One event, and the row it makes, if it belongs to a key."""
+
+    event: LogEvent
+    put: Put | None = None
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """The condition that an owner has been given no new key since: `version` is the id of the
+    newest event that gave it one, 0 for an owner without keys."""
+
+    owner: str
+    version: int
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """Changes that happen together or not at all, the restricting one first."""
+
+    changes: Sequence[Change]
+    guards: Sequence[Guard] = ()
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """A unit was written, durably: the ids of its events, in order."""
+
+    ids: tuple[int, ...]
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """A unit was not written: a key or an owner has moved on.
+
+    key and current: the first key whose version is not the expected one, and its row, None when
+    there is none. owner: instead, the first owner whose guard fails.
+    """
+
+    key: bytes | None = None
+    current: Row | None = None
+    owner: str | None = None
+
+
+Outcome: TypeAlias = Appended | Conflict
+
+
+Progress: TypeAlias = Callable[[int], None]
+"""Told now and then how many events are done."""
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a log is and how it is set: for people, `stats` and error reports. No secrets."""
+
+    backend: str
+    location: str
+    durability: str
+    chained: bool
+    details: dict[str, str | int | bool]
+
+
+class Fold(Protocol):
+    """What the events of a key make of its row. Pure: equal input, equal output, no exceptions."""
+
+    def key(self, event: LogEvent | StoredEvent) -> bytes | None:
+        """The key that an event concerns, None when it concerns none."""
+        ...
+
+    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
+        """The row of a key after one of its events; `row` is None before the first."""
+        ...
+
+
+class Log(Protocol):
+    """A log in the synchronous colour. Every method may be called from any thread.
+
+    Topics are named by 1 to 200 ASCII letters, digits, `.`, `_` and `-`; `InvalidEvent` otherwise.
+    A topic that nobody wrote to is empty, not an error. All raise `LogUnavailable` when the
+    storage refuses, and `StoreClosed` after `close`.
+    """
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        """Keep the rows of the topic by this fold, from here on in this process."""
+        ...
+
+    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        """Append each unit that its conditions allow, and answer for each, in order.
+
+        Units see the effects of those before them. When it returns, what was appended is durable.
+        With the topic's fold, a change without a `put` is folded into its row at once; without
+        the fold a `put` is refused, and other changes are folded by whoever next has it. An
+        append, once begun, completes even if its caller is gone.
+        """
+        ...
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        """The events with an id above `after`, in order, at most `limit` of them."""
+        ...
+
+    def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        """The events of one key with an id above `after`, in order, at most `limit` of them."""
+        ...
+
+    def latest(self, topic: str) -> int:
+        """The id of the newest event, 0 for an empty topic. Never smaller than it was before."""
+        ...
+
+    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        """Wait until the newest id is above `after`, at most `timeout` seconds; answer it."""
+        ...
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        """The newest state of the key: it includes every event acknowledged before the call."""
+        ...
+
+    def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        """A page of rows: of one owner, live at an instant, or ending before one (microseconds).
+
+        Ordered by their end when `expires_before` is given, else by their creation when `owner`
+        is, else by key; `after` is the last row of the page before.
+        """
+        ...
+
+    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+        """How many rows `rows` would answer in all."""
+        ...
+
+    def owner_version(self, topic: str, owner: str) -> int:
+        """The id of the newest event that gave this owner a new key, 0 for none: for guards."""
+        ...
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        """Drop the rows of the topic and fold its events again; answer how many were folded.
+
+        `progress` is called now and then with how many are done."""
+        ...
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        """Remember, durably, that a consumer is done with every event up to `cursor`.
+
+        A cursor never goes back: an older one is ignored."""
+        ...
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        """What the consumer last acknowledged, 0 before the first."""
+        ...
+
+    def topics(self) -> list[str]:
+        """The topics that hold or held events, sorted."""
+        ...
+
+    def describe(self) -> Description:
+        """What this log is and how it is set."""
+        ...
+
+    def flush(self) -> None:
+        """Return when all that was acknowledged is on stable storage."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Closing twice is nothing; other calls then raise `StoreClosed`."""
+        ...
+
+
+class AsyncLog(Protocol):
+    """The same contract in the asynchronous colour; what never blocks stays a plain call."""
+
+    def fold_with(self, topic: str, fold: Fold) -> None: ...
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]: ...
+    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]: ...
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]: ...
+    async def latest(self, topic: str) -> int: ...
+    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int: ...
+    async def row(self, topic: str, key: bytes) -> Row | None: ...
+    async def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]: ...
+    async def count(
+        self, topic: str, *, owner: str | None = None, live_at: int | None = None
+    ) -> int: ...
+    async def owner_version(self, topic: str, owner: str) -> int: ...
+    async def rebuild(self, topic: str, progress: Progress | None = None) -> int: ...
+    async def ack(self, topic: str, consumer: str, cursor: int) -> None: ...
+    async def cursor(self, topic: str, consumer: str) -> int: ...
+    async def topics(self) -> list[str]: ...
+    async def describe(self) -> Description: ...
+    async def flush(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def check_name(what: str, name: str) -> str:
+    """The name of a topic or consumer, if it is one. Raises `InvalidEvent`."""
+    if not isinstance(name, str) or not name:
+        raise InvalidEvent(f"a {what} can't be empty")
+    if len(name) > MAX_TOPIC_CHARS:
+        raise InvalidEvent(f"a {what} has at most {MAX_TOPIC_CHARS} characters")
+    if not _NAME.fullmatch(name) or name.strip(".") == "":
+        raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only: {name!r}")
+    return name
+
+
+def check_limit(limit: int) -> int:
+    """The limit, if it is one. Raises `InvalidEvent`."""
+    if limit < 1:
+        raise InvalidEvent(f"a limit is 1 or more, not {limit}")
+    return limit

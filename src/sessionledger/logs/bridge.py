@@ -1,0 +1,288 @@
+"""Two adapters that give an embedded log the asynchronous colour.
+
+`Inline` never suspends: the sync store drives coroutines over it in place, without a loop or a
+thread. `Threaded` reads inline, since a read takes microseconds, and hands appends to one
+committing thread, which takes all that wait at a time and wakes each event loop once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import TypeVar
+
+from sessionledger.errors import StoreClosed
+from sessionledger.logs.base import (
+    Description,
+    Fold,
+    Log,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+)
+from sessionledger.logs.forking import watch_forks
+
+A = TypeVar("A")
+
+
+class Inline:
+    """An embedded log whose coroutines finish without ever suspending."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self.log.fold_with(topic, fold)
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        return self.log.append(topic, units)
+
+    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return self.log.read(topic, after, limit)
+
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        return self.log.read_key(topic, key, after, limit)
+
+    async def latest(self, topic: str) -> int:
+        return self.log.latest(topic)
+
+    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        return self.log.wait(topic, after, timeout)
+
+    async def row(self, topic: str, key: bytes) -> Row | None:
+        return self.log.row(topic, key)
+
+    async def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        return self.log.rows(
+            topic,
+            owner=owner,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=limit,
+        )
+
+    async def count(
+        self, topic: str, *, owner: str | None = None, live_at: int | None = None
+    ) -> int:
+        return self.log.count(topic, owner=owner, live_at=live_at)
+
+    async def owner_version(self, topic: str, owner: str) -> int:
+        return self.log.owner_version(topic, owner)
+
+    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        return self.log.rebuild(topic, progress)
+
+    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        self.log.ack(topic, consumer, cursor)
+
+    async def cursor(self, topic: str, consumer: str) -> int:
+        return self.log.cursor(topic, consumer)
+
+    async def topics(self) -> list[str]:
+        return self.log.topics()
+
+    async def describe(self) -> Description:
+        return self.log.describe()
+
+    async def flush(self) -> None:
+        self.log.flush()
+
+    async def close(self) -> None:
+        self.log.close()
+
+
+class Threaded(Inline):
+    """An embedded log for event loops: one, or several in several threads.
+
+    What would block a loop runs in threads: fsync, waiting, walking the log, counting.
+    Everything else is inline.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self._committer = _Committer(log)
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        return await self._committer.append(topic, units)
+
+    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while (head := self.log.latest(topic)) <= after:
+            left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - loop.time())
+            if left <= 0:
+                break
+            await asyncio.sleep(left)
+        return head
+
+    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return await asyncio.to_thread(self.log.read, topic, after, limit)
+
+    async def count(
+        self, topic: str, *, owner: str | None = None, live_at: int | None = None
+    ) -> int:
+        return await asyncio.to_thread(self.log.count, topic, owner=owner, live_at=live_at)
+
+    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        return await asyncio.to_thread(self.log.rebuild, topic, progress)
+
+    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        await asyncio.to_thread(self.log.ack, topic, consumer, cursor)
+
+    async def flush(self) -> None:
+        await asyncio.to_thread(self.log.flush)
+
+    async def close(self) -> None:
+        await self.detach()
+        await asyncio.to_thread(self.log.close)
+
+    async def detach(self) -> None:
+        """End the committing thread once it has nothing to do; the log stays open."""
+        await asyncio.to_thread(self._committer.stop)
+
+
+_POLL_SECONDS = 0.01
+
+
+class _Waiting:
+    """An append that a task waits for."""
+
+    __slots__ = ("future", "loop", "topic", "units")
+
+    def __init__(self, topic: str, units: Sequence[Unit], loop: asyncio.AbstractEventLoop) -> None:
+        self.topic = topic
+        self.units = units
+        self.loop = loop
+        self.future: asyncio.Future[list[Outcome]] = loop.create_future()
+
+
+class _Committer:
+    """The committing thread, started by the first append."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._begin()
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def before_fork(self) -> None:
+        self._starting.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self._starting.release()
+
+    def after_fork_in_child(self) -> None:
+        self._begin()
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        waiting = _Waiting(topic, units, asyncio.get_running_loop())
+        if self._thread is None:
+            self._start()
+        self._queue.put(waiting)
+        # A cancelled caller gives up the answer, not the append.
+        return await waiting.future
+
+    def stop(self) -> None:
+        """Commit what is queued, then end the thread."""
+        with self._starting:
+            self._stopped = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._stopped:
+                raise StoreClosed("the store is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="sessionledger-commit", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            running = None not in batch
+            self._commit([waiting for waiting in batch if waiting is not None])
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        by_topic: dict[str, list[_Waiting]] = {}
+        for waiting in batch:
+            by_topic.setdefault(waiting.topic, []).append(waiting)
+        for topic, group in by_topic.items():
+            try:
+                outcomes = self._log.append(topic, [unit for w in group for unit in w.units])
+            except Exception as error:  # noqa: BLE001  whoever waits gets it
+                self._refuse(group, error)
+            else:
+                _deliver(group, outcomes)
+
+    def _refuse(self, group: list[_Waiting], error: Exception) -> None:
+        """One append may have spoilt it for all: those that were refused together go alone."""
+        if len(group) == 1 or not isinstance(error, ValueError):
+            _fail(group, error)
+            return
+        for waiting in group:
+            self._commit([waiting])
+
+
+def _deliver(group: list[_Waiting], outcomes: list[Outcome]) -> None:
+    answers: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, list[Outcome]]]] = {}
+    start = 0
+    for waiting in group:
+        end = start + len(waiting.units)
+        answers.setdefault(waiting.loop, []).append((waiting, outcomes[start:end]))
+        start = end
+    for loop, answered in answers.items():
+        _call(loop, _resolve, answered)
+
+
+def _resolve(answered: list[tuple[_Waiting, list[Outcome]]]) -> None:
+    for waiting, outcomes in answered:
+        if not waiting.future.done():
+            waiting.future.set_result(outcomes)
+
+
+def _fail(group: list[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        _call(waiting.loop, _reject, (waiting, error))
+
+
+def _reject(refused: tuple[_Waiting, Exception]) -> None:
+    waiting, error = refused
+    if not waiting.future.done():
+        waiting.future.set_exception(error)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[A], None], argument: A) -> None:
+    try:
+        loop.call_soon_threadsafe(function, argument)
+    except RuntimeError:
+        # The loop was closed while it waited; its append is committed all the same.
+        return

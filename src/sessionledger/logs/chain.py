@@ -1,0 +1,113 @@
+"""The hash chain: each event carries the hash of the one before it and its own.
+
+The record hash is SHA-256 over the compact, key-sorted JSON of event id, headers (without the hash
+itself), kind, time, payload and topic, with the payload's bytes as they are stored. Without a key
+this finds accidents and careless edits; who can rewrite the whole log can recompute it, so keep
+`head` elsewhere and compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+import msgspec
+
+from sessionledger.errors import InvalidEvent
+from sessionledger.logs.base import LogEvent, StoredEvent
+
+SCHEMA_HEADER = "harn.provenance.schema"
+PREV_HEADER = "harn.provenance.prev_hash"
+HASH_HEADER = "harn.provenance.record_hash"
+SCHEMA = "harn-eventlog-provenance-v1"
+RESERVED_PREFIX = "harn.provenance."
+
+_text = msgspec.json.Encoder().encode
+
+encode_headers = msgspec.json.Encoder(order="sorted").encode
+"""Headers as they are stored and hashed: a compact JSON object, keys sorted by bytes."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The end of a topic: the id of its newest event and that event's hash; 0 and None if empty."""
+
+    id: int
+    hash: str | None
+
+
+class Break(msgspec.Struct, frozen=True):
+    """The first event at which a chain does not hold, and in what way."""
+
+    id: int
+    problem: str
+
+
+EMPTY = Head(0, None)
+
+
+def link(topic: str, event: LogEvent, id: int, prev: str | None) -> StoredEvent:
+    """The event as it is stored after one with the hash `prev`, under that id."""
+    headers = dict(event.headers)
+    if prev is not None:
+        headers[PREV_HEADER] = prev
+    headers[SCHEMA_HEADER] = SCHEMA
+    headers[HASH_HEADER] = _hash(
+        topic, id, event.kind, event.payload, headers, event.occurred_at_ms
+    )
+    return StoredEvent(id, event.kind, event.payload, headers, event.occurred_at_ms)
+
+
+def head_after(event: StoredEvent) -> Head:
+    """The head of a topic whose newest event this is."""
+    return Head(event.id, event.headers.get(HASH_HEADER))
+
+
+def record_hash(topic: str, event: StoredEvent) -> str:
+    """The hash that the event should carry."""
+    headers = {key: value for key, value in event.headers.items() if key != HASH_HEADER}
+    return _hash(topic, event.id, event.kind, event.payload, headers, event.occurred_at_ms)
+
+
+def verify(topic: str, events: Iterable[StoredEvent], head: Head = EMPTY) -> Head | Break:
+    """Walk the events that follow `head`; the new head, or the first event where it breaks."""
+    for event in events:
+        problem = _problem(topic, event, head)
+        if problem is not None:
+            return Break(event.id, problem)
+        head = head_after(event)
+    return head
+
+
+def check_headers(event: LogEvent) -> None:
+    """Raises `InvalidEvent` for an event that brings headers of the chain with it."""
+    for key in event.headers:
+        if key.startswith(RESERVED_PREFIX):
+            raise InvalidEvent(f"the header {key!r} is the log's to write")
+
+
+def _problem(topic: str, event: StoredEvent, head: Head) -> str | None:
+    if event.id <= head.id:
+        return f"its id does not follow {head.id}"
+    if head.hash is not None and event.headers.get(PREV_HEADER) != head.hash:
+        return "it does not follow the event before it: one was removed, added or moved"
+    if head.id == 0 and event.id == 1 and PREV_HEADER in event.headers:
+        return "it names an event before it, and there is none"
+    if HASH_HEADER not in event.headers:
+        return "it is not chained"
+    if event.headers[HASH_HEADER] != record_hash(topic, event):
+        return "its content does not match its hash: it was changed"
+    return None
+
+
+def _hash(
+    topic: str, id: int, kind: str, payload: bytes, headers: Mapping[str, str], at: int
+) -> str:
+    text = b'{"event_id":%d,"headers":%b,"kind":%b,"occurred_at_ms":%d,"payload":%b,"topic":%b}' % (
+        id,
+        encode_headers(headers),
+        _text(kind),
+        at,
+        payload,
+        _text(topic),
+    )
+    return "sha256:" + sha256(text).hexdigest()

@@ -1,0 +1,71 @@
+"""Which file system a path lies on: SQLite's locks can't be trusted over a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+NETWORK_FILESYSTEMS = frozenset(
+    (
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "fuse.ceph",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.nfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "smb3",
+        "smbfs",
+    )
+)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def network_filesystem(path: Path) -> str | None:
+    """The type of the network file system that holds the path, or None.
+
+    None as well where the platform does not tell, which is everywhere but on Linux.
+    """
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+    kind = filesystem_of(Path(os.path.realpath(path)), mounts)
+    return kind if kind in NETWORK_FILESYSTEMS else None
+
+
+def filesystem_of(path: Path, mountinfo: str) -> str | None:
+    """The type of the file system that holds an absolute path, after the text of
+    /proc/self/mountinfo (proc(5)); the longest mount point wins, the later among equals."""
+    best, found = -1, None
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = Path(_unescape(fields[4]))
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), after.split(" ")[0]
+    return found
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text

@@ -1,0 +1,136 @@
+"""Opening the file: what must hold before a connection is used, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import apsw
+
+from sessionledger.errors import (
+    CorruptLog,
+    LogUnavailable,
+    NotALedger,
+    UnsupportedSchema,
+)
+from sessionledger.logs.filesystem import network_filesystem
+from sessionledger.logs.sqlite import queries
+
+BUSY_MILLISECONDS = 30_000
+MMAP_BYTES = 1 << 30
+READER_CACHE_KIB = 8 * 1024
+
+_SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+
+# One thread uses a connection at a time, so SQLite need not lock it once more.
+_FLAGS = (
+    apsw.SQLITE_OPEN_READWRITE
+    | apsw.SQLITE_OPEN_CREATE
+    | apsw.SQLITE_OPEN_URI
+    | apsw.SQLITE_OPEN_NOMUTEX
+)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into ours, naming the file and what to do."""
+    try:
+        yield
+    except apsw.NotADBError:
+        raise NotALedger(f"{path} is not a SQLite database; it was left as it is") from None
+    except (apsw.CorruptError, apsw.SchemaChangeError) as error:
+        raise CorruptLog(f"{path} is damaged: {error}; run `sessionledger verify`") from error
+    except apsw.FullError as error:
+        raise LogUnavailable(f"the disk of {path} is full; nothing was written") from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        waited = BUSY_MILLISECONDS // 1000
+        raise LogUnavailable(f"{path} was locked by another program for {waited} s") from error
+    except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError) as error:
+        raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}") from error
+    except (apsw.Error, OSError) as error:
+        raise LogUnavailable(f"{path}: {error}") from error
+
+
+def why_not(path: Path) -> str:
+    """Why a file could not be opened, as far as can be told from outside."""
+    parent = path.parent
+    if not parent.exists():
+        return f"the folder {parent} does not exist"
+    if not parent.is_dir():
+        return f"{parent} is not a folder"
+    if path.is_dir():
+        return "it is a folder"
+    for place in (path, parent):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            return f"no permission to read and write {place}"
+    return "the system refused"
+
+
+def check_place(path: Path) -> None:
+    """Raises `LogUnavailable` for a path on which no ledger can be kept safely."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}")
+    kind = network_filesystem(path.parent)
+    if kind is not None:
+        raise LogUnavailable(
+            f"{path} lies on a network file system ({kind}), where SQLite's locks can't be "
+            "trusted: keep the ledger on a local disk, or use postgresql:// or nats://"
+        )
+
+
+def connect(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
+    """A connection to the file, which is created, if need be, with the permissions of `mode_of`."""
+    uri = f"file:{quote(str(path))}?modeof={quote(str(mode_of))}"
+    connection = apsw.Connection(uri, flags=_FLAGS, vfs=vfs)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    return connection
+
+
+def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
+    """Make the file a ledger, if it is one or empty. Raises `NotALedger`, `UnsupportedSchema`."""
+    tables = {name for (name,) in connection.execute(queries.TABLES)}
+    _check_is_ledger(connection, path, tables)
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")
+    connection.pragma("synchronous", _SYNCHRONOUS[durability])
+    connection.pragma("mmap_size", MMAP_BYTES)
+    if "ledger_meta" in tables and _schema(connection) == queries.SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in queries.SCHEMA:
+        connection.execute(statement)
+    connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
+    connection.execute("COMMIT")
+
+
+def prepare_reader(connection: apsw.Connection) -> None:
+    """Settings of a connection that only reads."""
+    connection.pragma("query_only", True)
+    connection.pragma("mmap_size", MMAP_BYTES)
+    connection.pragma("cache_size", -READER_CACHE_KIB)
+
+
+def _check_is_ledger(connection: apsw.Connection, path: Path, tables: set[str]) -> None:
+    if not tables:
+        return
+    for table, required in queries.REQUIRED_COLUMNS.items():
+        columns = {name for (name,) in connection.execute(queries.COLUMNS, (table,))}
+        if not required <= columns:
+            names = ", ".join(sorted(tables)[:5])
+            raise NotALedger(f"{path} holds another application's tables: {names}")
+    if "ledger_meta" in tables:
+        found = _schema(connection)
+        if found is not None and found > queries.SCHEMA_VERSION:
+            raise UnsupportedSchema(
+                f"{path} has schema {found}, this sessionledger knows up to "
+                f"{queries.SCHEMA_VERSION}: upgrade sessionledger"
+            )
+
+
+def _schema(connection: apsw.Connection) -> int | None:
+    found = connection.execute(queries.READ_META, ("schema",)).fetchall()
+    return int(str(found[0][0])) if found else None

@@ -1,0 +1,407 @@
+"""The SQLite log: who reads with which connection, who writes when, what is durable."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import apsw
+
+from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.logs import units
+from sessionledger.logs.base import (
+    Description,
+    Fold,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+    check_limit,
+    check_name,
+)
+from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.groupcommit import GroupCommit, Ticket
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.connection import (
+    check_place,
+    connect,
+    explained,
+    prepare,
+    prepare_reader,
+)
+from sessionledger.logs.sqlite.readers import Readers
+from sessionledger.logs.sqlite.turn import Turn
+from sessionledger.logs.sqlite.writer import Writer, stored_event, stored_row
+
+T = TypeVar("T")
+
+# How often another process's appends are looked for while somebody waits for them.
+POLL_SECONDS = 0.01
+_SETTLING_ATTEMPTS = 3
+
+# What a forked child inherited: closing those connections would harm the parent's.
+_leaked: list[object] = []
+
+
+class SQLiteLog:
+    """A ledger in one SQLite file, which any number of threads and processes share.
+
+    durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
+    a power loss may take the last moments). vfs: name of a SQLite VFS, None for the default.
+    Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    """
+
+    def __init__(
+        self, path: str | Path, *, durability: str = "full", vfs: str | None = None
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.durability = durability
+        self._vfs = vfs
+        self._folds: dict[str, Fold] = {}
+        self._numbers: dict[str, int] = {}
+        self._poison: str | None = None
+        self._closed = False
+        check_place(self.path)
+        with explained(self.path):
+            self._turn = Turn(self.path.with_name(self.path.name + "-lock"))
+            self._begin()
+            self._write_with(self._open_writer())
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        """Start without threads: at first, and again in a forked child."""
+        self._readers = Readers(self._connect_reader)
+        self._writing = threading.Lock()
+        self._changed = threading.Condition()
+        self._group = GroupCommit(self._commit)
+        self._write_with(None)
+
+    def _write_with(self, writer: Writer | None) -> None:
+        self._writer = writer
+
+    def before_fork(self) -> None:
+        self._writing.acquire()
+        self._readers.hold()
+
+    def after_fork_in_parent(self) -> None:
+        self._readers.release()
+        self._writing.release()
+
+    def after_fork_in_child(self) -> None:
+        _leaked.append((self._writer, self._readers))
+        self._begin()
+        if not self._closed:
+            self._turn.reopen_in_child()
+
+    # -- appending
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self._folds[check_name("topic", topic)] = fold
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._check_open()
+        check_name("topic", topic)
+        units.check(batch, self._folds.get(topic))
+        return self._group.append(topic, batch)
+
+    def _commit(self, tickets: Sequence[Ticket]) -> None:
+        with self._transaction() as writer:
+            for topic, group in _by_topic(tickets).items():
+                batch = [unit for ticket in group for unit in ticket.units]
+                outcomes = iter(writer.write(topic, batch, self._folds.get(topic)))
+                for ticket in group:
+                    ticket.outcomes = list(islice(outcomes, len(ticket.units)))
+        with self._changed:
+            self._changed.notify_all()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Writer]:
+        """The one write transaction of this process, in turn with those of others."""
+        with explained(self.path), self._writing:
+            self._check_healthy()
+            writer = self._writer = self._writer or self._open_writer()
+            with self._turn:
+                writer.connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield writer
+                    self._finish(writer.connection)
+                except BaseException:
+                    _roll_back(writer)
+                    raise
+
+    def _finish(self, connection: apsw.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except apsw.IOError as error:
+            # What a failed fsync left on the disk can't be known, and asking again may lie.
+            self._poison = f"a commit failed ({error}); close the ledger and open it again"
+            raise
+
+    # -- events
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        check_name("topic", topic)
+        found = self._select(queries.EVENTS_AFTER, (topic, after, check_limit(limit)))
+        return [stored_event(columns) for columns in found]
+
+    def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        def read(cursor: apsw.Cursor, number: int) -> list[StoredEvent]:
+            history = (key, number, after, check_limit(limit))
+            ids = cursor.execute(queries.KEY_HISTORY, history).fetchall()
+            found = [cursor.execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
+            return [stored_event(columns) for event in found for columns in event]
+
+        return self._current(topic, read)
+
+    def latest(self, topic: str) -> int:
+        found = self._select(queries.HEAD, (check_name("topic", topic),))
+        return int(found[0][0]) if found else 0
+
+    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (head := self.latest(topic)) <= after:
+            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
+            with self._changed:
+                self._changed.wait(min(left, POLL_SECONDS))
+        return head
+
+    # -- rows
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        try:
+            reader = self._readers.mine()
+            with reader.lock:
+                given = (key, self._numbers.get(topic, 0), topic)
+                found = reader.execute(queries.ROW, given).fetchall()
+        except apsw.Error:
+            with self._reading():
+                raise
+        if found and found[0][7]:
+            return stored_row(found[0][:7])
+        return self._current(topic, lambda cursor, number: _row_of(cursor, number, key))
+
+    def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        given = {"owner": owner, "live_at": live_at, "expires_before": expires_before}
+        sql = queries.select_rows(
+            queries.ROW_COLUMNS, **_named(given), after=after is not None, paged=True
+        )
+        values = given | {"limit": check_limit(limit)} | _place(after)
+        found = self._current(
+            topic, lambda cursor, number: cursor.execute(sql, values | {"topic": number}).fetchall()
+        )
+        return [stored_row(columns) for columns in found]
+
+    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+        given = {"owner": owner, "live_at": live_at, "expires_before": None}
+        sql = queries.select_rows("count(*)", **_named(given), after=False, paged=False)
+        found = self._current(
+            topic, lambda cursor, number: cursor.execute(sql, given | {"topic": number}).fetchall()
+        )
+        return cast(int, found[0][0])
+
+    def owner_version(self, topic: str, owner: str) -> int:
+        found = self._current(
+            topic,
+            lambda cursor, number: cursor.execute(
+                queries.OWNER_VERSION, (number, owner)
+            ).fetchall(),
+        )
+        return cast(int, found[0][0])
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        fold = self._fold_of(topic)
+        with self._transaction() as writer:
+            writer.drop_rows(topic)
+        return self._catch_up(topic, fold, progress)
+
+    def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> int:
+        """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
+        done, page = 0, 1
+        while page:
+            with self._transaction() as writer:
+                number = writer.number_of(topic)
+                page = writer.fold_page(topic, number, fold)
+            self._numbers[topic] = number
+            done += page
+            if progress is not None:
+                progress(done)
+        return done
+
+    def _current(self, topic: str, read: Callable[[apsw.Cursor, int], T]) -> T:
+        """Read in a snapshot in which the rows of the topic are folded up to its head."""
+        check_name("topic", topic)
+        with self._reading():
+            for _ in range(_SETTLING_ATTEMPTS):
+                with self._snapshot() as cursor:
+                    number = self._number_if_current(cursor, topic)
+                    if number is not None:
+                        return read(cursor, number)
+                self._catch_up(topic, self._fold_of(topic))
+        with self._transaction() as writer:
+            number = writer.number_of(topic)
+            writer.fold_gap(topic, number, self._fold_of(topic))
+            return read(writer.connection.cursor(), number)
+
+    def _number_if_current(self, cursor: apsw.Cursor, topic: str) -> int | None:
+        head = cursor.execute(queries.HEAD, (topic,)).fetchall()
+        mine = cursor.execute(queries.FOLDED, (topic,)).fetchall()
+        number, folded = cast(tuple[int, int], mine[0]) if mine else (0, 0)
+        if (head[0][0] if head else 0) != folded:
+            return None
+        if mine:
+            self._numbers[topic] = number
+        return number
+
+    def _fold_of(self, topic: str) -> Fold:
+        fold = self._folds.get(topic)
+        if fold is None:
+            raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
+        return fold
+
+    # -- consumers
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        place = (check_name("topic", topic), check_name("consumer", consumer))
+        self._check_open()
+        with self._transaction() as writer:
+            now_ms = time.time_ns() // 1_000_000
+            writer.connection.execute(queries.ACK, (*place, cursor, now_ms))
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        place = (check_name("topic", topic), check_name("consumer", consumer))
+        found = self._select(queries.CURSOR, place)
+        return int(found[0][0]) if found else 0
+
+    # -- the whole
+
+    def topics(self) -> list[str]:
+        return [topic for (topic,) in self._select(queries.TOPICS, ())]
+
+    def describe(self) -> Description:
+        self._check_open()
+        details: dict[str, str | int | bool] = {
+            "sqlite": apsw.sqlite_lib_version(),
+            "journal_mode": "wal",
+            "schema": queries.SCHEMA_VERSION,
+            "bytes": self.path.stat().st_size,
+        }
+        return Description("sqlite", str(self.path), self.durability, True, details)
+
+    def flush(self) -> None:
+        self._check_open()
+        with explained(self.path), self._writing:
+            self._check_healthy()
+            if self._writer is not None:
+                self._writer.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with explained(self.path), self._writing:
+            self._readers.close()
+            if self._writer is not None:
+                self._writer.connection.close()
+            self._turn.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- connections
+
+    def _open_writer(self) -> Writer:
+        connection = connect(self.path, self._turn.path, self._vfs)
+        with self._turn:
+            prepare(connection, self.path, self.durability)
+        return Writer(connection)
+
+    def _connect_reader(self) -> apsw.Connection:
+        self._check_open()
+        with explained(self.path):
+            connection = connect(self.path, self._turn.path, self._vfs)
+            prepare_reader(connection)
+            return connection
+
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._reading():
+            return self._readers.mine().select(sql, values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Errors of reading: of a closed ledger, or what SQLite says."""
+        with explained(self.path):
+            try:
+                yield
+            except apsw.Error:
+                self._check_open()
+                raise
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[apsw.Cursor]:
+        reader = self._readers.mine()
+        with reader.lock:
+            reader.cursor.execute("BEGIN")
+            try:
+                yield reader.cursor
+            finally:
+                reader.cursor.execute("COMMIT")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self.path} is closed")
+
+    def _check_healthy(self) -> None:
+        self._check_open()
+        if self._poison is not None:
+            raise LogUnavailable(f"{self.path}: {self._poison}")
+
+
+def _roll_back(writer: Writer) -> None:
+    writer.forget_heads()
+    if writer.connection.in_transaction:
+        writer.connection.execute("ROLLBACK")
+
+
+def _by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:
+    groups: dict[str, list[Ticket]] = {}
+    for ticket in tickets:
+        groups.setdefault(ticket.topic, []).append(ticket)
+    return groups
+
+
+def _row_of(cursor: apsw.Cursor, number: int, key: bytes) -> Row | None:
+    sql = queries.ROWS_OF_KEYS.format("?")
+    found = cursor.execute(sql, (number, key)).fetchall()
+    return stored_row(found[0]) if found else None
+
+
+def _named(given: dict[str, Any]) -> dict[str, bool]:
+    return {name: value is not None for name, value in given.items()}
+
+
+def _place(after: Row | None) -> dict[str, Any]:
+    if after is None:
+        return {}
+    return {
+        "after_key": after.key,
+        "after_created": after.created,
+        "after_expires": after.expires,
+    }

@@ -1,0 +1,147 @@
+"""The tables and every statement over them.
+
+`topic_heads`, `events` and `consumers` are the reference's, column for column. Ours stand beside
+them under names that begin with `ledger_`:
+
+ledger_meta     the version of our schema
+ledger_topics   a small number per topic, and the id up to which its rows are folded
+ledger_rows     the newest state of every key; without rowid, so that a read is one descent
+ledger_links    for an event of a key that had one before, that event's id: the way back
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+# The reference's tables, with the columns that make a file a ledger.
+REQUIRED_COLUMNS = {
+    "events": {"topic", "event_id", "kind", "payload", "headers", "occurred_at_ms"},
+    "topic_heads": {"topic", "last_id"},
+}
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS topic_heads (
+        topic TEXT PRIMARY KEY,
+        last_id INTEGER NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS events (
+        topic TEXT NOT NULL,
+        event_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        headers TEXT NOT NULL,
+        occurred_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (topic, event_id)
+    )""",
+    """CREATE TABLE IF NOT EXISTS consumers (
+        topic TEXT NOT NULL,
+        consumer_id TEXT NOT NULL,
+        cursor INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (topic, consumer_id)
+    )""",
+    "CREATE TABLE IF NOT EXISTS ledger_meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS ledger_topics (
+        id INTEGER PRIMARY KEY,
+        topic TEXT NOT NULL UNIQUE,
+        folded INTEGER NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS ledger_rows (
+        key BLOB NOT NULL,
+        topic INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        owner TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        live INTEGER NOT NULL,
+        state BLOB NOT NULL,
+        PRIMARY KEY (key, topic)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
+        WHERE live""",
+    """CREATE TABLE IF NOT EXISTS ledger_links (
+        topic INTEGER NOT NULL,
+        event_id INTEGER NOT NULL,
+        previous INTEGER NOT NULL,
+        PRIMARY KEY (topic, event_id)
+    ) WITHOUT ROWID""",
+)
+
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+COLUMNS = "SELECT name FROM pragma_table_info(?)"
+READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
+WRITE_META = "INSERT OR IGNORE INTO ledger_meta (name, value) VALUES (?, ?)"
+
+ROW_COLUMNS = "key, version, created, owner, expires, live, state"
+# The last column tells whether the rows are folded up to the head, in the snapshot of the row.
+ROW = f"""SELECT {ROW_COLUMNS},
+    (SELECT last_id FROM topic_heads WHERE topic = ?3) IS
+    (SELECT folded FROM ledger_topics WHERE id = ?2)
+    FROM ledger_rows WHERE key = ?1 AND topic = ?2"""
+ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
+FOLDED = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
+HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
+GAP = """SELECT
+    ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0),
+    (SELECT folded FROM ledger_topics WHERE topic = ?1)"""
+OWNER_VERSION = "SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ? AND owner = ?"
+
+EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
+EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
+    WHERE topic = ? AND event_id > ? ORDER BY event_id LIMIT ?"""
+EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE topic = ? AND event_id = ?"
+KEY_HISTORY = """WITH RECURSIVE history (id) AS (
+        SELECT version FROM ledger_rows WHERE key = ?1 AND topic = ?2
+        UNION ALL
+        SELECT previous FROM ledger_links JOIN history
+            ON ledger_links.topic = ?2 AND ledger_links.event_id = history.id
+    ) SELECT id FROM history WHERE id > ?3 ORDER BY id LIMIT ?4"""
+TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
+
+ADD_TOPIC = "INSERT INTO ledger_topics (topic, folded) VALUES (?, 0) RETURNING id"
+SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
+SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
+    ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
+ADD_EVENT = """INSERT INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+PUT_ROW = """INSERT INTO ledger_rows
+    (key, topic, version, created, owner, expires, live, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version, created = excluded.created,
+    owner = excluded.owner, expires = excluded.expires, live = excluded.live,
+    state = excluded.state"""
+ADD_LINK = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES (?, ?, ?)"
+DROP_ROWS = "DELETE FROM ledger_rows WHERE topic = ?"
+DROP_LINKS = "DELETE FROM ledger_links WHERE topic = ?"
+
+ACK = """INSERT INTO consumers (topic, consumer_id, cursor, updated_at_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (topic, consumer_id) DO UPDATE
+    SET cursor = excluded.cursor, updated_at_ms = excluded.updated_at_ms
+    WHERE excluded.cursor > consumers.cursor"""
+CURSOR = "SELECT cursor FROM consumers WHERE topic = ? AND consumer_id = ?"
+
+
+def select_rows(
+    what: str, owner: bool, live_at: bool, expires_before: bool, after: bool, paged: bool
+) -> str:
+    """The statement that lists or counts rows under these conditions, with named parameters."""
+    order, follows = _order(owner, expires_before)
+    conditions = ["topic = :topic"]
+    if owner:
+        conditions.append("owner = :owner")
+    if live_at:
+        conditions.append("live AND expires > :live_at")
+    if expires_before:
+        conditions.append("live AND expires < :expires_before")
+    if after:
+        conditions.append(follows)
+    page = f" ORDER BY {order} LIMIT :limit" if paged else ""
+    return f"SELECT {what} FROM ledger_rows WHERE {' AND '.join(conditions)}{page}"
+
+
+def _order(owner: bool, expires_before: bool) -> tuple[str, str]:
+    if expires_before:
+        return "expires, key", "(expires, key) > (:after_expires, :after_key)"
+    if owner:
+        return "created", "created > :after_created"
+    return "key", "key > :after_key"

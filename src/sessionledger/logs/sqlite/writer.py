@@ -1,0 +1,174 @@
+"""The statements of one write transaction: load what a batch touches, store what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import cast
+
+import apsw
+import msgspec
+
+from sessionledger.errors import CorruptLog
+from sessionledger.logs import chain, units
+from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
+from sessionledger.logs.chain import EMPTY, Head
+from sessionledger.logs.sqlite import queries
+
+FOLD_PAGE = 1000
+_KEYS_A_STATEMENT = 64
+
+_headers = msgspec.json.Decoder(dict[str, str])
+
+
+class Writer:
+    """Reads and writes within a transaction that its caller holds."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._heads: dict[str, Head] = {}
+
+    def forget_heads(self) -> None:
+        """After a transaction that was rolled back: what it cached never happened."""
+        self._heads.clear()
+
+    def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
+        """Judge the units and store those that may be written."""
+        number = self.number_of(topic)
+        if fold is not None:
+            self.fold_gap(topic, number, fold)
+        plan = units.plan(topic, batch, fold, self._tail(topic, number, batch, fold))
+        if plan.events:
+            self._store_events(topic, plan.events)
+            self._heads[topic] = plan.head
+            if fold is not None:
+                self._store_rows(number, plan.rows.values(), plan.links)
+                self.connection.execute(queries.SET_FOLDED, (plan.head.id, number))
+        return plan.outcomes
+
+    def fold_gap(self, topic: str, number: int, fold: Fold) -> int:
+        """Fold what was appended without rows, all of it; how many events that were."""
+        done = 0
+        while page := self.fold_page(topic, number, fold):
+            done += page
+        return done
+
+    def fold_page(self, topic: str, number: int, fold: Fold) -> int:
+        """Fold the next events that have no rows yet; how many those were."""
+        found = self.connection.execute(queries.GAP, (topic,)).fetchall()
+        head, folded = cast(tuple[int, int], found[0])
+        if head < folded:
+            raise CorruptLog(
+                f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
+                "events were removed; restore the log, or run `sessionledger rebuild`"
+            )
+        if head == folded:
+            return 0
+        page = self.connection.execute(queries.EVENTS_AFTER, (topic, folded, FOLD_PAGE))
+        events = [stored_event(columns) for columns in page]
+        keys = {key for event in events if (key := fold.key(event)) is not None}
+        plan = units.refold(fold, events, self._rows(number, keys))
+        self._store_rows(number, plan.rows.values(), plan.links)
+        folded = events[-1].id if len(events) == FOLD_PAGE else head
+        self.connection.execute(queries.SET_FOLDED, (folded, number))
+        return len(events)
+
+    def drop_rows(self, topic: str) -> None:
+        """Forget the rows of a topic and that anything was folded into them."""
+        number = self.number_of(topic)
+        self.connection.execute(queries.DROP_ROWS, (number,))
+        self.connection.execute(queries.DROP_LINKS, (number,))
+        self.connection.execute(queries.SET_FOLDED, (0, number))
+
+    def number_of(self, topic: str) -> int:
+        """The number of a topic in our tables; it is given one if it has none."""
+        found = self.connection.execute(queries.FOLDED, (topic,)).fetchall()
+        if not found:
+            found = self.connection.execute(queries.ADD_TOPIC, (topic,)).fetchall()
+        return cast(int, found[0][0])
+
+    def _tail(
+        self, topic: str, number: int, batch: Sequence[Unit], fold: Fold | None
+    ) -> units.Tail:
+        rows = self._rows(number, units.keys_of(batch, fold))
+        owners = {owner: self._owner_version(number, owner) for owner in units.owners_of(batch)}
+        return units.Tail(self._head(topic), rows, owners)
+
+    def _head(self, topic: str) -> Head:
+        found = self.connection.execute(queries.HEAD, (topic,)).fetchall()
+        if not found:
+            return EMPTY
+        last_id = cast(int, found[0][0])
+        known = self._heads.get(topic)
+        if known is not None and known.id == last_id:
+            return known
+        newest = self.connection.execute(queries.EVENT, (topic, last_id)).fetchall()
+        return chain.head_after(stored_event(newest[0])) if newest else Head(last_id, None)
+
+    def _owner_version(self, number: int, owner: str) -> int:
+        found = self.connection.execute(queries.OWNER_VERSION, (number, owner)).fetchall()
+        return cast(int, found[0][0])
+
+    def _rows(self, number: int, keys: Iterable[bytes]) -> dict[bytes, Row]:
+        rows = {}
+        for few in _pages(iter(keys)):
+            marks = ",".join("?" * len(few))
+            found = self.connection.execute(queries.ROWS_OF_KEYS.format(marks), (number, *few))
+            for columns in found:
+                row = stored_row(columns)
+                rows[row.key] = row
+        return rows
+
+    def _store_events(self, topic: str, events: Sequence[StoredEvent]) -> None:
+        self.connection.executemany(
+            queries.ADD_EVENT,
+            [
+                (
+                    topic,
+                    e.id,
+                    e.kind,
+                    e.payload,
+                    chain.encode_headers(e.headers).decode(),
+                    e.occurred_at_ms,
+                )
+                for e in events
+            ],
+        )
+        self.connection.execute(queries.SET_HEAD, (topic, events[-1].id))
+
+    def _store_rows(self, number: int, rows: Iterable[Row], links: Iterable[units.Link]) -> None:
+        self.connection.executemany(
+            queries.PUT_ROW,
+            [
+                (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state)
+                for r in rows
+            ],
+        )
+        followed = [(number, link.id, link.previous) for link in links if link.previous]
+        if followed:
+            self.connection.executemany(queries.ADD_LINK, followed)
+
+
+def stored_event(columns: Sequence[object]) -> StoredEvent:
+    """The event of a line of `events`. Headers that are no headers are shown as none."""
+    id, kind, payload, headers, occurred_at_ms = columns
+    text = payload.encode() if isinstance(payload, str) else payload
+    return StoredEvent(id, kind, text, _read_headers(headers), occurred_at_ms)  # type: ignore[arg-type]
+
+
+def stored_row(columns: Sequence[object]) -> Row:
+    """The row of a line of `ledger_rows`."""
+    key, version, created, owner, expires, live, state = columns
+    return Row(key, version, created, owner, expires, live == 1, state)  # type: ignore[arg-type]
+
+
+def _read_headers(text: object) -> dict[str, str]:
+    try:
+        return _headers.decode(text)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, TypeError):
+        return {}
+
+
+def _pages(keys: Iterator[bytes]) -> Iterator[tuple[bytes, ...]]:
+    while few := tuple(islice(keys, _KEYS_A_STATEMENT)):
+        yield few

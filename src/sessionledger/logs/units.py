@@ -1,0 +1,150 @@
+"""Which units may be written, and what writing them means: the pure half of every append.
+
+A log loads the rows and owner versions that a batch of units touches, lets `plan` judge them, and
+stores what comes out. Conditions are judged in order, each unit seeing what those before it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from sessionledger.errors import InvalidEvent
+from sessionledger.logs import chain
+from sessionledger.logs.base import (
+    Appended,
+    Change,
+    Conflict,
+    Draft,
+    Fold,
+    Outcome,
+    Row,
+    StoredEvent,
+    Unit,
+)
+from sessionledger.logs.chain import Head
+
+
+class Link(msgspec.Struct, frozen=True):
+    """An event concerned a key; `previous` is the event of the key before it, 0 for none."""
+
+    id: int
+    key: bytes
+    previous: int
+
+
+class Tail(msgspec.Struct):
+    """What a batch starts from: the head, and the rows and owners that it touches.
+
+    rows: the current row of every key in `keys_of(units)`, where it exists.
+    owners: the version of every owner in `owners_of(units)`, where it has any key.
+    """
+
+    head: Head
+    rows: dict[bytes, Row]
+    owners: dict[str, int]
+
+
+class Plan(msgspec.Struct):
+    """What to store: the events in order, the rows as they are at the end, and the links."""
+
+    outcomes: list[Outcome]
+    events: list[StoredEvent]
+    rows: dict[bytes, Row]
+    links: list[Link]
+    head: Head
+
+
+def check(units: Iterable[Unit], fold: Fold | None) -> None:
+    """Raises `InvalidEvent` for units that can't be stored."""
+    for unit in units:
+        if not unit.changes:
+            raise InvalidEvent("a unit holds at least one change")
+        for change in unit.changes:
+            chain.check_headers(change.event)
+            if change.put is not None and fold is None:
+                raise InvalidEvent("rows can be put into a topic only with its fold: fold_with()")
+
+
+def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
+    """The keys that the units touch, each once."""
+    keys = (_key_of(change, fold) for unit in units for change in unit.changes)
+    return list({key: None for key in keys if key is not None})
+
+
+def owners_of(units: Iterable[Unit]) -> list[str]:
+    """The owners that the units are guarded by, each once."""
+    return list({guard.owner: None for unit in units for guard in unit.guards})
+
+
+def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:
+    """Judge the units against the tail, which is updated in place as they take effect."""
+    planned = Plan([], [], {}, [], tail.head)
+    for unit in units:
+        conflict = _conflict(unit, tail)
+        planned.outcomes.append(conflict or _write(topic, unit, fold, tail, planned))
+    return planned
+
+
+def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) -> Plan:
+    """Fold events that came without rows into those of their keys: others' appends, a rebuild.
+
+    `rows` holds the current row of every key that the events concern, where it exists.
+    """
+    tail = Tail(chain.EMPTY, rows, {})
+    planned = Plan([], [], {}, [], chain.EMPTY)
+    for event in events:
+        _fold_in(event, fold, tail, planned)
+        planned.head = chain.head_after(event)
+    return planned
+
+
+def _key_of(change: Change, fold: Fold | None) -> bytes | None:
+    if change.put is not None:
+        return change.put.key
+    return None if fold is None else fold.key(change.event)
+
+
+def _conflict(unit: Unit, tail: Tail) -> Conflict | None:
+    for guard in unit.guards:
+        if tail.owners.get(guard.owner, 0) != guard.version:
+            return Conflict(owner=guard.owner)
+    for change in unit.changes:
+        put = change.put
+        if put is None or put.expected is None:
+            continue
+        row = tail.rows.get(put.key)
+        if (0 if row is None else row.version) != put.expected:
+            return Conflict(key=put.key, current=row)
+    return None
+
+
+def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan) -> Appended:
+    ids = []
+    for change in unit.changes:
+        event = chain.link(topic, change.event, planned.head.id + 1, planned.head.hash)
+        planned.events.append(event)
+        planned.head = chain.head_after(event)
+        ids.append(event.id)
+        if change.put is not None:
+            _place(change.put.key, event.id, change.put.draft, tail, planned)
+        elif fold is not None:
+            _fold_in(event, fold, tail, planned)
+    return Appended(tuple(ids))
+
+
+def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:
+    key = fold.key(event)
+    if key is not None:
+        _place(key, event.id, fold.evolve(tail.rows.get(key), event), tail, planned)
+
+
+def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:
+    before = tail.rows.get(key)
+    created, previous = (id, 0) if before is None else (before.created, before.version)
+    row = Row(key, id, created, draft.owner, draft.expires, draft.live, draft.state)
+    if before is None:
+        tail.owners[row.owner] = id
+    planned.links.append(Link(id, key, previous))
+    tail.rows[key] = planned.rows[key] = row

@@ -1,0 +1,1 @@
+"""The one flow: load the row, decide, append conditionally, and on conflict decide again."""

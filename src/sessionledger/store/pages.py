@@ -1,0 +1,47 @@
+"""Pages of sessions and the opaque cursors between them."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import msgspec
+
+from sessionledger.core.session import Session
+from sessionledger.errors import InvalidSession
+from sessionledger.logs.base import Row
+
+PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+
+_place = msgspec.json.Decoder(tuple[int, bytes])
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some sessions, and the cursor after which the next page begins; None after the last."""
+
+    sessions: list[Session]
+    cursor: str | None
+
+
+def cursor_of(row: Row) -> str:
+    """A text that names the place of a row in its listing. It holds no secret."""
+    return urlsafe_b64encode(msgspec.json.encode((row.created, row.key))).decode().rstrip("=")
+
+
+def row_at(cursor: str | None) -> Row | None:
+    """The place that a cursor names. Raises `InvalidSession` for a text that is no cursor."""
+    if cursor is None:
+        return None
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        created, key = _place.decode(urlsafe_b64decode(padded))
+        return Row(key, 0, created, "", 0, False, b"")
+    except (AttributeError, ValueError):
+        raise InvalidSession("cursor", "is not one that a listing answered") from None
+
+
+def check_size(size: int) -> int:
+    """The page size, if it is one. Raises `InvalidSession`."""
+    if not 1 <= size <= MAX_PAGE_SIZE:
+        raise InvalidSession("page_size", f"lies between 1 and {MAX_PAGE_SIZE}, not at {size}")
+    return size

@@ -1,0 +1,60 @@
+"""What a log keeps of a session: the fold that is handed to it, and rows read back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
+from sessionledger.core.events import Happened
+from sessionledger.core.fold import evolve
+from sessionledger.core.session import Broken, Seen, Session, State, microseconds
+from sessionledger.core.token import key_of
+from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
+
+
+class SessionFold:
+    """Events of the sessions topic into rows: the key is the handle's digest."""
+
+    def key(self, event: LogEvent | StoredEvent) -> bytes | None:
+        happened = decode_event(event.kind, event.payload)
+        return None if happened is None else key_of(happened.token_handle)
+
+    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
+        state = evolve(state_of(row), _happened(event))
+        assert state is not None
+        return draft_of(state)
+
+
+def state_of(row: Row | None) -> State:
+    """The state that a row holds."""
+    return None if row is None else decode_state(row.state)
+
+
+def draft_of(state: Session | Seen | Broken) -> Draft:
+    """The row of a state, with what the log indexes by."""
+    if isinstance(state, Session):
+        expires = microseconds(state.expires_at)
+        return Draft(state.principal, expires, state.ended_at is None, encode_state(state))
+    return Draft("", 0, False, encode_state(state))
+
+
+def session_of(row: Row | None) -> Session | None:
+    """The session of a row, also an ended one; None where there never was one."""
+    if row is None:
+        return None
+    state = decode_state(row.state)
+    return decode_session(row.state, row.version) if isinstance(state, Session) else None
+
+
+def live_session_of(row: Row | None, now: datetime) -> Session | None:
+    """The session of a row, if it is live at that instant."""
+    if row is None or not row.live:
+        return None
+    session = decode_session(row.state, row.version)
+    return None if session.is_expired_at(now) else session
+
+
+def _happened(event: LogEvent | StoredEvent) -> Happened:
+    happened = decode_event(event.kind, event.payload)
+    assert happened is not None
+    return happened
