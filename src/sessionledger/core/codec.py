@@ -1,12 +1,14 @@
 """Events and states as bytes.
 
 `encode_event` writes the reference's payload text; `decode_event` reads what it, or anybody else,
-wrote: unset optionals may be null or absent, unknown fields are ignored. A payload that can't be
-read but names a handle becomes `Malformed`; one that names none concerns nobody and is None.
+wrote: unset optionals may be null or absent, unknown fields are ignored, and what is finer than a
+microsecond is cut off. A payload that can't be read but names a handle becomes `Malformed`; one
+that names none concerns nobody and is None.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
@@ -30,17 +32,19 @@ from sessionledger.core.session import Broken, Seen, Session, State
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _EMPTY = msgspec.Raw(b"{}")
+_NULL = msgspec.Raw(b"null")
+_FINER_THAN_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
 
 class _Record(msgspec.Struct):
     token_handle: str
     principal: str
-    created_at: Instant
-    last_seen_at: Instant
-    expires_at: Instant
+    created_at: str
+    last_seen_at: str
+    expires_at: str
     attributes: msgspec.Raw = _EMPTY
-    deadline: Instant | None = None
+    deadline: str | None = None
 
 
 class _CreatedPayload(msgspec.Struct):
@@ -49,14 +53,14 @@ class _CreatedPayload(msgspec.Struct):
 
 class _TouchedPayload(msgspec.Struct):
     token_handle: str
-    last_seen_at: Instant
-    expires_at: Instant | None = None
-    attributes: msgspec.Raw | None = None
+    last_seen_at: str
+    expires_at: str | None = None
+    attributes: msgspec.Raw = _NULL  # not `Raw | None`, which msgspec reads as null only
 
 
 class _ExpiredPayload(msgspec.Struct):
     token_handle: str
-    expired_at: Instant
+    expired_at: str
 
 
 class _Named(msgspec.Struct):
@@ -74,6 +78,11 @@ _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
 _session = msgspec.json.Decoder(Session)
+
+_SEEN, _BROKEN = b"seen", b"broken"
+_MARKS: dict[bytes, Seen | Broken] = {_SEEN: Seen(), _BROKEN: Broken()}
+
+_set = msgspec.structs.force_setattr
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -108,24 +117,26 @@ def encode_state(state: Session | Seen | Broken) -> bytes:
         case Session():
             return _encode(state)
         case Seen():
-            return b"seen"
+            return _SEEN
         case Broken():
-            return b"broken"
+            return _BROKEN
 
 
 def decode_state(state: bytes) -> State:
     """The state that `encode_state` wrote; a session's version is 0."""
-    if state == b"seen":
-        return Seen()
-    if state == b"broken":
-        return Broken()
-    return _session.decode(state)
+    try:
+        return _session.decode(state)
+    except msgspec.DecodeError:
+        return _MARKS[state]
 
 
-def decode_session(state: bytes, version: int) -> Session:
-    """The session that a row of that version is known to hold."""
-    session = _session.decode(state)
-    msgspec.structs.force_setattr(session, "version", version)
+def decode_session(version: int, state: bytes) -> Session | None:
+    """The session in a row of that version; None where the row holds no session."""
+    try:
+        session = _session.decode(state)
+    except msgspec.DecodeError:
+        return None
+    _set(session, "version", version)
     return session
 
 
@@ -159,29 +170,29 @@ def _read_created(payload: bytes) -> Created:
     record = _created.decode(payload).record
     return Created(
         attributes=_object_text(record.attributes),
-        created_at=record.created_at,
-        expires_at=record.expires_at,
-        last_seen_at=record.last_seen_at,
+        created_at=_instant(record.created_at),
+        expires_at=_instant(record.expires_at),
+        last_seen_at=_instant(record.last_seen_at),
         principal=record.principal,
         token_handle=record.token_handle,
-        deadline=record.deadline,
+        deadline=_optional_instant(record.deadline),
     )
 
 
 def _read_touched(payload: bytes) -> Touched:
     touch = _touched.decode(payload)
-    given = touch.attributes is not None and bytes(touch.attributes) != b"null"
+    given = bytes(touch.attributes) != b"null"
     return Touched(
-        attributes=_object_text(touch.attributes) if given and touch.attributes else None,
-        expires_at=touch.expires_at,
-        last_seen_at=touch.last_seen_at,
+        attributes=_object_text(touch.attributes) if given else None,
+        expires_at=_optional_instant(touch.expires_at),
+        last_seen_at=_instant(touch.last_seen_at),
         token_handle=touch.token_handle,
     )
 
 
 def _read_expired(payload: bytes) -> Expired:
     end = _expired.decode(payload)
-    return Expired(expired_at=end.expired_at, token_handle=end.token_handle)
+    return Expired(expired_at=_instant(end.expired_at), token_handle=end.token_handle)
 
 
 _READERS: dict[str, Callable[[bytes], Happened]] = {
@@ -189,6 +200,15 @@ _READERS: dict[str, Callable[[bytes], Happened]] = {
     TOUCHED: _read_touched,
     EXPIRED: _read_expired,
 }
+
+
+def _instant(text: str) -> datetime:
+    # Cut, because msgspec would round, and so move an end past what was promised.
+    return msgspec.convert(_FINER_THAN_MICROSECONDS.sub("", text), Instant)
+
+
+def _optional_instant(text: str | None) -> datetime | None:
+    return None if text is None else _instant(text)
 
 
 def _object_text(raw: msgspec.Raw) -> bytes:
