@@ -1,0 +1,1 @@
+"""Replays what the reference recorded, and shows where we differ from it on purpose."""
