@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from sessionledger.core.policy import Policy
 from sessionledger.errors import InvalidSession
 
 REASON = "sessionledger.reason"
 ACTOR = "sessionledger.actor"
 CONTEXT_PREFIX = "sessionledger.context."
+
+_encode = msgspec.json.Encoder().encode
 
 
 def annotate(
@@ -36,9 +40,10 @@ def context_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 def refuse_secret(token: str, payload: bytes, headers: Mapping[str, str]) -> None:
     """Raises `InvalidSession` when the token stands in what is about to be stored."""
-    if token.encode() in payload:
+    # As it would stand in the payload's JSON, where quotes and control characters are escaped.
+    if _encode(token)[1:-1] in payload:
         raise InvalidSession("attributes", "hold the session's own token, which is never stored")
-    if any(token in value for value in headers.values()):
+    if any(token in text for header in headers.items() for text in header):
         raise InvalidSession("context", "holds the session's own token, which is never stored")
 
 
