@@ -16,7 +16,7 @@ Json: TypeAlias = Any
 HANDLE = handle_of(b"\7" * 32)
 START = datetime(2026, 5, 2, 12, tzinfo=UTC)
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 numbers = (
     st.integers(-(2**80), 2**80)
     | st.integers(-100, 100)
@@ -39,7 +39,7 @@ near_instants = st.integers(-3600, 3600).map(lambda seconds: START + timedelta(s
 """Instants close enough together that they collide."""
 
 tokens = st.text(
-    st.characters(min_codepoint=33, exclude_categories=("Cs",), exclude_characters=WHITE_SPACE),
+    st.characters(min_codepoint=33, exclude_categories=["Cs"], exclude_characters=WHITE_SPACE),
     min_size=32,
     max_size=80,
 ).filter(lambda token: not token.startswith("sha256:v1:"))

@@ -55,6 +55,9 @@ class _Local(tzinfo):
     def dst(self, _: datetime | None) -> timedelta:
         return timedelta(0)
 
+    def tzname(self, _: datetime | None) -> str:
+        return "LMT"
+
 
 def test_an_offset_that_can_t_be_written_becomes_utc() -> None:
     given_at = datetime(1900, 1, 1, tzinfo=_Local())

@@ -148,7 +148,7 @@ def test_no_refusal_holds_what_was_refused(text: str) -> None:
         "sha256:v1:" + "0" * 65,
         "sha256:v1:" + "A" * 64,
         "sha256:v2:" + "0" * 64,
-        "sha256:v1:" + "٠" * 64,
+        "sha256:v1:" + "\u0660" * 64,
         None,
         7,
     ],

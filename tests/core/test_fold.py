@@ -1,0 +1,129 @@
+"""evolve: the rules of the fold, whatever events come in whatever order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessionledger import Session
+from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
+from sessionledger.core.fold import evolve
+from sessionledger.core.session import Broken, Seen, State
+from tests.strategies import HANDLE, START, happenings, histories, near_instants
+
+HOUR = timedelta(hours=1)
+CREATED = Created(b'{"n":1}', START, START + HOUR, START, "alice", HANDLE)
+
+
+def fold(happened: list[Happened]) -> State:
+    state: State = None
+    return reduce(evolve, happened, state)
+
+
+@given(histories())
+def test_folding_is_deterministic(happened: list[Happened]) -> None:
+    assert fold(happened) == fold(happened)
+
+
+@given(histories(), histories())
+def test_folding_goes_on_where_it_stopped(before: list[Happened], after: list[Happened]) -> None:
+    assert reduce(evolve, after, fold(before)) == fold(before + after)
+
+
+@given(histories(), histories(), near_instants)
+def test_ended_stays_ended(before: list[Happened], after: list[Happened], now: object) -> None:
+    ended = fold([CREATED, *before, Expired(START, HANDLE)])
+    assert isinstance(ended, Session)
+    state: State = ended
+    for event in after:
+        state = evolve(state, event)
+        assert isinstance(state, Session)
+        assert state.ended_at is not None
+        assert state.is_expired_at(START - 1000 * HOUR)
+        assert state.expires_at <= ended.expires_at
+
+
+@given(st.lists(happenings(), min_size=1, max_size=12), st.lists(near_instants, max_size=5))
+def test_no_event_turns_an_ended_session_live_at_any_instant(
+    happened: list[Happened], instants: list[object]
+) -> None:
+    state: State = None
+    for event in happened:
+        before, state = state, evolve(state, event)
+        if isinstance(before, Session) and before.ended_at is not None:
+            assert isinstance(state, Session)
+            assert state.ended_at is not None
+            assert state.ended_at <= before.ended_at
+        if isinstance(before, Broken):
+            assert isinstance(state, Broken)
+
+
+@given(histories())
+def test_a_deadline_is_never_exceeded_by_a_touch(happened: list[Happened]) -> None:
+    state = fold(happened)
+    for event in happened:
+        after = evolve(state, event)
+        if isinstance(after, Session) and isinstance(event, Touched) and after.deadline:
+            assert isinstance(state, Session)
+            assert after.expires_at <= max(after.deadline, state.expires_at)
+        state = after
+
+
+@given(histories())
+def test_what_a_session_is_for_never_changes(happened: list[Happened]) -> None:
+    first = fold([CREATED])
+    last = reduce(evolve, happened, first)
+    assert isinstance(first, Session)
+    assert isinstance(last, Session)
+    fixed = ("handle", "principal", "created_at", "deadline")
+    assert [getattr(last, name) for name in fixed] == [getattr(first, name) for name in fixed]
+    assert last.last_seen_at >= first.last_seen_at
+
+
+@given(histories())
+def test_the_first_creation_wins(happened: list[Happened]) -> None:
+    state = reduce(evolve, happened, fold([CREATED]))
+    assert evolve(state, CREATED) == state
+
+
+def test_a_touch_moves_what_it_gives() -> None:
+    touched = Touched(b'{"m":2}', START + 2 * HOUR, START + timedelta(minutes=1), HANDLE)
+    state = fold([CREATED, touched])
+    assert isinstance(state, Session)
+    assert state.attributes == {"m": 2}
+    assert state.expires_at == START + 2 * HOUR
+    assert state.last_seen_at == START + timedelta(minutes=1)
+
+
+def test_a_touch_from_the_past_does_not_rewind() -> None:
+    state = fold([CREATED, Touched(None, None, START - HOUR, HANDLE)])
+    assert state == fold([CREATED])
+
+
+def test_a_touch_or_nothing_of_an_unknown_handle_is_nothing() -> None:
+    assert fold([Touched(b"{}", START, START, HANDLE)]) is None
+
+
+def test_an_expiry_before_any_creation_is_remembered() -> None:
+    assert fold([Expired(START, HANDLE)]) == Seen()
+
+
+def test_the_earlier_expiry_stands() -> None:
+    state = fold([CREATED, Expired(START + 2 * HOUR, HANDLE), Expired(START - HOUR, HANDLE)])
+    assert isinstance(state, Session)
+    assert state.expires_at == START - HOUR
+    assert state.ended_at == START - HOUR
+
+
+def test_an_unreadable_event_ends_the_session_when_it_was_last_seen() -> None:
+    state = fold([CREATED, Malformed(HANDLE)])
+    assert isinstance(state, Session)
+    assert state.ended_at == START == state.expires_at
+
+
+def test_an_unreadable_event_of_no_session_leaves_the_handle_broken() -> None:
+    assert fold([Malformed(HANDLE), CREATED]) == Broken()
+    assert fold([Expired(START, HANDLE), Malformed(HANDLE), CREATED]) == Broken()
