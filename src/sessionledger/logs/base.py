@@ -22,7 +22,7 @@ MAX_TOPIC_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
-class LogEvent(msgspec.Struct, frozen=True):
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
     """An event to append: its kind, canonical JSON payload, headers, and when it happened.
 
     `occurred_at_ms` counts milliseconds since 1970 UTC.
@@ -52,7 +52,7 @@ class LogEvent(msgspec.Struct, frozen=True):
         return cls(kind, payload, dict(headers or {}), at)
 
 
-class StoredEvent(msgspec.Struct, frozen=True):
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it stands in the log, with its id (1 or more) and its chain headers."""
 
     id: int
@@ -67,7 +67,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
         return canonical.decode(self.payload)
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A row to be written: the log adds the versions.
 
     owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
@@ -80,7 +80,7 @@ class Draft(msgspec.Struct, frozen=True):
     state: bytes
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """The newest state of one key.
 
     version: id of the newest event of the key. created: id of its first.
@@ -95,7 +95,11 @@ class Row(msgspec.Struct, frozen=True):
     state: bytes
 
 
-class Put(msgspec.Struct, frozen=True):
+KeyState: TypeAlias = tuple[int, int, bytes]
+"""Version, the end in microseconds since 1970 UTC (0 for a row that is not live), and state."""
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
     """The row that goes with an event, and the version of the key that it was decided on.
 
     expected: 0 when the key must not exist yet, None for unconditional.
@@ -106,14 +110,14 @@ class Put(msgspec.Struct, frozen=True):
     expected: int | None
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One event, and the row it makes, if it belongs to a key."""
 
     event: LogEvent
     put: Put | None = None
 
 
-class Guard(msgspec.Struct, frozen=True):
+class Guard(msgspec.Struct, frozen=True, gc=False):
     """The condition that an owner has been given no new key since: `version` is the id of the
     newest event that gave it one, 0 for an owner without keys."""
 
@@ -121,20 +125,20 @@ class Guard(msgspec.Struct, frozen=True):
     version: int
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Unit(msgspec.Struct, frozen=True, gc=False):
     """Changes that happen together or not at all, the restricting one first."""
 
     changes: Sequence[Change]
     guards: Sequence[Guard] = ()
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """A unit was written, durably: the ids of its events, in order."""
 
     ids: tuple[int, ...]
 
 
-class Conflict(msgspec.Struct, frozen=True):
+class Conflict(msgspec.Struct, frozen=True, gc=False):
     """A unit was not written: a key or an owner has moved on.
 
     key and current: the first key whose version is not the expected one, and its row, None when
@@ -219,6 +223,10 @@ class Log(Protocol):
         """The newest state of the key: it includes every event acknowledged before the call."""
         ...
 
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        """What `row` answers, as far as a request needs it: the read that has to be fast."""
+        ...
+
     def rows(
         self,
         topic: str,
@@ -289,6 +297,7 @@ class AsyncLog(Protocol):
     async def latest(self, topic: str) -> int: ...
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int: ...
     async def row(self, topic: str, key: bytes) -> Row | None: ...
+    async def state(self, topic: str, key: bytes) -> KeyState | None: ...
     async def rows(
         self,
         topic: str,

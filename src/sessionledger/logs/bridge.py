@@ -17,6 +17,7 @@ from sessionledger.errors import StoreClosed
 from sessionledger.logs.base import (
     Description,
     Fold,
+    KeyState,
     Log,
     Outcome,
     Progress,
@@ -57,6 +58,9 @@ class Inline:
 
     async def row(self, topic: str, key: bytes) -> Row | None:
         return self.log.row(topic, key)
+
+    async def state(self, topic: str, key: bytes) -> KeyState | None:
+        return self.log.state(topic, key)
 
     async def rows(
         self,

@@ -12,6 +12,7 @@ from sessionledger.logs import units
 from sessionledger.logs.base import (
     Description,
     Fold,
+    KeyState,
     Outcome,
     Progress,
     Row,
@@ -145,6 +146,10 @@ class MemoryLog:
     def row(self, topic: str, key: bytes) -> Row | None:
         with self._changed:
             return self._caught_up(topic).rows.get(key)
+
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        row = self.row(topic, key)
+        return None if row is None else (row.version, row.live * row.expires, row.state)
 
     def rows(
         self,

@@ -155,7 +155,8 @@ class AsyncSessionStore:
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
-        return await self._engine.get(token, now)
+        engine = self._engine
+        return engine.live(await engine.log.state(engine.topic, engine.key_of(token)), now)
 
     async def touch(
         self,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from secrets import token_bytes
+from time import time_ns
 from typing import Never, TypeAlias, cast
 
 import msgspec
 
 from sessionledger.core import decide
 from sessionledger.core.annotations import annotate, refuse_secret
-from sessionledger.core.codec import encode_event
+from sessionledger.core.codec import decode_session, encode_event
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import HistoryEntry, narrate
@@ -36,6 +37,7 @@ from sessionledger.logs.base import (
     Appended,
     AsyncLog,
     Change,
+    KeyState,
     LogEvent,
     Progress,
     Put,
@@ -49,7 +51,6 @@ from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, ro
 from sessionledger.store.table import (
     SessionFold,
     draft_of,
-    live_session_of,
     session_of,
     state_of,
 )
@@ -80,6 +81,10 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _system_now() -> int:
+    return time_ns() // 1000
+
+
 class Engine:
     """Sessions on one topic of a log."""
 
@@ -88,6 +93,7 @@ class Engine:
         self.topic = topic
         self.policy = policy
         self.clock = clock
+        self.now = _system_now if clock is system_clock else lambda: microseconds(clock())
         log.fold_with(topic, SessionFold())
 
     async def create(
@@ -108,15 +114,20 @@ class Engine:
         assert session is not None
         return IssuedSession.of(session, secret)
 
-    async def get(self, token: object, now: object = None) -> Session | None:
-        key = digest(parse_token(token, self.policy))
-        at = self.clock() if now is None else parse_instant("now", now)
-        return live_session_of(await self.log.row(self.topic, key), at)
+    def key_of(self, token: object) -> bytes:
+        """The key of the session that a token is for."""
+        return digest(parse_token(token, self.policy))
+
+    def live(self, found: KeyState | None, now: object) -> Session | None:
+        """The session in a version, end and state, if it is live now, or at a given instant."""
+        if found is None:
+            return None
+        version, until, state = found
+        at = self.now() if now is None else microseconds(parse_instant("now", now))
+        return decode_session(version, state) if until > at else None
 
     async def find(self, handle: object, now: object = None) -> Session | None:
-        key = parse_handle(handle)
-        at = self.clock() if now is None else parse_instant("now", now)
-        return live_session_of(await self.log.row(self.topic, key), at)
+        return self.live(await self.log.state(self.topic, parse_handle(handle)), now)
 
     async def touch(
         self, token: object, command: decide.Touch, why: Why = NOTHING_SAID

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
 from sessionledger.core.events import Happened
 from sessionledger.core.fold import evolve
@@ -40,18 +38,7 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
 
 def session_of(row: Row | None) -> Session | None:
     """The session of a row, also an ended one; None where there never was one."""
-    if row is None:
-        return None
-    state = decode_state(row.state)
-    return decode_session(row.state, row.version) if isinstance(state, Session) else None
-
-
-def live_session_of(row: Row | None, now: datetime) -> Session | None:
-    """The session of a row, if it is live at that instant."""
-    if row is None or not row.live:
-        return None
-    session = decode_session(row.state, row.version)
-    return None if session.is_expired_at(now) else session
+    return None if row is None else decode_session(row.version, row.state)
 
 
 def _happened(event: LogEvent | StoredEvent) -> Happened:

@@ -17,6 +17,7 @@ from sessionledger.logs import units
 from sessionledger.logs.base import (
     Description,
     Fold,
+    KeyState,
     Outcome,
     Progress,
     Row,
@@ -77,6 +78,7 @@ class SQLiteLog:
     def _begin(self) -> None:
         """Start without threads: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
+        self._local = self._readers.local
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._group = GroupCommit(self._commit)
@@ -178,17 +180,21 @@ class SQLiteLog:
     # -- rows
 
     def row(self, topic: str, key: bytes) -> Row | None:
+        return self._current(topic, lambda cursor, number: _row_of(cursor, number, key))
+
+    def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
-            reader = self._readers.mine()
-            with reader.lock:
-                given = (key, self._numbers.get(topic, 0), topic)
-                found = reader.execute(queries.ROW, given).fetchall()
+            reader = self._local.reader or self._readers.mine()
+            number = self._numbers.get(topic, 0)
+            found = reader.select(queries.STATE_IF_CURRENT, (key, number))
         except apsw.Error:
             with self._reading():
                 raise
-        if found and found[0][7]:
-            return stored_row(found[0][:7])
-        return self._current(topic, lambda cursor, number: _row_of(cursor, number, key))
+        if found:
+            return found[0]  # type: ignore[no-any-return]
+        # No such row, or rows that others' events have not been folded into yet.
+        row = self.row(topic, key)
+        return None if row is None else (row.version, row.live * row.expires, row.state)
 
     def rows(
         self,
@@ -240,7 +246,6 @@ class SQLiteLog:
             with self._transaction() as writer:
                 number = writer.number_of(topic)
                 page = writer.fold_page(topic, number, fold)
-            self._numbers[topic] = number
             done += page
             if progress is not None:
                 progress(done)
@@ -251,7 +256,7 @@ class SQLiteLog:
         check_name("topic", topic)
         with self._reading():
             for _ in range(_SETTLING_ATTEMPTS):
-                with self._snapshot() as cursor:
+                with self._readers.mine().snapshot() as cursor:
                     number = self._number_if_current(cursor, topic)
                     if number is not None:
                         return read(cursor, number)
@@ -263,7 +268,7 @@ class SQLiteLog:
 
     def _number_if_current(self, cursor: apsw.Cursor, topic: str) -> int | None:
         head = cursor.execute(queries.HEAD, (topic,)).fetchall()
-        mine = cursor.execute(queries.FOLDED, (topic,)).fetchall()
+        mine = cursor.execute(queries.TOPIC, (topic,)).fetchall()
         number, folded = cast(tuple[int, int], mine[0]) if mine else (0, 0)
         if (head[0][0] if head else 0) != folded:
             return None
@@ -353,16 +358,6 @@ class SQLiteLog:
             except apsw.Error:
                 self._check_open()
                 raise
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[apsw.Cursor]:
-        reader = self._readers.mine()
-        with reader.lock:
-            reader.cursor.execute("BEGIN")
-            try:
-                yield reader.cursor
-            finally:
-                reader.cursor.execute("COMMIT")
 
     def _check_open(self) -> None:
         if self._closed:

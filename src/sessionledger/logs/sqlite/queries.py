@@ -4,9 +4,12 @@
 them under names that begin with `ledger_`:
 
 ledger_meta     the version of our schema
-ledger_topics   a small number per topic, and the id up to which its rows are folded
+ledger_topics   a small number per topic, the id up to which its rows are folded, and its head
 ledger_rows     the newest state of every key; without rowid, so that a read is one descent
 ledger_links    for an event of a key that had one before, that event's id: the way back
+
+Triggers copy every head into `ledger_topics`, whoever wrote it, so that a read learns whether the
+rows are current without looking into the reference's table.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS ledger_topics (
         id INTEGER PRIMARY KEY,
         topic TEXT NOT NULL UNIQUE,
-        folded INTEGER NOT NULL
+        folded INTEGER NOT NULL,
+        head INTEGER NOT NULL
     )""",
     """CREATE TABLE IF NOT EXISTS ledger_rows (
         key BLOB NOT NULL,
@@ -66,6 +70,12 @@ SCHEMA = (
         previous INTEGER NOT NULL,
         PRIMARY KEY (topic, event_id)
     ) WITHOUT ROWID""",
+    """CREATE TRIGGER IF NOT EXISTS ledger_head_begun AFTER INSERT ON topic_heads BEGIN
+        UPDATE ledger_topics SET head = NEW.last_id WHERE topic = NEW.topic;
+    END""",
+    """CREATE TRIGGER IF NOT EXISTS ledger_head_moved AFTER UPDATE ON topic_heads BEGIN
+        UPDATE ledger_topics SET head = NEW.last_id WHERE topic = NEW.topic;
+    END""",
 )
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -74,13 +84,13 @@ READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR IGNORE INTO ledger_meta (name, value) VALUES (?, ?)"
 
 ROW_COLUMNS = "key, version, created, owner, expires, live, state"
-# The last column tells whether the rows are folded up to the head, in the snapshot of the row.
-ROW = f"""SELECT {ROW_COLUMNS},
-    (SELECT last_id FROM topic_heads WHERE topic = ?3) IS
-    (SELECT folded FROM ledger_topics WHERE id = ?2)
-    FROM ledger_rows WHERE key = ?1 AND topic = ?2"""
+# Answers only if the rows are folded up to the topic's head: told by the database itself, in the
+# row's own snapshot, for one look-up by number.
+STATE_IF_CURRENT = """SELECT version, live * expires, state FROM ledger_rows
+    WHERE key = ?1 AND topic = ?2
+    AND (SELECT head = folded FROM ledger_topics WHERE id = ?2)"""
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
-FOLDED = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
+TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
 GAP = """SELECT
     ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0),
@@ -99,7 +109,8 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
     ) SELECT id FROM history WHERE id > ?3 ORDER BY id LIMIT ?4"""
 TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
-ADD_TOPIC = "INSERT INTO ledger_topics (topic, folded) VALUES (?, 0) RETURNING id"
+ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head) VALUES
+    (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)) RETURNING id"""
 SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""

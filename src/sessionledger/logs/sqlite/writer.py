@@ -82,7 +82,7 @@ class Writer:
 
     def number_of(self, topic: str) -> int:
         """The number of a topic in our tables; it is given one if it has none."""
-        found = self.connection.execute(queries.FOLDED, (topic,)).fetchall()
+        found = self.connection.execute(queries.TOPIC, (topic,)).fetchall()
         if not found:
             found = self.connection.execute(queries.ADD_TOPIC, (topic,)).fetchall()
         return cast(int, found[0][0])

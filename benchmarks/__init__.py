@@ -1,0 +1,1 @@
+"""What a revocable, durable session costs, beside the bare operations it is made of."""

@@ -1,0 +1,88 @@
+"""`get` at a number of live sessions, beside a bare SELECT and beside Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from benchmarks.bare import BareTable
+from benchmarks.redis_server import running_redis
+from benchmarks.rounds import Goal, Timing, measure
+from sessionledger import AsyncSessionStore, Session, SessionStore
+
+READS = 2000
+
+GOALS = (
+    Goal("SessionStore.get", "bare SELECT, text key", 1.25),
+    Goal("AsyncSessionStore.get", "bare SELECT, text key", 1.25),
+    Goal("SessionStore.get", "bare SELECT, 32-byte key", 1.25),
+    Goal("SessionStore.get", "redis-py GET", 8.0, at_least=True),
+)
+
+
+def reading(folder: Path, sessions: int, rounds: int) -> dict[str, Timing]:
+    """Microseconds per read of one random session of so many live ones."""
+    url = f"sqlite:///{folder / f'get-{sessions}.db'}"
+    issued = asyncio.run(_fill(url, sessions))
+    bare_text = BareTable(folder / f"text-{sessions}.db", text_keys=True)
+    bare_blob = BareTable(folder / f"blob-{sessions}.db", text_keys=False)
+    for bare in (bare_text, bare_blob):
+        bare.fill(issued)
+    tokens = [token for token, _ in issued]
+    with SessionStore.open(url) as store, running_redis(issued) as redis:
+        contenders: dict[str, Callable[[], int]] = {
+            "bare SELECT, text key": lambda: _read(bare_text.get, tokens),
+            "bare SELECT, 32-byte key": lambda: _read(bare_blob.get, tokens),
+            "SessionStore.get": lambda: _read(store.get, tokens),
+        }
+        if redis is not None:
+            contenders["redis-py GET"] = lambda: _read(redis.get, tokens)
+        with asyncio.Runner() as runner:
+            async_store = runner.run(_entered(AsyncSessionStore.open(url)))
+            contenders["AsyncSessionStore.get"] = lambda: runner.run(
+                _read_async(async_store, tokens)
+            )
+            timings = measure(contenders, rounds)
+            runner.run(async_store.close())
+    return timings
+
+
+async def _fill(url: str, count: int) -> list[tuple[str, Session]]:
+    async with AsyncSessionStore.open(url, durability="normal") as store:
+        issued = []
+        for start in range(0, count, 1000):
+            creates = [
+                store.create(
+                    f"user-{number // 10}",
+                    ttl=timedelta(days=7),
+                    attributes={"role": "operator", "number": number},
+                )
+                for number in range(start, min(start + 1000, count))
+            ]
+            issued += await asyncio.gather(*creates)
+    return [(session.token, session) for session in issued]
+
+
+async def _entered(store: AsyncSessionStore) -> AsyncSessionStore:
+    return await store.__aenter__()
+
+
+def _read(get: Callable[[str], Session | None], tokens: list[str]) -> int:
+    chosen = random.choices(tokens, k=READS)
+    for token in chosen:
+        session = get(token)
+        assert session is not None
+        assert session.attributes["role"] == "operator"
+    return READS
+
+
+async def _read_async(store: AsyncSessionStore, tokens: list[str]) -> int:
+    chosen = random.choices(tokens, k=READS)
+    for token in chosen:
+        session = await store.get(token)
+        assert session is not None
+        assert session.attributes["role"] == "operator"
+    return READS
