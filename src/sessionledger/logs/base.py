@@ -95,8 +95,12 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     state: bytes
 
 
+OVER = -(10**18)
+"""The end of what is over, in microseconds since 1970 UTC: before the year 1, and so before any
+instant that somebody may ask about."""
+
 KeyState: TypeAlias = tuple[int, int, bytes]
-"""Version, the end in microseconds since 1970 UTC (0 for a row that is not live), and state."""
+"""Version, the end in microseconds since 1970 UTC (`OVER` for a row not live), and state."""
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -319,6 +323,11 @@ class AsyncLog(Protocol):
     async def describe(self) -> Description: ...
     async def flush(self) -> None: ...
     async def close(self) -> None: ...
+
+
+def key_state_of(row: Row | None) -> KeyState | None:
+    """What `Log.state` answers for a row."""
+    return None if row is None else (row.version, row.expires if row.live else OVER, row.state)
 
 
 def check_name(what: str, name: str) -> str:

@@ -20,6 +20,7 @@ from sessionledger.logs.base import (
     Unit,
     check_limit,
     check_name,
+    key_state_of,
 )
 from sessionledger.logs.chain import EMPTY, Head
 from sessionledger.logs.forking import watch_forks
@@ -148,8 +149,7 @@ class MemoryLog:
             return self._caught_up(topic).rows.get(key)
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        row = self.row(topic, key)
-        return None if row is None else (row.version, row.live * row.expires, row.state)
+        return key_state_of(self.row(topic, key))
 
     def rows(
         self,

@@ -25,6 +25,7 @@ from sessionledger.logs.base import (
     Unit,
     check_limit,
     check_name,
+    key_state_of,
 )
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket
@@ -46,6 +47,9 @@ T = TypeVar("T")
 POLL_SECONDS = 0.01
 _SETTLING_ATTEMPTS = 3
 
+# Finds nothing: for a topic whose number is not known yet.
+_NO_STATE = queries.STATE_IF_CURRENT.format(0)
+
 # What a forked child inherited: closing those connections would harm the parent's.
 _leaked: list[object] = []
 
@@ -65,7 +69,7 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._numbers: dict[str, int] = {}
+        self._state_queries: dict[str, str] = {}
         self._poison: str | None = None
         self._closed = False
         check_place(self.path)
@@ -185,16 +189,14 @@ class SQLiteLog:
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
             reader = self._local.reader or self._readers.mine()
-            number = self._numbers.get(topic, 0)
-            found = reader.select(queries.STATE_IF_CURRENT, (key, number))
+            found = reader.select(self._state_queries.get(topic, _NO_STATE), (key,))
         except apsw.Error:
             with self._reading():
                 raise
         if found:
             return found[0]  # type: ignore[no-any-return]
         # No such row, or rows that others' events have not been folded into yet.
-        row = self.row(topic, key)
-        return None if row is None else (row.version, row.live * row.expires, row.state)
+        return key_state_of(self.row(topic, key))
 
     def rows(
         self,
@@ -273,7 +275,7 @@ class SQLiteLog:
         if (head[0][0] if head else 0) != folded:
             return None
         if mine:
-            self._numbers[topic] = number
+            self._state_queries[topic] = queries.STATE_IF_CURRENT.format(number)
         return number
 
     def _fold_of(self, topic: str) -> Fold:

@@ -14,6 +14,8 @@ rows are current without looking into the reference's table.
 
 from __future__ import annotations
 
+from sessionledger.logs.base import OVER
+
 SCHEMA_VERSION = 1
 
 # The reference's tables, with the columns that make a file a ledger.
@@ -86,9 +88,9 @@ WRITE_META = "INSERT OR IGNORE INTO ledger_meta (name, value) VALUES (?, ?)"
 ROW_COLUMNS = "key, version, created, owner, expires, live, state"
 # Answers only if the rows are folded up to the topic's head: told by the database itself, in the
 # row's own snapshot, for one look-up by number.
-STATE_IF_CURRENT = """SELECT version, live * expires, state FROM ledger_rows
-    WHERE key = ?1 AND topic = ?2
-    AND (SELECT head = folded FROM ledger_topics WHERE id = ?2)"""
+STATE_IF_CURRENT = f"""SELECT version, iif(live, expires, {OVER}), state FROM ledger_rows
+    WHERE key = ? AND topic = {{0}}
+    AND (SELECT head = folded FROM ledger_topics WHERE id = {{0}})"""
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
