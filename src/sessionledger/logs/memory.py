@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -59,11 +59,18 @@ class _Topic:
     def store(self, plan: Plan) -> None:
         self.events.extend(plan.events)
         for key, row in plan.rows.items():
-            if key not in self.rows:
-                self.owned.setdefault(row.owner, []).append(key)
+            before = self.rows.get(key)
             self.rows[key] = row
+            if before is None or before.owner != row.owner:
+                self.give(row, before)
         for link in plan.links:
             self.history.setdefault(link.key, []).append(link.id)
+
+    def give(self, row: Row, before: Row | None) -> None:
+        if before is not None:
+            self.owned[before.owner].remove(row.key)
+        mine = self.owned.setdefault(row.owner, [])
+        insort(mine, row.key, key=lambda key: self.rows[key].created)
 
     def catch_up(self) -> None:
         if self.fold is not None and self.folded < self.head.id:
