@@ -15,43 +15,16 @@ import apsw
 import pytest
 
 from sessionledger import (
-    Change,
     DuplicateSession,
     InvalidSession,
     Log,
-    LogEvent,
     Policy,
     SessionStore,
-    Unit,
-    open_log,
 )
-from sessionledger.core.token import digest, handle_of
-from sessionledger.store.engine import SESSIONS_TOPIC
-from tests.parity.backends import BACKENDS
+from tests.parity.conftest import HANDLE, NOW, OTHER, TOKEN, append, record
 
 DOCUMENT = Path(__file__).parents[2] / "docs/differences.md"
-NOW = datetime(2026, 5, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-TOKEN = "harn_sess_test_abcdefghijklmnopqrstuvwxyz0123456789"
-OTHER = "harn_sess_test_other_klmnopqrstuvwxyz0123456789"
-HANDLE = handle_of(digest(TOKEN))
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    log = open_log(BACKENDS[request.param].url(tmp_path / "log"))
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def store(log: Log) -> Iterator[SessionStore]:
-    with SessionStore(log, clock=lambda: NOW) as store:
-        yield store
-
-
-def append(log: Log, kind: str, payload: Any) -> None:
-    log.append(SESSIONS_TOPIC, [Unit([Change(LogEvent.of(kind, payload))])])
 
 
 def refused(store: SessionStore, field: str, **arguments: Any) -> None:
@@ -60,83 +33,6 @@ def refused(store: SessionStore, field: str, **arguments: Any) -> None:
         store.create(**{"principal": "alice", **arguments})
     assert caught.value.field == field
     assert list(store.events()) == []
-
-
-def record(**changed: Any) -> dict[str, Any]:
-    at, end = "2026-05-02T12:00:00Z", "2026-05-02T13:00:00Z"
-    whole = {"principal": "alice", "created_at": at, "last_seen_at": at, "expires_at": end}
-    return {"record": {"token_handle": HANDLE, **whole, **changed}}
-
-
-# Events that can't be decoded
-
-
-MALFORMED = {
-    "created without times": ("session_created", {"record": {"token_handle": HANDLE}}),
-    "created at no time": ("session_created", record(created_at="yesterday")),
-    "created with a list": ("session_created", record(attributes=[])),
-    "touched without a time": ("session_touched", {"token_handle": HANDLE}),
-    "touched at a number": ("session_touched", {"token_handle": HANDLE, "last_seen_at": 1}),
-    "expired without a time": ("session_expired", {"token_handle": HANDLE}),
-}
-
-
-@pytest.mark.parametrize(("kind", "payload"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_event_closes_only_its_own_session(
-    log: Log, store: SessionStore, kind: str, payload: Any
-) -> None:
-    store.create("alice", token=TOKEN)
-    store.create("bob", token=OTHER)
-
-    append(log, kind, payload)
-
-    assert store.get(TOKEN) is None
-    assert store.touch(TOKEN) is None
-    with pytest.raises(DuplicateSession):
-        store.create("alice", token=TOKEN)
-    assert [entry.readable for entry in store.history(handle=HANDLE)] == [True, False]
-    other = store.touch(OTHER)
-    assert other is not None
-    assert other.principal == "bob"
-    assert store.create("carol").principal == "carol"
-
-
-@pytest.mark.parametrize(("kind", "payload"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_event_comes_first(log: Log, kind: str, payload: Any) -> None:
-    append(log, kind, payload)
-
-    with SessionStore(log) as store:
-        assert store.get(TOKEN) is None
-        with pytest.raises(DuplicateSession):
-            store.create("alice", token=TOKEN)
-        assert store.create("bob", token=OTHER).principal == "bob"
-
-
-@pytest.mark.parametrize("kind", ["session_created", "session_touched", "session_expired"])
-@pytest.mark.parametrize("payload", [None, [], {}, {"token_handle": 1}, {"record": "x"}, "text"])
-def test_a_malformed_event_without_a_handle_concerns_nobody(
-    log: Log, store: SessionStore, kind: str, payload: Any
-) -> None:
-    store.create("alice", token=TOKEN)
-
-    append(log, kind, payload)
-
-    session = store.get(TOKEN)
-    assert session is not None
-    assert session.version == 1
-    assert store.create("bob").version == 3
-
-
-def test_a_malformed_event_does_not_move_an_end(log: Log, store: SessionStore) -> None:
-    store.create("alice", token=TOKEN)
-    ended = store.expire(TOKEN, expired_at=NOW + HOUR)
-    assert ended is not None
-
-    append(log, "session_touched", {"token_handle": HANDLE})
-
-    after = store.expire(TOKEN)
-    assert after is not None
-    assert (after.expires_at, after.ended_at) == (ended.expires_at, ended.ended_at)
 
 
 # What a session may hold
