@@ -1,0 +1,195 @@
+"""What the tests of logs work with: a harness per log, a fold that counts, and a work bench."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sessionledger import (
+    Appended,
+    Change,
+    Draft,
+    Guard,
+    Log,
+    LogEvent,
+    Put,
+    Row,
+    StoredEvent,
+    Unit,
+    canonical,
+    open_log,
+)
+
+T = TypeVar("T")
+
+TOPIC = "tallies"
+PATIENCE = 60.0
+"""Seconds after which something that never happens counts as never happening."""
+
+
+@dataclass(frozen=True)
+class Harness:
+    """What a log can do; tests ask this and never which log it is.
+
+    url: the address of the log at a place. persists: what it holds is there when it is opened
+    again. shared: several logs, of any number of processes, may be open at one place and write.
+    append_bare: appends events as the reference does, in another process: no rows, no chain.
+    """
+
+    url: Callable[[Path], str]
+    persists: bool = False
+    shared: bool = False
+    append_bare: Callable[[Path, str, Sequence[LogEvent]], None] | None = None
+
+
+class TallyFold:
+    """A row that knows the order of everything that happened to its key."""
+
+    def key(self, event: LogEvent | StoredEvent) -> bytes | None:
+        key = canonical.decode(event.payload).get("key")
+        return None if key is None else bytes.fromhex(key)
+
+    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
+        told = canonical.decode(event.payload)
+        before = b"" if row is None else row.state
+        owner = told["owner"] if row is None or told.get("moves") else row.owner
+        state = sha256(before + event.payload).digest()
+        return Draft(owner, told["expires"], told["live"], state)
+
+
+FOLD = TallyFold()
+
+
+def event(
+    key: bytes | None = None,
+    owner: str = "alice",
+    *,
+    expires: int = 1000,
+    live: bool = True,
+    **told: Any,
+) -> LogEvent:
+    """An event that concerns a key, or none."""
+    payload = {"owner": owner, "expires": expires, "live": live} | told
+    if key is not None:
+        payload["key"] = key.hex()
+    return LogEvent.of("tallied", payload, occurred_at_ms=1)
+
+
+def put(
+    happened: LogEvent, row: Row | None, *, expected: int | None, fold: TallyFold = FOLD
+) -> Change:
+    """The event with the row that it makes of `row`."""
+    key = fold.key(happened)
+    assert key is not None
+    return Change(happened, Put(key, fold.evolve(row, happened), expected))
+
+
+def creation(key: bytes, owner: str = "alice", **told: Any) -> Unit:
+    """A unit that gives the owner a key that must be new."""
+    return Unit([put(event(key, owner, **told), None, expected=0)])
+
+
+def guarded(key: bytes, owner: str, version: int) -> Unit:
+    """As `creation`, if the owner was given no key since that version."""
+    return Unit(creation(key, owner).changes, [Guard(owner, version)])
+
+
+def add(log: Log, happened: Iterable[LogEvent], topic: str = TOPIC) -> tuple[int, ...]:
+    """Append events, each a unit of its own; their ids."""
+    ids: tuple[int, ...] = ()
+    for outcome in log.append(topic, [Unit([Change(one)]) for one in happened]):
+        assert isinstance(outcome, Appended)
+        ids += outcome.ids
+    return ids
+
+
+def every_event(log: Log, topic: str = TOPIC) -> list[StoredEvent]:
+    """The whole topic."""
+    return log.read(topic, limit=1_000_000)
+
+
+def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
+    """The rows that the events fold to, reckoned without any log."""
+    rows: dict[bytes, Row] = {}
+    for happened in events:
+        key = FOLD.key(happened)
+        if key is None:
+            continue
+        before = rows.get(key)
+        draft = FOLD.evolve(before, happened)
+        created = happened.id if before is None else before.created
+        rows[key] = Row(
+            key, happened.id, created, draft.owner, draft.expires, draft.live, draft.state
+        )
+    return rows
+
+
+@dataclass
+class Bench:
+    """A place, and the logs that are open on it."""
+
+    harness: Harness
+    place: Path
+    opened: list[Log] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = self.open()
+
+    @property
+    def url(self) -> str:
+        return self.harness.url(self.place)
+
+    def open(self, *, fold: bool = True) -> Log:
+        """Another log on the same place, with or without the topic's fold."""
+        log = open_log(self.url)
+        self.opened.append(log)
+        if fold:
+            log.fold_with(TOPIC, FOLD)
+        return log
+
+    def reopen(self) -> Log:
+        """Close the log and open it again."""
+        self.log.close()
+        self.log = self.open()
+        return self.log
+
+    def append_bare(self, *happened: LogEvent) -> None:
+        """Append as the reference does: beside the open log, where a log can be shared."""
+        assert self.harness.append_bare is not None
+        if not self.harness.shared:
+            self.log.close()
+        self.harness.append_bare(self.place, TOPIC, happened)
+        if not self.harness.shared:
+            self.log = self.open()
+
+    def close(self) -> None:
+        for log in self.opened:
+            log.close()
+
+
+def together(*jobs: Callable[[], T]) -> list[T]:
+    """What the jobs answer, each run in a thread of its own, begun at the same moment."""
+    start = threading.Barrier(len(jobs))
+    answers: dict[int, T] = {}
+    errors: list[BaseException] = []
+
+    def run(number: int, job: Callable[[], T]) -> None:
+        start.wait(PATIENCE)
+        try:
+            answers[number] = job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a thread never ended"
+    if errors:
+        raise errors[0]
+    return [answers[number] for number in range(len(jobs))]
