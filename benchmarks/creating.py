@@ -31,7 +31,7 @@ GOALS = (
 def creating(folder: Path, rounds: int) -> dict[str, Timing]:
     """Microseconds per durable create."""
     url = f"sqlite:///{folder / 'create.db'}"
-    bare = BareTable(folder / "bare.db", text_keys=True)
+    bare = BareTable(folder / "bare.db")
     payload = _payload()
     with (
         SessionStore.open(url) as store,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.bare import BareTable
+from benchmarks.bare import BareTable, TunedTable
 from benchmarks.redis_server import running_redis
 from benchmarks.rounds import Goal, Timing, measure
 from sessionledger import AsyncSessionStore, Session, SessionStore
@@ -16,9 +16,9 @@ from sessionledger import AsyncSessionStore, Session, SessionStore
 READS = 2000
 
 GOALS = (
-    Goal("SessionStore.get", "bare SELECT, text key", 1.25),
-    Goal("AsyncSessionStore.get", "bare SELECT, text key", 1.25),
-    Goal("SessionStore.get", "bare SELECT, 32-byte key", 1.25),
+    Goal("SessionStore.get", "bare SELECT", 1.25),
+    Goal("AsyncSessionStore.get", "bare SELECT", 1.25),
+    Goal("SessionStore.get", "bare SELECT, tuned", 1.25),
     Goal("SessionStore.get", "redis-py GET", 8.0, at_least=True),
 )
 
@@ -27,15 +27,15 @@ def reading(folder: Path, sessions: int, rounds: int) -> dict[str, Timing]:
     """Microseconds per read of one random session of so many live ones."""
     url = f"sqlite:///{folder / f'get-{sessions}.db'}"
     issued = asyncio.run(_fill(url, sessions))
-    bare_text = BareTable(folder / f"text-{sessions}.db", text_keys=True)
-    bare_blob = BareTable(folder / f"blob-{sessions}.db", text_keys=False)
-    for bare in (bare_text, bare_blob):
-        bare.fill(issued)
+    bare = BareTable(folder / f"bare-{sessions}.db")
+    tuned = TunedTable(folder / f"tuned-{sessions}.db")
+    for table in (bare, tuned):
+        table.fill(issued)
     tokens = [token for token, _ in issued]
     with SessionStore.open(url) as store, running_redis(issued) as redis:
         contenders: dict[str, Callable[[], int]] = {
-            "bare SELECT, text key": lambda: _read(bare_text.get, tokens),
-            "bare SELECT, 32-byte key": lambda: _read(bare_blob.get, tokens),
+            "bare SELECT": lambda: _read(bare.get, tokens),
+            "bare SELECT, tuned": lambda: _read(tuned.get, tokens),
             "SessionStore.get": lambda: _read(store.get, tokens),
         }
         if redis is not None:

@@ -1,4 +1,4 @@
-"""Interleaved rounds: every contender is measured in each, so that ratios hold on noisy machines."""
+"""Interleaved rounds: every contender runs in each, so that ratios hold on noisy machines."""
 
 from __future__ import annotations
 

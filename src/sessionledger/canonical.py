@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 _POSITIONAL_BELOW = 1e16
-_LEAVES = (str, int, bool, type(None))
+_LEAVES = frozenset((str, int, bool, type(None)))
 
 _sorted = msgspec.json.Encoder(order="sorted")
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -69,9 +69,12 @@ def _plain(value: Any, depth: int) -> Any:
 def _plain_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     if not depth:
         raise NotJSON("is nested deeper than allowed")
-    if not all(isinstance(key, str) for key in value):
-        raise NotJSON("has an object key that is not text")
-    return {key: _plain(item, depth - 1) for key, item in value.items()}
+    plain = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise NotJSON("has an object key that is not text")
+        plain[key] = item if type(item) in _LEAVES else _plain(item, depth - 1)
+    return plain
 
 
 def _plain_array(value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:

@@ -144,14 +144,16 @@ def decode_session(version: int, state: bytes) -> Session | None:
 
 
 def _record(event: Created) -> dict[str, object]:
+    created_at = rfc3339(event.created_at)
+    seen_at = event.last_seen_at
     record: dict[str, object] = {
         "attributes": msgspec.Raw(event.attributes),
-        "created_at": rfc3339(event.created_at),
+        "created_at": created_at,
     }
     if event.deadline is not None:
         record["deadline"] = rfc3339(event.deadline)
     record["expires_at"] = rfc3339(event.expires_at)
-    record["last_seen_at"] = rfc3339(event.last_seen_at)
+    record["last_seen_at"] = created_at if seen_at is event.created_at else rfc3339(seen_at)
     record["principal"] = event.principal
     record["token_handle"] = event.token_handle
     return record

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from sessionledger.core.token import Handle
 
@@ -44,7 +45,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Session):
             return NotImplemented
-        return _fields(self) == _fields(other)
+        return astuple(self) == astuple(other)
 
     def __hash__(self) -> int:
         return hash((self.handle, self.version))
@@ -67,7 +68,7 @@ class IssuedSession(Session, frozen=True, eq=False, omit_defaults=True, dict=Tru
     @classmethod
     def of(cls, session: Session, token: str) -> IssuedSession:
         """The session with its token beside it."""
-        issued = cls(*_fields(session))
+        issued = cls(*astuple(session))
         issued.__dict__["_token"] = token
         return issued
 
@@ -87,7 +88,3 @@ State: TypeAlias = Session | Seen | Broken | None
 def microseconds(instant: datetime) -> int:
     """Microseconds since 1970 UTC, exact, also before it."""
     return (instant - EPOCH) // _MICROSECOND
-
-
-def _fields(session: Session) -> tuple[Any, ...]:
-    return tuple(getattr(session, name) for name in Session.__struct_fields__)

@@ -178,8 +178,11 @@ class Fold(Protocol):
         """The key that an event concerns, None when it concerns none."""
         ...
 
-    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
-        """The row of a key after one of its events; `row` is None before the first."""
+    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
+        """The row of a key after one of its events; `row` is None where there is none yet.
+
+        None: the event concerns a key that has no row, and gives it none.
+        """
         ...
 
 

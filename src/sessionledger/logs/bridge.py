@@ -185,7 +185,8 @@ class _Committer:
         watch_forks(self)
 
     def _begin(self) -> None:
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -200,12 +201,22 @@ class _Committer:
         self._begin()
 
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        waiting = _Waiting(topic, units, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(topic, units, loop)
         if self._thread is None:
             self._start()
-        self._queue.put(waiting)
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            self._gathered[loop] = [waiting]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            gathered.append(waiting)
         # A cancelled caller gives up the answer, not the append.
         return await waiting.future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What the tasks of this turn of the loop append goes to the thread together."""
+        self._queue.put(self._gathered.pop(loop))
 
     def stop(self) -> None:
         """Commit what is queued, then end the thread."""
@@ -229,11 +240,13 @@ class _Committer:
     def _run(self) -> None:
         running = True
         while running:
-            batch = [self._queue.get()]
+            batches = [self._queue.get()]
             while not self._queue.empty():
-                batch.append(self._queue.get())
-            running = None not in batch
-            self._commit([waiting for waiting in batch if waiting is not None])
+                batches.append(self._queue.get())
+            running = None not in batches
+            # All that waits, and never a part of it: two threads that both want the interpreter
+            # wait for each other at every statement.
+            self._commit([waiting for batch in batches if batch for waiting in batch])
 
     def _commit(self, batch: list[_Waiting]) -> None:
         by_topic: dict[str, list[_Waiting]] = {}

@@ -136,8 +136,11 @@ def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan)
 
 def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:
     key = fold.key(event)
-    if key is not None:
-        _place(key, event.id, fold.evolve(tail.rows.get(key), event), tail, planned)
+    if key is None:
+        return
+    draft = fold.evolve(tail.rows.get(key), event)
+    if draft is not None:
+        _place(key, event.id, draft, tail, planned)
 
 
 def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:

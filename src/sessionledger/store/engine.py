@@ -81,8 +81,9 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _system_now() -> int:
-    return time_ns() // 1000
+def _counting(clock: Clock) -> Callable[[], int]:
+    """The clock as nanoseconds since 1970 UTC, which is how the system counts."""
+    return lambda: microseconds(clock()) * 1000
 
 
 class Engine:
@@ -93,16 +94,16 @@ class Engine:
         self.topic = topic
         self.policy = policy
         self.clock = clock
-        self.now = _system_now if clock is system_clock else lambda: microseconds(clock())
+        self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
         log.fold_with(topic, SessionFold())
 
     async def create(
         self, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
     ) -> IssuedSession:
         if token is None:
-            secret = issue(token_bytes(TOKEN_RANDOM_BYTES))
+            secret, given = issue(token_bytes(TOKEN_RANDOM_BYTES)), None
         else:
-            secret = parse_token(token, self.policy)
+            secret = given = parse_token(token, self.policy)
         key, now = digest(secret), self.clock()
         handle = handle_of(key)
 
@@ -110,21 +111,17 @@ class Engine:
             return decide.decide_create(state, handle, command, now, self.policy)
 
         # A new token has no row; one that was used before shows as a conflict.
-        session = await self._carry_out(key, None, decision, now, why, secret)
+        session = await self._carry_out(key, None, decision, now, why, given)
         assert session is not None
         return IssuedSession.of(session, secret)
-
-    def key_of(self, token: object) -> bytes:
-        """The key of the session that a token is for."""
-        return digest(parse_token(token, self.policy))
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
         if found is None:
             return None
         version, until, state = found
-        at = self.now() if now is None else microseconds(parse_instant("now", now))
-        return decode_session(version, state) if until > at else None
+        at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
+        return decode_session(version, state) if until * 1000 > at else None
 
     async def find(self, handle: object, now: object = None) -> Session | None:
         return self.live(await self.log.state(self.topic, parse_handle(handle)), now)
@@ -301,9 +298,11 @@ def no_engine(why: str) -> Engine:
 
 
 def _versioned(state: State, version: int) -> Session | None:
+    """The session with its version, set in place: nobody else knows the state yet."""
     if not isinstance(state, Session):
         return None
-    return msgspec.structs.replace(state, version=version)
+    msgspec.structs.force_setattr(state, "version", version)
+    return state
 
 
 def _at(id: int, events: list[StoredEvent]) -> Head | None:

@@ -11,6 +11,7 @@ from sessionledger.core.decide import Create, Expire, Touch
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.token import digest, parse_token
 from sessionledger.logs.base import Log, Progress, StoredEvent
 from sessionledger.logs.bridge import Inline
 from sessionledger.logs.url import open_log
@@ -154,7 +155,8 @@ class SessionStore:
         """The live session of a token, as of everything acknowledged before the call."""
         # The hot path: what the engine would do, without the price of a coroutine.
         engine = self._engine
-        return engine.live(self._log.state(engine.topic, engine.key_of(token)), now)
+        key = digest(parse_token(token, engine.policy))
+        return engine.live(self._log.state(engine.topic, key), now)
 
     def touch(
         self,

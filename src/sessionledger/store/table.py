@@ -17,10 +17,10 @@ class SessionFold:
         happened = decode_event(event.kind, event.payload)
         return None if happened is None else key_of(happened.token_handle)
 
-    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
+    def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         state = evolve(state_of(row), _happened(event))
-        assert state is not None
-        return draft_of(state)
+        # A touch of a handle that was never created leaves nothing behind.
+        return None if state is None else draft_of(state)
 
 
 def state_of(row: Row | None) -> State:

@@ -21,6 +21,9 @@ from sessionledger.logs.sqlite import queries
 
 BUSY_MILLISECONDS = 30_000
 MMAP_BYTES = 1 << 30
+
+# The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
+CHECKPOINT_PAGES = 4000
 READER_CACHE_KIB = 8 * 1024
 
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
@@ -98,6 +101,7 @@ def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
         raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")
     connection.pragma("synchronous", _SYNCHRONOUS[durability])
     connection.pragma("mmap_size", MMAP_BYTES)
+    connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     if "ledger_meta" in tables and _schema(connection) == queries.SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")

@@ -246,8 +246,7 @@ class SQLiteLog:
         done, page = 0, 1
         while page:
             with self._transaction() as writer:
-                number = writer.number_of(topic)
-                page = writer.fold_page(topic, number, fold)
+                page = writer.fold_page(topic, fold)
             done += page
             if progress is not None:
                 progress(done)
@@ -264,8 +263,8 @@ class SQLiteLog:
                         return read(cursor, number)
                 self._catch_up(topic, self._fold_of(topic))
         with self._transaction() as writer:
-            number = writer.number_of(topic)
-            writer.fold_gap(topic, number, self._fold_of(topic))
+            writer.fold_gap(topic, self._fold_of(topic))
+            number, _, _ = writer.place_of(topic)
             return read(writer.connection.cursor(), number)
 
     def _number_if_current(self, cursor: apsw.Cursor, topic: str) -> int | None:

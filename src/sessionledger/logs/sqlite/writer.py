@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain as chain_together
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import apsw
 import msgspec
@@ -12,11 +14,12 @@ import msgspec
 from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
-from sessionledger.logs.chain import EMPTY, Head
+from sessionledger.logs.chain import Head
 from sessionledger.logs.sqlite import queries
 
 FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
+_LINES_A_STATEMENT = (64, 8, 1)
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
@@ -34,10 +37,10 @@ class Writer:
 
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
-        number = self.number_of(topic)
-        if fold is not None:
-            self.fold_gap(topic, number, fold)
-        plan = units.plan(topic, batch, fold, self._tail(topic, number, batch, fold))
+        number, folded, head = self.place_of(topic)
+        if fold is not None and folded != head:
+            self.fold_gap(topic, fold)
+        plan = units.plan(topic, batch, fold, self._tail(topic, number, head, batch, fold))
         if plan.events:
             self._store_events(topic, plan.events)
             self._heads[topic] = plan.head
@@ -46,17 +49,16 @@ class Writer:
                 self.connection.execute(queries.SET_FOLDED, (plan.head.id, number))
         return plan.outcomes
 
-    def fold_gap(self, topic: str, number: int, fold: Fold) -> int:
+    def fold_gap(self, topic: str, fold: Fold) -> int:
         """Fold what was appended without rows, all of it; how many events that were."""
         done = 0
-        while page := self.fold_page(topic, number, fold):
+        while page := self.fold_page(topic, fold):
             done += page
         return done
 
-    def fold_page(self, topic: str, number: int, fold: Fold) -> int:
+    def fold_page(self, topic: str, fold: Fold) -> int:
         """Fold the next events that have no rows yet; how many those were."""
-        found = self.connection.execute(queries.GAP, (topic,)).fetchall()
-        head, folded = cast(tuple[int, int], found[0])
+        number, folded, head = self.place_of(topic)
         if head < folded:
             raise CorruptLog(
                 f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
@@ -75,35 +77,32 @@ class Writer:
 
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""
-        number = self.number_of(topic)
+        number, _, _ = self.place_of(topic)
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
         self.connection.execute(queries.SET_FOLDED, (0, number))
 
-    def number_of(self, topic: str) -> int:
-        """The number of a topic in our tables; it is given one if it has none."""
-        found = self.connection.execute(queries.TOPIC, (topic,)).fetchall()
+    def place_of(self, topic: str) -> tuple[int, int, int]:
+        """A topic's number in our tables, up to where its rows are folded, and its head."""
+        found = self.connection.execute(queries.PLACE, (topic,)).fetchall()
         if not found:
-            found = self.connection.execute(queries.ADD_TOPIC, (topic,)).fetchall()
-        return cast(int, found[0][0])
+            self.connection.execute(queries.ADD_TOPIC, (topic,))
+            found = self.connection.execute(queries.PLACE, (topic,)).fetchall()
+        return cast(tuple[int, int, int], found[0])
 
     def _tail(
-        self, topic: str, number: int, batch: Sequence[Unit], fold: Fold | None
+        self, topic: str, number: int, head: int, batch: Sequence[Unit], fold: Fold | None
     ) -> units.Tail:
         rows = self._rows(number, units.keys_of(batch, fold))
         owners = {owner: self._owner_version(number, owner) for owner in units.owners_of(batch)}
-        return units.Tail(self._head(topic), rows, owners)
+        return units.Tail(self._head(topic, head), rows, owners)
 
-    def _head(self, topic: str) -> Head:
-        found = self.connection.execute(queries.HEAD, (topic,)).fetchall()
-        if not found:
-            return EMPTY
-        last_id = cast(int, found[0][0])
+    def _head(self, topic: str, id: int) -> Head:
         known = self._heads.get(topic)
-        if known is not None and known.id == last_id:
+        if known is not None and known.id == id:
             return known
-        newest = self.connection.execute(queries.EVENT, (topic, last_id)).fetchall()
-        return chain.head_after(stored_event(newest[0])) if newest else Head(last_id, None)
+        newest = self.connection.execute(queries.EVENT, (topic, id)).fetchall()
+        return chain.head_after(stored_event(newest[0])) if newest else Head(id, None)
 
     def _owner_version(self, number: int, owner: str) -> int:
         found = self.connection.execute(queries.OWNER_VERSION, (number, owner)).fetchall()
@@ -120,33 +119,39 @@ class Writer:
         return rows
 
     def _store_events(self, topic: str, events: Sequence[StoredEvent]) -> None:
-        self.connection.executemany(
-            queries.ADD_EVENT,
-            [
-                (
-                    topic,
-                    e.id,
-                    e.kind,
-                    e.payload,
-                    chain.encode_headers(e.headers).decode(),
-                    e.occurred_at_ms,
-                )
-                for e in events
-            ],
-        )
+        lines = [
+            (topic, e.id, e.kind, e.payload, _headers_text(e), e.occurred_at_ms) for e in events
+        ]
+        self._insert(queries.ADD_EVENTS, lines)
         self.connection.execute(queries.SET_HEAD, (topic, events[-1].id))
 
     def _store_rows(self, number: int, rows: Iterable[Row], links: Iterable[units.Link]) -> None:
-        self.connection.executemany(
-            queries.PUT_ROW,
+        self._insert(
+            queries.PUT_ROWS,
             [
                 (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state)
                 for r in rows
             ],
         )
         followed = [(number, link.id, link.previous) for link in links if link.previous]
-        if followed:
-            self.connection.executemany(queries.ADD_LINK, followed)
+        self._insert(queries.ADD_LINKS, followed)
+
+    def _insert(self, statement: str, lines: Sequence[tuple[Any, ...]]) -> None:
+        """Insert the lines with few statements: each is a trip into SQLite without the GIL."""
+        start = 0
+        for size in _LINES_A_STATEMENT:
+            while len(lines) - start >= size:
+                sql = _inserting(statement, len(lines[start]), size)
+                values = tuple(chain_together.from_iterable(lines[start : start + size]))
+                self.connection.execute(sql, values)
+                start += size
+
+
+_inserting = cache(queries.inserting)
+
+
+def _headers_text(event: StoredEvent) -> str:
+    return chain.encode_headers(event.headers).decode()
 
 
 def stored_event(columns: Sequence[object]) -> StoredEvent:

@@ -1,0 +1,72 @@
+"""The commands by their names, and one call of them from arguments to exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import typer
+from typer.main import get_command
+
+from sessionledger import __version__
+from sessionledger.cli import ledger, listings, sessions
+from sessionledger.cli.exits import MEANINGS, OK, PIPE_CLOSED, USAGE, report
+from sessionledger.cli.present import PipeClosed, flush, write
+
+NAME = "sessionledger"
+
+# Pretty exceptions would print local variables, and tokens with them.
+app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=False)
+for command in (
+    sessions.create,
+    sessions.get,
+    sessions.touch,
+    sessions.expire,
+    sessions.revoke,
+    listings.sessions,
+    listings.history,
+    listings.events,
+    ledger.head,
+    ledger.verify,
+    ledger.rebuild,
+    ledger.stats,
+):
+    app.command(epilog=MEANINGS)(command)
+
+
+@app.callback(invoke_without_command=True, epilog=MEANINGS)
+def front(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+) -> None:
+    """Revocable bearer sessions on an event log.
+
+    A token is read from standard input or from SESSIONLEDGER_TOKEN, never from an argument. The
+    ledger is --ledger, or SESSIONLEDGER_URL, or sessions.db in this folder.
+    """
+    if version:
+        write(f"{NAME} {__version__}")
+        raise typer.Exit(OK)
+    if context.invoked_subcommand is None:
+        write(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+def answer(arguments: Sequence[str]) -> int:
+    """Carry out one command, and answer its exit code. Errors are told on stderr."""
+    try:
+        code = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
+        flush()
+    except PipeClosed:
+        _stop_writing()
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001  `report` raises what it does not know
+        return report(error, "--json" in arguments)
+    return code or OK
+
+
+def _stop_writing() -> None:
+    """Close stdout, or the interpreter would fail at its end on what is left in the buffer."""
+    with suppress(BrokenPipeError):
+        sys.stdout.close()

@@ -1,0 +1,95 @@
+"""Exit codes, and what is said on stderr when a command fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import typer
+
+from sessionledger import DuplicateSession, LogError, SessionLedgerError, WriteContention
+from sessionledger.cli.present import escape, json_line
+
+OK = 0
+NO = 1
+USAGE = 2
+REFUSED = 3
+UNAVAILABLE = 4
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+MEANINGS = """\
+Exit codes:
+
+\b
+  0    done; the answer is yes
+  1    the answer is no: the session is unknown or not live, or verify found a break
+  2    bad usage or bad input: nothing was done
+  3    refused by the ledger's state: a used token, too many writers at once
+  4    the ledger is missing, unavailable, damaged or no ledger
+  130  interrupted with Ctrl-C
+  141  whoever read the output stopped reading
+"""
+
+# Both of Typer's generations, with Click beside it and inside it, export this one name.
+UsageError = typer.BadParameter.__base__ or typer.BadParameter
+
+_TOKEN = re.compile(r"harn_sess_[A-Za-z0-9_-]+")
+_EXTRA_ARGUMENT = re.compile(r"unexpected extra argument", re.IGNORECASE)
+_NO_ARGUMENT = (
+    "unexpected extra argument; a token is never an argument: give it on standard input or in "
+    "SESSIONLEDGER_TOKEN"
+)
+
+
+class Failure(Exception):
+    """A command's own end: its exit code, a stable code for programs, a message for people."""
+
+    def __init__(self, exit_code: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.code = code
+
+
+def not_live(what: str) -> Failure:
+    """The answer to who asked for a session that is not there, or not any more."""
+    return Failure(NO, "not_live", f"no live session has that {what}")
+
+
+def unknown(what: str) -> Failure:
+    """The answer to who asked about something that was never there."""
+    return Failure(NO, "unknown", f"nothing is known of that {what}")
+
+
+def report(error: Exception, as_json: bool) -> int:
+    """Say on stderr what went wrong, and answer the exit code. Raises what is nobody's fault."""
+    exit_code, code, message = _meaning(error)
+    message = _TOKEN.sub("harn_sess_…", message)
+    if as_json:
+        print(json_line({"error": code, "message": message}), file=sys.stderr)
+    else:
+        print(f"error: {escape(message)}", file=sys.stderr)
+    return exit_code
+
+
+def _meaning(error: Exception) -> tuple[int, str, str]:
+    match error:
+        case Failure():
+            return error.exit_code, error.code, str(error)
+        case DuplicateSession() | WriteContention():
+            return REFUSED, error.code, str(error)
+        case LogError():
+            return UNAVAILABLE, error.code, str(error)
+        case SessionLedgerError():
+            return USAGE, error.code, str(error)
+        case OSError():
+            return UNAVAILABLE, "system", str(error)
+    if isinstance(error, UsageError):
+        return USAGE, "usage", _usage(error)
+    raise error
+
+
+def _usage(error: Exception) -> str:
+    message: str = getattr(error, "format_message", error.__str__)()
+    # The argument that is too many may be a token, and Typer would repeat it.
+    return _NO_ARGUMENT if _EXTRA_ARGUMENT.search(message) else message.rstrip(".")

@@ -1,0 +1,47 @@
+"""The door: one call of the command line, from its arguments to its exit code.
+
+Nothing but the standard library is imported before it is known that the extra is installed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+EXTRA = ("typer", "rich")
+MISSING = "the command line needs packages that are not installed: pip install 'sessionledger[cli]'"
+
+
+def run() -> None:
+    """The entry point of the `sessionledger` script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one command, and answer its exit code."""
+    _never_fail_to_encode()
+    try:
+        from sessionledger.cli.app import answer
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in EXTRA:
+            raise
+        print(f"error: {MISSING}", file=sys.stderr)
+        return 2
+    code = answer(arguments)
+    if sys.stdout.closed:
+        _leave_the_pipe()
+    return code
+
+
+def _never_fail_to_encode() -> None:
+    """A terminal that can't show a character gets its escape, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_the_pipe() -> None:
+    """Give the interpreter something to flush at its end, now that nobody reads any more."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123

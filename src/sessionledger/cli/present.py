@@ -1,0 +1,172 @@
+"""How answers look: a table on a terminal, tab-separated lines in a pipe, JSON when asked.
+
+An answer is a record, a flat dict in the order of its columns; lines and JSON show all of it.
+Nothing that was stored can steer the terminal or break a line: what is not printable is shown as
+an escape, everywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+Record: TypeAlias = dict[str, Any]
+
+
+class PipeClosed(Exception):
+    """Whoever read the output stopped reading."""
+
+
+def on_terminal() -> bool:
+    """Whether the answer goes to a person's screen."""
+    return sys.stdout.isatty()
+
+
+def write(text: str) -> None:
+    """A line on stdout. Raises `PipeClosed`."""
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        raise PipeClosed from None
+
+
+def flush() -> None:
+    """Hand over what was written. Raises `PipeClosed`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise PipeClosed from None
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as RFC 3339, with `Z` for UTC and no trailing zeros in a fraction."""
+    text = instant.isoformat()
+    time, offset = text[:-6], text[-6:]
+    if instant.microsecond:
+        time = time.rstrip("0")
+    return time + ("Z" if offset == "+00:00" else offset)
+
+
+def escape(text: str) -> str:
+    r"""The text with whatever is not printable as an escape: `\x1b`, `\n`, `\u202e`.
+
+    A backslash becomes two, so that no text can pass itself off as another.
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def json_line(value: Any) -> str:
+    """The value as one line of JSON, unprintable characters as its escapes."""
+    text = msgspec.json.encode(_plain(value)).decode()
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _json_escape(c) for c in text)
+
+
+def cell(value: Any) -> str:
+    """A value in a column: text escaped, objects as JSON, nothing for None."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return escape(value)
+        case datetime():
+            return stamp(value)
+        case bool() | dict() | list():
+            return json_line(value)
+    return str(value)
+
+
+def line(record: Record) -> str:
+    """A record as a tab-separated line."""
+    return "\t".join(map(cell, record.values()))
+
+
+def show(record: Record, as_json: bool) -> None:
+    """One record: fields below each other for people."""
+    if as_json:
+        write(json_line(record))
+    elif on_terminal():
+        _draw_fields(record)
+    else:
+        write(line(record))
+
+
+def show_all(records: Iterable[Record], columns: Mapping[str, str], as_json: bool) -> None:
+    """Records: a table of some columns, field to title, for people; else a line each."""
+    if on_terminal() and not as_json:
+        _draw_table(list(records), columns)
+        return
+    for record in records:
+        write(json_line(record) if as_json else line(record))
+
+
+def _draw_fields(record: Record) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for field, value in record.items():
+        if value is not None:
+            table.add_row(field.replace("_", " "), _text(value))
+    _print(table)
+
+
+def _draw_table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title in columns.values():
+        table.add_column(title, overflow="fold")
+    for record in records:
+        table.add_row(*(_text(record[field]) for field in columns))
+    _print(table)
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console(file=sys.stdout).print(table)
+
+
+def _text(value: Any) -> Any:
+    """A cell that rich takes as it is: `Text` reads neither markup nor emoji codes."""
+    from rich.text import Text
+
+    return Text(_brief(value) if isinstance(value, datetime) else cell(value))
+
+
+def _brief(instant: datetime) -> str:
+    try:
+        return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    except OverflowError:
+        return stamp(instant)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _shown(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))

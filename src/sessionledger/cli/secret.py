@@ -1,0 +1,45 @@
+"""Where a token comes from: the environment, standard input, or a prompt that does not echo.
+
+Never from an argument, which every user of the machine could read in the process list.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sessionledger.cli.exits import USAGE, Failure
+
+VARIABLE = "SESSIONLEDGER_TOKEN"
+_MAX_BYTES = 1 << 16
+
+
+def read_token() -> str:
+    """The token of the caller. Raises `Failure` when there is none."""
+    return os.environ.get(VARIABLE, "") or read_token_from_input()
+
+
+def read_token_from_input() -> str:
+    """The token on the first line of standard input, or typed unseen. Raises `Failure`."""
+    token = _prompt() if sys.stdin.isatty() else _first_line()
+    if not token.strip():
+        raise Failure(
+            USAGE, "no_token", f"no token: give it on standard input, or in the variable {VARIABLE}"
+        )
+    return token
+
+
+def _prompt() -> str:
+    from getpass import getpass
+
+    try:
+        return getpass("token: ")
+    except EOFError:
+        return ""
+
+
+def _first_line() -> str:
+    try:
+        return sys.stdin.buffer.readline(_MAX_BYTES).decode()
+    except UnicodeDecodeError:
+        raise Failure(USAGE, "invalid_session", "token must be UTF-8 text") from None
