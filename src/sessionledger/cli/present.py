@@ -16,6 +16,9 @@ import msgspec
 
 Record: TypeAlias = dict[str, Any]
 
+# Names that people copy stand in a table as a whole; of JSON the beginning is enough.
+_JSON_CHARS = 60
+
 
 class PipeClosed(Exception):
     """Whoever read the output stopped reading."""
@@ -141,10 +144,19 @@ def _text(value: Any) -> Any:
     """A cell that rich takes as it is: `Text` reads neither markup nor emoji codes."""
     from rich.text import Text
 
-    return Text(_brief(value) if isinstance(value, datetime) else cell(value))
+    match value:
+        case datetime():
+            return Text(_second(value))
+        case dict() | list():
+            return Text(_beginning(cell(value)) if value else "")
+    return Text(cell(value))
 
 
-def _brief(instant: datetime) -> str:
+def _beginning(text: str) -> str:
+    return text if len(text) <= _JSON_CHARS else text[: _JSON_CHARS - 1] + "…"
+
+
+def _second(instant: datetime) -> str:
     try:
         return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
     except OverflowError:

@@ -60,15 +60,9 @@ def get(
     json: options.Json = False,
 ) -> None:
     """Show the live session of a token, or of a handle."""
-    if handle is not None:
-        with open_store(ledger, topic) as store:
-            found = store.find(handle=handle)
-        _show(found, json, not_live("handle"))
-        return
-    token = read_token()
     with open_store(ledger, topic) as store:
-        found = store.get(token)
-    _show(found, json, not_live("token"))
+        found = store.get(read_token()) if handle is None else store.find(handle=handle)
+    _show(found, json, not_live("token" if handle is None else "handle"))
 
 
 def touch(
@@ -84,10 +78,9 @@ def touch(
     json: options.Json = False,
 ) -> None:
     """Record that the session of a token was seen just now."""
-    token = read_token()
     with open_store(ledger, topic, idle_timeout=idle_timeout) as store:
         touched = store.touch(
-            token,
+            read_token(),
             ttl=ttl,
             expires_at=expires_at,
             attributes=attributes,
@@ -107,9 +100,10 @@ def expire(
     json: options.Json = False,
 ) -> None:
     """End the session of a token, for good."""
-    token = read_token()
     with open_store(ledger, topic) as store:
-        ended = store.expire(token, reason=reason, actor=actor, context=options.context(context))
+        ended = store.expire(
+            read_token(), reason=reason, actor=actor, context=options.context(context)
+        )
     _show(ended, json, unknown("token"))
 
 
