@@ -10,9 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Record: TypeAlias = dict[str, Any]
 
@@ -118,7 +121,7 @@ def _draw_fields(record: Record) -> None:
     table.add_column(overflow="fold")
     for field, value in record.items():
         if value is not None:
-            table.add_row(field.replace("_", " "), _text(value))
+            table.add_row(field.replace("_", " "), _whole(value))
     _print(table)
 
 
@@ -140,16 +143,20 @@ def _print(table: object) -> None:
     Console(file=sys.stdout).print(table)
 
 
-def _text(value: Any) -> Any:
-    """A cell that rich takes as it is: `Text` reads neither markup nor emoji codes."""
+def _whole(value: Any) -> Text:
+    """A value as rich takes it as it is: `Text` reads neither markup nor emoji codes."""
     from rich.text import Text
 
-    match value:
-        case datetime():
-            return Text(_second(value))
-        case dict() | list():
-            return Text(_beginning(cell(value)) if value else "")
-    return Text(cell(value))
+    return Text(_second(value) if isinstance(value, datetime) else cell(value))
+
+
+def _text(value: Any) -> Text:
+    """The same for a column, where an object is cut to its beginning, and an empty one left out."""
+    from rich.text import Text
+
+    if isinstance(value, dict | list):
+        return Text(_beginning(cell(value)) if value else "")
+    return _whole(value)
 
 
 def _beginning(text: str) -> str:
