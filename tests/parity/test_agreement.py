@@ -44,7 +44,13 @@ times = st.builds(
     st.integers(-90, 90),
     zones,
 )
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 attributes = st.dictionaries(st.text(max_size=3), leaves, max_size=2)
 maybe_attributes = st.none() | attributes
 
