@@ -35,6 +35,7 @@ Exit codes:
 UsageError = typer.BadParameter.__base__ or typer.BadParameter
 
 _TOKEN = re.compile(r"harn_sess_[A-Za-z0-9_-]+")
+_LONG_ENOUGH_FOR_A_TOKEN = re.compile(r"'[^']{32,}'")
 _EXTRA_ARGUMENT = re.compile(r"unexpected extra argument", re.IGNORECASE)
 _NO_ARGUMENT = (
     "unexpected extra argument; a token is never an argument: give it on standard input or in "
@@ -91,5 +92,7 @@ def _meaning(error: Exception) -> tuple[int, str, str]:
 
 def _usage(error: Exception) -> str:
     message: str = getattr(error, "format_message", error.__str__)()
-    # The argument that is too many may be a token, and Typer would repeat it.
-    return _NO_ARGUMENT if _EXTRA_ARGUMENT.search(message) else message.rstrip(".")
+    # An argument that is out of place may be a token of any shape, and Typer would repeat it.
+    if _EXTRA_ARGUMENT.search(message):
+        return _NO_ARGUMENT
+    return _LONG_ENOUGH_FOR_A_TOKEN.sub("'…'", message).rstrip(".")

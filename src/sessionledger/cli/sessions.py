@@ -21,7 +21,7 @@ TokenFromInput = Annotated[
 
 
 def create(
-    principal: Annotated[str, typer.Argument(help="Whom the session is for.")],
+    principal: Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Whom it is for.")],
     ttl: options.Ttl = None,
     expires_at: options.ExpiresAt = None,
     idle_timeout: options.IdleTimeout = None,

@@ -1,0 +1,80 @@
+"""The examples of docs/cli.md, run from top to bottom in one folder.
+
+`$ ` begins a command; the lines after it are its output, standard error first; `…` stands for
+anything; `[exit N]` is its exit code where it is not 0.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.running import COMMANDS
+
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_EXIT = re.compile(r"\[exit (\d+)\]")
+_END = "=== exit"
+
+
+class Example(msgspec.Struct):
+    command: str
+    output: list[str]
+    code: int = 0
+
+
+def examples(block: str) -> list[Example]:
+    found: list[Example] = []
+    for text in block.splitlines():
+        if text.startswith("$ "):
+            found.append(Example(text[2:], []))
+        elif told := _EXIT.fullmatch(text):
+            found[-1].code = int(told[1])
+        else:
+            found[-1].output.append(text)
+    return found
+
+
+def run(block: list[Example], folder: Path) -> list[tuple[str, int]]:
+    """What each command of a block printed, and its exit code; they share one shell."""
+    script = "set -o pipefail\n" + "".join(
+        f"{{ {example.command}\n}} >out 2>err; code=$?\ncat err out; echo '{_END}' $code\n"
+        for example in block
+    )
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("SESSIONLEDGER_")}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=variables | {"PATH": os.pathsep.join(folders)},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
+    parts = re.split(rf"{_END} (\d+)\n", done.stdout.decode())
+    return [(out, int(code)) for out, code in zip(parts[::2], parts[1::2], strict=False)]
+
+
+def matches(expected: list[str], found: str) -> bool:
+    pattern = "\n".join(".*".join(map(re.escape, text.split("…"))) for text in expected)
+    return re.fullmatch(pattern, found.removesuffix("\n")) is not None
+
+
+def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
+    blocks = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
+    assert len(blocks) >= 8
+    for block in blocks:
+        for example, (out, code) in zip(block, run(block, tmp_path), strict=True):
+            assert code == example.code, (example.command, out)
+            assert matches(example.output, out), (example.command, example.output, out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_on_the_page(command: str) -> None:
+    assert re.search(rf"^### `{command}\b", PAGE.read_text(), re.MULTILINE)

@@ -1,0 +1,202 @@
+"""What every command shares: help, completion, missing packages, secrets, signals, start-up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sessionledger import CorruptLog, MissingExtra, WriteContention, __version__
+from sessionledger.cli import exits
+from sessionledger.cli.progress import LateBar
+from tests.cli.running import COMMAND, COMMANDS, Line
+
+SECRET = "harn_sess_" + "s" * 43
+OWN = "a-token-that-the-caller-has-chosen-1234567890"
+
+
+def test_help_lists_the_commands_and_the_exit_codes(line: Line) -> None:
+    text = line("--help").out
+    assert all(f"  {command} " in text for command in COMMANDS)
+    assert "Exit codes:" in text
+    assert line("--version").out == f"sessionledger {__version__}\n"
+
+
+def test_no_command_shows_the_help(line: Line) -> None:
+    answer = line()
+    assert answer.code == 2
+    assert answer.out.startswith("Usage: sessionledger")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(line: Line, command: str) -> None:
+    answer = line(command, "--help")
+    assert answer.code == 0
+    assert "--json" in answer.out
+    assert "--ledger" in answer.out
+    assert "--token " not in answer.out
+
+
+def test_a_mistyped_command_is_bad_usage(line: Line) -> None:
+    answer = line("histroy")
+    assert answer.code == 2
+    assert "history" in answer.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
+    variables = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    answer = line.process("--show-completion", shell, **variables)
+    assert answer.code == 0
+    assert "_SESSIONLEDGER_COMPLETE" in answer.out
+
+
+def test_completion_completes(line: Line) -> None:
+    variables = {"_SESSIONLEDGER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    answer = line.process(COMP_WORDS="sessionledger re", **variables)
+    assert set(answer.out.split()) == {"revoke", "rebuild"}
+
+
+def test_the_missing_extra_is_named(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['typer'] = None\n"
+        "from sessionledger.cli.main import main; sys.exit(main(['stats']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"pip install 'sessionledger[cli]'" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", SECRET],
+        ["create", "alice", SECRET],
+        ["get", "--handle", SECRET],
+        ["create", "alice", "--ttl", SECRET],
+        ["create", "alice", "--token", SECRET],
+        ["create", "alice", f"--token={SECRET}"],
+        ["create", "alice", "--context", SECRET],
+        ["create", "alice", "--attributes", SECRET],
+        ["events", "--limit", SECRET],
+        ["events", "--topic", SECRET + "/"],
+        ["sessions", "--ledger", SECRET],
+        [SECRET],
+        [OWN],
+        ["get", OWN],
+        ["get", "--handle", OWN],
+    ],
+)
+def test_a_misplaced_token_is_not_repeated(line: Line, arguments: list[str]) -> None:
+    line.create()
+    for options in ([], ["--json"]):
+        answer = line(*arguments, *options)
+        assert answer.code in (2, 4)
+        assert SECRET not in answer.out + answer.err
+        assert OWN not in answer.out + answer.err
+
+
+def test_a_given_token_is_in_no_other_output(line: Line) -> None:
+    line("create", "alice", "--token-stdin", given=SECRET)
+    for command in ("get", "touch", "expire", "touch"):
+        for options in ([], ["--json"]):
+            answer = line(command, *options, given=SECRET)
+            assert SECRET not in answer.out + answer.err
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_no_token_is_in_the_process_list(line: Line) -> None:
+    line("create", "alice", "--token-stdin", given=SECRET)
+    process = line.start("get")
+    seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    out, _ = process.communicate(SECRET.encode(), timeout=60)
+    assert SECRET.encode() not in seen
+    assert b"alice" in out
+
+
+def test_ctrl_c_ends_with_130(line: Line) -> None:
+    line.create()
+    program = (
+        "import io, os, signal, sys\n"
+        "class Stdin(io.StringIO):\n"
+        "    @property\n"
+        "    def buffer(self): return self\n"
+        "    def readline(self, size=-1): os.kill(os.getpid(), signal.SIGINT); return b''\n"
+        "sys.stdin = Stdin()\n"
+        "from sessionledger.cli.main import main; sys.exit(main(['get']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=line.folder,
+        env=line.environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_answer_that_can_not_be_written_is_an_error(line: Line) -> None:
+    line.create()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "sessions"],
+            cwd=line.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith(b"error: ")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (WriteContention("busy"), 3),
+        (CorruptLog("damaged"), 4),
+        (MissingExtra("install it"), 2),
+        (OSError(28, "No space left on device"), 4),
+    ],
+)
+def test_exit_codes(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exits.report(error, as_json=False) == code
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        exits.report(ZeroDivisionError(), as_json=False)
+
+
+def test_the_progress_bar_comes_late(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    seconds = iter([0.0, 0.9, 1.1])
+    bar = LateBar("verifying", 100, clock=lambda: next(seconds))
+    bar(10)
+    assert capsys.readouterr().err == ""
+    bar(50)
+    bar.stop()
+    assert "verifying" in capsys.readouterr().err
+
+
+def test_start_up_leaves_rich_alone(line: Line) -> None:
+    line.create()
+    program = (
+        "import sys; from sessionledger.cli.main import main; main(['sessions'])\n"
+        "sys.exit('rich' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=line.folder, env=line.environment(), check=False
+    )
+    assert done.returncode == 0

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.running import Line
+
+
+def test_head(line: Line) -> None:
+    line.create()
+    head = line("head").out.strip()
+    record = line("head", "--json").record
+    assert head == record["head"] == f"orchestrator.sessions:1:{record['hash']}"
+
+
+def test_verify_and_an_earlier_head(line: Line) -> None:
+    line.create()
+    head = line("head").out.strip()
+    line.create()
+    answer = line("verify", "--expect", head, "--json")
+    assert answer.code == 0
+    assert answer.record["ok"]
+    assert answer.record["events"] == 2
+    assert line("verify", "--expect", "gibberish").code == 2
+
+
+def test_verify_finds_a_log_that_was_cut_short(line: Line) -> None:
+    line.create()
+    answer = line("verify", "--expect", "orchestrator.sessions:7:sha256:00", "--json")
+    assert answer.code == 1
+    assert answer.record["broken_id"] == 7
+
+
+def test_verify_names_the_event_that_was_changed(line: Line) -> None:
+    handle = [line.create("alice")[1] for _ in range(3)][1]
+    path = line.folder / "sessions.db"
+    content = path.read_bytes()
+    event = f'"principal":"alice","token_handle":"{handle}"'.encode()
+    path.write_bytes(content.replace(event, event.replace(b"alice", b"Alice")))
+    answer = line("verify")
+    assert answer.code == 1
+    assert answer.row[0] == "false"
+    assert answer.row[3] == "2"
+    assert "changed" in answer.row[4]
+
+
+def test_rebuild_gives_the_same_sessions(line: Line) -> None:
+    token, _ = line.create()
+    line.create("bob")
+    line("expire", given=token)
+    before = line("sessions", "--all").out
+    assert line("rebuild").out == "3\n"
+    assert line("rebuild", "--json").record == {"events": 3}
+    assert line("sessions", "--all").out == before
+
+
+def test_stats(line: Line) -> None:
+    token, _ = line.create()
+    line.create("bob")
+    line("expire", given=token)
+    names = dict(line("stats").rows)
+    assert (names["events"], names["sessions"], names["live"]) == ("3", "2", "1")
+    record = line("stats", "--json").record
+    assert (record["events"], record["sessions"], record["live"]) == (3, 2, 1)
+    assert record["backend"] == "sqlite"
+
+
+@pytest.mark.parametrize("command", ["head", "verify", "rebuild", "stats", "sessions"])
+def test_errors_in_json(line: Line, command: str) -> None:
+    answer = line(command, "--json")
+    assert answer.code == 4
+    assert set(json.loads(answer.err)) == {"error", "message"}

@@ -1,0 +1,178 @@
+"""The commands about one session."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Line
+
+TOKEN = "a-token-that-the-caller-has-chosen-1234567890"
+UNKNOWN = "sha256:v1:" + "0" * 64
+
+
+def test_create_prints_the_token_alone(line: Line) -> None:
+    answer = line("create", "alice")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("harn_sess_")
+    assert len(answer.out.splitlines()) == 1
+
+
+def test_the_same_in_processes_of_their_own(line: Line) -> None:
+    created = line.process("create", "alice")
+    assert (created.code, created.err) == (0, "")
+    assert line.process("expire", given=created.out).row[2] == "ended"
+    refused = line.process("get", given=created.out)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == "error: no live session has that token\n"
+
+
+def test_create_with_everything(line: Line) -> None:
+    (line.folder / "role.json").write_text('{"role": "operator"}')
+    options = ["--expires-at", "2999-01-01T00:00:00+02:00", "--attributes", "@role.json"]
+    options += ["--reason", "sign-in", "--actor", "idp", "--context", "a=1", "--context", "b=2=3"]
+    token, handle = line.create("alice", *options)
+    session = line("get", "--json", given=token).record
+    assert session["expires_at"] == "2999-01-01T00:00:00+02:00"
+    assert session["attributes"] == {"role": "operator"}
+    (entry,) = line("history", "--handle", handle, "--json").records
+    assert (entry["reason"], entry["actor"]) == ("sign-in", "idp")
+    assert entry["context"] == {"a": "1", "b": "2=3"}
+
+
+def test_a_token_of_the_callers_own(line: Line) -> None:
+    assert line("create", "alice", "--token-stdin", given=TOKEN + "\n").out == TOKEN + "\n"
+    again = line("create", "bob", "--token-stdin", "--json", given=TOKEN)
+    assert again.code == 3
+    assert json.loads(again.err)["error"] == "duplicate_session"
+    assert TOKEN not in again.err
+
+
+def test_the_token_comes_from_the_input_or_the_environment(line: Line) -> None:
+    token, handle = line.create()
+    assert line("get", given=token + "\n").row[0] == handle
+    assert line("get", SESSIONLEDGER_TOKEN=token).row[0] == handle
+    assert line("get", given="something else entirely", SESSIONLEDGER_TOKEN=token).code == 0
+
+
+def test_get_by_handle(line: Line) -> None:
+    _, handle = line.create()
+    assert line("get", "--handle", handle).row[1] == "alice"
+    assert line("get", "--handle", UNKNOWN).code == 1
+
+
+def test_touch_slides_up_to_the_deadline(line: Line) -> None:
+    token, _ = line.create("alice", "--ttl", "1h", "--idle-timeout", "10m")
+    touched = line("touch", "--idle-timeout", "30d", "--json", given=token).record
+    assert touched["expires_at"] == touched["deadline"]
+    assert touched["version"] == 2
+
+
+def test_touch_replaces_attributes(line: Line) -> None:
+    token, _ = line.create("alice", "--attributes", '{"a":1}')
+    touched = line("touch", "--attributes", '{"b":123456789012345678901234567890}', given=token)
+    assert touched.row[9] == '{"b":123456789012345678901234567890}'
+
+
+def test_expire_is_for_good(line: Line) -> None:
+    token, _ = line.create()
+    first = line("expire", given=token)
+    assert (first.code, first.row[2]) == (0, "ended")
+    assert line("expire", given=token).row == first.row
+    assert line("touch", given=token).code == 1
+    assert line("get", given=token).err == "error: no live session has that token\n"
+
+
+def test_revoke(line: Line) -> None:
+    token, handle = line.create()
+    assert line("revoke", "--handle", handle, "--json").record["state"] == "ended"
+    refused = line("get", "--json", given=token)
+    assert (refused.code, refused.out) == (1, "")
+    assert json.loads(refused.err)["error"] == "not_live"
+    assert line("revoke", "--handle", UNKNOWN).code == 1
+
+
+@pytest.mark.parametrize("command", ["get", "touch", "expire"])
+def test_an_unknown_token_is_a_no(line: Line, command: str) -> None:
+    line.create()
+    assert line(command, given=TOKEN).code == 1
+
+
+@pytest.mark.parametrize("command", ["get", "touch", "expire"])
+@pytest.mark.parametrize("given", ["", "\n", "short\n", b"\xff" * 40, UNKNOWN])
+def test_what_is_no_token_is_bad_input(line: Line, command: str, given: str | bytes) -> None:
+    line.create()
+    answer = line(command, given=given)
+    assert answer.code == 2
+    assert "token" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [" "],
+        ["a\nb"],
+        ["a", "--ttl", "5x"],
+        ["a", "--ttl", "1h", "--expires-at", "2999-01-01T00:00:00Z"],
+        ["a", "--expires-at", "2999-01-01T00:00:00"],
+        ["a", "--expires-at", "1999-01-01T00:00:00Z"],
+        ["a", "--expires-at", "tomorrow"],
+        ["a", "--attributes", "[1]"],
+        ["a", "--attributes", "{"],
+        ["a", "--attributes", "@missing.json"],
+        ["a", "--context", "no-equals-sign"],
+        ["a", "--topic", "no/topic"],
+        ["a", "--ledger", "ftp://x"],
+        ["a", "b"],
+        ["a", "--token", "x"],
+        [],
+    ],
+)
+def test_bad_input_to_create(line: Line, options: list[str]) -> None:
+    answer = line("create", *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("error: ")
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get"],
+        ["touch"],
+        ["expire"],
+        ["get", "--handle", UNKNOWN],
+        ["revoke", "--handle", UNKNOWN],
+        ["sessions"],
+        ["history", "--handle", UNKNOWN],
+        ["events"],
+        ["head"],
+        ["verify"],
+        ["rebuild"],
+        ["stats"],
+    ],
+)
+def test_only_create_makes_a_ledger(line: Line, arguments: list[str]) -> None:
+    answer = line(*arguments, given=TOKEN)
+    assert answer.code == 4
+    assert "there is no ledger at sessions.db" in answer.err
+    assert list(line.folder.iterdir()) == []
+
+
+def test_a_ledger_by_path_by_url_and_by_variable(line: Line, tmp_path: Path) -> None:
+    path = str(tmp_path / "odd name #1?.db")
+    token = line("create", "alice", "-l", path).out
+    assert Path(path).exists()
+    assert line("get", SESSIONLEDGER_URL=path, given=token).code == 0
+    url = "sqlite:///" + path.replace(" ", "%20").replace("#", "%23").replace("?", "%3F")
+    assert line("get", "--ledger", url, given=token).code == 0
+
+
+def test_what_is_no_ledger(line: Line) -> None:
+    (line.folder / "sessions.db").write_bytes(b"this is no database, it is a text" * 100)
+    answer = line("sessions", "--json")
+    assert answer.code == 4
+    assert json.loads(answer.err)["error"] == "not_a_ledger"
