@@ -19,7 +19,7 @@ from sessionledger.logs.sqlite import queries
 
 FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
-_LINES_A_STATEMENT = (64, 8, 1)
+_LINES_A_STATEMENT = (64, 32, 16, 8, 4, 2, 1)
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
