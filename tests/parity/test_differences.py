@@ -86,6 +86,10 @@ def test_control_characters_in_a_principal_are_refused(store: SessionStore, char
     refused(store, "principal", principal=f"al{character}ice")
 
 
+def test_a_principal_that_looks_like_a_token_is_refused(store: SessionStore) -> None:
+    refused(store, "principal", principal="harn_sess_" + "x" * 43)
+
+
 def test_a_long_principal_is_refused(store: SessionStore) -> None:
     refused(store, "principal", principal="é" * 513)
     assert store.create(" " + "é" * 512).principal == "é" * 512

@@ -22,7 +22,7 @@ from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.instant import later_by, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import WHITE_SPACE, Handle
+from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE, Handle
 from sessionledger.errors import DuplicateSession, InvalidSession
 
 
@@ -116,6 +116,8 @@ def parse_principal(principal: object, policy: Policy) -> str:
         raise InvalidSession(
             "principal", f"must be at most {policy.max_principal_chars} characters long"
         )
+    if trimmed.startswith(TOKEN_PREFIX) and not policy.token_shaped_principals:
+        raise InvalidSession("principal", "looks like a token, and tokens are never stored")
     # Printable text, which nearly every principal is, holds neither controls nor surrogates.
     if not trimmed.isprintable():
         _refuse_unwritable("principal", trimmed, policy)

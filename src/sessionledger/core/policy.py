@@ -18,6 +18,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     min_token_chars, max_token_chars: length of a token in characters, after trimming.
     handle_shaped_tokens: whether a token may begin with `sha256:v1:`, as a handle does.
     control_characters: whether a principal may hold control characters (Unicode category Cc).
+    token_shaped_principals: whether a principal may begin with `harn_sess_`, as a generated token
+        does; it is more likely a token in the wrong place, and would be stored.
     max_principal_chars: length of a principal in characters, after trimming.
     max_attributes_bytes, max_attributes_depth: size of the attributes as canonical JSON, and how
         deep their objects and arrays nest (`{"a": 1}` is one level).
@@ -32,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_token_chars: int | None = 512
     handle_shaped_tokens: bool = False
     control_characters: bool = False
+    token_shaped_principals: bool = False
     max_principal_chars: int | None = 512
     max_attributes_bytes: int | None = 64 * 1024
     max_attributes_depth: int | None = 64
@@ -52,6 +55,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             max_token_chars=None,
             handle_shaped_tokens=True,
             control_characters=True,
+            token_shaped_principals=True,
             max_principal_chars=None,
             max_attributes_bytes=None,
             max_attributes_depth=None,

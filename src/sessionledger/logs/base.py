@@ -340,7 +340,8 @@ def check_name(what: str, name: str) -> str:
     if len(name) > MAX_TOPIC_CHARS:
         raise InvalidEvent(f"a {what} has at most {MAX_TOPIC_CHARS} characters")
     if not _NAME.fullmatch(name) or name.strip(".") == "":
-        raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only: {name!r}")
+        # Not repeated: it might be a token, passed by mistake.
+        raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only")
     return name
 
 
