@@ -1,8 +1,7 @@
-"""Two adapters that give an embedded log the asynchronous colour.
+"""An embedded log in the asynchronous colour, for event loops.
 
-`Inline` never suspends: the sync store drives coroutines over it in place, without a loop or a
-thread. `Threaded` reads inline, since a read takes microseconds, and hands appends to one
-committing thread, which takes all that wait at a time and wakes each event loop once.
+Reads are inline, since a read takes microseconds; appends go to one committing thread, which takes
+all that wait at a time and wakes each event loop once.
 """
 
 from __future__ import annotations
@@ -15,100 +14,16 @@ from typing import TypeVar
 
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.base import (
-    Description,
-    Fold,
-    KeyState,
     Log,
     Outcome,
     Progress,
-    Row,
     StoredEvent,
     Unit,
 )
 from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.inline import Inline
 
 A = TypeVar("A")
-
-
-class Inline:
-    """An embedded log whose coroutines finish without ever suspending."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-
-    def fold_with(self, topic: str, fold: Fold) -> None:
-        self.log.fold_with(topic, fold)
-
-    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        return self.log.append(topic, units)
-
-    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return self.log.read(topic, after, limit)
-
-    async def read_key(
-        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
-    ) -> list[StoredEvent]:
-        return self.log.read_key(topic, key, after, limit)
-
-    async def latest(self, topic: str) -> int:
-        return self.log.latest(topic)
-
-    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return self.log.wait(topic, after, timeout)
-
-    async def row(self, topic: str, key: bytes) -> Row | None:
-        return self.log.row(topic, key)
-
-    async def state(self, topic: str, key: bytes) -> KeyState | None:
-        return self.log.state(topic, key)
-
-    async def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
-    ) -> list[Row]:
-        return self.log.rows(
-            topic,
-            owner=owner,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=limit,
-        )
-
-    async def count(
-        self, topic: str, *, owner: str | None = None, live_at: int | None = None
-    ) -> int:
-        return self.log.count(topic, owner=owner, live_at=live_at)
-
-    async def owner_version(self, topic: str, owner: str) -> int:
-        return self.log.owner_version(topic, owner)
-
-    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return self.log.rebuild(topic, progress)
-
-    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        self.log.ack(topic, consumer, cursor)
-
-    async def cursor(self, topic: str, consumer: str) -> int:
-        return self.log.cursor(topic, consumer)
-
-    async def topics(self) -> list[str]:
-        return self.log.topics()
-
-    async def describe(self) -> Description:
-        return self.log.describe()
-
-    async def flush(self) -> None:
-        self.log.flush()
-
-    async def close(self) -> None:
-        self.log.close()
 
 
 class Threaded(Inline):

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 from sessionledger.errors import InvalidURL
 from sessionledger.logs.base import Log
-from sessionledger.logs.memory import MemoryLog
 
 DURABILITIES = ("full", "normal")
 _KNOWN = "memory:, sqlite:///relative/path or sqlite:////absolute/path"
@@ -43,6 +42,8 @@ def open_log(url: str, *, durability: str = "full") -> Log:
 def _memory(url: str) -> Log:
     if url not in ("memory:", "memory://"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
+    from sessionledger.logs.memory import MemoryLog
+
     return MemoryLog()
 
 

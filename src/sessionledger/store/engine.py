@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from secrets import token_bytes
+from os import urandom
 from time import time_ns
 from typing import Never, TypeAlias, cast
 
@@ -101,7 +101,7 @@ class Engine:
         self, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
     ) -> IssuedSession:
         if token is None:
-            secret, given = issue(token_bytes(TOKEN_RANDOM_BYTES)), None
+            secret, given = issue(urandom(TOKEN_RANDOM_BYTES)), None
         else:
             secret = given = parse_token(token, self.policy)
         key, now = digest(secret), self.clock()

@@ -13,7 +13,7 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
 from sessionledger.logs.base import Log, Progress, StoredEvent
-from sessionledger.logs.bridge import Inline
+from sessionledger.logs.inline import Inline
 from sessionledger.logs.url import open_log
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.engine import (

@@ -1,0 +1,102 @@
+"""An embedded log in the asynchronous colour, for one caller at a time.
+
+Its coroutines finish without ever suspending, so the sync store drives them in place, without a
+loop and without a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sessionledger.logs.base import (
+    Description,
+    Fold,
+    KeyState,
+    Log,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+)
+
+
+class Inline:
+    """An embedded log whose coroutines finish without ever suspending."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self.log.fold_with(topic, fold)
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        return self.log.append(topic, units)
+
+    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return self.log.read(topic, after, limit)
+
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        return self.log.read_key(topic, key, after, limit)
+
+    async def latest(self, topic: str) -> int:
+        return self.log.latest(topic)
+
+    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        return self.log.wait(topic, after, timeout)
+
+    async def row(self, topic: str, key: bytes) -> Row | None:
+        return self.log.row(topic, key)
+
+    async def state(self, topic: str, key: bytes) -> KeyState | None:
+        return self.log.state(topic, key)
+
+    async def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        return self.log.rows(
+            topic,
+            owner=owner,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=limit,
+        )
+
+    async def count(
+        self, topic: str, *, owner: str | None = None, live_at: int | None = None
+    ) -> int:
+        return self.log.count(topic, owner=owner, live_at=live_at)
+
+    async def owner_version(self, topic: str, owner: str) -> int:
+        return self.log.owner_version(topic, owner)
+
+    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        return self.log.rebuild(topic, progress)
+
+    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        self.log.ack(topic, consumer, cursor)
+
+    async def cursor(self, topic: str, consumer: str) -> int:
+        return self.log.cursor(topic, consumer)
+
+    async def topics(self) -> list[str]:
+        return self.log.topics()
+
+    async def describe(self) -> Description:
+        return self.log.describe()
+
+    async def flush(self) -> None:
+        self.log.flush()
+
+    async def close(self) -> None:
+        self.log.close()
