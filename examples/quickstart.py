@@ -19,7 +19,7 @@ def main() -> None:
 def live_and_die(store: SessionStore) -> None:
     """One session from its beginning to its end."""
     issued = store.create("alice", ttl=timedelta(hours=12), attributes={"role": "operator"})
-    print("the bearer keeps  ", issued.token[:14] + "…")
+    print("the bearer keeps  ", issued.token[:10] + "…")
     print("everybody else has", issued.handle[:24] + "…")
 
     session = store.get(issued.token)

@@ -1,0 +1,158 @@
+"""The documentation is true: its code runs, its links lead somewhere, its names are ours."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sessionledger
+from sessionledger import Policy, SessionLedgerError
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [README, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# Written by `make bench`, on whatever machine was last measured.
+GENERATED = ROOT / "docs" / "benchmarks" / "results.json"
+
+FENCE = re.compile(r"^```(.*)$")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+ERROR_LINE = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
+ANYTHING = "…"
+
+
+def blocks(page: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """The fenced blocks of a page: what the fence says, the line it begins after, its lines."""
+    said, start, inside = "", 0, False
+    lines = page.read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        fence = FENCE.match(line)
+        if fence and not inside:
+            said, start, inside = fence[1], number, True
+        elif fence:
+            yield said, start, lines[start : number - 1]
+            inside = False
+    assert not inside, f"{page.name} leaves a block open"
+
+
+def program_of(page: Path) -> str:
+    """The Python of a page, each line where it stands on the page, so that tracebacks tell it."""
+    program: list[str] = []
+    for said, start, lines in blocks(page):
+        if said == "python":
+            program += [""] * (start - len(program)) + lines
+    return "\n".join(program)
+
+
+def prose_of(page: Path) -> str:
+    """The page without its blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments by which the headings of a page are linked."""
+    titles = HEADING.findall(prose_of(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder, with the environment's commands found first and no ledger chosen."""
+    kept = {name: value for name, value in os.environ.items() if "SESSIONLEDGER" not in name}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command, cwd=folder, env=kept | {"PATH": path}, capture_output=True, text=True, timeout=60
+    )
+
+
+def transcript(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with what it is said to print."""
+    told: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith("$ "):
+            told.append((line[2:], []))
+        elif line.startswith("> "):
+            command, printed = told.pop()
+            told.append((f"{command}\n{line[2:]}", printed))
+        else:
+            told[-1][1].append(line)
+    return told
+
+
+def is_like(line: str, expected: str) -> bool:
+    """Whether a line is the expected one, in which `…` stands for anything."""
+    pattern = ".*".join(re.escape(part) for part in expected.split(ANYTHING))
+    return re.fullmatch(pattern, line) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_of_the_page_runs(page: Path, tmp_path: Path) -> None:
+    program = tmp_path / f"{page.stem}.py"
+    program.write_text(program_of(page))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    ran = run([sys.executable, "-W", "error", str(program)], folder)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_its_language(page: Path) -> None:
+    told = {said for said, _, _ in blocks(page)}
+    assert told <= {"python", "console", "mermaid", "text", "json", "toml", "sql"}
+
+
+def test_the_console_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
+    for said, _, lines in blocks(README):
+        if said != "console" or not any("sessionledger " in line for line in lines):
+            continue
+        told = transcript(lines)
+        script = "exec 2>&1\nset -e\n" + "\n".join(f"{c}\necho '--end--'" for c, _ in told)
+        ran = run(["bash", "-c", script], tmp_path)
+        assert ran.returncode == 0, ran.stdout
+        for (command, expected), answer in zip(told, ran.stdout.split("--end--\n"), strict=False):
+            printed = answer.splitlines()
+            assert len(printed) == len(expected), (command, printed)
+            assert all(map(is_like, printed, expected)), (command, printed)
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_resolves(page: Path) -> None:
+    for link in LINK.findall(prose_of(page)):
+        if "://" in link:
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists() or target == GENERATED, link
+        if fragment:
+            assert fragment in anchors(target), link
+
+
+def test_every_public_name_is_explained() -> None:
+    told = "".join(page.read_text() for page in LINKED)
+    missing = [name for name in sessionledger.__all__ if not re.search(rf"\b{name}\b", told)]
+    assert not missing
+
+
+def family(error: type[SessionLedgerError]) -> Iterator[type[SessionLedgerError]]:
+    """An error and all that are its kind."""
+    yield error
+    for child in error.__subclasses__():
+        yield from family(child)
+
+
+def test_the_table_of_errors_is_complete() -> None:
+    page = (ROOT / "docs" / "sessions.md").read_text()
+    told = dict(ERROR_LINE.findall(page))
+    ours = {e for e in family(SessionLedgerError) if e.__module__ == "sessionledger.errors"}
+    assert told == {error.__name__: error.code for error in ours}
+
+
+def test_every_field_of_the_policy_is_explained() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    missing = [name for name in Policy.__struct_fields__ if f"`{name}`" not in page]
+    assert not missing
