@@ -90,8 +90,8 @@ def _problem(topic: str, event: StoredEvent, head: Head) -> str | None:
         return f"its id does not follow {head.id}"
     if head.hash is not None and event.headers.get(PREV_HEADER) != head.hash:
         return "it does not follow the event before it: one was removed, added or moved"
-    if head.id == 0 and event.id == 1 and PREV_HEADER in event.headers:
-        return "it names an event before it, and there is none"
+    if head.id == 0 and PREV_HEADER in event.headers:
+        return "it follows an event that is not there: the beginning was removed"
     if HASH_HEADER not in event.headers:
         return "it is not chained"
     if event.headers[HASH_HEADER] != record_hash(topic, event):
