@@ -112,11 +112,18 @@ class AsyncSessionStore:
 
     async def __aenter__(self) -> AsyncSessionStore:
         if self._connect is not None and self._bridge is None:
-            log = await asyncio.to_thread(self._connect)
-            self._attach(log)
-            # What others appended is folded here, in a thread, and not by the first read.
-            await asyncio.to_thread(log.owner_version, self._topic, "")
+            self._attach(await asyncio.to_thread(self._connect))
+            await self._catch_up()
+        self._engine.check_open()
         return self
+
+    async def _catch_up(self) -> None:
+        """Fold what others appended here, in a thread, and not at the first read, in the loop."""
+        try:
+            await asyncio.to_thread(self._log.owner_version, self._topic, "")
+        except BaseException:
+            await self.close()
+            raise
 
     async def __aexit__(
         self,

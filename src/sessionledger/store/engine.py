@@ -115,6 +115,9 @@ class Engine:
         assert session is not None
         return IssuedSession.of(session, secret)
 
+    def check_open(self) -> None:
+        """Nothing: it is what stands for the engine of a closed store that raises."""
+
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
         if found is None:

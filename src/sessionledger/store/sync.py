@@ -112,6 +112,7 @@ class SessionStore:
         return store
 
     def __enter__(self) -> SessionStore:
+        self._engine.check_open()
         return self
 
     def __exit__(
