@@ -15,7 +15,6 @@ from sessionledger.errors import (
     InvalidURL,
     LogError,
     LogUnavailable,
-    MissingExtra,
     NotALedger,
     SessionLedgerError,
     StoreClosed,
@@ -42,9 +41,6 @@ from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.pages import Page
 from sessionledger.store.sync import SessionStore
 
-if TYPE_CHECKING:
-    from sessionledger.store.aio import AsyncSessionStore
-
 __version__ = "0.1.0"
 
 __all__ = [
@@ -70,7 +66,6 @@ __all__ = [
     "LogError",
     "LogEvent",
     "LogUnavailable",
-    "MissingExtra",
     "NotALedger",
     "Page",
     "Policy",
@@ -90,10 +85,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Asyncio takes a third of the time of an import, and only this one name needs it (PEP 562)."""
-    if name != "AsyncSessionStore":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
     from sessionledger.store.aio import AsyncSessionStore
+else:
 
-    return AsyncSessionStore
+    def __getattr__(name: str) -> object:
+        """Asyncio is a third of an import, and only this one name needs it (PEP 562)."""
+        if name != "AsyncSessionStore":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from sessionledger.store.aio import AsyncSessionStore
+
+        return AsyncSessionStore

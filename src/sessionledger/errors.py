@@ -5,7 +5,6 @@
     ├── InvalidEvent (ValueError)        a topic, event or cursor that can't be taken
     ├── InvalidPolicy (ValueError)       a policy that contradicts itself
     ├── InvalidURL (ValueError)          a ledger's address that can't be understood
-    ├── MissingExtra                     the address needs a package that is not installed
     ├── DuplicateSession                 the token was used before, by a session live or ended
     ├── WriteContention                  others changed the session faster than we could decide
     ├── StoreClosed                      used before it was opened or after it was closed
@@ -63,12 +62,6 @@ class InvalidURL(SessionLedgerError, ValueError):
     """A ledger's address that can't be understood; the message lists those that can."""
 
     code = "invalid_url"
-
-
-class MissingExtra(SessionLedgerError):
-    """An optional package is needed and not installed; the message says how to install it."""
-
-    code = "missing_extra"
 
 
 class DuplicateSession(SessionLedgerError):

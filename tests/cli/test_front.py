@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger import CorruptLog, MissingExtra, WriteContention, __version__
+from sessionledger import CorruptLog, WriteContention, __version__
 from sessionledger.cli import exits
 from sessionledger.cli.progress import LateBar
 from tests.cli.running import COMMAND, COMMANDS, Line
@@ -162,7 +162,6 @@ def test_an_answer_that_can_not_be_written_is_an_error(line: Line) -> None:
     [
         (WriteContention("busy"), 3),
         (CorruptLog("damaged"), 4),
-        (MissingExtra("install it"), 2),
         (OSError(28, "No space left on device"), 4),
     ],
 )

@@ -208,23 +208,20 @@ class SQLiteLog:
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
-        given = {"owner": owner, "live_at": live_at, "expires_before": expires_before}
-        sql = queries.select_rows(
-            queries.ROW_COLUMNS, **_named(given), after=after is not None, paged=True
+        sql, values = queries.listing(
+            queries.ROW_COLUMNS, owner, live_at, expires_before, after, check_limit(limit)
         )
-        values = given | {"limit": check_limit(limit)} | _place(after)
-        found = self._current(
-            topic, lambda cursor, number: cursor.execute(sql, values | {"topic": number}).fetchall()
-        )
-        return [stored_row(columns) for columns in found]
+        return [stored_row(columns) for columns in self._list(topic, sql, values)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        given = {"owner": owner, "live_at": live_at, "expires_before": None}
-        sql = queries.select_rows("count(*)", **_named(given), after=False, paged=False)
-        found = self._current(
-            topic, lambda cursor, number: cursor.execute(sql, given | {"topic": number}).fetchall()
-        )
-        return cast(int, found[0][0])
+        sql, values = queries.listing("count(*)", owner, live_at)
+        return cast(int, self._list(topic, sql, values)[0][0])
+
+    def _list(self, topic: str, sql: str, values: dict[str, Any]) -> list[Any]:
+        def read(cursor: apsw.Cursor, number: int) -> list[Any]:
+            return cursor.execute(sql, values | {"topic": number}).fetchall()
+
+        return self._current(topic, read)
 
     def owner_version(self, topic: str, owner: str) -> int:
         found = self._current(
@@ -387,17 +384,3 @@ def _row_of(cursor: apsw.Cursor, number: int, key: bytes) -> Row | None:
     sql = queries.ROWS_OF_KEYS.format("?")
     found = cursor.execute(sql, (number, key)).fetchall()
     return stored_row(found[0]) if found else None
-
-
-def _named(given: dict[str, Any]) -> dict[str, bool]:
-    return {name: value is not None for name, value in given.items()}
-
-
-def _place(after: Row | None) -> dict[str, Any]:
-    if after is None:
-        return {}
-    return {
-        "after_key": after.key,
-        "after_created": after.created,
-        "after_expires": after.expires,
-    }

@@ -15,7 +15,9 @@ rows are current without looking into the reference's table.
 
 from __future__ import annotations
 
-from sessionledger.logs.base import OVER
+from typing import Any
+
+from sessionledger.logs.base import OVER, Row
 
 SCHEMA_VERSION = 1
 
@@ -140,27 +142,41 @@ def inserting(statement: str, columns: int, lines: int) -> str:
     return statement.format(",".join([line] * lines))
 
 
-def select_rows(
-    what: str, owner: bool, live_at: bool, expires_before: bool, after: bool, paged: bool
-) -> str:
-    """The statement that lists or counts rows under these conditions, with named parameters."""
+def listing(
+    what: str,
+    owner: str | None,
+    live_at: int | None,
+    expires_before: int | None = None,
+    after: Row | None = None,
+    limit: int | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """The statement that lists or counts rows, and its values, but for `topic`."""
     order, follows = _order(owner, expires_before)
-    conditions = ["topic = :topic"]
-    if owner:
-        conditions.append("owner = :owner")
-    if live_at:
-        conditions.append("live AND expires > :live_at")
-    if expires_before:
-        conditions.append("live AND expires < :expires_before")
-    if after:
-        conditions.append(follows)
-    page = f" ORDER BY {order} LIMIT :limit" if paged else ""
-    return f"SELECT {what} FROM ledger_rows WHERE {' AND '.join(conditions)}{page}"
+    conditions = {
+        "topic = :topic": True,
+        "owner = :owner": owner is not None,
+        "live AND expires > :live_at": live_at is not None,
+        "live AND expires < :expires_before": expires_before is not None,
+        follows: after is not None,
+    }
+    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
+    page = "" if limit is None else f" ORDER BY {order} LIMIT :limit"
+    values = {
+        "owner": owner,
+        "live_at": live_at,
+        "expires_before": expires_before,
+        "limit": limit,
+        "after_key": after and after.key,
+        "after_created": after and after.created,
+        "after_expires": after and after.expires,
+    }
+    return f"SELECT {what} FROM ledger_rows WHERE {where}{page}", values
 
 
-def _order(owner: bool, expires_before: bool) -> tuple[str, str]:
-    if expires_before:
+def _order(owner: str | None, expires_before: int | None) -> tuple[str, str]:
+    """How a listing is ordered, and the condition that a row comes after a given one."""
+    if expires_before is not None:
         return "expires, key", "(expires, key) > (:after_expires, :after_key)"
-    if owner:
+    if owner is not None:
         return "created", "created > :after_created"
     return "key", "key > :after_key"

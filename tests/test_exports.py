@@ -1,0 +1,87 @@
+"""The public face: what is exported, and that errors keep their codes and kinds."""
+
+from __future__ import annotations
+
+import sessionledger
+from sessionledger import errors
+
+NAMES = [
+    "Appended",
+    "AsyncSessionStore",
+    "Change",
+    "Conflict",
+    "CorruptLog",
+    "Description",
+    "Draft",
+    "DuplicateSession",
+    "Fold",
+    "Guard",
+    "Handle",
+    "HistoryEntry",
+    "InvalidEvent",
+    "InvalidPolicy",
+    "InvalidSession",
+    "InvalidURL",
+    "IssuedSession",
+    "LedgerHead",
+    "Log",
+    "LogError",
+    "LogEvent",
+    "LogUnavailable",
+    "NotALedger",
+    "Page",
+    "Policy",
+    "Put",
+    "Row",
+    "Session",
+    "SessionLedgerError",
+    "SessionStore",
+    "Stats",
+    "StoreClosed",
+    "StoredEvent",
+    "Unit",
+    "UnsupportedSchema",
+    "Verification",
+    "WriteContention",
+    "open_log",
+]
+
+CODES = {
+    "SessionLedgerError": "session_ledger_error",
+    "InvalidSession": "invalid_session",
+    "InvalidEvent": "invalid_event",
+    "InvalidPolicy": "invalid_policy",
+    "InvalidURL": "invalid_url",
+    "DuplicateSession": "duplicate_session",
+    "WriteContention": "write_contention",
+    "StoreClosed": "store_closed",
+    "LogError": "log_error",
+    "LogUnavailable": "log_unavailable",
+    "NotALedger": "not_a_ledger",
+    "UnsupportedSchema": "unsupported_schema",
+    "CorruptLog": "corrupt_log",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(NAMES) == sorted(sessionledger.__all__)
+    assert all(hasattr(sessionledger, name) for name in NAMES)
+
+
+def test_codes_are_stable() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    found = {
+        error.__name__: error.code
+        for error in classes
+        if issubclass(error, errors.SessionLedgerError)
+    }
+    assert found == CODES
+
+
+def test_the_mistakes_of_callers_are_value_errors() -> None:
+    mistakes = {name for name in CODES if issubclass(getattr(errors, name), ValueError)}
+    assert mistakes == {"InvalidSession", "InvalidEvent", "InvalidPolicy", "InvalidURL"}
+
+
+def test_every_error_stands_in_the_tree_that_is_drawn() -> None:
+    assert all(name in (errors.__doc__ or "") for name in CODES)

@@ -1,0 +1,120 @@
+"""The house rules that a reader should be able to rely on."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "sessionledger"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+NINETIETH_PERCENTILE_LINES = 30
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
+
+# What each part may import of ours; everybody may import `errors` and `canonical`.
+MAY_IMPORT = {
+    "errors": set(),
+    "canonical": set(),
+    "core": {"core", "errors", "canonical"},
+    "logs": {"logs", "errors", "canonical"},
+    "store": {"store", "core", "logs", "errors", "canonical"},
+    "cli": {"cli", ""},
+    "": {"core", "logs", "store", "errors"},
+}
+ENTRY_POINTS = {"sessionledger", "sessionledger.cli.__main__", "sessionledger.cli.main"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(module: str) -> str:
+    """`core`, `logs`, … of a module's full name; empty for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sessionledger"):
+            yield from _imported(node)
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("sessionledger"))
+
+
+def _imported(node: ast.ImportFrom) -> Iterator[str]:
+    """The modules named: `from package import module` names the module, not the package."""
+    assert node.level == 0, "imports are absolute"
+    names = {name_of(module) for module in MODULES}
+    for alias in node.names:
+        whole = f"{node.module}.{alias.name}"
+        yield whole if whole in names else str(node.module)
+
+
+def functions_of(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    allowed = MAY_IMPORT[part_of(name_of(path))]
+    wrong = [module for module in imports_of(path) if part_of(module) not in allowed]
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+
+
+def test_functions_are_small() -> None:
+    lengths = {
+        f"{name_of(path)}.{name}": lines for path in MODULES for name, lines in functions_of(path)
+    }
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
+    assert statistics.quantiles(lengths.values(), n=10)[-1] <= NINETIETH_PERCENTILE_LINES
+
+
+def test_no_file_is_dead() -> None:
+    """Every module is reached by imports from the package or a command."""
+    paths = {name_of(path): path for path in MODULES}
+    reached: set[str] = set()
+    waiting = set(ENTRY_POINTS)
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        parents = {module.rpartition(".")[0]} - {""}
+        waiting |= ({*imports_of(paths[module]), *parents}) - reached
+    assert set(paths) - reached == set()
+
+
+def test_no_name_says_nothing() -> None:
+    for path in MODULES:
+        assert path.stem not in BANNED_NAMES
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                assert not node.name.lower().endswith(tuple(BANNED_NAMES)), f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
+def test_no_test_sleeps(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if ast.unparse(call.func) in ("time.sleep", "sleep")]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if part_of(name_of(path)) != "cli"], ids=name_of
+)
+def test_the_library_prints_nothing(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if ast.unparse(call.func) == "print"]
