@@ -77,14 +77,17 @@ class GroupCommit:
             self._lead()
 
     def _lead(self) -> None:
-        stays = True
+        stays, interruption = True, None
         while stays:
             with self._mutex:
                 batch, self._pending = self._pending, []
             try:
                 self._commit_batch(batch)
-            finally:
-                stays = self._pass_on(batch)
+            except BaseException as error:  # noqa: BLE001  raised once nobody waits for us
+                interruption = error
+            stays = self._pass_on(batch)
+        if interruption is not None:
+            raise interruption
 
     def _commit_batch(self, batch: Sequence[Ticket]) -> None:
         try:

@@ -1,0 +1,240 @@
+"""Group commit, with real threads and a commit that is held up by events, not by time."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from sessionledger import Appended, Change, LogUnavailable, Unit
+from sessionledger.logs.base import Outcome
+from sessionledger.logs.groupcommit import GroupCommit, Ticket
+from tests.logs.bench import PATIENCE, event
+
+
+class Stop(BaseException):
+    """Interrupts like KeyboardInterrupt, and is nobody else's."""
+
+
+class Commits:
+    """A commit function that waits for leave, and knows what it was asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.entered = threading.Semaphore(0)
+        self.leave = threading.Semaphore(0)
+        self.error: BaseException | None = None
+
+    def __call__(self, tickets: Sequence[Ticket]) -> None:
+        self.batches.append([ticket.topic for ticket in tickets])
+        self.entered.release()
+        assert self.leave.acquire(timeout=PATIENCE)
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        for ticket in tickets:
+            ticket.outcomes = [Appended((len(self.batches),))]
+
+
+class Caller(threading.Thread):
+    """A thread that appends once."""
+
+    def __init__(self, group: GroupCommit, name: str) -> None:
+        super().__init__(daemon=True, name=name)
+        self._group = group
+        self.answer: list[Outcome] | None = None
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self._group.append(self.name, [Unit([Change(event())])])
+        except BaseException as error:
+            self.error = error
+
+    def interrupt(self) -> None:
+        """Raise `Stop` in it, at the next instruction it runs."""
+        assert self.ident is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self.ident), ctypes.py_object(Stop)
+        )
+
+    def finish(self) -> None:
+        self.join(PATIENCE)
+        assert not self.is_alive(), f"{self.name} is stranded"
+
+
+class Scene:
+    """A group commit, and callers that come while the first one is held up."""
+
+    def __init__(self) -> None:
+        self.commits = Commits()
+        self.group = GroupCommit(self.commits)
+        self.callers: list[Caller] = []
+
+    def call(self, name: str) -> Caller:
+        """Another caller; returns once it is in line, or leads."""
+        expected = len(self.group._pending) + 1
+        leads = not self.group._led
+        self.callers.append(Caller(self.group, name))
+        if leads:
+            assert self.commits.entered.acquire(timeout=PATIENCE)
+        else:
+            until(lambda: len(self.group._pending) == expected)
+        return self.callers[-1]
+
+    def let_go(self, times: int = 1) -> None:
+        self.commits.leave.release(times)
+
+    def finish(self) -> None:
+        self.let_go(100)
+        for caller in self.callers:
+            caller.finish()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again, without a pause, for what another thread is about to do."""
+    ticks = threading.Event()
+    for _ in range(int(PATIENCE * 1000)):
+        if condition():
+            return
+        ticks.wait(0.001)
+    raise AssertionError("it never came about")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_who_comes_meanwhile_shares_the_next_commit(scene: Scene) -> None:
+    for name in "abcd":
+        scene.call(name)
+    scene.finish()
+    assert scene.commits.batches == [["a"], ["b", "c", "d"]]
+    assert [caller.answer for caller in scene.callers] == [
+        [Appended((1,))],
+        [Appended((2,))],
+        [Appended((2,))],
+        [Appended((2,))],
+    ]
+
+
+def test_one_alone_waits_for_nobody(scene: Scene) -> None:
+    for name in "ab":
+        scene.call(name)
+        scene.finish()
+        scene.commits.leave = threading.Semaphore(0)
+    assert scene.commits.batches == [["a"], ["b"]]
+
+
+def test_an_error_reaches_everybody_of_its_batch_and_nobody_else(scene: Scene) -> None:
+    scene.call("a")
+    scene.call("b")
+    scene.call("c")
+    scene.let_go()
+    assert scene.commits.entered.acquire(timeout=PATIENCE)
+    scene.commits.error = LogUnavailable("full")
+    scene.let_go()
+    for caller in scene.callers:
+        caller.finish()
+    late = scene.call("d")
+    scene.finish()
+    a, b, c, _ = scene.callers
+    assert a.error is None
+    assert isinstance(b.error, LogUnavailable)
+    assert isinstance(c.error, LogUnavailable)
+    assert late.answer == [Appended((3,))]
+
+
+def test_an_interrupted_leader_strands_nobody(scene: Scene) -> None:
+    leader = scene.call("a")
+    scene.call("b")
+    scene.call("c")
+    scene.commits.error = Stop()
+    scene.finish()
+    assert isinstance(leader.error, Stop)
+    assert scene.commits.batches == [["a"], ["b", "c"]]
+    assert [caller.answer for caller in scene.callers[1:]] == [[Appended((2,))]] * 2
+
+
+def test_who_shared_an_interrupted_commit_is_told_that_it_is_unknown(scene: Scene) -> None:
+    scene.call("a")
+    scene.call("b")
+    scene.call("c")
+    scene.let_go()
+    assert scene.commits.entered.acquire(timeout=PATIENCE)
+    scene.commits.error = Stop()
+    scene.finish()
+    errors = [caller.error for caller in scene.callers[1:]]
+    assert {type(error) for error in errors} == {Stop, LogUnavailable}
+
+
+def abandon(scene: Scene, caller: Caller) -> None:
+    """Interrupt a caller that waits in line, and wait until it knows.
+
+    A lock that is waited for is not interrupted before it is had, so the wait itself is broken
+    off in the way that an interrupted wait on the main thread is.
+    """
+    (ticket,) = [one for one in scene.group._pending if one.topic == caller.name]
+    caller.interrupt()
+    ticket._turn.release()
+    caller.finish()
+    assert isinstance(caller.error, Stop)
+
+
+def test_an_interrupted_waiter_is_committed_all_the_same(scene: Scene) -> None:
+    scene.call("a")
+    abandon(scene, scene.call("b"))
+    scene.call("c")
+    scene.finish()
+    assert scene.commits.batches == [["a"], ["b", "c"]]
+    assert scene.callers[2].answer == [Appended((2,))]
+
+
+def test_when_all_waiters_are_interrupted_the_leader_commits_for_them(scene: Scene) -> None:
+    leader = scene.call("a")
+    abandon(scene, scene.call("b"))
+    scene.finish()
+    assert scene.commits.batches == [["a"], ["b"]]
+    assert leader.answer == [Appended((1,))]
+
+
+def test_an_interrupted_leader_with_only_interrupted_waiters_strands_nobody(scene: Scene) -> None:
+    leader = scene.call("a")
+    abandon(scene, scene.call("b"))
+    scene.commits.error = Stop()
+    scene.finish()
+    assert isinstance(leader.error, Stop)
+    scene.callers.clear()
+    late = scene.call("late")
+    scene.finish()
+    assert late.error is None
+    assert scene.commits.batches == [["a"], ["b"], ["late"]]
+
+
+@pytest.mark.parametrize("threads", [2, 16])
+def test_all_of_many_callers_are_answered_once(threads: int) -> None:
+    seen: list[str] = []
+
+    def commit(tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            seen.append(ticket.topic)
+            ticket.outcomes = [Appended((len(seen),))]
+
+    group = GroupCommit(commit)
+    answers: list[list[Outcome]] = []
+
+    def run(number: int) -> None:
+        for n in range(50):
+            answers.append(group.append(f"{number}-{n}", []))
+
+    workers = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
+    assert len(set(seen)) == len(seen) == len(answers) == threads * 50
