@@ -1,0 +1,140 @@
+"""One shape for both stores: calls on the asynchronous one run on a loop until they answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack
+from inspect import isasyncgen, iscoroutine
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+from urllib.parse import quote
+
+from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
+from sessionledger.store.aio import AsyncSessions
+from sessionledger.store.engine import SESSIONS_TOPIC
+from tests.clock import Clock
+
+T = TypeVar("T")
+
+
+class Kind(NamedTuple):
+    """A store's colour and its log's backend."""
+
+    colour: str
+    backend: str
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+
+KINDS = [Kind(colour, log) for colour in ("sync", "async") for log in ("memory", "sqlite")]
+
+
+class Blocking:
+    """An asynchronous store that answers as the synchronous one does."""
+
+    def __init__(self, store: AsyncSessionStore, runner: asyncio.Runner) -> None:
+        self._store = store
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+        return lambda *given, **named: self._settle(method(*given, **named))
+
+    def __enter__(self) -> Blocking:
+        self._runner.run(self._store.__aenter__())
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._runner.run(self._store.__aexit__(*raised))
+
+    def _settle(self, answer: Any) -> Any:
+        if iscoroutine(answer):
+            return self._runner.run(answer)
+        if isasyncgen(answer):
+            return drain(self._runner, answer)
+        assert isinstance(answer, AsyncSessions)
+        return BlockingSessions(answer, self._runner)
+
+
+class BlockingSessions:
+    """An asynchronous listing that is iterated as the synchronous one is."""
+
+    def __init__(self, listing: AsyncSessions, runner: asyncio.Runner) -> None:
+        self._listing = listing
+        self._runner = runner
+
+    def pages(self) -> Iterator[Page]:
+        return drain(self._runner, self._listing.pages())
+
+    def __iter__(self) -> Iterator[Session]:
+        return drain(self._runner, aiter(self._listing))
+
+
+def drain(runner: asyncio.Runner, items: AsyncIterator[T]) -> Iterator[T]:
+    """The items of an asynchronous iterator, one turn of the loop for each."""
+    end = object()
+
+    async def step() -> T | object:
+        return await anext(items, end)
+
+    try:
+        while (item := runner.run(step())) is not end:
+            yield cast(T, item)
+    finally:
+        runner.run(cast(Coroutine[Any, Any, None], cast(Any, items).aclose()))
+
+
+class Bench:
+    """Opens stores of one kind on one ledger at one clock, and closes what it opened."""
+
+    def __init__(self, kind: Kind, place: Path) -> None:
+        self.clock = Clock()
+        self.persists = kind.backend == "sqlite"
+        self.url = f"sqlite:///{quote(str(place))}" if self.persists else "memory:"
+        self._opened = ExitStack()
+        self._runner: asyncio.Runner | None = None
+        if kind.colour == "async":
+            self._runner = self._opened.enter_context(asyncio.Runner())
+
+    def log(self) -> Log:
+        """A log of the ledger; in memory each one is another ledger."""
+        log = open_log(self.url)
+        self._opened.callback(log.close)
+        return log
+
+    def on(
+        self, log: Log, *, policy: Policy | None = None, topic: str = SESSIONS_TOPIC
+    ) -> SessionStore:
+        """A store on a log that stays open when the store is closed."""
+        if self._runner is None:
+            store = SessionStore(log, policy=policy, clock=self.clock, topic=topic)
+        else:
+            bare = AsyncSessionStore(log, policy=policy, clock=self.clock, topic=topic)
+            store = self._blocking(bare)
+        self._opened.callback(store.close)
+        return store
+
+    def unentered(
+        self, *, policy: Policy | None = None, topic: str = SESSIONS_TOPIC
+    ) -> SessionStore:
+        """A store with a log of its own, which the asynchronous one has yet to open."""
+        if self._runner is None:
+            store = SessionStore.open(self.url, policy=policy, clock=self.clock, topic=topic)
+        else:
+            bare = AsyncSessionStore.open(self.url, policy=policy, clock=self.clock, topic=topic)
+            store = self._blocking(bare)
+        self._opened.callback(store.close)
+        return store
+
+    def open(self, *, policy: Policy | None = None, topic: str = SESSIONS_TOPIC) -> SessionStore:
+        """A store with a log of its own, ready for use."""
+        return self.unentered(policy=policy, topic=topic).__enter__()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _blocking(self, store: AsyncSessionStore) -> SessionStore:
+        assert self._runner is not None
+        return cast(SessionStore, Blocking(store, self._runner))
