@@ -131,21 +131,27 @@ class _Committer:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the tasks of this turn of the loop append goes to the thread together."""
-        self._queue.put(self._gathered.pop(loop))
+        batch = self._gathered.pop(loop)
+        with self._starting:
+            in_time = not self._stopped
+            if in_time:
+                self._queue.put(batch)
+        if not in_time:
+            _fail(batch, _closed())
 
     def stop(self) -> None:
         """Commit what is queued, then end the thread."""
         with self._starting:
             self._stopped = True
             thread, self._thread = self._thread, None
-        if thread is not None:
             self._queue.put(None)
+        if thread is not None:
             thread.join()
 
     def _start(self) -> None:
         with self._starting:
             if self._stopped:
-                raise StoreClosed("the store is closed")
+                raise _closed()
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="sessionledger-commit", daemon=True
@@ -182,6 +188,10 @@ class _Committer:
             return
         for waiting in group:
             self._commit([waiting])
+
+
+def _closed() -> StoreClosed:
+    return StoreClosed("the store is closed")
 
 
 def _deliver(group: list[_Waiting], outcomes: list[Outcome]) -> None:
