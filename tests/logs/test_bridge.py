@@ -1,0 +1,259 @@
+"""The bridge to event loops: many loops, cancelled tasks, loops that go away, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sessionledger import (
+    Appended,
+    AsyncSessionStore,
+    Change,
+    InvalidEvent,
+    Log,
+    LogEvent,
+    LogUnavailable,
+    StoreClosed,
+    Unit,
+)
+from sessionledger.logs.base import Outcome
+from sessionledger.logs.bridge import Threaded
+from tests.logs.bench import PATIENCE, TOPIC, Bench, event, every_event, together
+
+SESSIONS = "orchestrator.sessions"
+
+
+class Held:
+    """A log whose appends wait for leave, and may then fail."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+        self.error: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self.entered.set()
+        assert self.leave.wait(PATIENCE)
+        if self.error is not None:
+            raise self.error
+        return self._log.append(topic, batch)
+
+
+def units(*told: int) -> list[Unit]:
+    return [Unit([Change(event(n=n))]) for n in told]
+
+
+def run(coroutine: Any) -> Any:
+    """Run it in a new loop, and don't wait for ever."""
+    return asyncio.run(asyncio.wait_for(coroutine, PATIENCE))
+
+
+def test_several_loops_share_one_store(bench: Bench) -> None:
+    store = AsyncSessionStore(bench.log)
+
+    async def visit(loop: int) -> list[str]:
+        issued = await asyncio.gather(*(store.create(f"p{loop}") for _ in range(10)))
+        found = [await store.get(one.token) for one in issued]
+        assert all(found)
+        return [one.token for one in issued]
+
+    tokens = together(*(partial(run, visit(loop)) for loop in range(4)))
+
+    async def leave() -> None:
+        for mine in tokens:
+            for token in mine:
+                assert await store.get(token)
+        assert await store.count() == 40
+        assert (await store.verify()).ok
+        await store.close()
+
+    run(leave())
+
+
+def test_each_task_gets_the_outcomes_of_its_own_units(bench: Bench) -> None:
+    async def append() -> None:
+        log = Threaded(bench.log)
+        answers = await asyncio.gather(
+            *(log.append(TOPIC, units(*range(size))) for size in (1, 3, 0, 2))
+        )
+        assert [len(answer) for answer in answers] == [1, 3, 0, 2]
+        ids = [id for answer in answers for one in answer for id in getattr(one, "ids", ())]
+        assert ids == list(range(1, 7))
+        await log.close()
+
+    run(append())
+
+
+def test_a_cancelled_append_still_completes(bench: Bench) -> None:
+    async def cancel() -> None:
+        held = Held(bench.log)
+        store = AsyncSessionStore(held)  # type: ignore[arg-type]
+        task = asyncio.create_task(store.create("alice", token="x" * 40))
+        assert await asyncio.to_thread(held.entered.wait, PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held.leave.set()
+        assert await asyncio.to_thread(bench.log.wait, SESSIONS, 0, PATIENCE) == 1
+        assert await store.get("x" * 40)
+        await store.close()
+
+    run(cancel())
+
+
+def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Bench) -> None:
+    async def cancel() -> None:
+        log = Threaded(bench.log)
+        task = asyncio.create_task(log.append(TOPIC, units(1)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await log.append(TOPIC, units(2))
+        assert task.cancelled()
+        await log.detach()
+
+    run(cancel())
+    assert [one.value["n"] for one in every_event(bench.log)] == [1, 2]
+
+
+def test_a_loop_that_closes_meanwhile_harms_nobody(bench: Bench) -> None:
+    held = Held(bench.log)
+    bridge = Threaded(held)  # type: ignore[arg-type]
+    gone = asyncio.new_event_loop()
+    task = gone.create_task(bridge.append(TOPIC, units(1)))
+    gone.run_until_complete(asyncio.wait_for(asyncio.to_thread(held.entered.wait), PATIENCE))
+    gone.run_until_complete(gone.shutdown_default_executor())
+    gone.close()
+    held.leave.set()
+
+    async def go_on() -> None:
+        assert await bridge.append(TOPIC, units(2)) == [Appended((2,))]
+        await bridge.detach()
+
+    run(go_on())
+    assert not task.done()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert [one.value["n"] for one in every_event(bench.log)] == [1, 2]
+
+
+def test_one_bad_append_does_not_spoil_the_others(bench: Bench) -> None:
+    forged = LogEvent.of("k", {}, headers={"harn.provenance.schema": "mine"})
+
+    async def append() -> list[Any]:
+        log = Threaded(bench.log)
+        answers = await asyncio.gather(
+            log.append(TOPIC, units(1)),
+            log.append(TOPIC, [Unit([Change(forged)])]),
+            log.append(TOPIC, units(2)),
+            return_exceptions=True,
+        )
+        await log.detach()
+        return answers
+
+    first, refused, last = run(append())
+    assert first == [Appended((1,))]
+    assert isinstance(refused, InvalidEvent)
+    assert last == [Appended((2,))]
+
+
+def test_what_the_storage_refuses_reaches_everybody(bench: Bench) -> None:
+    held = Held(bench.log)
+    held.error = LogUnavailable("full")
+    held.leave.set()
+
+    async def append() -> list[Any]:
+        log = Threaded(held)  # type: ignore[arg-type]
+        answers = await asyncio.gather(
+            *(log.append(TOPIC, units(n)) for n in range(3)), return_exceptions=True
+        )
+        await log.detach()
+        return answers
+
+    assert [type(answer) for answer in run(append())] == [LogUnavailable] * 3
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_closing_among_appends_answers_every_one_of_them(bench: Bench, turns: int) -> None:
+    """Those that came in time are written, the others refused; nobody waits for ever."""
+
+    async def append_and_close() -> list[Any]:
+        log = Threaded(bench.log)
+
+        async def close() -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await log.detach()
+
+        async def append(n: int) -> Any:
+            for _ in range(n % 4):
+                await asyncio.sleep(0)
+            return await log.append(TOPIC, units(n))
+
+        answers = await asyncio.gather(
+            *map(append, range(6)), close(), *map(append, range(6, 12)), return_exceptions=True
+        )
+        return [answer for answer in answers if answer is not None]
+
+    answers: list[Any] = []
+    for _ in range(20):
+        answers += run(append_and_close())
+    written = [answer for answer in answers if not isinstance(answer, StoreClosed)]
+    assert sorted(answer[0].ids[0] for answer in written) == [e.id for e in every_event(bench.log)]
+
+
+def test_after_the_end_appends_are_refused(bench: Bench) -> None:
+    async def append() -> None:
+        log = Threaded(bench.log)
+        await log.append(TOPIC, units(1))
+        await log.detach()
+        await log.detach()
+        with pytest.raises(StoreClosed):
+            await log.append(TOPIC, units(2))
+
+    run(append())
+
+
+def test_waiting_sees_what_another_task_appends(bench: Bench) -> None:
+    async def wait() -> None:
+        log = Threaded(bench.log)
+        waiting = asyncio.create_task(log.wait(TOPIC, 0))
+        await asyncio.sleep(0)
+        await log.append(TOPIC, units(1))
+        assert await waiting == 1
+        assert await log.wait(TOPIC, 1, timeout=0) == 1
+        await log.detach()
+
+    run(wait())
+
+
+def test_the_bridge_answers_what_the_log_answers(bench: Bench) -> None:
+    async def ask() -> None:
+        log = Threaded(bench.log)
+        await log.append(TOPIC, [Unit([Change(event(b"k", n=1))])])
+        await log.ack(TOPIC, "mailer", 1)
+        assert await log.read(TOPIC) == bench.log.read(TOPIC)
+        assert await log.read_key(TOPIC, b"k") == bench.log.read_key(TOPIC, b"k")
+        assert await log.latest(TOPIC) == 1
+        assert await log.row(TOPIC, b"k") == bench.log.row(TOPIC, b"k")
+        assert await log.state(TOPIC, b"k") == bench.log.state(TOPIC, b"k")
+        assert await log.rows(TOPIC) == bench.log.rows(TOPIC)
+        assert await log.count(TOPIC, owner="alice") == 1
+        assert await log.owner_version(TOPIC, "alice") == 1
+        assert await log.cursor(TOPIC, "mailer") == 1
+        assert await log.rebuild(TOPIC) == 1
+        assert await log.topics() == [TOPIC]
+        assert await log.describe() == bench.log.describe()
+        await log.flush()
+        await log.close()
+        with pytest.raises(StoreClosed):
+            bench.log.latest(TOPIC)
+
+    run(ask())
