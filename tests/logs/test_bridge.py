@@ -96,7 +96,7 @@ def test_each_task_gets_the_outcomes_of_its_own_units(bench: Bench) -> None:
 def test_a_cancelled_append_still_completes(bench: Bench) -> None:
     async def cancel() -> None:
         held = Held(bench.log)
-        store = AsyncSessionStore(held)  # type: ignore[arg-type]
+        store = AsyncSessionStore(held)
         task = asyncio.create_task(store.create("alice", token="x" * 40))
         assert await asyncio.to_thread(held.entered.wait, PATIENCE)
         task.cancel()
@@ -126,7 +126,7 @@ def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Be
 
 def test_a_loop_that_closes_meanwhile_harms_nobody(bench: Bench) -> None:
     held = Held(bench.log)
-    bridge = Threaded(held)  # type: ignore[arg-type]
+    bridge = Threaded(held)
     gone = asyncio.new_event_loop()
     task = gone.create_task(bridge.append(TOPIC, units(1)))
     gone.run_until_complete(asyncio.wait_for(asyncio.to_thread(held.entered.wait), PATIENCE))
@@ -156,7 +156,7 @@ def test_one_bad_append_does_not_spoil_the_others(bench: Bench) -> None:
             return_exceptions=True,
         )
         await log.detach()
-        return answers
+        return list(answers)
 
     first, refused, last = run(append())
     assert first == [Appended((1,))]
@@ -170,7 +170,7 @@ def test_what_the_storage_refuses_reaches_everybody(bench: Bench) -> None:
     held.leave.set()
 
     async def append() -> list[Any]:
-        log = Threaded(held)  # type: ignore[arg-type]
+        log = Threaded(held)
         answers = await asyncio.gather(
             *(log.append(TOPIC, units(n)) for n in range(3)), return_exceptions=True
         )
