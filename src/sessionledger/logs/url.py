@@ -4,14 +4,14 @@
     sqlite:///sessions.db      a file, relative to the working directory
     sqlite:////var/lib/s.db    a file by its absolute path
 
-Parsed as RFC 3986 does; percent-encoded bytes in the path are decoded. A backend's driver is
+Percent-encoded bytes in the path are decoded, as UTF-8. A backend's driver is
 imported only when its address is opened.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sessionledger.errors import InvalidURL
 from sessionledger.logs.base import Log
@@ -30,32 +30,40 @@ def open_log(url: str, *, durability: str = "full") -> Log:
         raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}")
     if durability not in DURABILITIES:
         raise InvalidURL(f"durability is 'full' or 'normal', not {durability!r}")
-    scheme = urlsplit(url).scheme
-    if scheme == "memory":
-        return _memory(url)
-    if scheme == "sqlite":
-        return _sqlite(url, durability)
-    said = f"begins with {scheme}:" if scheme else "has no scheme"
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme.lower() == "memory":
+        return _memory(rest)
+    if colon and scheme.lower() == "sqlite":
+        return _sqlite(rest, durability)
+    said = f"begins with {scheme}:" if colon and scheme.isalpha() else "has no scheme"
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
 
-def _memory(url: str) -> Log:
-    if url not in ("memory:", "memory://"):
+def _memory(rest: str) -> Log:
+    if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
     from sessionledger.logs.memory import MemoryLog
 
     return MemoryLog()
 
 
-def _sqlite(url: str, durability: str) -> Log:
-    parts = urlsplit(url)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or not parts.path.startswith("/") or not path or path.startswith(":"):
+def _sqlite(rest: str, durability: str) -> Log:
+    written = rest.removeprefix("///")
+    if written == rest or not written or written.startswith(":"):
         raise InvalidURL(f"a SQLite ledger is sqlite:/// and a path; known are {_KNOWN}")
-    if parts.query or parts.fragment:
+    if "?" in written or "#" in written:
         raise InvalidURL("a SQLite address takes no ? or #; as part of the path write %3F or %23")
-    if "\0" in path:
-        raise InvalidURL("a path can't hold a NUL character")
+    path = _path(written)
     from sessionledger.logs.sqlite import SQLiteLog
 
-    return SQLiteLog(Path(path), durability=durability)
+    return SQLiteLog(path, durability=durability)
+
+
+def _path(written: str) -> Path:
+    try:
+        path = unquote(written, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidURL("a path's percent-encoded bytes are UTF-8") from None
+    if "\0" in path:
+        raise InvalidURL("a path can't hold a NUL character")
+    return Path(path)
