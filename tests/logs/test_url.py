@@ -1,0 +1,111 @@
+"""A ledger's address: what is understood, and what is refused without echoing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessionledger import InvalidURL, LogUnavailable, open_log
+
+HOSTILE = "?# %é\u2028[]:;&'\"\\~a"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["memory:", "memory://", "MEMORY:"])
+def test_a_memory_log_has_no_place(url: str) -> None:
+    log = open_log(url)
+    assert log.describe().backend == "memory"
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("sqlite:///sessions.db", "sessions.db"),
+        ("SQLite:///sessions.db", "sessions.db"),
+        ("sqlite:///a%20b%3F%23.db", "a b?#.db"),
+        ("sqlite:///%C3%A9.db", "é.db"),
+        ("sqlite:///./here.db", "here.db"),
+        ("sqlite:///a%25b", "a%b"),
+        ("sqlite:///a\nb", "a\nb"),
+        ("sqlite:///file:x?mode=ro".replace("?", "%3F"), "file:x?mode=ro"),
+    ],
+)
+def test_a_relative_path_lies_in_the_working_directory(tmp_path: Path, url: str, name: str) -> None:
+    open_log(url).close()
+    assert (tmp_path / name).is_file()
+
+
+@given(st.text(HOSTILE, min_size=1, max_size=20).filter(lambda name: name.strip(".")))
+def test_any_absolute_path_can_be_written(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    path = tmp_path_factory.mktemp("place") / name
+    log = open_log(f"sqlite:///{quote(str(path))}")
+    assert log.describe().location == str(path)
+    log.close()
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sessions.db",
+        "/var/lib/sessions.db",
+        "sqlite:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:sessions.db",
+        "sqlite:/sessions.db",
+        "sqlite://sessions.db",
+        "sqlite://host/sessions.db",
+        "sqlite://[bad/sessions.db",
+        "sqlite:///:memory:",
+        "sqlite:///a.db?mode=ro",
+        "sqlite:///a.db#top",
+        "sqlite:///a%00b",
+        "sqlite:///a%FFb",
+        "memory:shared",
+        "memory:///a",
+        "memory:?a",
+        "redis://localhost",
+        "file",
+    ],
+)
+def test_what_can_t_be_understood_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InvalidURL):
+        open_log(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", [None, b"memory:", 7, Path("x")])
+def test_an_address_is_text(url: object) -> None:
+    with pytest.raises(InvalidURL, match="text"):
+        open_log(url)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("durability", ["", "FULL", "off", None])
+def test_durability_is_full_or_normal(durability: object) -> None:
+    with pytest.raises(InvalidURL, match="durability"):
+        open_log("memory:", durability=durability)  # type: ignore[arg-type]
+
+
+def test_a_refusal_does_not_repeat_a_password() -> None:
+    for url in ("mysql://root:S3CR3T@db/x", "sqlite://root:S3CR3T@host/x", "memory:S3CR3T"):
+        with pytest.raises(InvalidURL) as caught:
+            open_log(url)
+        assert "S3CR3T" not in f"{caught.value!r}"
+
+
+def test_a_place_that_is_not_there_is_the_storage_s_to_refuse() -> None:
+    with pytest.raises(LogUnavailable, match="does not exist"):
+        open_log("sqlite:///nowhere/sessions.db")
