@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessionledger import InvalidURL, LogUnavailable, open_log
@@ -44,6 +44,7 @@ def test_a_relative_path_lies_in_the_working_directory(tmp_path: Path, url: str,
     assert (tmp_path / name).is_file()
 
 
+@settings(max_examples=20)
 @given(st.text(HOSTILE, min_size=1, max_size=20).filter(lambda name: name.strip(".")))
 def test_any_absolute_path_can_be_written(
     tmp_path_factory: pytest.TempPathFactory, name: str
