@@ -89,7 +89,8 @@ def drain(runner: asyncio.Runner, items: AsyncIterator[T]) -> Iterator[T]:
 class Bench:
     """Opens stores of one kind on one ledger at one clock, and closes what it opened."""
 
-    def __init__(self, kind: Kind, place: Path) -> None:
+    def __init__(self, kind: Kind, place: Path, *, durability: str = "full") -> None:
+        self.durability = durability
         self.clock = Clock()
         self.persists = kind.backend == "sqlite"
         self.url = f"sqlite:///{quote(str(place))}" if self.persists else "memory:"
@@ -100,7 +101,7 @@ class Bench:
 
     def log(self) -> Log:
         """A log of the ledger; in memory each one is another ledger."""
-        log = open_log(self.url)
+        log = open_log(self.url, durability=self.durability)
         self._opened.callback(log.close)
         return log
 
