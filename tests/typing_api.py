@@ -1,120 +1,117 @@
-"""What a type checker says of the public API. Never executed; mypy reads it with the rest.
-
-The ignores are assertions too: mypy complains about each that is no longer needed.
-"""
+"""What a type checker makes of the public names. Checked by mypy, never run."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from sessionledger import (
     AsyncSessionStore,
     Handle,
     HistoryEntry,
-    InvalidSession,
     IssuedSession,
     LedgerHead,
     Log,
     Page,
     Policy,
     Session,
-    SessionLedgerError,
     SessionStore,
     Stats,
     StoredEvent,
     Verification,
     open_log,
 )
-
-HOUR = timedelta(hours=1)
+from sessionledger.store.aio import AsyncSessions
+from sessionledger.store.sync import Sessions
 
 
 def opening(log: Log) -> None:
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
+    policy = Policy(ttl=timedelta(hours=1), idle_timeout=None)
     assert_type(open_log("memory:", durability="normal"), Log)
-    assert_type(SessionStore(log, policy=Policy(ttl=HOUR), clock=clock), SessionStore)
-    assert_type(AsyncSessionStore(log, topic="visits"), AsyncSessionStore)
+    assert_type(SessionStore(log, policy=policy, topic="sessions"), SessionStore)
+    assert_type(SessionStore.open("memory:", policy=policy), SessionStore)
+    assert_type(AsyncSessionStore(log), AsyncSessionStore)
     assert_type(AsyncSessionStore.open("memory:"), AsyncSessionStore)
-    with SessionStore.open("memory:", policy=Policy.reference()) as store:
+    with SessionStore.open("memory:") as store:
         assert_type(store, SessionStore)
-    SessionStore.open("memory:", Policy())  # type: ignore[call-arg]  # options have names
 
 
-def life(store: SessionStore, now: datetime) -> None:
-    issued = store.create("alice", ttl=HOUR, attributes={"role": "operator"}, context={"a": "b"})
-    assert_type(issued, IssuedSession)
+async def entering() -> None:
+    async with AsyncSessionStore.open("memory:") as store:
+        assert_type(store, AsyncSessionStore)
+
+
+def a_session(issued: IssuedSession, session: Session, now: datetime) -> None:
     assert_type(issued.token, str)
-    assert_type(store.get(issued.token, now=now), Session | None)
-    assert_type(store.touch(issued.token, attributes={}), Session | None)
-    assert_type(store.expire(issued.token, reason="logout"), Session | None)
-    store.create("alice", HOUR)  # type: ignore[call-arg, arg-type]  # a span could be anything
-    store.create("alice", ttl=3600)  # type: ignore[arg-type]  # seconds? minutes?
+    assert_type(issued.handle, Handle)
+    assert_type(session.handle, Handle)
+    assert_type(session.principal, str)
+    assert_type(session.expires_at, datetime)
+    assert_type(session.deadline, datetime | None)
+    assert_type(session.ended_at, datetime | None)
+    assert_type(session.attributes, dict[str, Any])
+    assert_type(session.version, int)
+    assert_type(session.is_expired_at(now), bool)
+    as_text: str = session.handle
+    also_a_session: Session = issued
+    assert as_text
+    assert also_a_session
 
 
-def session(found: Session) -> None:
-    assert_type(found.handle, Handle)
-    assert_type(found.principal, str)
-    assert_type(found.attributes, dict[str, Any])
-    assert_type(found.created_at, datetime)
-    assert_type(found.last_seen_at, datetime)
-    assert_type(found.expires_at, datetime)
-    assert_type(found.deadline, datetime | None)
-    assert_type(found.ended_at, datetime | None)
-    assert_type(found.version, int)
-    assert_type(found.is_expired_at(found.created_at), bool)
-    found.token  # type: ignore[attr-defined]  # only an issued one has it  # noqa: B018
-    found.principal = "mallory"  # type: ignore[misc]
+def mistakes(store: SessionStore, session: Session, issued: IssuedSession) -> None:
+    """A session that was read has no token, and text is no handle before it is called one."""
+    session.token  # type: ignore[attr-defined]  # noqa: B018
+    session.principal = "mallory"  # type: ignore[misc]
+    handle: Handle = issued.token  # type: ignore[assignment]
+    store.get(session)  # type: ignore[arg-type]
+    store.find(handle)  # type: ignore[call-arg]
+    store.create("alice", ttl=3600)  # type: ignore[arg-type]
 
 
-def handles(found: Session, token: str) -> None:
-    """A handle can be told from a token where a caller's own code says which it wants."""
-
-    def revoke(handle: Handle) -> None: ...
-
-    revoke(found.handle)
-    revoke(token)  # type: ignore[arg-type]
-
-
-def administration(store: SessionStore, handle: Handle) -> None:
-    assert_type(store.find(handle=handle), Session | None)
-    assert_type(store.revoke(handle=handle, actor="root"), Session | None)
+def using(store: SessionStore, token: str) -> None:
+    issued = store.create("alice", ttl=timedelta(hours=1), attributes={"role": "reader"})
+    assert_type(issued, IssuedSession)
+    assert_type(store.get(token), Session | None)
+    assert_type(store.touch(token, context={"device": "phone"}), Session | None)
+    assert_type(store.expire(token, reason="logout"), Session | None)
+    assert_type(store.find(handle=issued.handle), Session | None)
+    assert_type(store.revoke(handle="sha256:v1:…"), Session | None)
     assert_type(store.history(principal="alice"), list[HistoryEntry])
-    assert_type(store.sessions(principal="alice").pages(), Iterator[Page])
-    assert_type(iter(store.sessions(live=False)), Iterator[Session])
-    assert_type(store.count(principal="alice", live=False), int)
+    assert_type(store.sessions(), Sessions)
+    assert_type(iter(store.sessions()), Iterator[Session])
+    assert_type(store.sessions().pages(), Iterator[Page])
+    assert_type(store.count(live=False), int)
+
+
+def auditing(store: SessionStore) -> None:
     assert_type(store.events(after=7), Iterator[StoredEvent])
     assert_type(store.head(), LedgerHead)
     assert_type(store.verify(expect=str(store.head())), Verification)
-    assert_type(store.verify().ok, bool)
+    assert_type(store.verify(progress=lambda done: None).ok, bool)
     assert_type(store.rebuild(), int)
     assert_type(store.stats(), Stats)
-    store.find(handle)  # type: ignore[call-arg]  # a handle is passed by name
 
 
-async def in_a_loop(store: AsyncSessionStore, handle: Handle) -> None:
-    async with store as entered:
-        assert_type(entered, AsyncSessionStore)
-    issued = await store.create("alice")
+async def awaiting(store: AsyncSessionStore, token: str) -> None:
+    issued = await store.create("alice", expires_at=None)
     assert_type(issued, IssuedSession)
-    assert_type(await store.get(issued.token), Session | None)
-    assert_type(await store.touch(issued.token, ttl=HOUR), Session | None)
-    assert_type(await store.expire(issued.token), Session | None)
-    assert_type(await store.find(handle=handle), Session | None)
-    assert_type(await store.history(handle=handle), list[HistoryEntry])
+    assert_type(await store.get(token), Session | None)
+    assert_type(await store.touch(token, ttl=timedelta(hours=1)), Session | None)
+    assert_type(await store.expire(token), Session | None)
+    assert_type(await store.find(handle=issued.handle), Session | None)
+    assert_type(await store.revoke(handle=issued.handle), Session | None)
+    assert_type(await store.history(handle=issued.handle), list[HistoryEntry])
+    assert_type(store.sessions(principal="alice"), AsyncSessions)
+    assert_type(aiter(store.sessions()), AsyncIterator[Session])
     assert_type(store.sessions().pages(), AsyncIterator[Page])
-    async for one in store.sessions():
-        assert_type(one, Session)
-    async for event in store.events():
-        assert_type(event, StoredEvent)
+    assert_type([session async for session in store.sessions()], list[Session])
     assert_type(await store.count(), int)
+
+
+async def auditing_too(store: AsyncSessionStore) -> None:
+    assert_type(store.events(), AsyncIterator[StoredEvent])
+    assert_type(await store.head(), LedgerHead)
+    assert_type(await store.verify(), Verification)
+    assert_type(await store.rebuild(), int)
     assert_type(await store.stats(), Stats)
-
-
-def errors(error: SessionLedgerError) -> None:
-    assert_type(error.code, str)
-    if isinstance(error, InvalidSession):
-        assert_type(error.field, str)
-        caught: ValueError = error
-        assert caught
