@@ -12,6 +12,7 @@ import pytest
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
 from tests.logs.bench import together
+from tests.logs.sqlite.children import in_fork
 
 
 class BrokenFile(apsw.VFSFile):
@@ -145,6 +146,21 @@ def test_a_log_on_a_broken_disk_can_be_closed(log: SQLiteLog, disk: BrokenDisk) 
     with SessionStore.open(f"sqlite:///{log.path}") as again:
         assert again.get(token) is not None
         assert again.verify().ok
+
+
+def test_a_fork_forgets_nothing_of_it(log: SQLiteLog, disk: BrokenDisk) -> None:
+    store = SessionStore(log)
+    token = store.create("alice").token
+    disk.broken = True
+    refusal(lambda: store.create("alice"))
+    disk.broken = False
+
+    def refused() -> None:
+        assert "open it again" in refusal(lambda: store.create("bob"))
+        assert store.get(token) is not None
+
+    in_fork(refused)
+    refused()
 
 
 def test_without_a_sync_there_is_none_to_fail(disk: BrokenDisk, tmp_path: Path) -> None:
