@@ -104,13 +104,13 @@ HANDLES = [
 ]
 PRINCIPALS = [
     *with_principal("blank", " \t\u3000"),
-    *with_principal("control", "bob\x00"),
-    *with_principal("separator", "\x1f"),
-    *with_principal("c1-control", "b\x9bob"),
+    creating("principal", "control", principal="bob\x00"),
+    creating("principal", "separator", principal="\x1f"),
+    creating("principal", "c1-control", principal="b\x9bob"),
     *with_principal("number", 7),
     *with_principal("surrogate", "bob" + SURROGATE),
-    *with_principal("token", TOKEN),
-    *with_principal("long", "b" * 513),
+    creating("principal", "token", principal=TOKEN),
+    creating("principal", "long", principal="b" * 513),
     creating("principal", "none", principal=None),
 ]
 TIMES = [
@@ -154,11 +154,11 @@ PAGES = [
     with_page("cursor", "number", after=7),
     with_page("cursor", "bytes", after=b"WzEsIkFBIl0"),
     with_page("cursor", "not-a-place", after=forged("a", "b")),
-]
-UNMENDED = [
     with_page("page_size", "text", page_size="10"),
     with_page("page_size", "fraction", page_size=1.5),
     with_page("cursor", "huge", after=forged(2**70, "AAAA"), principal="alice"),
+]
+UNMENDED = [
     Refused("now", "get-unknown-naive", lambda s: s.get(OTHER, now=NAIVE)),
 ]
 
@@ -194,7 +194,7 @@ def test_what_cannot_be_taken_is_refused_and_changes_nothing(
     is_refused(settled, case)
 
 
-@pytest.mark.xfail(strict=True, reason="another error than InvalidSession, or none")
+@pytest.mark.xfail(strict=True, reason="it answers None")
 @pytest.mark.parametrize("case", UNMENDED, ids=str)
 def test_what_is_not_refused_as_it_should_be(settled: SessionStore, case: Refused) -> None:
     is_refused(settled, case)
@@ -216,3 +216,11 @@ def test_what_is_just_allowed_is_taken(store: SessionStore) -> None:
     assert store.get(" " + "x" * 512 + "\n") is not None
     assert store.create("carol", token="y" * 32).token == "y" * 32
     assert len(list(store.sessions(page_size=1000))) == 2
+
+
+@pytest.mark.parametrize("principal", ["bob\x00", "\x1f", TOKEN, "b" * 513])
+def test_one_may_ask_about_whom_others_made_sessions_for(
+    settled: SessionStore, principal: str
+) -> None:
+    assert list(settled.sessions(principal=principal)) == settled.history(principal=principal) == []
+    assert settled.count(principal=principal, live=False) == 0
