@@ -34,10 +34,25 @@ def encode(value: Any, *, max_depth: int | None = None) -> bytes:
     """
     try:
         return _sorted.encode(_plain(value, -1 if max_depth is None else max_depth))
+    except NotJSON:
+        raise
     except UnicodeEncodeError:
-        raise NotJSON("holds a lone surrogate, which no UTF-8 text can carry") from None
+        problem = "holds a lone surrogate, which no UTF-8 text can carry"
     except RecursionError:
-        raise NotJSON("is nested too deep to be written") from None
+        problem = "is nested too deep to be written"
+    except ValueError:
+        problem = "holds an integer of more digits than Python converts to text"
+    # Outside of the block, so that the error has no context, which would hold the value.
+    raise NotJSON(problem)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be written as UTF-8: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(text: bytes) -> Any:

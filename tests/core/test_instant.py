@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import InvalidSession
-from sessionledger.core.instant import later_by, parse_instant, rfc3339
-from sessionledger.core.session import EPOCH, microseconds
+from sessionledger.core.instant import EPOCH, later_by, microseconds, parse_instant, rfc3339
 from tests.sameness import same_instant
 from tests.strategies import instants
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from sessionledger.canonical import is_unicode
 from sessionledger.core.policy import Policy
 from sessionledger.errors import InvalidSession
 
@@ -61,11 +62,9 @@ def _context(context: object) -> dict[str, str]:
 def _text(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidSession(field, f"must be text, not {type(value).__name__}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidSession(field, "holds a lone surrogate, which is not text") from None
-    return value
+    if not is_unicode(value):
+        raise InvalidSession(field, "holds a lone surrogate, which is not text")
+    return str.__str__(value)
 
 
 def _refuse_long(headers: Mapping[str, str], policy: Policy) -> None:

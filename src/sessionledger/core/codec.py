@@ -28,6 +28,7 @@ from sessionledger.core.events import (
 )
 from sessionledger.core.instant import rfc3339
 from sessionledger.core.session import Broken, Seen, Session, State
+from sessionledger.errors import CorruptLog
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -84,7 +85,13 @@ _MARKS: dict[bytes, Seen | Broken] = {_SEEN: Seen(), _BROKEN: Broken()}
 
 _set = msgspec.structs.force_setattr
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+# What the reference reads too. Beyond it a payload is malformed, whoever reads it: the
+# interpreter's own limit depends on how deep its caller stands.
+MAX_DEPTH = 127
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_HANDLE = re.compile(rb'"token_handle"\s*:\s*"(sha256:v1:[0-9a-f]{64})"')
 
 
 def encode_event(event: SessionEvent) -> tuple[str, bytes]:
@@ -105,6 +112,9 @@ def decode_event(kind: str, payload: bytes) -> Happened | None:
     read = _READERS.get(kind)
     if read is None:
         return None
+    if _depth(payload) > MAX_DEPTH:
+        handle = _HANDLE.search(payload)
+        return None if handle is None else Malformed(handle[1].decode())
     try:
         return read(payload)
     except _UNREADABLE:
@@ -127,7 +137,10 @@ def decode_state(state: bytes) -> State:
     try:
         return _session.decode(state)
     except msgspec.DecodeError:
-        return _MARKS[state]
+        mark = _MARKS.get(state)
+    if mark is None:
+        raise CorruptLog("a row can't be read: `sessionledger rebuild` folds the rows anew")
+    return mark
 
 
 def decode_session(version: int, state: bytes) -> Session | None:
@@ -135,6 +148,9 @@ def decode_session(version: int, state: bytes) -> Session | None:
     try:
         session = _session.decode(state)
     except msgspec.DecodeError:
+        session = None
+    if session is None:
+        decode_state(state)
         return None
     _set(session, "version", version)
     return session
@@ -219,6 +235,21 @@ def _object_text(raw: msgspec.Raw) -> bytes:
     if text != b"{}":
         _object.decode(text)
     return text
+
+
+def _depth(payload: bytes) -> int:
+    """How deep a JSON text nests; only an upper bound where that is within the limit."""
+    opened = payload.count(b"{") + payload.count(b"[")
+    if opened <= MAX_DEPTH:
+        return opened
+    deepest = depth = 0
+    for character in _STRING.sub(b"", payload):
+        if character in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in b"}]":
+            depth -= 1
+    return deepest
 
 
 def _malformed(kind: str, payload: bytes) -> Malformed | None:

@@ -20,7 +20,7 @@ import msgspec
 from sessionledger import canonical
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.instant import later_by, parse_instant
-from sessionledger.core.policy import Policy
+from sessionledger.core.policy import DEEPEST_ATTRIBUTES, Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE, Handle
 from sessionledger.errors import DuplicateSession, InvalidSession
@@ -134,10 +134,16 @@ def parse_attributes(attributes: object, policy: Policy) -> bytes | None:
         )
     if not attributes:
         return b"{}"
+    deepest = min(policy.max_attributes_depth or DEEPEST_ATTRIBUTES, DEEPEST_ATTRIBUTES)
+    text, problem = None, ""
     try:
-        text = canonical.encode(attributes, max_depth=policy.max_attributes_depth)
+        text = canonical.encode(attributes, max_depth=deepest)
     except canonical.NotJSON as error:
-        raise InvalidSession("attributes", _why(error, policy)) from None
+        problem = str(error)
+    if text is None:
+        if "deeper than allowed" in problem:
+            problem = f"nest more than {deepest} levels deep"
+        raise InvalidSession("attributes", problem)
     if policy.max_attributes_bytes is not None and len(text) > policy.max_attributes_bytes:
         raise InvalidSession(
             "attributes", f"take {len(text)} bytes as JSON; {policy.max_attributes_bytes} fit"
@@ -203,10 +209,3 @@ def _refuse_unwritable(field: str, text: str, policy: Policy) -> None:
         raise InvalidSession(field, "holds a lone surrogate, which is not text")
     if "Cc" in categories and not policy.control_characters:
         raise InvalidSession(field, "must not hold control characters")
-
-
-def _why(error: canonical.NotJSON, policy: Policy) -> str:
-    text = str(error)
-    if "deeper than allowed" not in text:
-        return text
-    return f"nest more than {policy.max_attributes_depth} levels deep"

@@ -12,7 +12,8 @@ from sessionledger.core.annotations import ACTOR, REASON, context_of
 from sessionledger.core.codec import decode_event
 from sessionledger.core.events import Malformed
 from sessionledger.core.fold import evolve
-from sessionledger.core.session import EPOCH, Session, State
+from sessionledger.core.instant import EPOCH
+from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 
 _UNTOLD = ("handle", "version")

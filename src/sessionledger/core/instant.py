@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from sessionledger.errors import InvalidSession
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970 UTC, exact, also before it."""
+    return (instant - EPOCH) // _MICROSECOND
 
 
 def rfc3339(instant: datetime) -> str:
@@ -22,29 +29,42 @@ def rfc3339(instant: datetime) -> str:
 
 
 def parse_instant(field: str, value: object) -> datetime:
-    """The argument as an instant with a fixed offset. Raises `InvalidSession` for naive ones.
+    """The argument as a plain datetime with a fixed offset. Raises `InvalidSession` for naive ones.
 
     An offset that RFC 3339 can't write, with seconds in it, becomes UTC; the instant stays.
     """
     if not isinstance(value, datetime):
         raise InvalidSession(field, f"must be a datetime, not {type(value).__name__}")
-    if value.tzinfo is UTC:
+    if value.tzinfo is UTC and type(value) is type(EPOCH):
         return value
     offset = value.utcoffset()
     if offset is None:
         raise InvalidSession(field, "must say its time zone: a naive datetime names no instant")
-    # A fixed offset, because datetimes that share a zone object compare by wall clock.
-    return _fixed(field, value, timezone(offset) if not offset % _MINUTE else None)
-
-
-def _fixed(field: str, value: datetime, zone: timezone | None) -> datetime:
     try:
-        instant = value.astimezone(zone or UTC)
+        return _plain(value, offset)
     except OverflowError:
-        raise InvalidSession(field, "lies outside the years 1 to 9999") from None
-    if instant.utcoffset() == timedelta(0):
-        return instant.replace(tzinfo=UTC)
-    return instant
+        pass
+    raise InvalidSession(field, "lies outside the years 1 to 9999")
+
+
+def _plain(value: datetime, offset: timedelta) -> datetime:
+    """The instant as an instance of `datetime` itself, at a fixed offset.
+
+    Datetimes that share a zone object compare by wall clock, and subclasses do as they like.
+    """
+    # The class of the epoch, since libraries that freeze time put their own in `datetime`'s place.
+    wall = type(EPOCH)(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+    )
+    if offset % _MINUTE:
+        return (wall - offset).replace(tzinfo=UTC)
+    return wall.replace(tzinfo=timezone(offset) if offset else UTC)
 
 
 def later_by(field: str, instant: datetime, span: timedelta) -> datetime:

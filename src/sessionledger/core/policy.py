@@ -8,6 +8,9 @@ import msgspec
 
 from sessionledger.errors import InvalidPolicy
 
+DEEPEST_ATTRIBUTES = 125
+"""No policy allows more: within an event, two levels down, it is what every reader takes."""
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the decisions allow. Immutable; two policies with the same fields are equal.
@@ -25,7 +28,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         deep their objects and arrays nest (`{"a": 1}` is one level).
     max_annotation_bytes: size of reason, actor and context together, as UTF-8.
 
-    A limit of None is no limit. Raises `InvalidPolicy` when the fields contradict each other.
+    A limit of None is no limit, but for the depth, which ends at 125. Raises `InvalidPolicy` when
+    the fields contradict each other.
     """
 
     ttl: timedelta = timedelta(days=14)
@@ -41,6 +45,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_annotation_bytes: int = 4096
 
     def __post_init__(self) -> None:
+        for name in ("ttl", "idle_timeout"):
+            if not isinstance(getattr(self, name), timedelta | None):
+                raise InvalidPolicy(f"{name} must be a timedelta")
         if self.ttl <= timedelta(0):
             raise InvalidPolicy("ttl must be longer than nothing")
         if self.idle_timeout is not None and self.idle_timeout <= timedelta(0):

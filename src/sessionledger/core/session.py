@@ -6,16 +6,13 @@ secret, so nothing has to be taken away between the two.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
 
 from sessionledger.core.token import Handle
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
@@ -83,8 +80,3 @@ class Broken(msgspec.Struct, frozen=True):
 
 State: TypeAlias = Session | Seen | Broken | None
 """What the events of one handle fold to; None before the first."""
-
-
-def microseconds(instant: datetime) -> int:
-    """Microseconds since 1970 UTC, exact, also before it."""
-    return (instant - EPOCH) // _MICROSECOND

@@ -42,6 +42,8 @@ def parse_token(token: object, policy: Policy) -> str:
     """The token without surrounding white space. Raises `InvalidSession` for what can't be one."""
     if not isinstance(token, str):
         raise InvalidSession("token", f"must be text, not {type(token).__name__}")
+    if type(token) is not str:
+        token = str.__str__(token)
     # What `strip()` takes includes White_Space: where it takes nothing, which is cheaper to find
     # out, there is nothing to trim.
     trimmed = token if token.strip() == token else token.strip(WHITE_SPACE)
@@ -59,7 +61,9 @@ def digest(token: str) -> bytes:
     try:
         return sha256(_DOMAIN + token.encode()).digest()
     except UnicodeEncodeError:
-        raise InvalidSession("token", "holds a lone surrogate, which is not text") from None
+        # Raised below, outside of this block, so that the error has no context: it has the token.
+        pass
+    raise InvalidSession("token", "holds a lone surrogate, which is not text")
 
 
 def handle_of(key: bytes) -> Handle:

@@ -102,15 +102,15 @@ class _Committer:
     def _begin(self) -> None:
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-        self._starting = threading.Lock()
+        self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def before_fork(self) -> None:
-        self._starting.acquire()
+        self._mutex.acquire()
 
     def after_fork_in_parent(self) -> None:
-        self._starting.release()
+        self._mutex.release()
 
     def after_fork_in_child(self) -> None:
         self._begin()
@@ -118,45 +118,40 @@ class _Committer:
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(topic, units, loop)
-        if self._thread is None:
+        with self._mutex:
             self._start()
-        gathered = self._gathered.get(loop)
-        if gathered is None:
-            self._gathered[loop] = [waiting]
-            loop.call_soon(self._hand_over, loop)
-        else:
+            gathered = self._gathered.setdefault(loop, [])
             gathered.append(waiting)
+        if len(gathered) == 1:
+            loop.call_soon(self._hand_over, loop)
         # A cancelled caller gives up the answer, not the append.
         return await waiting.future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """What the tasks of this turn of the loop append goes to the thread together."""
-        batch = self._gathered.pop(loop)
-        with self._starting:
-            in_time = not self._stopped
-            if in_time:
-                self._queue.put(batch)
-        if not in_time:
-            _fail(batch, _closed())
+        with self._mutex:
+            self._queue.put(self._gathered.pop(loop, []))
 
     def stop(self) -> None:
-        """Commit what is queued, then end the thread."""
-        with self._starting:
+        """Commit all that was appended, then end the thread; appends are refused from here on."""
+        with self._mutex:
             self._stopped = True
-            thread, self._thread = self._thread, None
+            for gathered in self._gathered.values():
+                self._queue.put(gathered)
+            self._gathered.clear()
             self._queue.put(None)
+            thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
 
     def _start(self) -> None:
-        with self._starting:
-            if self._stopped:
-                raise _closed()
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="sessionledger-commit", daemon=True
-                )
-                self._thread.start()
+        if self._stopped:
+            raise StoreClosed("the store is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="sessionledger-commit", daemon=True
+            )
+            self._thread.start()
 
     def _run(self) -> None:
         running = True

@@ -54,10 +54,10 @@ class GroupCommit:
     def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         """Commit the units together with whoever else waits. Raises what the commit raised."""
         ticket = Ticket(topic, units)
-        with self._mutex:
-            self._pending.append(ticket)
-            ticket.leads, self._led = not self._led, True
         try:
+            with self._mutex:
+                self._pending.append(ticket)
+                ticket.leads, self._led = not self._led, True
             if not ticket.leads:
                 ticket.wait()
             if not ticket.done:

@@ -190,9 +190,10 @@ class MemoryLog:
                 raise InvalidEvent(f"the rows of {topic!r} can be folded only with its fold")
             table.forget_rows()
             table.catch_up()
-            if progress is not None:
-                progress(len(table.events))
-            return len(table.events)
+            done = len(table.events)
+        if progress is not None:
+            progress(done)
+        return done
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         with self._changed:

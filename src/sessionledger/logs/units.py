@@ -18,12 +18,15 @@ from sessionledger.logs.base import (
     Conflict,
     Draft,
     Fold,
+    LogEvent,
     Outcome,
     Row,
     StoredEvent,
     Unit,
 )
 from sessionledger.logs.chain import Head
+
+_INT64 = 1 << 63
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -62,9 +65,21 @@ def check(units: Iterable[Unit], fold: Fold | None) -> None:
         if not unit.changes:
             raise InvalidEvent("a unit holds at least one change")
         for change in unit.changes:
-            chain.check_headers(change.event)
+            _check_event(change.event)
             if change.put is not None and fold is None:
                 raise InvalidEvent("rows can be put into a topic only with its fold: fold_with()")
+
+
+def _check_event(event: LogEvent) -> None:
+    """Raises `InvalidEvent` here, to whoever made it, and not to those it is committed with."""
+    if type(event.kind) is not str or type(event.payload) is not bytes:
+        raise InvalidEvent("an event has a kind of str and a payload of bytes")
+    if type(event.occurred_at_ms) is not int or not -_INT64 <= event.occurred_at_ms < _INT64:
+        raise InvalidEvent("an event happened at a whole number of milliseconds, in 64 bits")
+    for key, value in event.headers.items():
+        if type(key) is not str or type(value) is not str:
+            raise InvalidEvent("an event's headers are str to str")
+    chain.check_headers(event)
 
 
 def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
@@ -138,7 +153,10 @@ def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:
     key = fold.key(event)
     if key is None:
         return
-    draft = fold.evolve(tail.rows.get(key), event)
+    before = tail.rows.get(key)
+    if before is not None and event.id <= before.version:
+        return
+    draft = fold.evolve(before, event)
     if draft is not None:
         _place(key, event.id, draft, tail, planned)
 

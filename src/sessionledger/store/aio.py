@@ -112,7 +112,12 @@ class AsyncSessionStore:
 
     async def __aenter__(self) -> AsyncSessionStore:
         if self._connect is not None and self._bridge is None:
-            self._attach(await asyncio.to_thread(self._connect))
+            log = await asyncio.to_thread(self._connect)
+            try:
+                self._attach(log)
+            except BaseException:
+                log.close()
+                raise
             await self._catch_up()
         self._engine.check_open()
         return self
@@ -284,5 +289,7 @@ class AsyncSessionStore:
         self._engine = no_engine("the store is closed")
         if bridge is None:
             return
-        await (bridge.detach() if self._connect is None else bridge.close())
+        release = bridge.detach() if self._connect is None else bridge.close()
         self._connect = None
+        # A caller that is cancelled does not leave the ledger open.
+        await asyncio.shield(release)

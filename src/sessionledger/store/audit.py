@@ -57,7 +57,7 @@ def parse_head(text: str, topic: str) -> Head:
     if not hash or not id.isdecimal():
         raise InvalidEvent("a head is topic:id:hash, as `head` prints it")
     if name != topic:
-        raise InvalidEvent(f"that is the head of the topic {name!r}, not of {topic!r}")
+        raise InvalidEvent(f"that is the head of another topic, not of {topic!r}")
     return Head(int(id), None if hash == "-" else hash)
 
 

@@ -20,9 +20,9 @@ from sessionledger.core.codec import decode_session, encode_event
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import HistoryEntry, narrate
-from sessionledger.core.instant import parse_instant
+from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import IssuedSession, Session, State, microseconds
+from sessionledger.core.session import IssuedSession, Session, State
 from sessionledger.core.token import (
     TOKEN_RANDOM_BYTES,
     digest,
@@ -75,6 +75,9 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
 
 NOTHING_SAID = Why()
 
+# Whom one asks about may be anyone that others, the reference above all, made sessions for.
+_ANY = Policy.reference()
+
 
 def system_clock() -> datetime:
     """The system's time, in UTC."""
@@ -83,7 +86,7 @@ def system_clock() -> datetime:
 
 def _counting(clock: Clock) -> Callable[[], int]:
     """The clock as nanoseconds since 1970 UTC, which is how the system counts."""
-    return lambda: microseconds(clock()) * 1000
+    return lambda: microseconds(parse_instant("clock", clock())) * 1000
 
 
 class Engine:
@@ -93,7 +96,7 @@ class Engine:
         self.log = log
         self.topic = topic
         self.policy = policy
-        self.clock = clock
+        self.clock: Clock = lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
         log.fold_with(topic, SessionFold())
 
@@ -209,7 +212,7 @@ class Engine:
             raise InvalidSession("handle", "or principal: history takes one of them")
         if handle is not None:
             return await self._history_of(parse_handle(handle))
-        owner = decide.parse_principal(principal, self.policy)
+        owner = decide.parse_principal(principal, _ANY)
         entries: list[HistoryEntry] = []
         async for row in self._rows(owner):
             entries += await self._history_of(row.key)
@@ -233,7 +236,7 @@ class Engine:
     async def page(
         self, principal: object, live: bool, after: str | None, size: int = PAGE_SIZE
     ) -> Page:
-        owner = None if principal is None else decide.parse_principal(principal, self.policy)
+        owner = None if principal is None else decide.parse_principal(principal, _ANY)
         live_at = microseconds(self.clock()) if live else None
         rows = await self.log.rows(
             self.topic, owner=owner, live_at=live_at, after=row_at(after), limit=check_size(size)
@@ -242,7 +245,7 @@ class Engine:
         return Page(sessions, cursor_of(rows[-1]) if len(rows) == size else None)
 
     async def count(self, principal: object, live: bool) -> int:
-        owner = None if principal is None else decide.parse_principal(principal, self.policy)
+        owner = None if principal is None else decide.parse_principal(principal, _ANY)
         live_at = microseconds(self.clock()) if live else None
         return await self.log.count(self.topic, owner=owner, live_at=live_at)
 

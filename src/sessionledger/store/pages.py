@@ -12,6 +12,7 @@ from sessionledger.logs.base import Row
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
+_INT64 = 1 << 63
 
 _place = msgspec.json.Decoder(tuple[int, bytes])
 
@@ -32,16 +33,24 @@ def row_at(cursor: str | None) -> Row | None:
     """The place that a cursor names. Raises `InvalidSession` for a text that is no cursor."""
     if cursor is None:
         return None
+    place = _read(cursor)
+    if place is None:
+        raise InvalidSession("cursor", "is not one that a listing answered")
+    created, key = place
+    return Row(key, 0, created, "", 0, False, b"")
+
+
+def _read(cursor: str) -> tuple[int, bytes] | None:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         created, key = _place.decode(urlsafe_b64decode(padded))
-        return Row(key, 0, created, "", 0, False, b"")
     except (AttributeError, ValueError):
-        raise InvalidSession("cursor", "is not one that a listing answered") from None
+        return None
+    return (created, key) if 0 <= created < _INT64 else None
 
 
 def check_size(size: int) -> int:
     """The page size, if it is one. Raises `InvalidSession`."""
-    if not 1 <= size <= MAX_PAGE_SIZE:
-        raise InvalidSession("page_size", f"lies between 1 and {MAX_PAGE_SIZE}, not at {size}")
+    if type(size) is not int or not 1 <= size <= MAX_PAGE_SIZE:
+        raise InvalidSession("page_size", f"is a whole number from 1 to {MAX_PAGE_SIZE}")
     return size

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
 from sessionledger.core.events import Happened
 from sessionledger.core.fold import evolve
-from sessionledger.core.session import Broken, Seen, Session, State, microseconds
+from sessionledger.core.instant import microseconds
+from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import key_of
 from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
 

@@ -102,12 +102,14 @@ def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.pragma("synchronous", _SYNCHRONOUS[durability])
     connection.pragma("mmap_size", MMAP_BYTES)
     connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-    if "ledger_meta" in tables and _schema(connection) == queries.SCHEMA_VERSION:
+    if "ledger_meta" in tables and _is_whole(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
     for statement in queries.SCHEMA:
         connection.execute(statement)
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
+    # What was appended while the triggers were not there.
+    connection.execute(queries.COPY_HEADS)
     connection.execute("COMMIT")
 
 
@@ -133,6 +135,13 @@ def _check_is_ledger(connection: apsw.Connection, path: Path, tables: set[str]) 
                 f"{path} has schema {found}, this sessionledger knows up to "
                 f"{queries.SCHEMA_VERSION}: upgrade sessionledger"
             )
+
+
+def _is_whole(connection: apsw.Connection) -> bool:
+    """Whether the schema is ours and has its triggers, which go when a stranger's migration drops
+    the table that they watch."""
+    triggers = connection.execute(queries.COUNT_TRIGGERS).fetchall()[0][0]
+    return _schema(connection) == queries.SCHEMA_VERSION and triggers == queries.TRIGGERS
 
 
 def _schema(connection: apsw.Connection) -> int | None:

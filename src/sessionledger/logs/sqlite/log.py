@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import apsw
 
@@ -42,6 +42,7 @@ from sessionledger.logs.sqlite.turn import Turn
 from sessionledger.logs.sqlite.writer import Writer, stored_event, stored_row
 
 T = TypeVar("T")
+Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 # How often another process's appends are looked for while somebody waits for them.
 POLL_SECONDS = 0.01
@@ -49,9 +50,6 @@ _SETTLING_ATTEMPTS = 3
 
 # Finds nothing: for a topic whose number is not known yet.
 _NO_STATE = queries.STATE_IF_CURRENT.format(0)
-
-# What a forked child inherited: closing those connections would harm the parent's.
-_leaked: list[object] = []
 
 
 class SQLiteLog:
@@ -61,6 +59,8 @@ class SQLiteLog:
     a power loss may take the last moments). vfs: name of a SQLite VFS, None for the default.
     Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
+
+    _writer: Writer | None
 
     def __init__(
         self, path: str | Path, *, durability: str = "full", vfs: str | None = None
@@ -76,31 +76,34 @@ class SQLiteLog:
         with explained(self.path):
             self._turn = Turn(self.path.with_name(self.path.name + "-lock"))
             self._begin()
-            self._write_with(self._open_writer())
+            try:
+                self._writer = self._open_writer()
+            except BaseException:
+                self._turn.forget()
+                raise
         watch_forks(self)
 
     def _begin(self) -> None:
-        """Start without threads: at first, and again in a forked child."""
+        """Start without threads and connections: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._group = GroupCommit(self._commit)
-        self._write_with(None)
-
-    def _write_with(self, writer: Writer | None) -> None:
-        self._writer = writer
+        self._writer = None
 
     def before_fork(self) -> None:
+        # SQLite keeps its locks per process, and a child would inherit the belief that it holds
+        # them: so nobody holds any while the process forks, and each opens its own afterwards.
         self._writing.acquire()
         self._readers.hold()
+        self._close_writer()
 
     def after_fork_in_parent(self) -> None:
         self._readers.release()
         self._writing.release()
 
     def after_fork_in_child(self) -> None:
-        _leaked.append((self._writer, self._readers))
         self._begin()
         if not self._closed:
             self._turn.reopen_in_child()
@@ -133,8 +136,8 @@ class SQLiteLog:
             self._check_healthy()
             writer = self._writer = self._writer or self._open_writer()
             with self._turn:
-                writer.connection.execute("BEGIN IMMEDIATE")
                 try:
+                    writer.connection.execute("BEGIN IMMEDIATE")
                     yield writer
                     self._finish(writer.connection)
                 except BaseException:
@@ -159,10 +162,10 @@ class SQLiteLog:
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        def read(cursor: apsw.Cursor, number: int) -> list[StoredEvent]:
+        def read(execute: Execute, number: int) -> list[StoredEvent]:
             history = (key, number, after, check_limit(limit))
-            ids = cursor.execute(queries.KEY_HISTORY, history).fetchall()
-            found = [cursor.execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
+            ids = execute(queries.KEY_HISTORY, history).fetchall()
+            found = [execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
             return [stored_event(columns) for event in found for columns in event]
 
         return self._current(topic, read)
@@ -184,7 +187,7 @@ class SQLiteLog:
     # -- rows
 
     def row(self, topic: str, key: bytes) -> Row | None:
-        return self._current(topic, lambda cursor, number: _row_of(cursor, number, key))
+        return self._current(topic, lambda execute, number: _row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
@@ -218,17 +221,15 @@ class SQLiteLog:
         return cast(int, self._list(topic, sql, values)[0][0])
 
     def _list(self, topic: str, sql: str, values: dict[str, Any]) -> list[Any]:
-        def read(cursor: apsw.Cursor, number: int) -> list[Any]:
-            return cursor.execute(sql, values | {"topic": number}).fetchall()
+        def read(execute: Execute, number: int) -> list[Any]:
+            return execute(sql, values | {"topic": number}).fetchall()
 
         return self._current(topic, read)
 
     def owner_version(self, topic: str, owner: str) -> int:
         found = self._current(
             topic,
-            lambda cursor, number: cursor.execute(
-                queries.OWNER_VERSION, (number, owner)
-            ).fetchall(),
+            lambda execute, number: execute(queries.OWNER_VERSION, (number, owner)).fetchall(),
         )
         return cast(int, found[0][0])
 
@@ -236,9 +237,10 @@ class SQLiteLog:
         fold = self._fold_of(topic)
         with self._transaction() as writer:
             writer.drop_rows(topic)
-        return self._catch_up(topic, fold, progress)
+        self._catch_up(topic, fold, progress)
+        return cast(int, self._select(queries.COUNT_EVENTS, (topic,))[0][0])
 
-    def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> int:
+    def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
         """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
         done, page = 0, 1
         while page:
@@ -247,26 +249,25 @@ class SQLiteLog:
             done += page
             if progress is not None:
                 progress(done)
-        return done
 
-    def _current(self, topic: str, read: Callable[[apsw.Cursor, int], T]) -> T:
+    def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
         """Read in a snapshot in which the rows of the topic are folded up to its head."""
         check_name("topic", topic)
         with self._reading():
             for _ in range(_SETTLING_ATTEMPTS):
-                with self._readers.mine().snapshot() as cursor:
-                    number = self._number_if_current(cursor, topic)
+                with self._readers.mine().snapshot() as execute:
+                    number = self._number_if_current(execute, topic)
                     if number is not None:
-                        return read(cursor, number)
+                        return read(execute, number)
                 self._catch_up(topic, self._fold_of(topic))
         with self._transaction() as writer:
             writer.fold_gap(topic, self._fold_of(topic))
             number, _, _ = writer.place_of(topic)
-            return read(writer.connection.cursor(), number)
+            return read(writer.connection.execute, number)
 
-    def _number_if_current(self, cursor: apsw.Cursor, topic: str) -> int | None:
-        head = cursor.execute(queries.HEAD, (topic,)).fetchall()
-        mine = cursor.execute(queries.TOPIC, (topic,)).fetchall()
+    def _number_if_current(self, execute: Execute, topic: str) -> int | None:
+        head = execute(queries.HEAD, (topic,)).fetchall()
+        mine = execute(queries.TOPIC, (topic,)).fetchall()
         number, folded = cast(tuple[int, int], mine[0]) if mine else (0, 0)
         if (head[0][0] if head else 0) != folded:
             return None
@@ -322,8 +323,7 @@ class SQLiteLog:
         self._closed = True
         with explained(self.path), self._writing:
             self._readers.close()
-            if self._writer is not None:
-                self._writer.connection.close()
+            self._close_writer()
             self._turn.close()
         with self._changed:
             self._changed.notify_all()
@@ -335,6 +335,11 @@ class SQLiteLog:
         with self._turn:
             prepare(connection, self.path, self.durability)
         return Writer(connection)
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.connection.close()
 
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
@@ -380,7 +385,7 @@ def _by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:
     return groups
 
 
-def _row_of(cursor: apsw.Cursor, number: int, key: bytes) -> Row | None:
+def _row_of(execute: Execute, number: int, key: bytes) -> Row | None:
     sql = queries.ROWS_OF_KEYS.format("?")
-    found = cursor.execute(sql, (number, key)).fetchall()
+    found = execute(sql, (number, key)).fetchall()
     return stored_row(found[0]) if found else None

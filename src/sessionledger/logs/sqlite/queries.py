@@ -83,6 +83,13 @@ SCHEMA = (
     END""",
 )
 
+TRIGGERS = 2
+COUNT_TRIGGERS = (
+    "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'ledger_*'"
+)
+COPY_HEADS = """UPDATE ledger_topics SET head =
+    ifnull((SELECT last_id FROM topic_heads WHERE topic_heads.topic = ledger_topics.topic), 0)"""
+
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
@@ -101,15 +108,21 @@ PLACE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topi
     FROM ledger_topics WHERE topic = ?1"""
 OWNER_VERSION = "SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ? AND owner = ?"
 
-EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
+# As bytes and as a number, whatever a stranger stored: SQLite's types are those of the values.
+EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(headers AS BLOB),
+    CAST(occurred_at_ms AS INTEGER)"""
+COUNT_EVENTS = "SELECT count(*) FROM events WHERE topic = ?"
 EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? ORDER BY event_id LIMIT ?"""
+GAP = f"""SELECT {EVENT_COLUMNS} FROM events
+    WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?"""
 EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE topic = ? AND event_id = ?"
 KEY_HISTORY = """WITH RECURSIVE history (id) AS (
         SELECT version FROM ledger_rows WHERE key = ?1 AND topic = ?2
         UNION ALL
         SELECT previous FROM ledger_links JOIN history
             ON ledger_links.topic = ?2 AND ledger_links.event_id = history.id
+            AND previous < history.id
     ) SELECT id FROM history WHERE id > ?3 ORDER BY id LIMIT ?4"""
 TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 

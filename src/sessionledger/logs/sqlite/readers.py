@@ -1,9 +1,8 @@
 """One read connection per thread, and a gate that keeps all of them out of SQLite.
 
-The gate is closed for a fork, which must not find another thread inside SQLite, and for a close.
-It costs a read two attribute writes: a reader says that it is inside and then looks at the gate;
-who closes the gate does so and then looks for readers inside. Whichever comes first, one sees the
-other.
+The gate is closed for a fork and for a close. It costs a read two attribute writes: a reader says
+that it is inside and then looks at the gate; who closes the gate does so and then looks for readers
+inside. Whichever comes first, one sees the other.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import apsw
 
@@ -28,17 +28,14 @@ class Gate:
 
 
 class Reader:
-    """A thread's read connection."""
+    """A thread's read connection, opened at its first statement, and again after a close."""
 
-    __slots__ = ("_gate", "connection", "cursor", "execute", "inside", "thread")
-
-    def __init__(self, connection: apsw.Connection, gate: Gate) -> None:
-        self.thread = threading.current_thread()
-        self.connection = connection
-        self.cursor = connection.cursor()
-        self.execute = self.cursor.execute
-        self.inside = False
+    def __init__(self, connect: Callable[[], apsw.Connection], gate: Gate) -> None:
+        self._connect = connect
         self._gate = gate
+        self._connection: apsw.Connection | None = None
+        self.inside = False
+        self.execute: Callable[..., apsw.Cursor] = self._open_and_execute
 
     def select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         """All lines of a statement, which is thereby over."""
@@ -51,19 +48,38 @@ class Reader:
             self.inside = False
 
     @contextmanager
-    def snapshot(self) -> Iterator[apsw.Cursor]:
-        """A cursor whose statements all see the same state of the database."""
+    def snapshot(self) -> Iterator[Callable[..., apsw.Cursor]]:
+        """How to execute statements that all see the same state of the database."""
         self.inside = True
         try:
             if self._gate.closed:
                 self._wait()
-            self.execute("BEGIN")
+            self.execute("SELECT 1").fetchall()
+            execute = self.execute
+            # A signal may raise anywhere: until the transaction is over, whoever comes next
+            # closes this connection, and the transaction with it, and opens another.
+            self.execute = self._open_and_execute
+            execute("BEGIN")
             try:
-                yield self.cursor
+                yield execute
             finally:
-                self.execute("COMMIT")
+                execute("COMMIT")
+            self.execute = execute
         finally:
             self.inside = False
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens another."""
+        self.execute = self._open_and_execute
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open_and_execute(self, sql: str, values: tuple[Any, ...] = ()) -> apsw.Cursor:
+        self.close()
+        self._connection = self._connect()
+        self.execute = self._connection.cursor().execute
+        return self.execute(sql, values)
 
     def _wait(self) -> None:
         while self._gate.closed:
@@ -77,47 +93,43 @@ class _Mine(threading.local):
 
 
 class Readers:
-    """The readers of all threads. Those of threads that ended are closed when another opens."""
+    """The readers of all threads. That of a thread goes with it, and closes its connection."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self.local = _Mine()
         self._connect = connect
         self._gate = Gate()
-        self._all: list[Reader] = []
-        self._opening = threading.Lock()
+        self._all: WeakSet[Reader] = WeakSet()
+        self._adding = threading.Lock()
 
     def mine(self) -> Reader:
-        """The calling thread's reader, opened at its first read."""
-        return self.local.reader or self._open()
+        """The calling thread's reader."""
+        return self.local.reader or self._add()
 
-    def _open(self) -> Reader:
-        with self._opening:
-            reader = Reader(self._connect(), self._gate)
-            ended = [other for other in self._all if not other.thread.is_alive()]
-            self._all = [other for other in self._all if other.thread.is_alive()] + [reader]
-            for other in ended:
-                other.connection.close()
+    def _add(self) -> Reader:
+        reader = Reader(self._connect, self._gate)
+        with self._adding:
+            self._all.add(reader)
         self.local.reader = reader
         return reader
 
     def hold(self) -> None:
-        """Close the gate and wait until no thread is inside SQLite."""
-        self._opening.acquire()
+        """Close the gate, wait until no thread is inside SQLite, and close every connection."""
+        self._adding.acquire()
         self._gate.opened.clear()
         self._gate.closed = True
-        for reader in self._all:
+        for reader in list(self._all):
             while reader.inside:
                 time.sleep(_LOOK_AGAIN_SECONDS)
+            reader.close()
 
     def release(self) -> None:
-        """Open the gate."""
+        """Open the gate; who reads opens a connection anew."""
         self._gate.closed = False
         self._gate.opened.set()
-        self._opening.release()
+        self._adding.release()
 
     def close(self) -> None:
         """Close every connection; a thread that reads just now is waited for."""
         self.hold()
-        for reader in self._all:
-            reader.connection.close()
         self.release()

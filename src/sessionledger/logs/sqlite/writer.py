@@ -66,7 +66,7 @@ class Writer:
             )
         if head == folded:
             return 0
-        page = self.connection.execute(queries.EVENTS_AFTER, (topic, folded, FOLD_PAGE))
+        page = self.connection.execute(queries.GAP, (topic, folded, head, FOLD_PAGE))
         events = [stored_event(columns) for columns in page]
         keys = {key for event in events if (key := fold.key(event)) is not None}
         plan = units.refold(fold, events, self._rows(number, keys))
@@ -154,11 +154,16 @@ def _headers_text(event: StoredEvent) -> str:
     return chain.encode_headers(event.headers).decode()
 
 
-def stored_event(columns: Sequence[object]) -> StoredEvent:
-    """The event of a line of `events`. Headers that are no headers are shown as none."""
+def stored_event(columns: Sequence[Any]) -> StoredEvent:
+    """The event of a line of `events`, as far as it is one: this never raises."""
     id, kind, payload, headers, occurred_at_ms = columns
-    text = payload.encode() if isinstance(payload, str) else payload
-    return StoredEvent(id, kind, text, _read_headers(headers), occurred_at_ms)  # type: ignore[arg-type]
+    return StoredEvent(
+        id,
+        (kind or b"").decode(errors="replace"),
+        payload or b"",
+        _read_headers(headers or b""),
+        occurred_at_ms or 0,
+    )
 
 
 def stored_row(columns: Sequence[object]) -> Row:
@@ -167,10 +172,10 @@ def stored_row(columns: Sequence[object]) -> Row:
     return Row(key, version, created, owner, expires, live == 1, state)  # type: ignore[arg-type]
 
 
-def _read_headers(text: object) -> dict[str, str]:
+def _read_headers(text: bytes) -> dict[str, str]:
     try:
-        return _headers.decode(text)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, TypeError):
+        return _headers.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
 
 
