@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import InvalidSession, Policy, canonical
-from sessionledger.core.annotations import annotate, context_of, refuse_secret
+from sessionledger.core.annotations import annotate, context_of, refuse_secrets
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Created
 from tests.strategies import HANDLE, START, texts, tokens
@@ -68,7 +68,7 @@ def test_a_token_in_what_would_be_stored_is_refused(
     attributes = {"value": {"a": [hidden]}, "key": {hidden: 1}, "principal": {}}[place]
     payload = created(canonical.encode(attributes), hidden if place == "principal" else "alice")
     with pytest.raises(InvalidSession) as caught:
-        refuse_secret(token, payload, {})
+        refuse_secrets(token, payload, {})
     assert token not in f"{caught.value} {caught.value!r} {caught.value.args}"
 
 
@@ -77,8 +77,8 @@ def test_a_token_in_a_header_is_refused(headers: dict[str, str]) -> None:
     token = "x" * 40
     told = {key.format(token): value.format(token) for key, value in headers.items()}
     with pytest.raises(InvalidSession):
-        refuse_secret(token, b"{}", told)
+        refuse_secrets(token, b"{}", told)
 
 
 def test_what_does_not_hold_the_token_is_taken() -> None:
-    refuse_secret("x" * 40, created(b'{"a":1}', "alice"), {"a": "b"})
+    refuse_secrets("x" * 40, created(b'{"a":1}', "alice"), {"a": "b"})

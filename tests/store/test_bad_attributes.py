@@ -156,7 +156,6 @@ def test_a_session_is_not_created_with_its_own_token_in_it(
     assert settled.create("bob", token=secret).version == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the field is said to be `attributes`")
 def test_a_principal_that_holds_the_token_is_refused_as_such(settled: SessionStore) -> None:
     is_refused(settled, "principal", "create", f"bob {OTHER}", token=OTHER)
 

@@ -194,7 +194,6 @@ def test_what_cannot_be_taken_is_refused_and_changes_nothing(
     is_refused(settled, case)
 
 
-@pytest.mark.xfail(strict=True, reason="it answers None")
 @pytest.mark.parametrize("case", UNMENDED, ids=str)
 def test_what_is_not_refused_as_it_should_be(settled: SessionStore, case: Refused) -> None:
     is_refused(settled, case)

@@ -222,7 +222,6 @@ def test_an_asynchronous_store_is_entered_first(name: str, backend: str, tmp_pat
     bench.close()
 
 
-@pytest.mark.xfail(strict=True, reason="it opens after all")
 def test_an_asynchronous_store_closed_before_it_was_entered_stays_closed(tmp_path: Path) -> None:
     bench = Bench(Kind("async", "sqlite"), tmp_path / "ledger.db")
     store = bench.unentered()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from sessionledger.canonical import is_unicode
 from sessionledger.core.policy import Policy
+from sessionledger.core.token import TOKEN_PREFIX
 from sessionledger.errors import InvalidSession
 
 REASON = "sessionledger.reason"
 ACTOR = "sessionledger.actor"
 CONTEXT_PREFIX = "sessionledger.context."
+
+_PREFIX = TOKEN_PREFIX.encode()
+_GENERATED = re.compile(_PREFIX + rb"[A-Za-z0-9_-]{43}")
+_PRINCIPAL = re.compile(rb'"principal":"(?:[^"\\]|\\.)*","token_handle"')
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,13 +45,29 @@ def context_of(headers: Mapping[str, str]) -> dict[str, str]:
     return {key[start:]: value for key, value in headers.items() if key.startswith(CONTEXT_PREFIX)}
 
 
-def refuse_secret(token: str, payload: bytes, headers: Mapping[str, str]) -> None:
-    """Raises `InvalidSession` when the token stands in what is about to be stored."""
+def refuse_secrets(token: str | None, payload: bytes, headers: Mapping[str, str]) -> None:
+    """Raises `InvalidSession` when a token stands in what is about to be stored.
+
+    `token` is the session's own, where it is known; whatever has the shape of a generated token is
+    refused as well, whosever it is.
+    """
     # As it would stand in the payload's JSON, where quotes and control characters are escaped.
-    if _encode(token)[1:-1] in payload:
-        raise InvalidSession("attributes", "hold the session's own token, which is never stored")
-    if any(token in text for header in headers.items() for text in header):
-        raise InvalidSession("context", "holds the session's own token, which is never stored")
+    escaped = None if token is None else _encode(token)[1:-1]
+    if _holds_token(payload, escaped):
+        principal = _PRINCIPAL.search(payload)
+        named = principal is not None and _holds_token(principal[0], escaped)
+        raise InvalidSession(
+            "principal" if named else "attributes", "must not hold a token, which is never stored"
+        )
+    for text in (text for header in headers.items() for text in header):
+        if _holds_token(text.encode(), None if token is None else token.encode()):
+            raise InvalidSession("context", "must not hold a token, which is never stored")
+
+
+def _holds_token(text: bytes, token: bytes | None) -> bool:
+    if token is not None and token in text:
+        return True
+    return _PREFIX in text and _GENERATED.search(text) is not None
 
 
 def _context(context: object) -> dict[str, str]:

@@ -288,6 +288,7 @@ class AsyncSessionStore:
         bridge, self._bridge = self._bridge, None
         self._engine = no_engine("the store is closed")
         if bridge is None:
+            self._connect = None
             return
         release = bridge.detach() if self._connect is None else bridge.close()
         self._connect = None

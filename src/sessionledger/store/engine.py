@@ -15,7 +15,7 @@ from typing import Never, TypeAlias, cast
 import msgspec
 
 from sessionledger.core import decide
-from sessionledger.core.annotations import annotate, refuse_secret
+from sessionledger.core.annotations import annotate, refuse_secrets
 from sessionledger.core.codec import decode_session, encode_event
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
@@ -56,7 +56,7 @@ from sessionledger.store.table import (
 )
 
 SESSIONS_TOPIC = "orchestrator.sessions"
-MAX_ATTEMPTS = 128
+MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -123,10 +123,10 @@ class Engine:
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
+        at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
         if found is None:
             return None
         version, until, state = found
-        at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
         return decode_session(version, state) if until * 1000 > at else None
 
     async def find(self, handle: object, now: object = None) -> Session | None:
@@ -193,8 +193,7 @@ class Engine:
             if event is None:
                 return session_of(row)
             kind, payload = encode_event(event)
-            if secret is not None:
-                refuse_secret(secret, payload, headers)
+            refuse_secrets(secret, payload, headers)
             after = evolve(state, event)
             assert after is not None
             put = Put(key, draft_of(after), 0 if row is None else row.version)
@@ -238,11 +237,14 @@ class Engine:
     ) -> Page:
         owner = None if principal is None else decide.parse_principal(principal, _ANY)
         live_at = microseconds(self.clock()) if live else None
-        rows = await self.log.rows(
-            self.topic, owner=owner, live_at=live_at, after=row_at(after), limit=check_size(size)
+        # One more than is shown, to know whether another page follows.
+        limit = check_size(size) + 1
+        found = await self.log.rows(
+            self.topic, owner=owner, live_at=live_at, after=row_at(after), limit=limit
         )
+        rows = found[:size]
         sessions = [session for row in rows if (session := session_of(row)) is not None]
-        return Page(sessions, cursor_of(rows[-1]) if len(rows) == size else None)
+        return Page(sessions, cursor_of(rows[-1]) if len(found) > size else None)
 
     async def count(self, principal: object, live: bool) -> int:
         owner = None if principal is None else decide.parse_principal(principal, _ANY)

@@ -65,7 +65,6 @@ def test_another_applications_database_stays_as_it_is(tmp_path: Path, mode: str)
     assert apsw.Connection(str(path)).pragma("journal_mode") == mode
 
 
-@pytest.mark.xfail(strict=True, reason="the refused connection is closed only by the collector")
 def test_nothing_is_left_beside_it_while_the_error_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "users.db"
     run(OTHER_APPLICATION, path, "wal")
@@ -120,13 +119,11 @@ def test_a_nul_in_an_address_is_refused(tmp_path: Path) -> None:
         open_log(f"sqlite:///{quote(str(tmp_path))}/a%00b")
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="os.open's ValueError gets out")
 def test_a_nul_in_a_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailable):
         SQLiteLog(f"{tmp_path}/a\0b")
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="check_place runs outside `explained`")
 def test_a_name_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailable, match="too long"):
         SQLiteLog(tmp_path / ("x" * 300))
@@ -143,9 +140,6 @@ def test_an_empty_file_becomes_a_ledger(tmp_path: Path) -> None:
     again.close()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`modeof` names the lock file: without it no connection can be opened"
-)
 def test_a_lock_file_that_somebody_removed_stops_nobody(tmp_path: Path) -> None:
     log = SQLiteLog(tmp_path / "ledger")
     add(log, [event()])

@@ -81,14 +81,12 @@ def test_a_ledger_that_cannot_be_read_is_named(folder: Path) -> None:
     assert str(folder / "ledger") in said
 
 
-@pytest.mark.xfail(strict=True, reason="the lock file is opened first, and its OSError repeated")
 def test_who_lacks_permission_is_told_what_to_do(folder: Path) -> None:
     folder.chmod(0o555)
     said = run(AS_NOBODY, folder, "ledger")
     assert f"no permission to read and write {folder}" in said
 
 
-@pytest.mark.xfail(strict=True, reason="check_place runs outside `explained`: PermissionError")
 def test_a_folder_that_cannot_be_entered_is_named(folder: Path) -> None:
     folder.chmod(0o600 if os.getuid() == 0 else 0o000)
     assert str(folder) in run(AS_NOBODY, folder.parent, folder / "ledger")

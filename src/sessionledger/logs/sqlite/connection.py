@@ -29,12 +29,10 @@ READER_CACHE_KIB = 8 * 1024
 _SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 
 # One thread uses a connection at a time, so SQLite need not lock it once more.
-_FLAGS = (
-    apsw.SQLITE_OPEN_READWRITE
-    | apsw.SQLITE_OPEN_CREATE
-    | apsw.SQLITE_OPEN_URI
-    | apsw.SQLITE_OPEN_NOMUTEX
-)
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
+
+
+_NOT_PERMITTED = (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError, PermissionError)
 
 
 @contextmanager
@@ -51,7 +49,7 @@ def explained(path: Path) -> Iterator[None]:
     except (apsw.BusyError, apsw.LockedError) as error:
         waited = BUSY_MILLISECONDS // 1000
         raise LogUnavailable(f"{path} was locked by another program for {waited} s") from error
-    except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError) as error:
+    except _NOT_PERMITTED as error:
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}") from error
     except (apsw.Error, OSError) as error:
         raise LogUnavailable(f"{path}: {error}") from error
@@ -59,6 +57,13 @@ def explained(path: Path) -> Iterator[None]:
 
 def why_not(path: Path) -> str:
     """Why a file could not be opened, as far as can be told from outside."""
+    try:
+        return _obstacle(path)
+    except OSError as error:
+        return f"{error.strerror}: {path.parent}"
+
+
+def _obstacle(path: Path) -> str:
     parent = path.parent
     if not parent.exists():
         return f"the folder {parent} does not exist"
@@ -74,20 +79,33 @@ def why_not(path: Path) -> str:
 
 def check_place(path: Path) -> None:
     """Raises `LogUnavailable` for a path on which no ledger can be kept safely."""
+    if "\0" in str(path):
+        raise LogUnavailable("a path can't hold a NUL character")
     if not path.parent.is_dir() or path.is_dir():
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}")
     kind = network_filesystem(path.parent)
     if kind is not None:
         raise LogUnavailable(
             f"{path} lies on a network file system ({kind}), where SQLite's locks can't be "
-            "trusted: keep the ledger on a local disk, or use postgresql:// or nats://"
+            "trusted: keep the ledger on a local disk"
         )
 
 
-def connect(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
-    """A connection to the file, which is created, if need be, with the permissions of `mode_of`."""
+def create(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
+    """A connection to the file, which is made, if need be, with the permissions of `mode_of`."""
+    if path.exists():
+        return connect(path, vfs)
     uri = f"file:{quote(str(path))}?modeof={quote(str(mode_of))}"
-    connection = apsw.Connection(uri, flags=_FLAGS, vfs=vfs)
+    return _connect(uri, _FLAGS | apsw.SQLITE_OPEN_CREATE, vfs)
+
+
+def connect(path: Path, vfs: str | None) -> apsw.Connection:
+    """A connection to a file that exists."""
+    return _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
+
+
+def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
+    connection = apsw.Connection(uri, flags=flags, vfs=vfs)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
     return connection
 

@@ -33,6 +33,7 @@ from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     check_place,
     connect,
+    create,
     explained,
     prepare,
     prepare_reader,
@@ -72,8 +73,8 @@ class SQLiteLog:
         self._state_queries: dict[str, str] = {}
         self._poison: str | None = None
         self._closed = False
-        check_place(self.path)
         with explained(self.path):
+            check_place(self.path)
             self._turn = Turn(self.path.with_name(self.path.name + "-lock"))
             self._begin()
             try:
@@ -331,9 +332,13 @@ class SQLiteLog:
     # -- connections
 
     def _open_writer(self) -> Writer:
-        connection = connect(self.path, self._turn.path, self._vfs)
         with self._turn:
-            prepare(connection, self.path, self.durability)
+            connection = create(self.path, self._turn.path, self._vfs)
+            try:
+                prepare(connection, self.path, self.durability)
+            except BaseException:
+                connection.close()
+                raise
         return Writer(connection)
 
     def _close_writer(self) -> None:
@@ -344,7 +349,7 @@ class SQLiteLog:
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
         with explained(self.path):
-            connection = connect(self.path, self._turn.path, self._vfs)
+            connection = connect(self.path, self._vfs)
             prepare_reader(connection)
             return connection
 

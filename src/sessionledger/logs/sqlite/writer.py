@@ -59,11 +59,7 @@ class Writer:
     def fold_page(self, topic: str, fold: Fold) -> int:
         """Fold the next events that have no rows yet; how many those were."""
         number, folded, head = self.place_of(topic)
-        if head < folded:
-            raise CorruptLog(
-                f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
-                "events were removed; restore the log, or run `sessionledger rebuild`"
-            )
+        _refuse_shortened(topic, folded, head)
         if head == folded:
             return 0
         page = self.connection.execute(queries.GAP, (topic, folded, head, FOLD_PAGE))
@@ -77,7 +73,8 @@ class Writer:
 
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""
-        number, _, _ = self.place_of(topic)
+        number, folded, head = self.place_of(topic)
+        _refuse_shortened(topic, folded, head)
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
         self.connection.execute(queries.SET_FOLDED, (0, number))
@@ -152,6 +149,15 @@ _inserting = cache(queries.inserting)
 
 def _headers_text(event: StoredEvent) -> str:
     return chain.encode_headers(event.headers).decode()
+
+
+def _refuse_shortened(topic: str, folded: int, head: int) -> None:
+    """Folding what is left would bring back sessions whose end was removed."""
+    if head < folded:
+        raise CorruptLog(
+            f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
+            "events were removed; restore the log from a copy"
+        )
 
 
 def stored_event(columns: Sequence[Any]) -> StoredEvent:
