@@ -1,8 +1,8 @@
 """What must happen around a fork, so that a child neither uses nor harms an inherited log.
 
 Before the fork every log waits until none of its threads is inside the storage's library, whose
-own locks a child would otherwise inherit held, by threads that it does not have. In the child each
-log forgets the parent's threads and handles, and opens its own when it is next used.
+own locks a child would otherwise inherit held, by threads that it does not have, and closes its
+files. Parent and child each open their own when they next need them.
 """
 
 from __future__ import annotations

@@ -251,7 +251,11 @@ class AsyncSessionStore:
         return AsyncSessions(self._engine, principal, live, after, page_size)
 
     async def count(self, *, principal: str | None = None, live: bool = True) -> int:
-        """How many sessions `sessions` would list."""
+        """How many live sessions there are, of a principal or in all.
+
+        `live=False` counts also those that ended or lapsed, and handles that were expired, by
+        others, before they were ever created.
+        """
         return await self._engine.count(principal, live)
 
     async def events(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:

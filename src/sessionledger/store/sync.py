@@ -236,7 +236,11 @@ class SessionStore:
         return Sessions(self._engine, principal, live, after, page_size)
 
     def count(self, *, principal: str | None = None, live: bool = True) -> int:
-        """How many sessions `sessions` would list."""
+        """How many live sessions there are, of a principal or in all.
+
+        `live=False` counts also those that ended or lapsed, and handles that were expired, by
+        others, before they were ever created.
+        """
         return drive(self._engine.count(principal, live))
 
     def events(self, *, after: int = 0) -> Iterator[StoredEvent]:
