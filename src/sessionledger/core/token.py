@@ -40,10 +40,8 @@ def issue(random: bytes) -> str:
 
 def parse_token(token: object, policy: Policy) -> str:
     """The token without surrounding white space. Raises `InvalidSession` for what can't be one."""
-    if not isinstance(token, str):
-        raise InvalidSession("token", f"must be text, not {type(token).__name__}")
     if type(token) is not str:
-        token = str.__str__(token)
+        token = _plain_text(token)
     # What `strip()` takes includes White_Space: where it takes nothing, which is cheaper to find
     # out, there is nothing to trim.
     trimmed = token if token.strip() == token else token.strip(WHITE_SPACE)
@@ -85,6 +83,12 @@ def parse_handle(handle: object) -> bytes:
     if key is None:
         raise InvalidSession("handle", "must be sha256:v1: and 64 lower-case hex digits")
     return key
+
+
+def _plain_text(token: object) -> str:
+    if not isinstance(token, str):
+        raise InvalidSession("token", f"must be text, not {type(token).__name__}")
+    return str.__str__(token)
 
 
 def _too_short(trimmed: str, policy: Policy) -> str:
