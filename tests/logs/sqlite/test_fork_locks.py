@@ -1,0 +1,124 @@
+"""A fork takes no lock from anybody: what is acknowledged afterwards, other processes see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sessionledger import SessionStore
+from tests.logs.sqlite.children import ask, fork, reap, run, running
+
+CREATES = 5
+
+# What a process that has nothing to do with the others sees: the principals, and what of a token.
+THIRD = """
+import sys
+from sessionledger import SessionStore
+with SessionStore.open("sqlite:///" + sys.argv[1]) as store:
+    assert store.verify().ok
+    live = any(store.get(token) for token in sys.argv[2:])
+    sessions = sorted(session.principal for session in store.sessions(live=False))
+    store.create("third")
+print(*sessions, live)
+"""
+
+# Becomes a daemon: forks twice, the parents exit at once, and the grandchild serves.
+DAEMON = """
+import os, sys, threading
+from sessionledger import SessionStore
+store = SessionStore.open("sqlite:///" + sys.argv[1])
+victim = store.create("victim")
+if sys.argv[2] == "used":
+    store.get(victim.token), store.count()
+parent = os.getpid()
+for _ in range(2):
+    if os.fork():
+        sys.exit() if sys.argv[3] == "orderly" else os._exit(0)
+    os.setsid() if os.getsid(0) != os.getpid() else None
+    while os.getppid() == parent:
+        threading.Event().wait(0.001)
+    parent = os.getpid()
+assert store.get(victim.token) is not None
+for _ in range(5):
+    store.create("daemon")
+print(victim.token, flush=True)
+sys.stdin.readline()
+assert store.revoke(handle=victim.handle) is not None
+assert store.get(victim.token) is None
+store.create("daemon")
+print("revoked", flush=True)
+sys.stdin.readline()
+print(store.count(live=False), flush=True)
+sys.stdin.readline()
+"""
+
+
+class Signal:
+    """Something that one process says once and another one waits for."""
+
+    def __init__(self, opened: ExitStack) -> None:
+        self._out, self._in = os.pipe()
+        opened.callback(os.close, self._out)
+        opened.callback(os.close, self._in)
+
+    def give(self) -> None:
+        os.write(self._in, b"1")
+
+    def wait(self) -> None:
+        assert os.read(self._out, 1)
+
+
+@pytest.mark.parametrize("use", [lambda store: None, SessionStore.count], ids=["idle", "reading"])
+@pytest.mark.parametrize("early", [True, False], ids=["child-first", "parent-first"])
+def test_what_a_child_creates_after_its_parent_closed(
+    tmp_path: Path, use: Callable[[SessionStore], object], early: bool
+) -> None:
+    path = tmp_path / "ledger"
+    store = SessionStore.open(f"sqlite:///{path}")
+    store.create("parent")
+    use(store)
+    with ExitStack() as opened:
+        began, closed, created, seen = (Signal(opened) for _ in range(4))
+
+        def serve() -> None:
+            try:
+                if early:
+                    assert store.get(store.create("child").token) is not None
+                began.give()
+                closed.wait()
+                tokens = [store.create("child").token for _ in range(CREATES)]
+                assert all(store.get(token) for token in tokens)
+            finally:
+                began.give()
+                created.give()
+            seen.wait()
+            assert store.count(live=False) == 1 + early + CREATES + 1
+
+        pid = fork(serve)
+        began.wait()
+        store.close()
+        closed.give()
+        created.wait()
+        assert run(THIRD, path).split() == ["child"] * (early + CREATES) + ["parent", "False"]
+        seen.give()
+        assert reap(pid) == 0
+    assert run(THIRD, path).split().count("third") == 1
+
+
+@pytest.mark.parametrize("parent", ["used", "idle"])
+@pytest.mark.parametrize("exits", ["orderly", "abrupt"])
+def test_a_daemon_whose_parents_exited(tmp_path: Path, parent: str, exits: str) -> None:
+    path = tmp_path / "ledger"
+    with running(DAEMON, path, parent, exits) as daemon:
+        assert daemon.stdout is not None
+        token = daemon.stdout.readline().strip()
+        assert token, daemon.stderr and daemon.stderr.read()
+        assert run(THIRD, path, token).split() == [*["daemon"] * 5, "victim", "True"]
+        assert ask(daemon, "revoke") == "revoked"
+        sessions = [*["daemon"] * 6, "third", "victim"]
+        assert run(THIRD, path, token).split() == [*sessions, "False"]
+        assert ask(daemon, "count") == str(len(sessions) + 1)
