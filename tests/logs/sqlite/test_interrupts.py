@@ -145,9 +145,19 @@ def test_an_interrupt_while_another_process_holds_the_lock(tmp_path: Path) -> No
     run(WAITING, tmp_path / "ledger")
 
 
-@pytest.mark.parametrize("mode", ["reads", "gets", "writes", "listings"])
+@pytest.mark.parametrize("mode", ["reads", "gets", "listings"])
 def test_interrupts_anywhere(tmp_path: Path, mode: str) -> None:
     run(ANYWHERE, f"sqlite:///{tmp_path}/ledger", mode, HITS, PATIENCE)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="an interrupt in an append's own bookkeeping (GroupCommit._lead and _pass_on, the "
+    "generator of SQLiteLog._transaction) leaves a group led by nobody, or _writing locked: the "
+    "appends of all other threads hang",
+)
+def test_interrupts_anywhere_in_writes(tmp_path: Path) -> None:
+    run(ANYWHERE, f"sqlite:///{tmp_path}/ledger", "writes", 20 * HITS, 2)
 
 
 @pytest.mark.xfail(
