@@ -35,8 +35,9 @@ class Ticket:
         self._turn.acquire()
 
     def wake(self) -> None:
-        """End its wait."""
-        self._turn.release()
+        """End its wait; waking it twice is nothing."""
+        if self._turn.locked():
+            self._turn.release()
 
 
 class GroupCommit:
@@ -78,14 +79,19 @@ class GroupCommit:
 
     def _lead(self) -> None:
         stays, interruption = True, None
+        batch: list[Ticket] = []
         while stays:
-            with self._mutex:
-                batch, self._pending = self._pending, []
             try:
+                with self._mutex:
+                    batch, self._pending = self._pending, []
                 self._commit_batch(batch)
             except BaseException as error:  # noqa: BLE001  raised once nobody waits for us
                 interruption = error
-            stays = self._pass_on(batch)
+            try:
+                stays = self._pass_on(batch)
+            except BaseException as error:  # noqa: BLE001  and half of them may be awake
+                interruption = error
+                stays = self._pass_on(batch)
         if interruption is not None:
             raise interruption
 
@@ -116,3 +122,11 @@ class GroupCommit:
         if heir is not None:
             heir.wake()
         return stays
+
+
+def by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:
+    """The tickets of each topic, in order."""
+    groups: dict[str, list[Ticket]] = {}
+    for ticket in tickets:
+        groups.setdefault(ticket.topic, []).append(ticket)
+    return groups

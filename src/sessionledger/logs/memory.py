@@ -95,7 +95,9 @@ class MemoryLog:
     """Everything in this process, gone with it. A forked child gets an error, not a copy."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Held through the lock itself: an interrupt can't come between taking it and the block.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._topics: dict[str, _Topic] = {}
         self._cursors: dict[tuple[str, str], int] = {}
         self._closed = False
@@ -103,21 +105,22 @@ class MemoryLog:
         watch_forks(self)
 
     def before_fork(self) -> None:
-        self._changed.acquire()
+        self._lock.acquire()
 
     def after_fork_in_parent(self) -> None:
-        self._changed.release()
+        self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._forked = True
 
     def fold_with(self, topic: str, fold: Fold) -> None:
-        with self._changed:
+        with self._lock:
             self._topic(topic).fold = fold
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        with self._changed:
+        with self._lock:
             table = self._topic(topic)
             units.check(batch, table.fold)
             table.catch_up()
@@ -130,29 +133,29 @@ class MemoryLog:
             return plan.outcomes
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        with self._changed:
+        with self._lock:
             return self._topic(topic).after(after, check_limit(limit))
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        with self._changed:
+        with self._lock:
             table = self._caught_up(topic)
             ids = [id for id in table.history.get(key, ()) if id > after][: check_limit(limit)]
             return [table.after(id - 1, 1)[0] for id in ids]
 
     def latest(self, topic: str) -> int:
-        with self._changed:
+        with self._lock:
             return self._topic(topic).head.id
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        with self._changed:
+        with self._lock:
             table = self._topic(topic)
             self._changed.wait_for(lambda: table.head.id > after or self._closed, timeout)
             return self._topic(topic).head.id
 
     def row(self, topic: str, key: bytes) -> Row | None:
-        with self._changed:
+        with self._lock:
             return self._caught_up(topic).rows.get(key)
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
@@ -168,7 +171,7 @@ class MemoryLog:
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
-        with self._changed:
+        with self._lock:
             found = self._caught_up(topic).select(owner, live_at, expires_before)
             place = _place_in(owner, expires_before)
             ordered = sorted(found, key=place)
@@ -176,15 +179,15 @@ class MemoryLog:
         return ordered[start : start + check_limit(limit)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        with self._changed:
+        with self._lock:
             return sum(1 for _ in self._caught_up(topic).select(owner, live_at, None))
 
     def owner_version(self, topic: str, owner: str) -> int:
-        with self._changed:
+        with self._lock:
             return self._caught_up(topic).owner_version(owner)
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        with self._changed:
+        with self._lock:
             table = self._topic(topic)
             if table.fold is None:
                 raise InvalidEvent(f"the rows of {topic!r} can be folded only with its fold")
@@ -196,18 +199,18 @@ class MemoryLog:
         return done
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        with self._changed:
+        with self._lock:
             self._topic(topic)
             place = (topic, check_name("consumer", consumer))
             self._cursors[place] = max(cursor, self._cursors.get(place, 0))
 
     def cursor(self, topic: str, consumer: str) -> int:
-        with self._changed:
+        with self._lock:
             self._topic(topic)
             return self._cursors.get((topic, check_name("consumer", consumer)), 0)
 
     def topics(self) -> list[str]:
-        with self._changed:
+        with self._lock:
             self._check_open()
             return sorted(name for name, table in self._topics.items() if table.head.id)
 
@@ -215,11 +218,11 @@ class MemoryLog:
         return Description("memory", "this process", "none", True, {})
 
     def flush(self) -> None:
-        with self._changed:
+        with self._lock:
             self._check_open()
 
     def close(self) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._topics.clear()
             self._changed.notify_all()

@@ -46,7 +46,7 @@ begun = threading.Event()
 
 def interrupt(holder, main):
     begun.wait()
-    while sys._current_frames()[main].f_code.co_name != "_transaction":
+    while sys._current_frames()[main].f_code.co_name != "_transact":
         threading.Event().wait(0.001)
     os.kill(os.getpid(), signal.SIGINT)
     assert ask(holder, "release") == "released"
@@ -150,20 +150,9 @@ def test_interrupts_anywhere(tmp_path: Path, mode: str) -> None:
     run(ANYWHERE, f"sqlite:///{tmp_path}/ledger", mode, HITS, PATIENCE)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an interrupt in an append's own bookkeeping (GroupCommit._lead and _pass_on, the "
-    "generator of SQLiteLog._transaction) leaves a group led by nobody, or _writing locked: the "
-    "appends of all other threads hang",
-)
 def test_interrupts_anywhere_in_writes(tmp_path: Path) -> None:
     run(ANYWHERE, f"sqlite:///{tmp_path}/ledger", "writes", 20 * HITS, 2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="MemoryLog: `with self._changed` enters a Condition, whose __enter__ is Python: an "
-    "interrupt on its way back leaves the lock taken for ever, and every other thread hangs",
-)
 def test_interrupts_anywhere_in_memory() -> None:
     run(ANYWHERE, "memory:", "gets", 10 * HITS, 2)

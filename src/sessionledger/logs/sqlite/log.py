@@ -28,7 +28,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.forking import watch_forks
-from sessionledger.logs.groupcommit import GroupCommit, Ticket
+from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     check_place,
@@ -89,7 +89,8 @@ class SQLiteLog:
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
         self._writing = threading.Lock()
-        self._changed = threading.Condition()
+        self._waking = threading.RLock()
+        self._changed = threading.Condition(self._waking)
         self._group = GroupCommit(self._commit)
         self._writer = None
 
@@ -121,29 +122,37 @@ class SQLiteLog:
         return self._group.append(topic, batch)
 
     def _commit(self, tickets: Sequence[Ticket]) -> None:
-        with self._transaction() as writer:
-            for topic, group in _by_topic(tickets).items():
+        def write(writer: Writer) -> None:
+            for topic, group in by_topic(tickets).items():
                 batch = [unit for ticket in group for unit in ticket.units]
                 outcomes = iter(writer.write(topic, batch, self._folds.get(topic)))
                 for ticket in group:
                     ticket.outcomes = list(islice(outcomes, len(ticket.units)))
-        with self._changed:
+
+        self._transact(write)
+        with self._waking:
             self._changed.notify_all()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Writer]:
-        """The one write transaction of this process, in turn with those of others."""
+    def _transact(self, work: Callable[[Writer], T]) -> T:
+        """Do something in the one write transaction of this process, in turn with other processes.
+
+        A plain function and a plain lock, since a signal may raise between any two calls: a context
+        manager written in Python could be left with what it had just taken.
+        """
         with explained(self.path), self._writing:
             self._check_healthy()
             writer = self._writer = self._writer or self._open_writer()
-            with self._turn:
-                try:
-                    writer.connection.execute("BEGIN IMMEDIATE")
-                    yield writer
-                    self._finish(writer.connection)
-                except BaseException:
-                    _roll_back(writer)
-                    raise
+            try:
+                self._turn.take()
+                writer.connection.execute("BEGIN IMMEDIATE")
+                answer = work(writer)
+                self._finish(writer.connection)
+            except BaseException:
+                _roll_back(writer)
+                raise
+            finally:
+                self._turn.give()
+        return answer
 
     def _finish(self, connection: apsw.Connection) -> None:
         try:
@@ -181,7 +190,7 @@ class SQLiteLog:
             left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 break
-            with self._changed:
+            with self._waking:
                 self._changed.wait(min(left, POLL_SECONDS))
         return head
 
@@ -236,8 +245,7 @@ class SQLiteLog:
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._fold_of(topic)
-        with self._transaction() as writer:
-            writer.drop_rows(topic)
+        self._transact(lambda writer: writer.drop_rows(topic))
         self._catch_up(topic, fold, progress)
         return cast(int, self._select(queries.COUNT_EVENTS, (topic,))[0][0])
 
@@ -245,8 +253,7 @@ class SQLiteLog:
         """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
         done, page = 0, 1
         while page:
-            with self._transaction() as writer:
-                page = writer.fold_page(topic, fold)
+            page = self._transact(lambda writer: writer.fold_page(topic, fold))
             done += page
             if progress is not None:
                 progress(done)
@@ -261,10 +268,13 @@ class SQLiteLog:
                     if number is not None:
                         return read(execute, number)
                 self._catch_up(topic, self._fold_of(topic))
-        with self._transaction() as writer:
+
+        def fold_and_read(writer: Writer) -> T:
             writer.fold_gap(topic, self._fold_of(topic))
             number, _, _ = writer.place_of(topic)
             return read(writer.connection.execute, number)
+
+        return self._transact(fold_and_read)
 
     def _number_if_current(self, execute: Execute, topic: str) -> int | None:
         head = execute(queries.HEAD, (topic,)).fetchall()
@@ -287,9 +297,8 @@ class SQLiteLog:
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         place = (check_name("topic", topic), check_name("consumer", consumer))
         self._check_open()
-        with self._transaction() as writer:
-            now_ms = time.time_ns() // 1_000_000
-            writer.connection.execute(queries.ACK, (*place, cursor, now_ms))
+        given = (*place, cursor, time.time_ns() // 1_000_000)
+        self._transact(lambda writer: writer.connection.execute(queries.ACK, given).fetchall())
 
     def cursor(self, topic: str, consumer: str) -> int:
         place = (check_name("topic", topic), check_name("consumer", consumer))
@@ -326,7 +335,7 @@ class SQLiteLog:
             self._readers.close()
             self._close_writer()
             self._turn.close()
-        with self._changed:
+        with self._waking:
             self._changed.notify_all()
 
     # -- connections
@@ -381,13 +390,6 @@ def _roll_back(writer: Writer) -> None:
     writer.forget_heads()
     if writer.connection.in_transaction:
         writer.connection.execute("ROLLBACK")
-
-
-def _by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:
-    groups: dict[str, list[Ticket]] = {}
-    for ticket in tickets:
-        groups.setdefault(ticket.topic, []).append(ticket)
-    return groups
 
 
 def _row_of(execute: Execute, number: int, key: bytes) -> Row | None:

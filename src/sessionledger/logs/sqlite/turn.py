@@ -26,8 +26,16 @@ class Turn:
     def _open(self) -> None:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def __enter__(self) -> None:
+    def take(self) -> None:
+        """Wait for the turn."""
         fcntl.flock(self._descriptor(), fcntl.LOCK_EX)
+
+    def give(self) -> None:
+        """Let the next one have it; giving what one does not have is nothing."""
+        fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
+
+    def __enter__(self) -> None:
+        self.take()
 
     def __exit__(
         self,
@@ -35,7 +43,7 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
+        self.give()
 
     def reopen_in_child(self) -> None:
         """Stop sharing the lock with the parent: a flock belongs to the open file, not to us."""
