@@ -31,7 +31,6 @@ parity: $(READY)
 	$(BIN)/python -m tests.parity $(DATA)
 
 bench: $(READY)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
 clean:
