@@ -62,11 +62,13 @@ def answer(arguments: Sequence[str]) -> int:
         _stop_writing()
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  `report` raises what it does not know
+        if isinstance(error, OSError):
+            _stop_writing()
         return report(error, "--json" in arguments)
     return code or OK
 
 
 def _stop_writing() -> None:
     """Close stdout, or the interpreter would fail at its end on what is left in the buffer."""
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stdout.close()
