@@ -134,7 +134,9 @@ def parse_attributes(attributes: object, policy: Policy) -> bytes | None:
         )
     if not attributes:
         return b"{}"
-    deepest = min(policy.max_attributes_depth or DEEPEST_ATTRIBUTES, DEEPEST_ATTRIBUTES)
+    deepest = DEEPEST_ATTRIBUTES
+    if policy.max_attributes_depth is not None:
+        deepest = min(deepest, policy.max_attributes_depth)
     text, problem = None, ""
     try:
         text = canonical.encode(attributes, max_depth=deepest)
