@@ -71,13 +71,15 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """A row to be written: the log adds the versions.
 
     owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
-    happen to the key any more. state: what the fold reads back.
+    happen to the key any more. state: what the fold reads back. alias: another name that rows can
+    be listed by, or None; several keys may share one.
     """
 
     owner: str
     expires: int
     live: bool
     state: bytes
+    alias: str | None = None
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +95,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     expires: int
     live: bool
     state: bytes
+    alias: str | None = None
 
 
 OVER = -(10**18)
@@ -239,15 +242,17 @@ class Log(Protocol):
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
-        """A page of rows: of one owner, live at an instant, or ending before one (microseconds).
+        """A page of rows: of one owner, with one alias, live at an instant, or ending before one
+        (microseconds).
 
-        Ordered by their end when `expires_before` is given, else by their creation when `owner`
-        is, else by key; `after` is the last row of the page before.
+        Ordered by their end when `expires_before` is given, else by their creation when `owner` or
+        `alias` is, else by key; `after` is the last row of the page before.
         """
         ...
 
@@ -310,6 +315,7 @@ class AsyncLog(Protocol):
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,

@@ -58,6 +58,7 @@ class Inline:
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,
@@ -66,6 +67,7 @@ class Inline:
         return self.log.rows(
             topic,
             owner=owner,
+            alias=alias,
             live_at=live_at,
             expires_before=expires_before,
             after=after,

@@ -41,6 +41,7 @@ class _Topic:
         self.folded = 0
         self.rows: dict[bytes, Row] = {}
         self.owned: dict[str, list[bytes]] = {}
+        self.called: dict[str, set[bytes]] = {}
         self.history: dict[bytes, list[int]] = {}
 
     def after(self, id: int, limit: int) -> list[StoredEvent]:
@@ -63,6 +64,8 @@ class _Topic:
             self.rows[key] = row
             if before is None or before.owner != row.owner:
                 self.give(row, before)
+            if before is None or before.alias != row.alias:
+                self.call(row, before)
         for link in plan.links:
             self.history.setdefault(link.key, []).append(link.id)
 
@@ -72,6 +75,17 @@ class _Topic:
         mine = self.owned.setdefault(row.owner, [])
         insort(mine, row.key, key=lambda key: self.rows[key].created)
 
+    def call(self, row: Row, before: Row | None) -> None:
+        if before is not None and before.alias is not None:
+            self.called[before.alias].discard(row.key)
+        if row.alias is not None:
+            self.called.setdefault(row.alias, set()).add(row.key)
+
+    def keys_of(self, owner: str | None, alias: str | None) -> Iterable[bytes]:
+        if alias is not None:
+            return self.called.get(alias, ())
+        return self.rows if owner is None else self.owned.get(owner, ())
+
     def catch_up(self) -> None:
         if self.fold is not None and self.folded < self.head.id:
             gap = self.after(self.folded, len(self.events))
@@ -79,11 +93,16 @@ class _Topic:
             self.folded = self.head.id
 
     def select(
-        self, owner: str | None, live_at: int | None, expires_before: int | None
+        self,
+        owner: str | None,
+        alias: str | None,
+        live_at: int | None,
+        expires_before: int | None,
     ) -> Iterable[Row]:
-        keys = self.rows if owner is None else self.owned.get(owner, ())
-        for key in keys:
+        for key in self.keys_of(owner, alias):
             row = self.rows[key]
+            if owner is not None and row.owner != owner:
+                continue
             if live_at is not None and not (row.live and row.expires > live_at):
                 continue
             if expires_before is not None and not (row.live and row.expires < expires_before):
@@ -166,21 +185,22 @@ class MemoryLog:
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
         with self._lock:
-            found = self._caught_up(topic).select(owner, live_at, expires_before)
-            place = _place_in(owner, expires_before)
+            found = self._caught_up(topic).select(owner, alias, live_at, expires_before)
+            place = _place_in(owner is not None or alias is not None, expires_before)
             ordered = sorted(found, key=place)
         start = 0 if after is None else bisect_right(ordered, place(after), key=place)
         return ordered[start : start + check_limit(limit)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
         with self._lock:
-            return sum(1 for _ in self._caught_up(topic).select(owner, live_at, None))
+            return sum(1 for _ in self._caught_up(topic).select(owner, None, live_at, None))
 
     def owner_version(self, topic: str, owner: str) -> int:
         with self._lock:
@@ -249,9 +269,9 @@ class MemoryLog:
             raise StoreClosed("the memory log is closed")
 
 
-def _place_in(owner: str | None, expires_before: int | None) -> Callable[[Row], Any]:
+def _place_in(named: bool, expires_before: int | None) -> Callable[[Row], Any]:
     if expires_before is not None:
         return lambda row: (row.expires, row.key)
-    if owner is not None:
+    if named:
         return lambda row: row.created
     return lambda row: row.key

@@ -164,7 +164,7 @@ def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:
 def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:
     before = tail.rows.get(key)
     created, previous = (id, 0) if before is None else (before.created, before.version)
-    row = Row(key, id, created, draft.owner, draft.expires, draft.live, draft.state)
+    row = Row(key, id, created, draft.owner, draft.expires, draft.live, draft.state, draft.alias)
     if before is None:
         tail.owners[row.owner] = id
     planned.links.append(Link(id, key, previous))

@@ -123,12 +123,21 @@ def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     if "ledger_meta" in tables and _is_whole(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
+    if "ledger_meta" in tables:
+        _migrate(connection)
     for statement in queries.SCHEMA:
         connection.execute(statement)
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
     # What was appended while the triggers were not there.
     connection.execute(queries.COPY_HEADS)
     connection.execute("COMMIT")
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    schema = _schema(connection) or queries.SCHEMA_VERSION
+    for version in range(schema, queries.SCHEMA_VERSION):
+        for statement in queries.MIGRATIONS[version]:
+            connection.execute(statement)
 
 
 def prepare_reader(connection: apsw.Connection) -> None:

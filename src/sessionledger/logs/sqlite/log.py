@@ -148,7 +148,7 @@ class SQLiteLog:
                 answer = work(writer)
                 self._finish(writer.connection)
             except BaseException:
-                _roll_back(writer)
+                writer.roll_back()
                 raise
             finally:
                 self._turn.give()
@@ -216,18 +216,25 @@ class SQLiteLog:
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
         sql, values = queries.listing(
-            queries.ROW_COLUMNS, owner, live_at, expires_before, after, check_limit(limit)
+            queries.ROW_COLUMNS,
+            owner=owner,
+            alias=alias,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=check_limit(limit),
         )
         return [stored_row(columns) for columns in self._list(topic, sql, values)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        sql, values = queries.listing("count(*)", owner, live_at)
+        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
         return cast(int, self._list(topic, sql, values)[0][0])
 
     def _list(self, topic: str, sql: str, values: dict[str, Any]) -> list[Any]:
@@ -384,12 +391,6 @@ class SQLiteLog:
         self._check_open()
         if self._poison is not None:
             raise LogUnavailable(f"{self.path}: {self._poison}")
-
-
-def _roll_back(writer: Writer) -> None:
-    writer.forget_heads()
-    if writer.connection.in_transaction:
-        writer.connection.execute("ROLLBACK")
 
 
 def _row_of(execute: Execute, number: int, key: bytes) -> Row | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sessionledger.logs.base import OVER, Row
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -64,11 +64,14 @@ SCHEMA = (
         expires INTEGER NOT NULL,
         live INTEGER NOT NULL,
         state BLOB NOT NULL,
+        alias TEXT,
         PRIMARY KEY (key, topic)
     ) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
         WHERE live""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias ON ledger_rows (topic, alias, created)
+        WHERE alias IS NOT NULL""",
     """CREATE TABLE IF NOT EXISTS ledger_links (
         topic INTEGER NOT NULL,
         event_id INTEGER NOT NULL,
@@ -83,6 +86,9 @@ SCHEMA = (
     END""",
 )
 
+# What brings a file of an older schema to this one, by the schema it has.
+MIGRATIONS = {1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",)}
+
 TRIGGERS = 2
 COUNT_TRIGGERS = (
     "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'ledger_*'"
@@ -93,9 +99,9 @@ COPY_HEADS = """UPDATE ledger_topics SET head =
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
-WRITE_META = "INSERT OR IGNORE INTO ledger_meta (name, value) VALUES (?, ?)"
+WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state"
+ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
 # Answers only if the rows are folded up to the topic's head: told by the database itself, in the
 # row's own snapshot, for one look-up by number.
 STATE_IF_CURRENT = f"""SELECT version, iif(live, expires, {OVER}), state FROM ledger_rows
@@ -134,10 +140,10 @@ SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
 ADD_EVENTS = """INSERT INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
     VALUES {}"""
 PUT_ROWS = """INSERT INTO ledger_rows
-    (key, topic, version, created, owner, expires, live, state) VALUES {}
+    (key, topic, version, created, owner, expires, live, state, alias) VALUES {}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version, created = excluded.created,
     owner = excluded.owner, expires = excluded.expires, live = excluded.live,
-    state = excluded.state"""
+    state = excluded.state, alias = excluded.alias"""
 ADD_LINKS = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES {}"
 DROP_ROWS = "DELETE FROM ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM ledger_links WHERE topic = ?"
@@ -157,17 +163,20 @@ def inserting(statement: str, columns: int, lines: int) -> str:
 
 def listing(
     what: str,
-    owner: str | None,
-    live_at: int | None,
+    *,
+    owner: str | None = None,
+    alias: str | None = None,
+    live_at: int | None = None,
     expires_before: int | None = None,
     after: Row | None = None,
     limit: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement that lists or counts rows, and its values, but for `topic`."""
-    order, follows = _order(owner, expires_before)
+    order, follows = _order(owner is not None or alias is not None, expires_before)
     conditions = {
         "topic = :topic": True,
         "owner = :owner": owner is not None,
+        "alias = :alias": alias is not None,
         "live AND expires > :live_at": live_at is not None,
         "live AND expires < :expires_before": expires_before is not None,
         follows: after is not None,
@@ -176,6 +185,7 @@ def listing(
     page = "" if limit is None else f" ORDER BY {order} LIMIT :limit"
     values = {
         "owner": owner,
+        "alias": alias,
         "live_at": live_at,
         "expires_before": expires_before,
         "limit": limit,
@@ -186,10 +196,10 @@ def listing(
     return f"SELECT {what} FROM ledger_rows WHERE {where}{page}", values
 
 
-def _order(owner: str | None, expires_before: int | None) -> tuple[str, str]:
+def _order(named: bool, expires_before: int | None) -> tuple[str, str]:
     """How a listing is ordered, and the condition that a row comes after a given one."""
     if expires_before is not None:
         return "expires, key", "(expires, key) > (:after_expires, :after_key)"
-    if owner is not None:
+    if named:
         return "created", "created > :after_created"
     return "key", "key > :after_key"

@@ -31,9 +31,11 @@ class Writer:
         self.connection = connection
         self._heads: dict[str, Head] = {}
 
-    def forget_heads(self) -> None:
-        """After a transaction that was rolled back: what it cached never happened."""
+    def roll_back(self) -> None:
+        """End the transaction, if one is open, as if it had never been."""
         self._heads.clear()
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
@@ -126,7 +128,7 @@ class Writer:
         self._insert(
             queries.PUT_ROWS,
             [
-                (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state)
+                (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state, r.alias)
                 for r in rows
             ],
         )
@@ -174,8 +176,8 @@ def stored_event(columns: Sequence[Any]) -> StoredEvent:
 
 def stored_row(columns: Sequence[object]) -> Row:
     """The row of a line of `ledger_rows`."""
-    key, version, created, owner, expires, live, state = columns
-    return Row(key, version, created, owner, expires, live == 1, state)  # type: ignore[arg-type]
+    key, version, created, owner, expires, live, state, alias = columns
+    return Row(key, version, created, owner, expires, live == 1, state, alias)  # type: ignore[arg-type]
 
 
 def _read_headers(text: bytes) -> dict[str, str]:
