@@ -22,8 +22,8 @@ from sessionledger import (
     Verification,
     open_log,
 )
-from sessionledger.store.aio import AsyncSessions
-from sessionledger.store.sync import Sessions
+from sessionledger.store.aio.names import AsyncSessions
+from sessionledger.store.sync.names import Sessions
 
 
 def opening(log: Log) -> None:

@@ -7,6 +7,7 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import Handle
 from sessionledger.errors import (
+    ClockJumped,
     CorruptLog,
     DuplicateSession,
     InvalidEvent,
@@ -16,9 +17,12 @@ from sessionledger.errors import (
     LogError,
     LogUnavailable,
     NotALedger,
+    ReauthenticationRequired,
     SessionLedgerError,
+    SessionLimitReached,
     StoreClosed,
     UnsupportedSchema,
+    VersionConflict,
     WriteContention,
 )
 from sessionledger.logs.base import (
@@ -39,6 +43,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.url import open_log
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.pages import Page
+from sessionledger.store.stories import CaughtUp
 from sessionledger.store.sync import SessionStore
 
 __version__ = "0.1.0"
@@ -46,7 +51,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Appended",
     "AsyncSessionStore",
+    "CaughtUp",
     "Change",
+    "ClockJumped",
     "Conflict",
     "CorruptLog",
     "Description",
@@ -70,9 +77,11 @@ __all__ = [
     "Page",
     "Policy",
     "Put",
+    "ReauthenticationRequired",
     "Row",
     "Session",
     "SessionLedgerError",
+    "SessionLimitReached",
     "SessionStore",
     "Stats",
     "StoreClosed",
@@ -80,6 +89,7 @@ __all__ = [
     "Unit",
     "UnsupportedSchema",
     "Verification",
+    "VersionConflict",
     "WriteContention",
     "open_log",
 ]

@@ -6,6 +6,10 @@
     ├── InvalidPolicy (ValueError)       a policy that contradicts itself
     ├── InvalidURL (ValueError)          a ledger's address that can't be understood
     ├── DuplicateSession                 the token was used before, by a session live or ended
+    ├── SessionLimitReached              the principal, or the token, has all that it may have
+    ├── VersionConflict                  the session is not at the version that was expected
+    ├── ReauthenticationRequired         the session is valid, and its authentication too old
+    ├── ClockJumped                      the clock can't be trusted to end anybody's session
     ├── WriteContention                  others changed the session faster than we could decide
     ├── StoreClosed                      used before it was opened or after it was closed
     └── LogError
@@ -68,6 +72,41 @@ class DuplicateSession(SessionLedgerError):
     """The token was used before. Used tokens are never free again, not even when expired."""
 
     code = "duplicate_session"
+
+
+class SessionLimitReached(SessionLedgerError):
+    """The principal has as many live sessions, or a token as many successors, as the policy
+    allows. Nothing was written."""
+
+    code = "session_limit_reached"
+
+
+class VersionConflict(SessionLedgerError):
+    """The session is not at the version that `if_version` expected; nothing was written.
+
+    `current` is the version it is at.
+    """
+
+    code = "version_conflict"
+
+    def __init__(self, current: int) -> None:
+        super().__init__(current)
+        self.current = current
+
+    def __str__(self) -> str:
+        return f"the session is at version {self.current}: read it and decide again"
+
+
+class ReauthenticationRequired(SessionLedgerError):
+    """The session is live, but its bearer proved who it is too long ago for what was asked."""
+
+    code = "reauthentication_required"
+
+
+class ClockJumped(SessionLedgerError):
+    """The wall clock disagrees with the monotonic clock or with the log: nothing was swept."""
+
+    code = "clock_jumped"
 
 
 class WriteContention(SessionLedgerError):

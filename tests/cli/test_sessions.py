@@ -65,7 +65,7 @@ def test_get_by_handle(line: Line) -> None:
 
 def test_touch_slides_up_to_the_deadline(line: Line) -> None:
     token, _ = line.create("alice", "--ttl", "1h", "--idle-timeout", "10m")
-    touched = line("touch", "--idle-timeout", "30d", "--json", given=token).record
+    touched = line("touch", "--ttl", "30d", "--json", given=token).record
     assert touched["expires_at"] == touched["deadline"]
     assert touched["version"] == 2
 

@@ -33,6 +33,7 @@ def test_a_creation_changes_everything_it_sets() -> None:
     assert entry == HistoryEntry(
         event_id=4,
         handle=HANDLE,
+        principal="alice",
         kind="session_created",
         occurred_at=START,
         reason=None,

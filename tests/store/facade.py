@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
-from sessionledger.store.aio import AsyncSessions
+from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
 from tests.clock import Clock
 

@@ -52,6 +52,7 @@ def test_history_tells_what_why_who_and_whence(store: SessionStore, clock: Clock
     assert touched == HistoryEntry(
         event_id=2,
         handle=issued.handle,
+        principal="alice",
         kind="session_touched",
         occurred_at=NOON + MINUTE,
         reason=None,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sessionledger import AsyncSessionStore, Log, SessionStore
-from sessionledger.store.aio import AsyncSessions
-from sessionledger.store.sync import Sessions
+from sessionledger.store.aio.names import AsyncSessions
+from sessionledger.store.sync.names import Sessions
 from tests.store.conftest import TOKEN
 from tests.store.facade import Bench, Kind
 

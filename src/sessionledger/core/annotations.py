@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from sessionledger.canonical import is_unicode
+from sessionledger.core.events import Created, Happened, Touched
 from sessionledger.core.policy import Policy
 from sessionledger.core.token import TOKEN_PREFIX
 from sessionledger.errors import InvalidSession
@@ -43,6 +45,14 @@ def context_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The context that was given with an event."""
     start = len(CONTEXT_PREFIX)
     return {key[start:]: value for key, value in headers.items() if key.startswith(CONTEXT_PREFIX)}
+
+
+def with_context(event: Happened, headers: Mapping[str, str]) -> Happened:
+    """The event with the context that its headers tell."""
+    if not isinstance(event, Created | Touched):
+        return event
+    context = context_of(headers)
+    return replace(event, context=context) if context else event
 
 
 def refuse_secrets(token: str | None, payload: bytes, headers: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -45,7 +45,11 @@ class _Record(msgspec.Struct):
     last_seen_at: str
     expires_at: str
     attributes: msgspec.Raw = _EMPTY
+    authenticated_at: str | None = None
     deadline: str | None = None
+    external_id: str | None = None
+    family: str | None = None
+    idle_timeout: timedelta | None = None
 
 
 class _CreatedPayload(msgspec.Struct):
@@ -57,11 +61,16 @@ class _TouchedPayload(msgspec.Struct):
     last_seen_at: str
     expires_at: str | None = None
     attributes: msgspec.Raw = _NULL  # not `Raw | None`, which msgspec reads as null only
+    authenticated_at: str | None = None
+    deadline: str | None = None
+    successor: str | None = None
 
 
 class _ExpiredPayload(msgspec.Struct):
     token_handle: str
     expired_at: str
+    reused: bool = False
+    successor: str | None = None
 
 
 class _Named(msgspec.Struct):
@@ -102,9 +111,7 @@ def encode_event(event: SessionEvent) -> tuple[str, bytes]:
         case Touched():
             return TOUCHED, _encode(_touch(event))
         case Expired():
-            return EXPIRED, _encode(
-                {"expired_at": rfc3339(event.expired_at), "token_handle": event.token_handle}
-            )
+            return EXPIRED, _encode(_end(event))
 
 
 def decode_event(kind: str, payload: bytes) -> Happened | None:
@@ -156,19 +163,26 @@ def decode_session(version: int, state: bytes) -> Session | None:
     return session
 
 
-# Keys are written in the order of their bytes: the text is canonical without sorting.
+# Keys are written in the order of their bytes: the text is canonical without sorting. What is ours
+# is left out while it is unset.
 
 
 def _record(event: Created) -> dict[str, object]:
     created_at = rfc3339(event.created_at)
     seen_at = event.last_seen_at
-    record: dict[str, object] = {
-        "attributes": msgspec.Raw(event.attributes),
-        "created_at": created_at,
-    }
+    record: dict[str, object] = {"attributes": msgspec.Raw(event.attributes)}
+    if event.authenticated_at is not None:
+        record["authenticated_at"] = rfc3339(event.authenticated_at)
+    record["created_at"] = created_at
     if event.deadline is not None:
         record["deadline"] = rfc3339(event.deadline)
     record["expires_at"] = rfc3339(event.expires_at)
+    if event.external_id is not None:
+        record["external_id"] = event.external_id
+    if event.family is not None:
+        record["family"] = event.family
+    if event.idle_timeout is not None:
+        record["idle_timeout"] = event.idle_timeout
     record["last_seen_at"] = created_at if seen_at is event.created_at else rfc3339(seen_at)
     record["principal"] = event.principal
     record["token_handle"] = event.token_handle
@@ -176,12 +190,29 @@ def _record(event: Created) -> dict[str, object]:
 
 
 def _touch(event: Touched) -> dict[str, object]:
-    return {
-        "attributes": None if event.attributes is None else msgspec.Raw(event.attributes),
-        "expires_at": None if event.expires_at is None else rfc3339(event.expires_at),
-        "last_seen_at": rfc3339(event.last_seen_at),
-        "token_handle": event.token_handle,
+    touch: dict[str, object] = {
+        "attributes": None if event.attributes is None else msgspec.Raw(event.attributes)
     }
+    if event.authenticated_at is not None:
+        touch["authenticated_at"] = rfc3339(event.authenticated_at)
+    if event.deadline is not None:
+        touch["deadline"] = rfc3339(event.deadline)
+    touch["expires_at"] = None if event.expires_at is None else rfc3339(event.expires_at)
+    touch["last_seen_at"] = rfc3339(event.last_seen_at)
+    if event.successor is not None:
+        touch["successor"] = event.successor
+    touch["token_handle"] = event.token_handle
+    return touch
+
+
+def _end(event: Expired) -> dict[str, object]:
+    end: dict[str, object] = {"expired_at": rfc3339(event.expired_at)}
+    if event.reused:
+        end["reused"] = True
+    if event.successor is not None:
+        end["successor"] = event.successor
+    end["token_handle"] = event.token_handle
+    return end
 
 
 def _read_created(payload: bytes) -> Created:
@@ -193,7 +224,11 @@ def _read_created(payload: bytes) -> Created:
         last_seen_at=_instant(record.last_seen_at),
         principal=record.principal,
         token_handle=record.token_handle,
+        authenticated_at=_optional_instant(record.authenticated_at),
         deadline=_optional_instant(record.deadline),
+        external_id=record.external_id,
+        family=record.family,
+        idle_timeout=record.idle_timeout,
     )
 
 
@@ -205,12 +240,20 @@ def _read_touched(payload: bytes) -> Touched:
         expires_at=_optional_instant(touch.expires_at),
         last_seen_at=_instant(touch.last_seen_at),
         token_handle=touch.token_handle,
+        authenticated_at=_optional_instant(touch.authenticated_at),
+        deadline=_optional_instant(touch.deadline),
+        successor=touch.successor,
     )
 
 
 def _read_expired(payload: bytes) -> Expired:
     end = _expired.decode(payload)
-    return Expired(expired_at=_instant(end.expired_at), token_handle=end.token_handle)
+    return Expired(
+        expired_at=_instant(end.expired_at),
+        token_handle=end.token_handle,
+        reused=end.reused,
+        successor=end.successor,
+    )
 
 
 _READERS: dict[str, Callable[[bytes], Happened]] = {

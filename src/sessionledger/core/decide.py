@@ -3,37 +3,46 @@
 One function per command. What they answer is already clamped and absolute: no event needs the
 policy to be understood again. They raise `InvalidSession` for what can't be taken.
 
-Creating     refused for a handle that was ever seen; otherwise one `Created`.
-Touching     nothing for a session that is unknown or over at that instant; otherwise one `Touched`.
-Expiring     nothing for an unknown handle, and nothing for one that was ended before, unless the
-             time was given, which may be earlier than the recorded one; otherwise one `Expired`.
+Creating          refused for a handle that was ever seen; otherwise one `Created`.
+Touching          nothing for a session that is unknown or over at that instant; else one `Touched`.
+Authenticating    the same, but nothing until a touch is due.
+Reauthenticating  one `Touched` that says so.
+Patching          nothing for a session that is unknown or over, or where the patch changes nothing;
+                  otherwise one `Touched` with all attributes, which says nothing of being seen.
+Expiring          nothing for an unknown handle, and nothing for one that was ended before, unless
+                  the time was given, which may be earlier than the recorded one; else an `Expired`.
+Sweeping          one `Expired`, at its end, for a session that lapsed long enough ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from unicodedata import category
+from datetime import datetime
 
 import msgspec
 
 from sessionledger import canonical
 from sessionledger.core.events import Created, Expired, Touched
-from sessionledger.core.instant import later_by, parse_instant
-from sessionledger.core.policy import DEEPEST_ATTRIBUTES, Policy
+from sessionledger.core.instant import parse_instant
+from sessionledger.core.lifetimes import Asked, given_end, is_touch_due, lifetime, slid
+from sessionledger.core.merge_patch import merged
+from sessionledger.core.parse import parse_attributes, parse_external_id, parse_principal
+from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE, Handle
-from sessionledger.errors import DuplicateSession, InvalidSession
+from sessionledger.core.token import Handle
+from sessionledger.errors import DuplicateSession, InvalidSession, VersionConflict
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
-    """Begin a session; `created_at` defaults to now, the expiry to the policy's."""
+    """Begin a session; `created_at` defaults to now, its ends to the policy's."""
 
     principal: object
     created_at: object = None
     expires_at: object = None
     ttl: object = None
+    idle_timeout: object = None
+    absolute_timeout: object = None
     attributes: object = None
+    external_id: object = None
 
 
 class Touch(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +52,13 @@ class Touch(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: object = None
     ttl: object = None
     attributes: object = None
+
+
+class Patch(msgspec.Struct, frozen=True, kw_only=True):
+    """Merge changes into the attributes, if the session is at the expected version."""
+
+    changes: object
+    if_version: object = None
 
 
 class Expire(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,19 +73,22 @@ def decide_create(
     """One `Created`. Raises `DuplicateSession` for a handle that was ever seen."""
     created_at = _instant("created_at", command.created_at, now)
     principal = parse_principal(command.principal, policy)
-    end = _end_of_new(command, created_at, policy)
+    asked = Asked(command.expires_at, command.ttl, command.idle_timeout, command.absolute_timeout)
+    life = lifetime(asked, created_at, policy)
     attributes = parse_attributes(command.attributes, policy)
+    external_id = parse_external_id(command.external_id, policy)
     if state is not None:
         raise DuplicateSession(f"a session with handle {handle} was created before")
-    idle_end = _idle_end(created_at, policy)
     return Created(
         attributes=b"{}" if attributes is None else attributes,
         created_at=created_at,
-        expires_at=end if idle_end is None else min(end, idle_end),
+        expires_at=life.expires_at,
         last_seen_at=created_at,
         principal=principal,
         token_handle=handle,
-        deadline=None if idle_end is None else end,
+        deadline=life.deadline,
+        external_id=external_id,
+        idle_timeout=life.idle_timeout,
     )
 
 
@@ -78,18 +97,61 @@ def decide_touch(
 ) -> Touched | None:
     """One `Touched`, or None when the session is unknown or over at that instant."""
     last_seen_at = _instant("last_seen_at", command.last_seen_at, now)
-    expires_at = _given_end(command.expires_at, command.ttl, last_seen_at)
+    expires_at = given_end(command.expires_at, command.ttl, last_seen_at)
     attributes = parse_attributes(command.attributes, policy)
     if not isinstance(state, Session) or state.is_expired_at(last_seen_at):
         return None
     if expires_at is not None and expires_at <= last_seen_at:
         raise InvalidSession("expires_at", "must be later than last_seen_at")
     if expires_at is None and command.last_seen_at is None:
-        expires_at = _slid(state, last_seen_at, policy)
+        expires_at = slid(state, last_seen_at, policy)
     return Touched(
         attributes=attributes,
         expires_at=_within_deadline(state, expires_at),
         last_seen_at=last_seen_at,
+        token_handle=handle,
+    )
+
+
+def decide_authenticate(
+    state: State, handle: Handle, now: datetime, policy: Policy
+) -> Touched | None:
+    """One `Touched`, or None when the session is unknown or over, or no touch is due yet."""
+    if not isinstance(state, Session) or not is_touch_due(state, now, policy):
+        return None
+    return decide_touch(state, handle, Touch(), now, policy)
+
+
+def decide_reauthenticate(
+    state: State, handle: Handle, now: datetime, policy: Policy
+) -> Touched | None:
+    """One `Touched`, or None when the session is unknown or over."""
+    touched = decide_touch(state, handle, Touch(), now, policy)
+    return touched and msgspec.structs.replace(touched, authenticated_at=now)
+
+
+def decide_patch(
+    state: State, version: int, handle: Handle, command: Patch, now: datetime, policy: Policy
+) -> Touched | None:
+    """One `Touched`, or None when the session is unknown or over, or stays as it is.
+
+    Raises `VersionConflict` when the session is not at the expected version.
+    """
+    expected = _version(command.if_version)
+    changes = command.changes
+    if parse_attributes(changes, policy, field="changes") is None:
+        raise InvalidSession("changes", "must be a JSON object, a dict")
+    if not isinstance(state, Session) or state.is_expired_at(now):
+        return None
+    if expected is not None and expected != version:
+        raise VersionConflict(version)
+    attributes = parse_attributes(merged(state.attributes, changes), policy)
+    if attributes == canonical.encode(state.attributes):
+        return None
+    return Touched(
+        attributes=attributes,
+        expires_at=None,
+        last_seen_at=state.last_seen_at,
         token_handle=handle,
     )
 
@@ -105,109 +167,31 @@ def decide_expire(state: State, handle: Handle, command: Expire, now: datetime) 
     return Expired(expired_at=expired_at, token_handle=handle)
 
 
-def parse_principal(principal: object, policy: Policy) -> str:
-    """The principal without surrounding white space. Raises `InvalidSession`."""
-    if not isinstance(principal, str):
-        raise InvalidSession("principal", f"must be text, not {type(principal).__name__}")
-    trimmed = principal.strip(WHITE_SPACE)
-    if not trimmed:
-        raise InvalidSession("principal", "must not be empty")
-    if policy.max_principal_chars is not None and len(trimmed) > policy.max_principal_chars:
-        raise InvalidSession(
-            "principal", f"must be at most {policy.max_principal_chars} characters long"
-        )
-    if trimmed.startswith(TOKEN_PREFIX) and not policy.token_shaped_principals:
-        raise InvalidSession("principal", "looks like a token, and tokens are never stored")
-    # Printable text, which nearly every principal is, holds neither controls nor surrogates.
-    if not trimmed.isprintable():
-        _refuse_unwritable("principal", trimmed, policy)
-    return trimmed
-
-
-def parse_attributes(attributes: object, policy: Policy) -> bytes | None:
-    """The canonical text of the attributes, None when none were given. Raises `InvalidSession`."""
-    if attributes is None:
+def decide_sweep(state: State, handle: Handle, now: datetime, policy: Policy) -> Expired | None:
+    """One `Expired` at the end that the session had, or None while that is too recent."""
+    if not isinstance(state, Session) or state.ended_at is not None:
         return None
-    if not isinstance(attributes, Mapping):
-        raise InvalidSession(
-            "attributes", f"must be a JSON object, a dict, not {type(attributes).__name__}"
-        )
-    if not attributes:
-        return b"{}"
-    deepest = DEEPEST_ATTRIBUTES
-    if policy.max_attributes_depth is not None:
-        deepest = min(deepest, policy.max_attributes_depth)
-    text, problem = None, ""
-    try:
-        text = canonical.encode(attributes, max_depth=deepest)
-    except canonical.NotJSON as error:
-        problem = str(error)
-    if text is None:
-        if "deeper than allowed" in problem:
-            problem = f"nest more than {deepest} levels deep"
-        raise InvalidSession("attributes", problem)
-    if policy.max_attributes_bytes is not None and len(text) > policy.max_attributes_bytes:
-        raise InvalidSession(
-            "attributes", f"take {len(text)} bytes as JSON; {policy.max_attributes_bytes} fit"
-        )
-    return text
+    if state.expires_at >= sweepable_before(now, policy):
+        return None
+    return Expired(expired_at=state.expires_at, token_handle=handle)
+
+
+def sweepable_before(now: datetime, policy: Policy) -> datetime:
+    """Sessions with an end before this have lapsed for long enough to be swept."""
+    return now - policy.sweep_margin
 
 
 def _instant(field: str, value: object, now: datetime) -> datetime:
     return now if value is None else parse_instant(field, value)
 
 
-def _given_end(expires_at: object, ttl: object, start: datetime) -> datetime | None:
-    if expires_at is not None and ttl is not None:
-        raise InvalidSession("ttl", "and expires_at say the same thing twice: give one of them")
-    if ttl is not None:
-        return later_by("ttl", start, _span(ttl))
-    return None if expires_at is None else parse_instant("expires_at", expires_at)
-
-
-def _span(ttl: object) -> timedelta:
-    if not isinstance(ttl, timedelta):
-        raise InvalidSession("ttl", f"must be a timedelta, not {type(ttl).__name__}")
-    if ttl <= timedelta(0):
-        raise InvalidSession("ttl", "must be longer than nothing")
-    return ttl
-
-
-def _end_of_new(command: Create, created_at: datetime, policy: Policy) -> datetime:
-    end = _given_end(command.expires_at, command.ttl, created_at)
-    if end is None:
-        return later_by("ttl", created_at, policy.ttl)
-    if end <= created_at:
-        raise InvalidSession("expires_at", "must be later than created_at")
-    return end
-
-
-def _idle_end(seen_at: datetime, policy: Policy) -> datetime | None:
-    if policy.idle_timeout is None:
-        return None
-    return later_by("expires_at", seen_at, policy.idle_timeout)
-
-
-def _slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:
-    """The expiry that sliding gives: only where the session carries a deadline, never earlier.
-
-    A session that was created without one was promised its `expires_at`, and keeps it.
-    """
-    idle_end = _idle_end(seen_at, policy)
-    if session.deadline is None or idle_end is None:
-        return None
-    return max(session.expires_at, idle_end)
+def _version(version: object) -> int | None:
+    if version is not None and type(version) is not int:
+        raise InvalidSession("if_version", f"must be a whole number, not {type(version).__name__}")
+    return version
 
 
 def _within_deadline(session: Session, expires_at: datetime | None) -> datetime | None:
     if expires_at is None or session.deadline is None:
         return expires_at
     return min(expires_at, session.deadline)
-
-
-def _refuse_unwritable(field: str, text: str, policy: Policy) -> None:
-    categories = {category(character) for character in text}
-    if "Cs" in categories:
-        raise InvalidSession(field, "holds a lone surrogate, which is not text")
-    if "Cc" in categories and not policy.control_characters:
-        raise InvalidSession(field, "must not hold control characters")

@@ -2,12 +2,14 @@
 
 The fields are the reference's. A field of ours is left out while unset, so that an event which
 uses none of them is byte for byte what the reference would have written. `attributes` is the text
-of a JSON object as it is stored, so that nothing is lost in between.
+of a JSON object as it is stored, so that nothing is lost in between. `context` stands in the
+event's headers, not in its payload.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +20,12 @@ EXPIRED = "session_expired"
 
 
 class Created(msgspec.Struct, frozen=True):
-    """A session began. `deadline` is ours: the end that no touch can pass."""
+    """A session began.
+
+    Ours: `authenticated_at`, where the bearer proved who it is at another time than `created_at`;
+    `deadline`, the end that no touch can pass; `external_id`, the application's name for it;
+    `family`, the first session of those it was rotated from; `idle_timeout`, which it was promised.
+    """
 
     attributes: bytes
     created_at: datetime
@@ -26,23 +33,42 @@ class Created(msgspec.Struct, frozen=True):
     last_seen_at: datetime
     principal: str
     token_handle: str
+    authenticated_at: datetime | None = None
     deadline: datetime | None = None
+    external_id: str | None = None
+    family: str | None = None
+    idle_timeout: timedelta | None = None
+    context: Mapping[str, str] = {}
 
 
 class Touched(msgspec.Struct, frozen=True):
-    """A session was seen, and perhaps given another expiry or other attributes."""
+    """A session was seen, and perhaps given another expiry or other attributes.
+
+    Ours: `authenticated_at`, when the bearer proved anew who it is; `deadline`, a nearer one than
+    it had; `successor`, which it was rotated into.
+    """
 
     attributes: bytes | None
     expires_at: datetime | None
     last_seen_at: datetime
     token_handle: str
+    authenticated_at: datetime | None = None
+    deadline: datetime | None = None
+    successor: str | None = None
+    context: Mapping[str, str] = {}
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """A session was ended, for good."""
+    """A session was ended, for good.
+
+    Ours: `reused`, its token was presented after it had been rotated; `successor`, which it was
+    rotated into at that moment.
+    """
 
     expired_at: datetime
     token_handle: str
+    reused: bool = False
+    successor: str | None = None
 
 
 class Malformed(msgspec.Struct, frozen=True):

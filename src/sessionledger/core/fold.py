@@ -8,6 +8,8 @@
    an expiry counts as seen, also when no session was there.
 4. Ours: an event that can't be decoded ends the session of its handle, for good, as of when it
    was last seen. (The reference refuses every session from then on.)
+5. Ours: a deadline only ever comes nearer. Successors add up, and are forgotten once reuse of the
+   token was recorded. The context is that of the latest sighting that told one.
 """
 
 from __future__ import annotations
@@ -47,6 +49,11 @@ def _created(state: State, event: Created) -> State:
         expires_at=event.expires_at,
         attributes=decode_object(event.attributes),
         deadline=event.deadline,
+        idle_timeout=event.idle_timeout,
+        reauthenticated_at=event.authenticated_at,
+        context=dict(event.context),
+        external_id=event.external_id,
+        family=None if event.family is None else Handle(event.family),
     )
 
 
@@ -55,18 +62,38 @@ def _touched(state: State, event: Touched) -> State:
         return state
     # Where the two are equal instants, the newer one and its offset stand, as in the reference.
     later = event.last_seen_at >= state.last_seen_at
-    return replace(
+    deadline = _nearer(state.deadline, event.deadline)
+    touched = replace(
         state,
         last_seen_at=event.last_seen_at if later else state.last_seen_at,
-        expires_at=_expiry_after(state, event),
+        expires_at=_expiry_after(state, event, deadline),
         attributes=_attributes_after(state, event),
+        deadline=deadline,
     )
+    return _told_after(touched, state, event)
 
 
-def _expiry_after(state: Session, event: Touched) -> datetime:
-    if event.expires_at is None:
-        return state.expires_at
-    return event.expires_at if state.deadline is None else min(event.expires_at, state.deadline)
+def _told_after(touched: Session, before: Session, event: Touched) -> Session:
+    """What few touches tell: a proof of who it is, a successor, whence it came."""
+    if event.context and event.last_seen_at > before.last_seen_at:
+        touched = replace(touched, context=dict(event.context))
+    if event.authenticated_at is not None:
+        proved = max(event.authenticated_at, before.authenticated_at)
+        touched = replace(touched, reauthenticated_at=proved)
+    if event.successor is not None:
+        touched = replace(touched, successors=(*before.successors, Handle(event.successor)))
+    return touched
+
+
+def _expiry_after(state: Session, event: Touched, deadline: datetime | None) -> datetime:
+    expires_at = state.expires_at if event.expires_at is None else event.expires_at
+    return expires_at if deadline is None else min(expires_at, deadline)
+
+
+def _nearer(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
 
 
 def _attributes_after(state: Session, event: Touched) -> dict[str, Any]:
@@ -79,7 +106,19 @@ def _expired(state: State, event: Expired) -> State:
     if not isinstance(state, Session):
         return state
     ended_at = event.expired_at if state.ended_at is None else min(state.ended_at, event.expired_at)
-    return replace(state, expires_at=min(state.expires_at, event.expired_at), ended_at=ended_at)
+    return replace(
+        state,
+        expires_at=min(state.expires_at, event.expired_at),
+        ended_at=ended_at,
+        successors=_successors_after(state, event),
+    )
+
+
+def _successors_after(state: Session, event: Expired) -> tuple[Handle, ...]:
+    if event.reused:
+        return ()
+    added = () if event.successor is None else (Handle(event.successor),)
+    return (*state.successors, *added)
 
 
 def _malformed(state: State) -> State:

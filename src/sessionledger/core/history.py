@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
-from sessionledger.core.annotations import ACTOR, REASON, context_of
+from sessionledger.core.annotations import ACTOR, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import Malformed
+from sessionledger.core.events import Happened, Malformed
 from sessionledger.core.fold import evolve
-from sessionledger.core.instant import EPOCH
+from sessionledger.core.instant import from_milliseconds
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 
-_UNTOLD = ("handle", "version")
+# What an entry tells of its own, or every event changes.
+_UNTOLD = ("handle", "version", "context")
+# The other fields, as they are where there is no session yet.
+_TOLD = {
+    field.name: None if field.required else field.default
+    for field in msgspec.structs.fields(Session)
+    if field.name not in _UNTOLD
+}
 
 
-class Recorded(Protocol):
-    """An event as a log keeps it."""
+class Told(Protocol):
+    """An event as a log is given it."""
 
-    @property
-    def id(self) -> int: ...
     @property
     def kind(self) -> str: ...
     @property
     def payload(self) -> bytes: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
+
+
+class Recorded(Told, Protocol):
+    """An event as a log keeps it."""
+
+    @property
+    def id(self) -> int: ...
     @property
     def occurred_at_ms(self) -> int: ...
 
@@ -37,12 +49,14 @@ class Recorded(Protocol):
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a session: when, what, why, who, whence, and what it changed.
 
-    changes: the session's fields that differ afterwards, with their new values; empty for an
-    event that changed nothing. readable: False for an event that can't be decoded.
+    principal: whom the session is for, None where no session was ever there. changes: the
+    session's fields that differ afterwards, with their new values; empty for an event that changed
+    nothing. readable: False for an event that can't be decoded.
     """
 
     event_id: int
     handle: Handle
+    principal: str | None
     kind: str
     occurred_at: datetime
     reason: str | None
@@ -56,35 +70,49 @@ def narrate(handle: Handle, events: Iterable[Recorded]) -> Iterator[HistoryEntry
     """The history of one handle from all its events, in order."""
     state: State = None
     for event in events:
-        happened = decode_event(event.kind, event.payload)
-        after = state if happened is None else evolve(state, happened)
-        yield HistoryEntry(
-            event_id=event.id,
-            handle=handle,
-            kind=event.kind,
-            occurred_at=_instant(event.occurred_at_ms),
-            reason=event.headers.get(REASON),
-            actor=event.headers.get(ACTOR),
-            context=context_of(event.headers),
-            changes=_changes(state, after),
-            readable=not isinstance(happened, Malformed),
-        )
-        state = after
+        entry, state = tell(handle, state, event)
+        yield entry
+
+
+def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, State]:
+    """One event of a handle that was in a state, and the state afterwards."""
+    happened = happening(event)
+    after = before if happened is None else evolve(before, happened)
+    entry = HistoryEntry(
+        event_id=event.id,
+        handle=handle,
+        principal=after.principal if isinstance(after, Session) else None,
+        kind=event.kind,
+        occurred_at=from_milliseconds(event.occurred_at_ms),
+        reason=event.headers.get(REASON),
+        actor=event.headers.get(ACTOR),
+        context=context_of(event.headers),
+        changes=_changes(before, after),
+        readable=not isinstance(happened, Malformed),
+    )
+    return entry, after
+
+
+def fold(events: Iterable[Recorded]) -> State:
+    """The state that all events of one handle fold to."""
+    state: State = None
+    for event in events:
+        happened = happening(event)
+        state = state if happened is None else evolve(state, happened)
+    return state
+
+
+def happening(event: Told) -> Happened | None:
+    """What a recorded event stands for, with the context that stands in its headers."""
+    happened = decode_event(event.kind, event.payload)
+    return None if happened is None else with_context(happened, event.headers)
 
 
 def _changes(before: State, after: State) -> dict[str, Any]:
     if not isinstance(after, Session):
         return {}
-    names = [name for name in Session.__struct_fields__ if name not in _UNTOLD]
     return {
         name: getattr(after, name)
-        for name in names
-        if getattr(before, name, None) != getattr(after, name)
+        for name, unset in _TOLD.items()
+        if getattr(before, name, unset) != getattr(after, name)
     }
-
-
-def _instant(milliseconds: int) -> datetime:
-    try:
-        return EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)

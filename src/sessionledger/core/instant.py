@@ -16,6 +16,14 @@ def microseconds(instant: datetime) -> int:
     return (instant - EPOCH) // _MICROSECOND
 
 
+def from_milliseconds(milliseconds: int) -> datetime:
+    """The instant so many milliseconds after 1970 UTC; the last there is for what lies beyond."""
+    try:
+        return EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def rfc3339(instant: datetime) -> str:
     """The text of an instant as the reference writes it (RFC 3339, section 5.6).
 

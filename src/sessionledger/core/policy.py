@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 
@@ -15,25 +16,54 @@ DEEPEST_ATTRIBUTES = 125
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the decisions allow. Immutable; two policies with the same fields are equal.
 
-    ttl: how long a session lives when `create` is told nothing else.
-    idle_timeout: a session not touched for this long ends; `touch` slides its expiry, never past
-        the deadline that the session carries. None: expiry does not slide.
+    Lifetimes. What a session was promised at its creation it carries with it: a later policy may
+    shorten it, and never stretches it.
+    ttl: how long a session lives when neither `create` nor `absolute_timeout` says so.
+    idle_timeout: a session not touched for this long ends; `touch` and `authenticate` slide its
+        expiry, never past its deadline. None: expiry does not slide.
+    absolute_timeout: no session outlives this, whatever is asked for. None: no such limit.
+    touch_interval: `authenticate` records that a session was seen once in this time, and at least
+        four times in an idle timeout.
+
+    Rotation.
+    rotation_grace: how long a rotated token still authenticates.
+    max_successors: how many sessions one token can be rotated into within its grace.
+    on_reuse: what a rotated token does that is presented after its grace: "revoke" ends its family
+        (RFC 9700, section 4.14.2), "deny" only does not authenticate.
+
+    Numbers.
+    max_sessions_per_principal: live sessions that one principal may have; None for any number.
+    on_limit: what one more does: "deny" refuses it, "evict_oldest" ends the oldest.
+    sweep_margin: how long a session must have lapsed before `sweep` ends it.
+
+    Sizes.
     min_token_chars, max_token_chars: length of a token in characters, after trimming.
     handle_shaped_tokens: whether a token may begin with `sha256:v1:`, as a handle does.
     control_characters: whether a principal may hold control characters (Unicode category Cc).
     token_shaped_principals: whether a principal may begin with `harn_sess_`, as a generated token
         does; it is more likely a token in the wrong place, and would be stored.
-    max_principal_chars: length of a principal in characters, after trimming.
+    max_principal_chars: length of a principal, or of an external id, in characters, after trimming.
     max_attributes_bytes, max_attributes_depth: size of the attributes as canonical JSON, and how
         deep their objects and arrays nest (`{"a": 1}` is one level).
     max_annotation_bytes: size of reason, actor and context together, as UTF-8.
 
-    A limit of None is no limit, but for the depth, which ends at 125. Raises `InvalidPolicy` when
+    A size of None is no limit, but for the depth, which ends at 125. Raises `InvalidPolicy` when
     the fields contradict each other.
     """
 
     ttl: timedelta = timedelta(days=14)
     idle_timeout: timedelta | None = None
+    absolute_timeout: timedelta | None = None
+    touch_interval: timedelta = timedelta(seconds=60)
+
+    rotation_grace: timedelta = timedelta(seconds=30)
+    max_successors: int = 8
+    on_reuse: Literal["revoke", "deny"] = "revoke"
+
+    max_sessions_per_principal: int | None = None
+    on_limit: Literal["deny", "evict_oldest"] = "deny"
+    sweep_margin: timedelta = timedelta(minutes=5)
+
     min_token_chars: int = 32
     max_token_chars: int | None = 512
     handle_shaped_tokens: bool = False
@@ -45,15 +75,43 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_annotation_bytes: int = 4096
 
     def __post_init__(self) -> None:
-        for name in ("ttl", "idle_timeout"):
-            if not isinstance(getattr(self, name), timedelta | None):
-                raise InvalidPolicy(f"{name} must be a timedelta")
-        if self.ttl <= timedelta(0):
-            raise InvalidPolicy("ttl must be longer than nothing")
-        if self.idle_timeout is not None and self.idle_timeout <= timedelta(0):
-            raise InvalidPolicy("idle_timeout must be longer than nothing, or None")
+        for name in _OPTIONAL_SPANS:
+            if getattr(self, name) is not None:
+                _check_span(name, getattr(self, name), _NOTHING, strictly=True)
+        _check_span("ttl", self.ttl, _NOTHING, strictly=True)
+        for name in _SPANS:
+            _check_span(name, getattr(self, name), _NOTHING, strictly=False)
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
+        _check_number("max_successors", self.max_successors)
+        if self.max_sessions_per_principal is not None:
+            _check_number("max_sessions_per_principal", self.max_sessions_per_principal)
         if self.max_token_chars is not None and self.max_token_chars < self.min_token_chars:
             raise InvalidPolicy("max_token_chars is below min_token_chars: no token would fit")
+
+    @classmethod
+    def aal1(cls) -> Policy:
+        """NIST SP 800-63B-4, section 2.1.3: 30 days in all."""
+        return cls(ttl=timedelta(days=30), absolute_timeout=timedelta(days=30))
+
+    @classmethod
+    def aal2(cls) -> Policy:
+        """NIST SP 800-63B-4, section 2.2.3: 24 hours in all, and 1 hour without activity."""
+        return cls(
+            ttl=timedelta(hours=24),
+            idle_timeout=timedelta(hours=1),
+            absolute_timeout=timedelta(hours=24),
+        )
+
+    @classmethod
+    def aal3(cls) -> Policy:
+        """NIST SP 800-63B-4, section 2.3.3: 12 hours in all, and 15 minutes without activity."""
+        return cls(
+            ttl=timedelta(hours=12),
+            idle_timeout=timedelta(minutes=15),
+            absolute_timeout=timedelta(hours=12),
+        )
 
     @classmethod
     def reference(cls) -> Policy:
@@ -67,3 +125,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             max_attributes_bytes=None,
             max_attributes_depth=None,
         )
+
+
+_NOTHING = timedelta(0)
+_OPTIONAL_SPANS = ("idle_timeout", "absolute_timeout")
+_SPANS = ("touch_interval", "rotation_grace", "sweep_margin")
+_CHOICES = {"on_reuse": ("revoke", "deny"), "on_limit": ("deny", "evict_oldest")}
+
+
+def _check_span(name: str, span: object, least: timedelta, *, strictly: bool) -> None:
+    if not isinstance(span, timedelta):
+        raise InvalidPolicy(f"{name} must be a timedelta")
+    if span < least or (strictly and span == least):
+        raise InvalidPolicy(
+            f"{name} must be {'longer than nothing' if strictly else 'no less than nothing'}"
+        )
+
+
+def _check_number(name: str, number: object) -> None:
+    if type(number) is not int or number < 1:
+        raise InvalidPolicy(f"{name} must be a whole number, 1 or more")

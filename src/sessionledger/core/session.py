@@ -6,7 +6,7 @@ secret, so nothing has to be taken away between the two.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,7 +22,11 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     a copy of the reader's own. All times are aware datetimes with microseconds and the offset they
     were given with. expires_at: when it ends if nothing happens; deadline: the end that no touch
     can pass, where it carries one. ended_at: when it was ended for good, or None.
-    version: id of the newest event that concerned it, 1 or more.
+    version: id of the newest event that concerned it, 1 or more. idle_timeout: the longest time
+    between two touches that it was created with, or None. reauthenticated_at: when its bearer last
+    proved anew who it is, or None. context: device, address and the like, as last told.
+    external_id: the application's own name for it, or None. family: the handle of the session that
+    it was rotated from in the beginning, or None; successors: the handles it was rotated into.
     """
 
     handle: Handle
@@ -34,6 +38,17 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     deadline: datetime | None = None
     ended_at: datetime | None = None
     version: int = 0
+    idle_timeout: timedelta | None = None
+    reauthenticated_at: datetime | None = None
+    context: dict[str, str] = {}
+    external_id: str | None = None
+    family: Handle | None = None
+    successors: tuple[Handle, ...] = ()
+
+    @property
+    def authenticated_at(self) -> datetime:
+        """When its bearer last proved who it is: at its creation, or since."""
+        return self.reauthenticated_at or self.created_at
 
     def is_expired_at(self, now: datetime) -> bool:
         """Whether the session is over at that instant, by its expiry or because it was ended."""

@@ -6,37 +6,39 @@ suspends at all.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from os import urandom
 from time import time_ns
 from typing import Never, TypeAlias, cast
 
 import msgspec
 
-from sessionledger.core import decide
-from sessionledger.core.annotations import annotate, refuse_secrets
+from sessionledger.core import decide, families
+from sessionledger.core.annotations import REASON, annotate, refuse_secrets, with_context
 from sessionledger.core.codec import decode_session, encode_event
-from sessionledger.core.events import SessionEvent
+from sessionledger.core.events import Created, Expired, SessionEvent
 from sessionledger.core.fold import evolve
-from sessionledger.core.history import HistoryEntry, narrate
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session, State
 from sessionledger.core.token import (
     TOKEN_RANDOM_BYTES,
+    Handle,
     digest,
     handle_of,
     issue,
     parse_handle,
     parse_token,
 )
-from sessionledger.errors import InvalidSession, StoreClosed, WriteContention
+from sessionledger.errors import SessionLedgerError, StoreClosed, WriteContention
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
-    Appended,
     AsyncLog,
     Change,
+    Conflict,
+    Guard,
     KeyState,
     LogEvent,
     Progress,
@@ -47,22 +49,18 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Break, Head
 from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_head, parse_head
-from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
-from sessionledger.store.table import (
-    SessionFold,
-    draft_of,
-    session_of,
-    state_of,
-)
+from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
+from sessionledger.store.table import SessionFold, draft_of, session_of, state_of
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 
-Clock: TypeAlias = Callable[[], datetime]
-"""Answers the present instant, aware."""
-
 Decide: TypeAlias = Callable[[State], SessionEvent | None]
+DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
+
+OnError: TypeAlias = Callable[[SessionLedgerError], None]
+"""Told of an error that did not keep a call from being answered."""
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +73,22 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
 
 NOTHING_SAID = Why()
 
-# Whom one asks about may be anyone that others, the reference above all, made sessions for.
-_ANY = Policy.reference()
+
+def log_error(error: SessionLedgerError) -> None:
+    """What is done with an error that nobody asked to be told of."""
+    logging.getLogger("sessionledger").warning("%s: %s", error.code, error)
 
 
-def system_clock() -> datetime:
-    """The system's time, in UTC."""
-    return datetime.now(UTC)
+def reason(text: str) -> dict[str, str]:
+    """The headers of an event that has a reason of its own."""
+    return {REASON: text}
+
+
+def contention(key: bytes) -> WriteContention:
+    """What is raised where others were faster each time."""
+    return WriteContention(
+        f"{handle_of(key)} was changed by others {MAX_ATTEMPTS} times in a row: try again"
+    )
 
 
 def _counting(clock: Clock) -> Callable[[], int]:
@@ -89,15 +96,40 @@ def _counting(clock: Clock) -> Callable[[], int]:
     return lambda: microseconds(parse_instant("clock", clock())) * 1000
 
 
+class Step(msgspec.Struct, frozen=True):
+    """One event of a unit, with its headers.
+
+    key, row: the key and the row that it was decided on. Without a key it was decided on nothing,
+    and happens whatever the row has become meanwhile: what ends a session for good may be so.
+    """
+
+    event: SessionEvent
+    headers: dict[str, str]
+    key: bytes | None = None
+    row: Row | None = None
+
+
 class Engine:
     """Sessions on one topic of a log."""
 
-    def __init__(self, log: AsyncLog, topic: str, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self,
+        log: AsyncLog,
+        topic: str,
+        policy: Policy,
+        clock: Clock = system_clock,
+        monotonic: Monotonic | None = None,
+        on_error: OnError | None = None,
+    ) -> None:
         self.log = log
         self.topic = topic
         self.policy = policy
         self.clock: Clock = lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
+        if monotonic is None and clock is system_clock:
+            monotonic = system_monotonic
+        self.clock_watch = ClockWatch(self.clock, monotonic)
+        self.report: OnError = on_error or log_error
         log.fold_with(topic, SessionFold())
 
     async def create(
@@ -113,10 +145,30 @@ class Engine:
         def decision(state: State) -> SessionEvent:
             return decide.decide_create(state, handle, command, now, self.policy)
 
-        # A new token has no row; one that was used before shows as a conflict.
-        session = await self._carry_out(key, None, decision, now, why, given)
+        if self.policy.max_sessions_per_principal is None:
+            # A new token has no row; one that was used before shows as a conflict.
+            session = await self.carry_out(key, None, decision, now, why, given)
+        else:
+            session = await self._create_within_limit(key, decision, now, why, given)
         assert session is not None
         return IssuedSession.of(session, secret)
+
+    async def _create_within_limit(
+        self, key: bytes, decision: Decide, now: datetime, why: Why, secret: str | None
+    ) -> Session | None:
+        headers = self.annotate(why)
+        row: Row | None = None
+        for _ in range(MAX_ATTEMPTS):
+            created = decision(state_of(row))
+            assert isinstance(created, Created)
+            ends, guard = await self.admit(created.principal, now)
+            evicted = [Step(end, headers | reason(families.EVICTED)) for end in ends]
+            steps = [*evicted, Step(created, headers, key, row)]
+            outcome = await self.commit(steps, now, [guard], secret)
+            if not isinstance(outcome, Conflict):
+                return outcome[-1]
+            row = outcome.current
+        raise contention(key)
 
     def check_open(self) -> None:
         """Nothing: it is what stands for the engine of a closed store that raises."""
@@ -135,44 +187,34 @@ class Engine:
     async def touch(
         self, token: object, command: decide.Touch, why: Why = NOTHING_SAID
     ) -> Session | None:
-        secret = parse_token(token, self.policy)
+        def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
+            return decide.decide_touch(state, handle, command, now, self.policy)
+
+        return await self._see(parse_token(token, self.policy), decision, why)
+
+    async def reauthenticate(self, token: object, why: Why = NOTHING_SAID) -> Session | None:
+        def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
+            return decide.decide_reauthenticate(state, handle, now, self.policy)
+
+        return await self._see(parse_token(token, self.policy), decision, why)
+
+    async def _see(self, secret: str, decided: DecideFor, why: Why) -> Session | None:
+        """Carry out what happens to a live session only; None for any other."""
         key, now = digest(secret), self.clock()
         handle = handle_of(key)
-        touched = False
+        happened = False
 
         def decision(state: State) -> SessionEvent | None:
-            nonlocal touched
-            event = decide.decide_touch(state, handle, command, now, self.policy)
-            touched = event is not None
+            nonlocal happened
+            event = decided(state, handle, now)
+            happened = event is not None
             return event
 
         row = await self.log.row(self.topic, key)
-        session = await self._carry_out(key, row, decision, now, why, secret)
-        return session if touched else None
+        session = await self.carry_out(key, row, decision, now, why, secret)
+        return session if happened else None
 
-    async def expire(
-        self, token: object, command: decide.Expire, why: Why = NOTHING_SAID
-    ) -> Session | None:
-        secret = parse_token(token, self.policy)
-        return await self._end(digest(secret), command, why, secret)
-
-    async def revoke(
-        self, handle: object, command: decide.Expire, why: Why = NOTHING_SAID
-    ) -> Session | None:
-        return await self._end(parse_handle(handle), command, why, None)
-
-    async def _end(
-        self, key: bytes, command: decide.Expire, why: Why, secret: str | None
-    ) -> Session | None:
-        handle, now = handle_of(key), self.clock()
-
-        def decision(state: State) -> SessionEvent | None:
-            return decide.decide_expire(state, handle, command, now)
-
-        row = await self.log.row(self.topic, key)
-        return await self._carry_out(key, row, decision, now, why, secret)
-
-    async def _carry_out(
+    async def carry_out(
         self,
         key: bytes,
         row: Row | None,
@@ -186,70 +228,76 @@ class Engine:
         The session afterwards, whether or not anything had to be appended; None where the key
         never had one.
         """
-        headers = annotate(why.reason, why.actor, why.context, self.policy)
+        headers = self.annotate(why)
         for _ in range(MAX_ATTEMPTS):
-            state = state_of(row)
-            event = decision(state)
+            event = decision(state_of(row))
             if event is None:
                 return session_of(row)
-            kind, payload = encode_event(event)
-            refuse_secrets(secret, payload, headers)
-            after = evolve(state, event)
-            assert after is not None
-            put = Put(key, draft_of(after), 0 if row is None else row.version)
-            change = Change(LogEvent(kind, payload, headers, microseconds(now) // 1000), put)
-            outcome = (await self.log.append(self.topic, [Unit([change])]))[0]
-            if isinstance(outcome, Appended):
-                return _versioned(after, outcome.ids[0])
+            outcome = await self.commit([Step(event, headers, key, row)], now, (), secret)
+            if not isinstance(outcome, Conflict):
+                return outcome[0]
             row = outcome.current
-        raise WriteContention(
-            f"{handle_of(key)} was changed by others {MAX_ATTEMPTS} times in a row: try again"
-        )
+        raise contention(key)
 
-    async def history(self, handle: object = None, principal: object = None) -> list[HistoryEntry]:
-        if (handle is None) == (principal is None):
-            raise InvalidSession("handle", "or principal: history takes one of them")
-        if handle is not None:
-            return await self._history_of(parse_handle(handle))
-        owner = decide.parse_principal(principal, _ANY)
-        entries: list[HistoryEntry] = []
-        async for row in self._rows(owner):
-            entries += await self._history_of(row.key)
-        return sorted(entries, key=lambda entry: entry.event_id)
+    def annotate(self, why: Why) -> dict[str, str]:
+        """Reason, actor and context as headers. Raises `InvalidSession`."""
+        return annotate(why.reason, why.actor, why.context, self.policy)
 
-    async def _rows(self, owner: str) -> AsyncIterator[Row]:
+    async def commit(
+        self,
+        steps: Sequence[Step],
+        now: datetime,
+        guards: Sequence[Guard] = (),
+        secret: str | None = None,
+    ) -> list[Session | None] | Conflict:
+        """Append the steps as one unit: the session after each step that was decided on a row."""
+        unit, states = self.unit(steps, now, guards, secret)
+        (outcome,) = await self.log.append(self.topic, [unit])
+        if isinstance(outcome, Conflict):
+            return outcome
+        return [_versioned(state, id) for state, id in zip(states, outcome.ids, strict=True)]
+
+    def unit(
+        self,
+        steps: Sequence[Step],
+        now: datetime,
+        guards: Sequence[Guard] = (),
+        secret: str | None = None,
+    ) -> tuple[Unit, list[State]]:
+        """The steps as they are appended, and the state after each that was decided on a row."""
+        at = microseconds(now) // 1000
+        prepared = [_prepare(step, at, secret) for step in steps]
+        return Unit([change for change, _ in prepared], guards), [state for _, state in prepared]
+
+    async def admit(self, principal: str, now: datetime) -> tuple[list[Expired], Guard]:
+        """The ends that make room for one more session, and what they rest on.
+
+        Raises `SessionLimitReached`.
+        """
+        live, guard = await self.live_of(principal, now)
+        return families.decide_room(live, now, self.policy), guard
+
+    async def live_of(self, principal: str, now: datetime) -> tuple[list[Session], Guard]:
+        """The live sessions of a principal, and the condition that no other was begun since."""
+        version = await self.log.owner_version(self.topic, principal)
+        live = [
+            session
+            async for row in self.rows(owner=principal, live_at=microseconds(now))
+            if (session := session_of(row)) is not None
+        ]
+        return live, Guard(principal, version)
+
+    async def rows(
+        self, *, owner: str | None = None, alias: str | None = None, live_at: int | None = None
+    ) -> AsyncIterator[Row]:
+        """All rows of an owner or an alias, page by page."""
         after: Row | None = None
-        while rows := await self.log.rows(self.topic, owner=owner, after=after, limit=EVENT_PAGE):
-            for row in rows:
-                yield row
-            after = rows[-1]
-
-    async def _history_of(self, key: bytes) -> list[HistoryEntry]:
-        events: list[StoredEvent] = []
-        while page := await self.log.read_key(
-            self.topic, key, events[-1].id if events else 0, EVENT_PAGE
+        while page := await self.log.rows(
+            self.topic, owner=owner, alias=alias, live_at=live_at, after=after, limit=EVENT_PAGE
         ):
-            events += page
-        return list(narrate(handle_of(key), events))
-
-    async def page(
-        self, principal: object, live: bool, after: str | None, size: int = PAGE_SIZE
-    ) -> Page:
-        owner = None if principal is None else decide.parse_principal(principal, _ANY)
-        live_at = microseconds(self.clock()) if live else None
-        # One more than is shown, to know whether another page follows.
-        limit = check_size(size) + 1
-        found = await self.log.rows(
-            self.topic, owner=owner, live_at=live_at, after=row_at(after), limit=limit
-        )
-        rows = found[:size]
-        sessions = [session for row in rows if (session := session_of(row)) is not None]
-        return Page(sessions, cursor_of(rows[-1]) if len(found) > size else None)
-
-    async def count(self, principal: object, live: bool) -> int:
-        owner = None if principal is None else decide.parse_principal(principal, _ANY)
-        live_at = microseconds(self.clock()) if live else None
-        return await self.log.count(self.topic, owner=owner, live_at=live_at)
+            for row in page:
+                yield row
+            after = page[-1]
 
     async def events(self, after: int, limit: int) -> list[StoredEvent]:
         return await self.log.read(self.topic, after, limit)
@@ -284,8 +332,8 @@ class Engine:
         return Stats(
             topic=self.topic,
             events=await self.log.latest(self.topic),
-            sessions=await self.count(None, live=False),
-            live=await self.count(None, live=True),
+            sessions=await self.log.count(self.topic),
+            live=await self.log.count(self.topic, live_at=microseconds(self.clock())),
             log=await self.log.describe(),
         )
 
@@ -303,6 +351,19 @@ class _NoEngine:
 def no_engine(why: str) -> Engine:
     """The engine of a store that is not open: every use raises `StoreClosed`."""
     return cast(Engine, _NoEngine(why))
+
+
+def _prepare(step: Step, at: int, secret: str | None) -> tuple[Change, State]:
+    """The change that a step makes, and the state that it leads to, if it was decided on one."""
+    kind, payload = encode_event(step.event)
+    refuse_secrets(secret, payload, step.headers)
+    happened = LogEvent(kind, payload, step.headers, at)
+    if step.key is None:
+        return Change(happened), None
+    after = evolve(state_of(step.row), with_context(step.event, step.headers))
+    assert after is not None
+    expected = 0 if step.row is None else step.row.version
+    return Change(happened, Put(step.key, draft_of(after), expected)), after
 
 
 def _versioned(state: State, version: int) -> Session | None:

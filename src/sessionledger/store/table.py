@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
-from sessionledger.core.events import Happened
 from sessionledger.core.fold import evolve
+from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import key_of
@@ -19,7 +19,9 @@ class SessionFold:
         return None if happened is None else key_of(happened.token_handle)
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
-        state = evolve(state_of(row), _happened(event))
+        happened = happening(event)
+        assert happened is not None
+        state = evolve(state_of(row), happened)
         # A touch of a handle that was never created leaves nothing behind.
         return None if state is None else draft_of(state)
 
@@ -33,16 +35,11 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
     """The row of a state, with what the log indexes by."""
     if isinstance(state, Session):
         expires = microseconds(state.expires_at)
-        return Draft(state.principal, expires, state.ended_at is None, encode_state(state))
+        live = state.ended_at is None
+        return Draft(state.principal, expires, live, encode_state(state), state.external_id)
     return Draft("", 0, False, encode_state(state))
 
 
 def session_of(row: Row | None) -> Session | None:
     """The session of a row, also an ended one; None where there never was one."""
     return None if row is None else decode_session(row.version, row.state)
-
-
-def _happened(event: LogEvent | StoredEvent) -> Happened:
-    happened = decode_event(event.kind, event.payload)
-    assert happened is not None
-    return happened

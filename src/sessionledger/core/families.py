@@ -1,0 +1,171 @@
+"""Families: the sessions that one login was rotated through.
+
+Rotating replaces a token by another (a new session with the same principal, attributes, external
+id and ends). Both belong to one family, named by the handle of its first session.
+
+1. The old session is restricted first: ended, or cut down to a grace within which it still
+   authenticates. Its successor never lives longer than it would have.
+2. Rotated again within the grace, a token gets another successor, a sibling, and not an error:
+   parallel requests must not log anybody out. Their number is bounded.
+3. A token presented after its rotation took effect was reused: it, or its successor, may be in a
+   thief's hands. That ends the whole family (RFC 9700, section 4.14.2).
+4. With another principal the successor begins a family of its own: who only held the old token
+   can't follow it there by any of the above, which is what a login needs against fixation.
+5. A family ends together: ending one of its sessions ends all that are live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from sessionledger import canonical
+from sessionledger.core.events import Created, Expired, Touched
+from sessionledger.core.instant import later_by
+from sessionledger.core.lifetimes import slid
+from sessionledger.core.parse import parse_principal
+from sessionledger.core.policy import Policy
+from sessionledger.core.session import Session, State
+from sessionledger.core.token import Handle
+from sessionledger.errors import InvalidSession, SessionLimitReached
+
+REUSED = "reused"
+EVICTED = "evicted"
+
+
+class Rotate(msgspec.Struct, frozen=True, kw_only=True):
+    """Replace a token: for another principal, and with another grace, if they are given."""
+
+    principal: object = None
+    grace: object = None
+
+
+class Rotation(msgspec.Struct, frozen=True):
+    """What a rotation appends, in this order: first what restricts."""
+
+    restricted: Touched | Expired
+    created: Created
+
+
+def family_of(session: Session) -> Handle:
+    """The handle that the session's family goes by."""
+    return session.family or session.handle
+
+
+def is_rotated(session: Session) -> bool:
+    """Whether the session was rotated into another of its family."""
+    return bool(session.successors)
+
+
+def belongs_to_family(session: Session) -> bool:
+    """Whether there are, or were, other sessions in its family."""
+    return session.family is not None or is_rotated(session)
+
+
+def is_reuse(state: State, now: datetime) -> bool:
+    """Whether presenting the token of this session at that instant is reuse."""
+    return isinstance(state, Session) and is_rotated(state) and state.is_expired_at(now)
+
+
+def newest_of(family: Iterable[Session]) -> Session | None:
+    """The newest live session of a family that was not rotated itself: what stands for it."""
+    leaves = [session for session in family if not is_rotated(session)]
+    return max(leaves, key=lambda session: session.version, default=None)
+
+
+def decide_rotate(
+    old: Session, newest: Session, successor: Handle, command: Rotate, now: datetime, policy: Policy
+) -> Rotation:
+    """The rotation of a live session.
+
+    `newest` stands for its family: the session itself, or what it was rotated into before. Raises
+    `SessionLimitReached` when it has as many successors as it may.
+    """
+    principal = rotated_principal(old, command, policy)
+    grace = _grace(command, policy)
+    stays = principal == old.principal
+    if stays and len(old.successors) >= policy.max_successors:
+        raise SessionLimitReached(
+            f"{old.handle} was rotated {policy.max_successors} times within its grace"
+        )
+    created = Created(
+        attributes=canonical.encode(newest.attributes),
+        created_at=newest.created_at,
+        expires_at=slid(newest, now, policy) or newest.expires_at,
+        last_seen_at=max(now, newest.last_seen_at),
+        principal=principal,
+        token_handle=successor,
+        authenticated_at=newest.reauthenticated_at if stays else now,
+        deadline=newest.deadline,
+        external_id=newest.external_id,
+        family=family_of(old) if stays else None,
+        idle_timeout=newest.idle_timeout,
+        context=newest.context,
+    )
+    return Rotation(_restricted(old, grace, successor if stays else None, now), created)
+
+
+def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:
+    """Whom the successor is for. Raises `InvalidSession`."""
+    if command.principal is None:
+        return old.principal
+    return parse_principal(command.principal, policy)
+
+
+def decide_reuse(family: Sequence[Session], presented: Session, now: datetime) -> list[Expired]:
+    """The ends of a family one of whose tokens was reused: first that of the token."""
+    marked = Expired(expired_at=now, token_handle=presented.handle, reused=True)
+    return [marked, *decide_end_all(family, presented.handle, now)]
+
+
+def decide_end_all(family: Iterable[Session], but: Handle | None, now: datetime) -> list[Expired]:
+    """The ends of live sessions, but for one."""
+    return [
+        Expired(expired_at=now, token_handle=session.handle)
+        for session in family
+        if session.handle != but
+    ]
+
+
+def decide_room(live: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
+    """The ends that make room for one more session of a principal, oldest first.
+
+    A family counts once. Raises `SessionLimitReached` where nobody has to make room.
+    """
+    most = policy.max_sessions_per_principal
+    families: dict[Handle, list[Session]] = {}
+    for session in sorted(live, key=lambda session: session.created_at):
+        families.setdefault(family_of(session), []).append(session)
+    if most is None or len(families) < most:
+        return []
+    if policy.on_limit == "deny":
+        raise SessionLimitReached(f"the principal has {len(families)} sessions; {most} are allowed")
+    surplus = list(families.values())[: len(families) - most + 1]
+    return [end for family in surplus for end in decide_end_all(family, None, now)]
+
+
+def _restricted(
+    old: Session, grace: timedelta, successor: Handle | None, now: datetime
+) -> Touched | Expired:
+    if not grace:
+        return Expired(expired_at=now, token_handle=old.handle, successor=successor)
+    end = min(old.expires_at, later_by("grace", now, grace))
+    return Touched(
+        attributes=None,
+        expires_at=end,
+        last_seen_at=max(now, old.last_seen_at),
+        token_handle=old.handle,
+        deadline=end,
+        successor=successor,
+    )
+
+
+def _grace(command: Rotate, policy: Policy) -> timedelta:
+    grace = policy.rotation_grace if command.grace is None else command.grace
+    if not isinstance(grace, timedelta):
+        raise InvalidSession("grace", f"must be a timedelta, not {type(grace).__name__}")
+    if grace < timedelta(0):
+        raise InvalidSession("grace", "must be no less than nothing")
+    return grace

@@ -1,0 +1,76 @@
+"""Arguments of commands, checked: whom a session is for, and what it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from unicodedata import category
+
+from sessionledger import canonical
+from sessionledger.core.policy import DEEPEST_ATTRIBUTES, Policy
+from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE
+from sessionledger.errors import InvalidSession
+
+
+def parse_principal(principal: object, policy: Policy) -> str:
+    """The principal without surrounding white space. Raises `InvalidSession`."""
+    return _parse_name("principal", principal, policy)
+
+
+def parse_external_id(external_id: object, policy: Policy) -> str | None:
+    """The application's own name of a session, None when none is given. Raises `InvalidSession`."""
+    return None if external_id is None else _parse_name("external_id", external_id, policy)
+
+
+def parse_attributes(
+    attributes: object, policy: Policy, *, field: str = "attributes"
+) -> bytes | None:
+    """The canonical text of the attributes, None when none were given. Raises `InvalidSession`."""
+    if attributes is None:
+        return None
+    if not isinstance(attributes, Mapping):
+        raise InvalidSession(
+            field, f"must be a JSON object, a dict, not {type(attributes).__name__}"
+        )
+    if not attributes:
+        return b"{}"
+    deepest = DEEPEST_ATTRIBUTES
+    if policy.max_attributes_depth is not None:
+        deepest = min(deepest, policy.max_attributes_depth)
+    text, problem = None, ""
+    try:
+        text = canonical.encode(attributes, max_depth=deepest)
+    except canonical.NotJSON as error:
+        problem = str(error)
+    if text is None:
+        if "deeper than allowed" in problem:
+            problem = f"nest more than {deepest} levels deep"
+        raise InvalidSession(field, problem)
+    if policy.max_attributes_bytes is not None and len(text) > policy.max_attributes_bytes:
+        raise InvalidSession(
+            field, f"take {len(text)} bytes as JSON; {policy.max_attributes_bytes} fit"
+        )
+    return text
+
+
+def _parse_name(field: str, name: object, policy: Policy) -> str:
+    if not isinstance(name, str):
+        raise InvalidSession(field, f"must be text, not {type(name).__name__}")
+    trimmed = name.strip(WHITE_SPACE)
+    if not trimmed:
+        raise InvalidSession(field, "must not be empty")
+    if policy.max_principal_chars is not None and len(trimmed) > policy.max_principal_chars:
+        raise InvalidSession(field, f"must be at most {policy.max_principal_chars} characters long")
+    if trimmed.startswith(TOKEN_PREFIX) and not policy.token_shaped_principals:
+        raise InvalidSession(field, "looks like a token, and tokens are never stored")
+    # Printable text, which nearly every principal is, holds neither controls nor surrogates.
+    if not trimmed.isprintable():
+        _refuse_unwritable(field, trimmed, policy)
+    return trimmed
+
+
+def _refuse_unwritable(field: str, text: str, policy: Policy) -> None:
+    categories = {category(character) for character in text}
+    if "Cs" in categories:
+        raise InvalidSession(field, "holds a lone surrogate, which is not text")
+    if "Cc" in categories and not policy.control_characters:
+        raise InvalidSession(field, "must not hold control characters")

@@ -1,0 +1,183 @@
+"""By token: what the bearer of a session, or the application on its behalf, does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sessionledger.core.decide import Create, Expire, Patch, Touch
+from sessionledger.core.families import Rotate
+from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.token import digest, parse_token
+from sessionledger.store import bearers, families
+from sessionledger.store.aio.part import Part
+from sessionledger.store.engine import Why
+
+
+class ByToken(Part):
+    """The calls that take a token, or issue one."""
+
+    async def create(
+        self,
+        principal: str,
+        *,
+        token: str | None = None,
+        created_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | None = None,
+        idle_timeout: timedelta | None = None,
+        absolute_timeout: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession:
+        """Begin a session and answer it with its token, this once.
+
+        Without `token` a new one is made, which is better: a guessable one can be tried offline
+        against a stolen ledger. The session ends at `expires_at`, or `ttl` after `created_at`, or
+        as the policy says, whose timeouts can be given for this session alone. `external_id` is
+        the application's own name for it, such as an OIDC `sid`; several may share one.
+        Raises `InvalidSession`, `DuplicateSession` for a used token, and `SessionLimitReached`.
+        """
+        command = Create(
+            principal=principal,
+            created_at=created_at,
+            expires_at=expires_at,
+            ttl=ttl,
+            idle_timeout=idle_timeout,
+            absolute_timeout=absolute_timeout,
+            attributes=attributes,
+            external_id=external_id,
+        )
+        why = Why(reason=reason, actor=actor, context=context)
+        return await self._engine.create(command, token, why)
+
+    async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
+        """The live session of a token, as of everything acknowledged before the call."""
+        # The hot path: an embedded log answers in place, without another coroutine.
+        engine = self._engine
+        key = digest(parse_token(token, engine.policy))
+        return engine.live(self._log.state(engine.topic, key), now)
+
+    async def authenticate(
+        self,
+        token: str | None,
+        *,
+        max_auth_age: timedelta | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """The live session of a token that a client presented, for every request.
+
+        Records that it was seen, when that is due by the policy; where it can't be recorded, the
+        session is answered all the same, and the store's `on_error` is told. A token that was
+        rotated, and is presented after its grace, ends its family. None for whatever is not live,
+        and for whatever is no token. Raises `ReauthenticationRequired` for a bearer who proved who
+        it is longer than `max_auth_age` ago.
+        """
+        engine = self._engine
+        key = bearers.presented(engine, token)
+        if key is None:
+            return None
+        found = self._log.state(engine.topic, key)
+        session = engine.live(found, None)
+        if bearers.is_settled(engine, session, max_auth_age):
+            return session
+        why = Why(context=context)
+        return await bearers.authenticate(engine, key, found, max_auth_age, why)
+
+    async def reauthenticate(
+        self,
+        token: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """Record that the bearer of a live session proved anew, just now, who it is."""
+        why = Why(reason=reason, actor=actor, context=context)
+        return await self._engine.reauthenticate(token, why)
+
+    async def touch(
+        self,
+        token: str,
+        *,
+        last_seen_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """Record that a live session was seen, now or at `last_seen_at`.
+
+        `attributes` replaces all of them. `expires_at`, or `ttl` after the moment it was seen,
+        moves the expiry, never past the deadline; without either it slides as the policy says.
+        """
+        command = Touch(
+            last_seen_at=last_seen_at, expires_at=expires_at, ttl=ttl, attributes=attributes
+        )
+        why = Why(reason=reason, actor=actor, context=context)
+        return await self._engine.touch(token, command, why)
+
+    async def patch(
+        self,
+        token: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        handle: str | None = None,
+        if_version: int | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """Merge changes into the attributes of a live session (JSON Merge Patch, RFC 7396).
+
+        None for a name removes it. Concurrent patches of different names both take effect, of one
+        name the last. It is no sighting: the expiry does not slide. Takes the token or `handle`.
+        Raises `InvalidSession`, and `VersionConflict` when the session is not at `if_version`.
+        """
+        command = Patch(changes=changes, if_version=if_version)
+        why = Why(reason=reason, actor=actor, context=context)
+        return await families.patch(self._engine, token, handle, command, why)
+
+    async def rotate(
+        self,
+        token: str,
+        *,
+        principal: str | None = None,
+        grace: timedelta | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession | None:
+        """Replace the token of a live session by a new one, which is answered this once.
+
+        The new session carries on the old one's attributes, creation and ends, for `principal` if
+        one is given: who just logged in. The old token authenticates for `grace` more, the
+        policy's if none is given; presented later, it ends the family. None for a session that is
+        not live. Raises `SessionLimitReached`.
+        """
+        command = Rotate(principal=principal, grace=grace)
+        why = Why(reason=reason, actor=actor, context=context)
+        return await families.rotate(self._engine, token, command, why)
+
+    async def expire(
+        self,
+        token: str,
+        *,
+        expired_at: datetime | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """End the session of a token, for good; the session as it ended, None for an unknown one.
+
+        What it was rotated from or into ends with it. A session that was ended before stays as it
+        was, unless an earlier `expired_at` is given.
+        """
+        why = Why(reason=reason, actor=actor, context=context)
+        return await families.expire(self._engine, token, Expire(expired_at=expired_at), why)

@@ -1,0 +1,156 @@
+"""By name: what who administers sessions does, by handle, principal and external id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from sessionledger.core.decide import Expire
+from sessionledger.core.history import HistoryEntry
+from sessionledger.core.session import Session
+from sessionledger.store import families, listings, principals, stories, sweeping
+from sessionledger.store.aio.part import Part
+from sessionledger.store.engine import Engine, Why
+from sessionledger.store.listings import Selection
+from sessionledger.store.pages import PAGE_SIZE, Page
+from sessionledger.store.stories import CaughtUp
+
+
+class AsyncSessions:
+    """A listing of sessions: iterate it, or take it `.pages()` by page."""
+
+    def __init__(self, engine: Engine, which: Selection, after: str | None, page_size: int) -> None:
+        self._engine = engine
+        self._which = which
+        self._after = after
+        self._page_size = page_size
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """Page by page; `Page.cursor` given as `after=` goes on where it ended."""
+        cursor, more = self._after, True
+        while more:
+            page = await listings.page(self._engine, self._which, cursor, self._page_size)
+            cursor, more = page.cursor, page.cursor is not None
+            yield page
+
+    async def __aiter__(self) -> AsyncIterator[Session]:
+        async for page in self.pages():
+            for session in page.sessions:
+                yield session
+
+
+class ByName(Part):
+    """The calls that take a handle, a principal or an external id, and those over all sessions."""
+
+    async def find(self, *, handle: str, now: datetime | None = None) -> Session | None:
+        """The live session of a handle. Raises `InvalidSession` for what is no handle."""
+        return await self._engine.find(handle, now)
+
+    def sessions(
+        self,
+        *,
+        principal: str | None = None,
+        external_id: str | None = None,
+        live: bool = True,
+        after: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncSessions:
+        """The sessions of a principal or with an external id, oldest first, or everybody's, by
+        handle.
+
+        `live=False` lists the ended and lapsed ones too; `after` is the cursor of a page.
+        """
+        which = Selection(principal, external_id, live)
+        return AsyncSessions(self._engine, which, after, page_size)
+
+    async def count(self, *, principal: str | None = None, live: bool = True) -> int:
+        """How many live sessions there are, of a principal or in all.
+
+        `live=False` counts also those that ended or lapsed, and handles that were expired, by
+        others, before they were ever created.
+        """
+        return await listings.count(self._engine, Selection(principal, None, live))
+
+    async def revoke(
+        self,
+        *,
+        handle: str,
+        expired_at: datetime | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """End the session of a handle, for good; the session as it ended, None for an unknown.
+
+        What it was rotated from or into ends with it.
+        """
+        why = Why(reason=reason, actor=actor, context=context)
+        return await families.revoke(self._engine, handle, Expire(expired_at=expired_at), why)
+
+    async def revoke_all(
+        self,
+        principal: str | None = None,
+        *,
+        external_id: str | None = None,
+        keep: Iterable[str] = (),
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> int:
+        """End all live sessions of a principal, or with an external id, at once; how many.
+
+        Those with a handle in `keep` stay. No reader sees some ended and others not.
+        """
+        why = Why(reason=reason, actor=actor, context=context)
+        which = Selection(principal, external_id)
+        return await principals.revoke_all(self._engine, which, keep, why)
+
+    async def history(
+        self, *, handle: str | None = None, principal: str | None = None
+    ) -> list[HistoryEntry]:
+        """What happened to a session, or to all of a principal, ended ones too, oldest first."""
+        return await stories.history(self._engine, handle, principal)
+
+    async def as_of(self, *, handle: str, at: datetime) -> Session | None:
+        """The session as it was known at an instant, ended or not; None before it began."""
+        return await stories.as_of(self._engine, handle, at)
+
+    async def watch(
+        self,
+        *,
+        after: int | None = None,
+        principal: str | None = None,
+        heartbeat: timedelta | None = None,
+    ) -> AsyncIterator[HistoryEntry | CaughtUp]:
+        """What happens to sessions, of a principal or to all, as it happens, without an end.
+
+        It begins after the event with the id `after`, 0 for the very first; without it, with what
+        is new. Once all that had happened is told a `CaughtUp` says so, and again each time, also
+        after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
+        from: nothing is missed, and nothing repeated.
+        """
+        async for happened in stories.watch(self._engine, after, principal, heartbeat):
+            yield happened
+
+    async def sweep(self, *, now: datetime | None = None, limit: int = sweeping.BATCH) -> int:
+        """Record the end of sessions that lapsed, at most of so many; how many were recorded.
+
+        Only those that lapsed longer ago than the policy's `sweep_margin`, each once, whoever else
+        sweeps. Raises `ClockJumped` rather than ending sessions by a clock that can't be right.
+        """
+        return await sweeping.sweep(self._engine, now, limit)
+
+    async def run_sweeper(
+        self, interval: timedelta = timedelta(minutes=1), *, stop: asyncio.Event | None = None
+    ) -> None:
+        """Sweep now and after every interval, until `stop` is set or the store is closed.
+
+        It occupies its task. Errors are told to the store's `on_error`, and it goes on.
+        """
+        stopped = stop or asyncio.Event()
+        while await sweeping.sweep_round(self._engine):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), sweeping.seconds(interval))
+                return

@@ -1,0 +1,131 @@
+"""The asynchronous store: for event loops, one or several in a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+from sessionledger.core.policy import Policy
+from sessionledger.logs.base import AsyncLog, Log
+from sessionledger.logs.bridge import Threaded
+from sessionledger.logs.url import open_log
+from sessionledger.store.aio.bearers import ByToken
+from sessionledger.store.aio.ledger import ByLog
+from sessionledger.store.aio.names import ByName
+from sessionledger.store.clocks import Clock, Monotonic, system_clock
+from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
+
+
+class AsyncSessionStore(ByToken, ByName, ByLog):
+    """Sessions on a ledger. One store serves several event loops.
+
+    Times are aware datetimes, spans are timedeltas. Methods that take a token raise
+    `InvalidSession` for a text that can't be one, and answer None for a session that is unknown,
+    expired or revoked. All raise `LogUnavailable` when the storage refuses and `StoreClosed`
+    after `close`. `reason`, `actor` and `context` are kept with the event and shown by `history`;
+    they must hold no secret.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+        monotonic: Monotonic | None = None,
+        on_error: OnError | None = None,
+        topic: str = SESSIONS_TOPIC,
+    ) -> None:
+        """A store on a log that is open already, and that stays open when the store is closed."""
+        self._settle(policy, clock, monotonic, on_error, topic)
+        self._attach(log)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+        monotonic: Monotonic | None = None,
+        on_error: OnError | None = None,
+        durability: str = "full",
+        topic: str = SESSIONS_TOPIC,
+    ) -> AsyncSessionStore:
+        """The ledger at an address: `memory:` or `sqlite:///path`. `async with` opens it.
+
+        durability: "full" answers after fsync; "normal" survives the process but not a power loss.
+        clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
+        holds against it. on_error: told of what went wrong without failing a call; it is logged
+        otherwise. Entering raises `InvalidURL`, `LogUnavailable`, `NotALedger`,
+        `UnsupportedSchema`.
+        """
+        store = cls.__new__(cls)
+        store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
+        store._connect = lambda: open_log(url, durability=durability)  # noqa: SLF001
+        return store
+
+    def _settle(
+        self,
+        policy: Policy | None,
+        clock: Clock | None,
+        monotonic: Monotonic | None,
+        on_error: OnError | None,
+        topic: str,
+    ) -> None:
+        def engine(log: AsyncLog) -> Engine:
+            return Engine(
+                log, topic, policy or Policy(), clock or system_clock, monotonic, on_error
+            )
+
+        self._engine_on = engine
+        self._topic = topic
+        self._connect: Callable[[], Log] | None = None
+        self._bridge: Threaded | None = None
+        self._engine = no_engine("the store is not open yet: `async with store:` opens it")
+
+    def _attach(self, log: Log) -> None:
+        self._log = log
+        self._bridge = Threaded(log)
+        self._engine = self._engine_on(self._bridge)
+
+    async def __aenter__(self) -> AsyncSessionStore:
+        if self._connect is not None and self._bridge is None:
+            log = await asyncio.to_thread(self._connect)
+            try:
+                self._attach(log)
+            except BaseException:
+                log.close()
+                raise
+            await self._catch_up()
+        self._engine.check_open()
+        return self
+
+    async def _catch_up(self) -> None:
+        """Fold what others appended here, in a thread, and not at the first read, in the loop."""
+        try:
+            await asyncio.to_thread(self._log.owner_version, self._topic, "")
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Release the ledger. Closing twice is nothing."""
+        bridge, self._bridge = self._bridge, None
+        self._engine = no_engine("the store is closed")
+        if bridge is None:
+            self._connect = None
+            return
+        release = bridge.detach() if self._connect is None else bridge.close()
+        self._connect = None
+        # A caller that is cancelled does not leave the ledger open.
+        await asyncio.shield(release)

@@ -1,0 +1,59 @@
+"""Listings: pages of sessions, and how many there are."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sessionledger.core.instant import microseconds
+from sessionledger.core.parse import parse_external_id, parse_principal
+from sessionledger.core.policy import Policy
+from sessionledger.store.engine import Engine
+from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
+from sessionledger.store.table import session_of
+
+# Whom one asks about may be anyone that others, the reference above all, made sessions for.
+ANYBODY = Policy.reference()
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which sessions: of a principal, with an external id of the application, live ones."""
+
+    principal: object = None
+    external_id: object = None
+    live: bool = True
+
+    def owner(self) -> str | None:
+        """Whose. Raises `InvalidSession`."""
+        return None if self.principal is None else parse_principal(self.principal, ANYBODY)
+
+    def alias(self) -> str | None:
+        """By which name. Raises `InvalidSession`."""
+        return parse_external_id(self.external_id, ANYBODY)
+
+
+async def page(engine: Engine, which: Selection, after: str | None, size: int = PAGE_SIZE) -> Page:
+    """A page of sessions. Raises `InvalidSession` for a cursor or a size that is none."""
+    # One more than is shown, to know whether another page follows.
+    limit = check_size(size) + 1
+    found = await engine.log.rows(
+        engine.topic,
+        owner=which.owner(),
+        alias=which.alias(),
+        live_at=_live_at(engine, which),
+        after=row_at(after),
+        limit=limit,
+    )
+    rows = found[:size]
+    sessions = [session for row in rows if (session := session_of(row)) is not None]
+    return Page(sessions, cursor_of(rows[-1]) if len(found) > size else None)
+
+
+async def count(engine: Engine, which: Selection) -> int:
+    """How many there are."""
+    return await engine.log.count(
+        engine.topic, owner=which.owner(), live_at=_live_at(engine, which)
+    )
+
+
+def _live_at(engine: Engine, which: Selection) -> int | None:
+    return microseconds(engine.clock()) if which.live else None

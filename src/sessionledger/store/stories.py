@@ -1,0 +1,118 @@
+"""What happened: histories, states as they were, and events as they come."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import msgspec
+
+from sessionledger.core.codec import decode_event
+from sessionledger.core.history import HistoryEntry, fold, narrate, tell
+from sessionledger.core.instant import microseconds, parse_instant
+from sessionledger.core.parse import parse_principal
+from sessionledger.core.session import Session, State
+from sessionledger.core.token import handle_of, key_of, parse_handle
+from sessionledger.errors import InvalidSession
+from sessionledger.logs.base import StoredEvent
+from sessionledger.store.engine import EVENT_PAGE, Engine
+from sessionledger.store.listings import ANYBODY
+
+STATES_KEPT = 10_000
+
+
+class CaughtUp(msgspec.Struct, frozen=True):
+    """All that had happened has been told; what follows is new. `cursor` is where that was."""
+
+    cursor: int
+
+
+async def history(engine: Engine, handle: object, principal: object) -> list[HistoryEntry]:
+    """What happened to a session, or to all of a principal, oldest first."""
+    if (handle is None) == (principal is None):
+        raise InvalidSession("handle", "or principal: history takes one of them")
+    if handle is not None:
+        key = parse_handle(handle)
+        return list(narrate(handle_of(key), await _events_of(engine, key)))
+    owner = parse_principal(principal, ANYBODY)
+    entries: list[HistoryEntry] = []
+    async for row in engine.rows(owner=owner):
+        entries += narrate(handle_of(row.key), await _events_of(engine, row.key))
+    return sorted(entries, key=lambda entry: entry.event_id)
+
+
+async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
+    """The session as its events up to an instant had made it; None where it had not begun."""
+    key, instant = parse_handle(handle), parse_instant("at", at)
+    until = microseconds(instant) // 1000
+    known = [event for event in await _events_of(engine, key) if event.occurred_at_ms <= until]
+    state = fold(known)
+    if not isinstance(state, Session):
+        return None
+    return msgspec.structs.replace(state, version=known[-1].id)
+
+
+async def watch(
+    engine: Engine, after: int | None, principal: object, heartbeat: timedelta | None
+) -> AsyncIterator[HistoryEntry | CaughtUp]:
+    """Every event with an id above `after`, from then on for ever."""
+    owner = None if principal is None else parse_principal(principal, ANYBODY)
+    cursor = await engine.log.latest(engine.topic) if after is None else _cursor(after)
+    patience = None if heartbeat is None else heartbeat.total_seconds()
+    narrator = _Narrator(engine)
+    while True:
+        while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
+            for event in page:
+                entry = await narrator.tell(event)
+                if entry is not None and owner in (None, entry.principal):
+                    yield entry
+            cursor = page[-1].id
+        yield CaughtUp(cursor)
+        await engine.log.wait(engine.topic, cursor, patience)
+        engine.check_open()
+
+
+class _Narrator:
+    """Tells events of many sessions in order, each with what it changed.
+
+    The states of the sessions told of last are kept; any other is folded from its events again.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._states: OrderedDict[bytes, State] = OrderedDict()
+
+    async def tell(self, event: StoredEvent) -> HistoryEntry | None:
+        """The event as an entry; None for one that concerns no session."""
+        happened = decode_event(event.kind, event.payload)
+        key = None if happened is None else key_of(happened.token_handle)
+        if key is None:
+            return None
+        before = await self._before(key, event)
+        entry, self._states[key] = tell(handle_of(key), before, event)
+        self._states.move_to_end(key)
+        if len(self._states) > STATES_KEPT:
+            self._states.popitem(last=False)
+        return entry
+
+    async def _before(self, key: bytes, event: StoredEvent) -> State:
+        if key in self._states:
+            return self._states[key]
+        events = await _events_of(self._engine, key)
+        return fold(one for one in events if one.id < event.id)
+
+
+async def _events_of(engine: Engine, key: bytes) -> list[StoredEvent]:
+    events: list[StoredEvent] = []
+    while page := await engine.log.read_key(
+        engine.topic, key, events[-1].id if events else 0, EVENT_PAGE
+    ):
+        events += page
+    return events
+
+
+def _cursor(after: object) -> int:
+    if type(after) is not int or after < 0:
+        raise InvalidSession("after", "must be the id of an event, or 0")
+    return after

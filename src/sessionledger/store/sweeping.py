@@ -1,0 +1,77 @@
+"""Sweeping: ending, in the log, what lapsed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sessionledger.core.decide import decide_sweep, sweepable_before
+from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
+from sessionledger.core.lifetimes import parse_span
+from sessionledger.core.token import handle_of
+from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
+from sessionledger.logs.base import Appended, Row, Unit
+from sessionledger.store.engine import Engine, Step, reason
+from sessionledger.store.table import state_of
+
+LAPSED = "lapsed"
+BATCH = 1000
+
+
+async def sweep(engine: Engine, now: object, limit: int) -> int:
+    """End at most `limit` sessions that lapsed; how many were ended here.
+
+    Who sweeps beside us ends others: each is ended once. Raises `ClockJumped`.
+    """
+    if type(limit) is not int or limit < 1:
+        raise InvalidSession("limit", "must be a whole number, 1 or more")
+    at = engine.clock() if now is None else parse_instant("now", now)
+    await _check_clock(engine, at)
+    swept, after = 0, None
+    before = microseconds(sweepable_before(at, engine.policy))
+    while swept < limit:
+        rows = await engine.log.rows(
+            engine.topic, expires_before=before, after=after, limit=min(BATCH, limit - swept)
+        )
+        if not rows:
+            break
+        swept += await _end(engine, rows, at)
+        after = rows[-1]
+    return swept
+
+
+async def sweep_round(engine: Engine) -> bool:
+    """Sweep until nothing is left, and report what went wrong; False once the store is closed."""
+    try:
+        while await sweep(engine, None, BATCH) == BATCH:
+            pass
+    except StoreClosed:
+        return False
+    except SessionLedgerError as error:
+        engine.report(error)
+    return True
+
+
+def seconds(interval: object) -> float:
+    """The seconds between two rounds. Raises `InvalidSession`."""
+    return parse_span("interval", interval).total_seconds()
+
+
+async def _end(engine: Engine, rows: list[Row], now: datetime) -> int:
+    units = [unit for row in rows if (unit := _unit(engine, row, now)) is not None]
+    outcomes = await engine.log.append(engine.topic, units)
+    return sum(isinstance(outcome, Appended) for outcome in outcomes)
+
+
+def _unit(engine: Engine, row: Row, now: datetime) -> Unit | None:
+    event = decide_sweep(state_of(row), handle_of(row.key), now, engine.policy)
+    if event is None:
+        return None
+    unit, _ = engine.unit([Step(event, reason(LAPSED), row.key, row)], engine.clock())
+    return unit
+
+
+async def _check_clock(engine: Engine, now: datetime) -> None:
+    latest = await engine.log.latest(engine.topic)
+    events = await engine.log.read(engine.topic, latest - 1, 1) if latest else []
+    newest = max((event.occurred_at_ms for event in events), default=0)
+    engine.clock_watch.check(now, from_milliseconds(newest))

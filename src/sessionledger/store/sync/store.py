@@ -1,0 +1,96 @@
+"""The synchronous store: for scripts, threads, and every framework that is not async."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from sessionledger.core.policy import Policy
+from sessionledger.logs.base import Log
+from sessionledger.logs.inline import Inline
+from sessionledger.logs.url import open_log
+from sessionledger.store.clocks import Clock, Monotonic, system_clock
+from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
+from sessionledger.store.sync.bearers import ByToken
+from sessionledger.store.sync.ledger import ByLog
+from sessionledger.store.sync.names import ByName
+
+
+class SessionStore(ByToken, ByName, ByLog):
+    """Sessions on a ledger. Every method may be called from any thread.
+
+    Times are aware datetimes, spans are timedeltas. Methods that take a token raise
+    `InvalidSession` for a text that can't be one, and answer None for a session that is unknown,
+    expired or revoked. All raise `LogUnavailable` when the storage refuses and `StoreClosed`
+    after `close`. `reason`, `actor` and `context` are kept with the event and shown by `history`;
+    they must hold no secret.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+        monotonic: Monotonic | None = None,
+        on_error: OnError | None = None,
+        topic: str = SESSIONS_TOPIC,
+    ) -> None:
+        """A store on a log that is open already, and that stays open when the store is closed."""
+        self._log = log
+        self._owns_log = False
+        self._engine = Engine(
+            Inline(log), topic, policy or Policy(), clock or system_clock, monotonic, on_error
+        )
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        policy: Policy | None = None,
+        clock: Clock | None = None,
+        monotonic: Monotonic | None = None,
+        on_error: OnError | None = None,
+        durability: str = "full",
+        topic: str = SESSIONS_TOPIC,
+    ) -> SessionStore:
+        """Open the ledger at an address: `memory:` or `sqlite:///path`.
+
+        durability: "full" answers after fsync; "normal" survives the process but not a power loss.
+        clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
+        holds against it. on_error: told of what went wrong without failing a call; it is logged
+        otherwise. Raises `InvalidURL`, `LogUnavailable`, `NotALedger`, `UnsupportedSchema`.
+        """
+        log = open_log(url, durability=durability)
+        try:
+            store = cls(
+                log,
+                policy=policy,
+                clock=clock,
+                monotonic=monotonic,
+                on_error=on_error,
+                topic=topic,
+            )
+        except BaseException:
+            log.close()
+            raise
+        store._owns_log = True
+        return store
+
+    def __enter__(self) -> SessionStore:
+        self._engine.check_open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the ledger. Closing twice is nothing."""
+        self._engine = no_engine("the store is closed")
+        if self._owns_log:
+            self._log.close()
