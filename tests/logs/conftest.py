@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.logs import bare_sqlite
-from tests.logs.bench import Bench, Harness
+from sessionledger.testing.bench import Bench, Harness
 
 LOGS = {
     "memory": Harness(url=lambda _: "memory:"),

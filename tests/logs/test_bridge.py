@@ -23,7 +23,7 @@ from sessionledger import (
 )
 from sessionledger.logs.base import Outcome
 from sessionledger.logs.bridge import Threaded
-from tests.logs.bench import PATIENCE, TOPIC, Bench, event, every_event, together
+from sessionledger.testing.bench import PATIENCE, TOPIC, Bench, event, every_event, together
 
 SESSIONS = "orchestrator.sessions"
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from sessionledger import InvalidEvent, LogEvent, StoredEvent
 from sessionledger.logs import chain
 from sessionledger.logs.chain import EMPTY, Break, Head
-from tests.logs.bench import TOPIC, Bench, add, event, every_event
+from sessionledger.testing.bench import TOPIC, Bench, add, event, every_event
 from tests.logs.test_rows import wander
 from tests.strategies import json_values, texts
 

@@ -11,7 +11,7 @@ import pytest
 from sessionledger import Appended, Change, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
 from sessionledger.logs.groupcommit import GroupCommit, Ticket
-from tests.logs.bench import PATIENCE, event
+from sessionledger.testing.bench import PATIENCE, event
 
 
 class Stop(BaseException):

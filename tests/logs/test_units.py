@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sessionledger import Appended, Change, Conflict, Guard, InvalidEvent, LogEvent, Row, Unit
 from sessionledger.logs import chain, units
 from sessionledger.logs.units import Tail
-from tests.logs.bench import (
+from sessionledger.testing.bench import (
     FOLD,
     PATIENCE,
     TOPIC,

@@ -28,7 +28,7 @@ from sessionledger import (
 from sessionledger.core.instant import rfc3339
 from sessionledger.core.token import digest, handle_of
 from sessionledger.store.engine import SESSIONS_TOPIC
-from tests.clock import NOON, Clock
+from sessionledger.testing.clock import NOON, Clock
 from tests.parity.backends import BACKENDS, COLOURS, AnyStore
 from tests.reference_fold import Folded, fold
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
-from tests.clock import Clock
+from sessionledger.testing.clock import Clock
 from tests.store.facade import KINDS, Bench
 
 TOKEN = "harn_sess_test_abcdefghijklmnopqrstuvwxyz0123456789"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
 from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
-from tests.clock import Clock
+from sessionledger.testing.clock import Clock
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sessionledger import InvalidSession, SessionStore
-from tests.clock import NOON
+from sessionledger.testing.clock import NOON
 from tests.store.conftest import OTHER, TOKEN
 
 SURROGATE = "\ud800"

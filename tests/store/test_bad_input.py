@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pytest
 
 from sessionledger import InvalidSession, Policy, SessionStore
-from tests.clock import NOON
+from sessionledger.testing.clock import NOON
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sessionledger import InvalidSession, Policy, Session
-from tests.clock import NOON, Clock
+from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 

@@ -17,7 +17,7 @@ from sessionledger import (
     StoreClosed,
 )
 from sessionledger.core.token import digest, handle_of
-from tests.clock import Clock
+from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import KINDS, Bench, Kind
 

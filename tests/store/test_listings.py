@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sessionledger import HistoryEntry, IssuedSession, SessionStore
-from tests.clock import NOON, Clock
+from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 
 MINUTE = timedelta(minutes=1)

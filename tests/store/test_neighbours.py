@@ -20,7 +20,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.store.engine import SESSIONS_TOPIC
-from tests.logs.bench import together
+from sessionledger.testing.bench import together
 
 INNOCENTS = 4
 ROUNDS = 30

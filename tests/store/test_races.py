@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 from sessionledger import AsyncSessionStore, DuplicateSession, Log, Session, SessionStore
-from tests.clock import NOON, Clock
+from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
 

@@ -8,7 +8,7 @@ import pytest
 
 from sessionledger import DuplicateSession, Policy, Session, SessionStore
 from sessionledger.core.token import digest, handle_of
-from tests.clock import NOON, Clock
+from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.logs.bench import PATIENCE
+from sessionledger.testing.bench import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 

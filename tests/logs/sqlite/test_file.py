@@ -17,7 +17,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.logs.sqlite import SQLiteLog
-from tests.logs.bench import FOLD, TOPIC, add, event, together
+from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
 from tests.logs.sqlite.children import run
 
 OTHERS = "another application's tables"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import AsyncSessionStore, LogUnavailable, SessionStore
-from tests.logs.bench import PATIENCE
+from sessionledger.testing.bench import PATIENCE
 from tests.logs.sqlite.children import fork, in_fork, reap
 
 READERS = 8

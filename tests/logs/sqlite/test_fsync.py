@@ -11,7 +11,7 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
-from tests.logs.bench import together
+from sessionledger.testing.bench import together
 from tests.logs.sqlite.children import in_fork
 
 

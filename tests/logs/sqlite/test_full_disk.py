@@ -11,7 +11,7 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
-from tests.logs.bench import TOPIC, add, event, every_event
+from sessionledger.testing.bench import TOPIC, add, event, every_event
 from tests.logs.sqlite.children import run
 
 LARGE = {"note": "x" * 2000}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.bench import PATIENCE
+from sessionledger.testing.bench import PATIENCE
 from tests.logs.sqlite.children import run
 
 HITS = 100

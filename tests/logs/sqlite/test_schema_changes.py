@@ -10,7 +10,7 @@ import pytest
 from sessionledger import CorruptLog, IssuedSession, SessionStore
 from sessionledger.store.engine import SESSIONS_TOPIC
 from tests.logs import bare_sqlite
-from tests.logs.bench import together
+from sessionledger.testing.bench import together
 
 # How a stranger's migration rebuilds a table; our triggers go with the old one.
 REBUILD_HEADS = """BEGIN IMMEDIATE;
