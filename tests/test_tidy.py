@@ -25,10 +25,18 @@ MAY_IMPORT = {
     "core": {"core", "errors", "canonical"},
     "logs": {"logs", "errors", "canonical"},
     "store": {"store", "core", "logs", "errors", "canonical"},
+    "driver": {"logs", "errors"},
+    "testing": {"testing", "store", "core", "logs", "errors", "canonical", ""},
     "cli": {"cli", ""},
     "": {"core", "logs", "store", "errors"},
 }
-ENTRY_POINTS = {"sessionledger", "sessionledger.cli.__main__", "sessionledger.cli.main"}
+ENTRY_POINTS = {
+    "sessionledger",
+    "sessionledger.cli.__main__",
+    "sessionledger.cli.main",
+    "sessionledger.driver",
+    "sessionledger.testing.conformance",
+}
 
 
 def name_of(path: Path) -> str:

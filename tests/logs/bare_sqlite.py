@@ -30,6 +30,11 @@ def append(path: Path, topic: str, events: Sequence[LogEvent]) -> None:
     )
 
 
+def empty(path: Path, topic: str) -> None:
+    """Remove every event of a topic, as the reference's compaction does; its head stays."""
+    execute(path, "DELETE FROM events WHERE topic = ?", topic)
+
+
 def execute(path: Path, sql: str, *values: object) -> None:
     """Run one statement as a stranger: whatever somebody might do to the file."""
     script = "import apsw, sys, ast\n_, path, sql, values = sys.argv\n"

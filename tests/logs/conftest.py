@@ -1,56 +1,40 @@
-"""The logs that every test of a log runs on. A new log is one line in `LOGS`."""
+"""The logs that every test of a log runs on. A new log is one entry in `LOGS`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
+from sessionledger import Log
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.testing import Harness
+from sessionledger.testing.bench import Bench
 from tests.logs import bare_sqlite
-from sessionledger.testing.bench import Bench, Harness
+
+
+def _memory(_: Path) -> Log:
+    return MemoryLog()
+
 
 LOGS = {
-    "memory": Harness(url=lambda _: "memory:"),
+    "memory": Harness(open=_memory),
     "sqlite": Harness(
-        url=lambda place: f"sqlite:///{quote(str(place))}",
+        open=SQLiteLog,
         persists=True,
         shared=True,
+        forks=True,
         append_bare=bare_sqlite.append,
+        empty=bare_sqlite.empty,
     ),
 }
-
-_PERSISTENT = [name for name, harness in LOGS.items() if harness.persists]
-_SHARED = [name for name, harness in LOGS.items() if harness.shared]
-_BARE = [name for name, harness in LOGS.items() if harness.append_bare]
-
-
-def _bench(name: str, folder: Path) -> Iterator[Bench]:
-    bench = Bench(LOGS[name], folder / "ledger")
-    yield bench
-    bench.close()
 
 
 @pytest.fixture(params=LOGS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A work bench with any log."""
-    yield from _bench(request.param, tmp_path)
-
-
-@pytest.fixture(params=_PERSISTENT)
-def persistent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A work bench with a log that can be opened again."""
-    yield from _bench(request.param, tmp_path)
-
-
-@pytest.fixture(params=_SHARED)
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A work bench with a log that several processes may write."""
-    yield from _bench(request.param, tmp_path)
-
-
-@pytest.fixture(params=_BARE)
-def beside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A work bench with a log that the reference may write beside us."""
-    yield from _bench(request.param, tmp_path)
+    bench = Bench(LOGS[request.param], tmp_path / "ledger")
+    yield bench
+    bench.close()

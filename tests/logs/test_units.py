@@ -1,9 +1,6 @@
-"""Units: all or nothing, conditions, guards; first purely, then on every log."""
+"""Units judged purely, without any log; on every log they are judged by the conformance suite."""
 
 from __future__ import annotations
-
-import threading
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -12,19 +9,7 @@ from hypothesis import strategies as st
 from sessionledger import Appended, Change, Conflict, Guard, InvalidEvent, LogEvent, Row, Unit
 from sessionledger.logs import chain, units
 from sessionledger.logs.units import Tail
-from sessionledger.testing.bench import (
-    FOLD,
-    PATIENCE,
-    TOPIC,
-    Bench,
-    creation,
-    event,
-    every_event,
-    guarded,
-    put,
-    rows_of,
-    together,
-)
+from sessionledger.testing.bench import FOLD, TOPIC, creation, event, guarded, rows_of
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 
@@ -103,102 +88,3 @@ class TestPlan:
         forged = LogEvent.of("k", {}, headers={chain.HASH_HEADER: "sha256:0"})
         with pytest.raises(InvalidEvent, match="record_hash"):
             units.check([Unit([Change(forged)])], FOLD)
-
-
-def test_a_conflict_tells_the_row_that_was_in_the_way(bench: Bench) -> None:
-    bench.log.append(TOPIC, [creation(KEYS[0])])
-    row = bench.log.row(TOPIC, KEYS[0])
-    assert row is not None
-    stale = Unit([put(event(KEYS[0], n=2), row, expected=row.version - 1)])
-    missing = Unit([put(event(KEYS[1], n=2), None, expected=5)])
-    assert bench.log.append(TOPIC, [stale, missing]) == [
-        Conflict(key=KEYS[0], current=row),
-        Conflict(key=KEYS[1], current=None),
-    ]
-    assert bench.log.latest(TOPIC) == 1
-
-
-def test_unconditional_changes_always_go(bench: Bench) -> None:
-    change = put(event(KEYS[0]), None, expected=None)
-    outcomes = bench.log.append(TOPIC, [Unit([change]), Unit([change])])
-    assert outcomes == [Appended((1,)), Appended((2,))]
-
-
-def test_a_refused_unit_leaves_nothing(bench: Bench) -> None:
-    bench.log.append(TOPIC, [creation(KEYS[0])])
-    before = (every_event(bench.log), bench.log.rows(TOPIC))
-    both = Unit([*creation(KEYS[1]).changes, *creation(KEYS[0]).changes])
-    assert isinstance(bench.log.append(TOPIC, [both])[0], Conflict)
-    assert (every_event(bench.log), bench.log.rows(TOPIC)) == before
-
-
-def test_one_of_many_racing_creates_wins(bench: Bench) -> None:
-    def create(n: int) -> bool:
-        (outcome,) = bench.log.append(TOPIC, [creation(KEYS[0], n=n)])
-        return isinstance(outcome, Appended)
-
-    won = together(*(partial(create, n) for n in range(20)))
-    assert sum(won) == 1
-    (only,) = every_event(bench.log)
-    assert won[only.value["n"]]
-
-
-def test_guards_hold_a_limit_against_racing_creates(bench: Bench) -> None:
-    limit, creators = 3, 10
-
-    def create(n: int) -> bool:
-        while True:
-            version = bench.log.owner_version(TOPIC, "alice")
-            if bench.log.count(TOPIC, owner="alice") >= limit:
-                return False
-            (outcome,) = bench.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
-            if isinstance(outcome, Appended):
-                return True
-            assert outcome.owner == "alice"
-
-    won = together(*(partial(create, n) for n in range(creators)))
-    assert sum(won) == limit == bench.log.count(TOPIC, owner="alice")
-
-
-def test_guards_hold_over_two_logs(shared: Bench) -> None:
-    other = shared.open()
-    version = other.owner_version(TOPIC, "alice")
-    shared.log.append(TOPIC, [creation(KEYS[0])])
-    (outcome,) = other.append(TOPIC, [guarded(KEYS[1], "alice", version)])
-    assert outcome == Conflict(owner="alice")
-
-
-def test_no_reader_sees_half_of_a_unit(bench: Bench) -> None:
-    done = threading.Event()
-
-    def write() -> None:
-        for n in range(40):
-            bench.log.append(TOPIC, [Unit([Change(event(key, n=n)) for key in KEYS])])
-        done.set()
-
-    def read() -> None:
-        while not done.is_set():
-            assert bench.log.latest(TOPIC) % len(KEYS) == 0
-            assert len(every_event(bench.log)) % len(KEYS) == 0
-            assert bench.log.count(TOPIC) in (0, len(KEYS))
-            versions = [row.version for row in bench.log.rows(TOPIC)]
-            assert not versions or versions == list(range(versions[0], versions[0] + len(KEYS)))
-
-    together(write, read, read)
-
-
-def test_appends_of_many_threads_all_arrive_in_their_order(bench: Bench) -> None:
-    def write(writer: int) -> list[int]:
-        ids: list[int] = []
-        for n in range(15):
-            (outcome,) = bench.log.append(TOPIC, [Unit([Change(event(w=writer, n=n))])])
-            assert isinstance(outcome, Appended)
-            ids += outcome.ids
-        return ids
-
-    ids = together(*(partial(write, writer) for writer in range(8)))
-    for mine in ids:
-        assert mine == sorted(mine)
-    stored = {one.id: (one.value["w"], one.value["n"]) for one in every_event(bench.log)}
-    assert stored == {id: (w, n) for w, mine in enumerate(ids) for n, id in enumerate(mine)}
-    assert bench.log.wait(TOPIC, 0, PATIENCE) == 8 * 15

@@ -1,15 +1,17 @@
-"""What the tests of logs work with: a harness per log, a fold that counts, and a work bench."""
+"""What the tests of logs work with: a fold that counts, and a place with logs open on it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sessionledger import (
+from sessionledger import canonical
+from sessionledger.logs.base import (
     Appended,
     Change,
     Draft,
@@ -20,9 +22,10 @@ from sessionledger import (
     Row,
     StoredEvent,
     Unit,
-    canonical,
-    open_log,
 )
+from sessionledger.logs.blocking import Blocking
+from sessionledger.testing.child import Child
+from sessionledger.testing.harness import AnyHarness
 
 T = TypeVar("T")
 
@@ -31,29 +34,16 @@ PATIENCE = 60.0
 """Seconds after which something that never happens counts as never happening."""
 
 
-@dataclass(frozen=True)
-class Harness:
-    """What a log can do; tests ask this and never which log it is.
-
-    url: the address of the log at a place. persists: what it holds is there when it is opened
-    again. shared: several logs, of any number of processes, may be open at one place and write.
-    append_bare: appends events as the reference does, in another process: no rows, no chain.
-    """
-
-    url: Callable[[Path], str]
-    persists: bool = False
-    shared: bool = False
-    append_bare: Callable[[Path, str, Sequence[LogEvent]], None] | None = None
-
-
 class TallyFold:
     """A row that knows the order of everything that happened to its key."""
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
+        """The key that the payload names, if it does."""
         key = canonical.decode(event.payload).get("key")
         return None if key is None else bytes.fromhex(key)
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
+        """A digest of all that happened to the key, in its order."""
         told = canonical.decode(event.payload)
         before = b"" if row is None else row.state
         owner = told["owner"] if row is None or told.get("moves") else row.owner
@@ -132,23 +122,28 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
 class Bench:
     """A place, and the logs that are open on it."""
 
-    harness: Harness
+    harness: AnyHarness
     place: Path
     opened: list[Log] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.log = self.open()
 
-    @property
-    def url(self) -> str:
-        return self.harness.url(self.place)
-
     def open(self, *, fold: bool = True) -> Log:
         """Another log on the same place, with or without the topic's fold."""
-        log = open_log(self.url)
+        log = self.harness.log(self.place)
         self.opened.append(log)
         if fold:
             log.fold_with(TOPIC, FOLD)
+        return log
+
+    def bridged(self) -> Blocking:
+        """The only log on the place, in both colours: the one that was open is closed."""
+        self.log.close()
+        self.log = log = self.harness.bridged(self.place)
+        self.opened.append(log)
+        log.fold_with(TOPIC, FOLD)
         return log
 
     def reopen(self) -> Log:
@@ -158,7 +153,7 @@ class Bench:
         return self.log
 
     def append_bare(self, *happened: LogEvent) -> None:
-        """Append as the reference does: beside the open log, where a log can be shared."""
+        """Append as a foreign writer does: beside the open log, where a log can be shared."""
         assert self.harness.append_bare is not None
         if not self.harness.shared:
             self.log.close()
@@ -166,9 +161,31 @@ class Bench:
         if not self.harness.shared:
             self.log = self.open()
 
+    def empty(self) -> Log:
+        """Remove every event of the topic, and open the log again."""
+        assert self.harness.empty is not None
+        self.log.close()
+        self.harness.empty(self.place, TOPIC)
+        self.log = self.open()
+        return self.log
+
+    def child(self) -> Child:
+        """Another process, with a log of its own on the same place."""
+        self.children.append(Child(partial(_open, self.harness, self.place)))
+        return self.children[-1]
+
     def close(self) -> None:
+        """Close all that was opened."""
+        for child in self.children:
+            child.end()
         for log in self.opened:
             log.close()
+
+
+def _open(harness: AnyHarness, place: Path) -> Log:
+    log = harness.log(place)
+    log.fold_with(TOPIC, FOLD)
+    return log
 
 
 def together(*jobs: Callable[[], T]) -> list[T]:
@@ -181,7 +198,7 @@ def together(*jobs: Callable[[], T]) -> list[T]:
         start.wait(PATIENCE)
         try:
             answers[number] = job()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  it is raised to who waits
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]

@@ -8,12 +8,13 @@ NOON = datetime(2026, 5, 2, 12, tzinfo=UTC)
 
 
 class Clock:
-    """Call it for the present instant."""
+    """Call it for the present instant: `SessionStore.open(url, clock=Clock())`."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
 
     def __call__(self) -> datetime:
+        """The present instant."""
         return self.now
 
     def advance(self, span: timedelta) -> datetime:

@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import AsyncSessionStore, LogUnavailable, SessionStore
 from sessionledger.testing.bench import PATIENCE
-from tests.logs.sqlite.children import fork, in_fork, reap
+from sessionledger.testing.forks import fork, in_fork, reap
 
 READERS = 8
 WRITERS = 2

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
-from tests.logs.sqlite.children import ask, fork, reap, run, running
+from sessionledger.testing.forks import fork, reap
+from tests.logs.sqlite.children import ask, run, running
 
 CREATES = 5
 

@@ -12,7 +12,7 @@ import pytest
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing.bench import together
-from tests.logs.sqlite.children import in_fork
+from sessionledger.testing.forks import in_fork
 
 
 class BrokenFile(apsw.VFSFile):

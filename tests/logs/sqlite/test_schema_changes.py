@@ -9,8 +9,8 @@ import pytest
 
 from sessionledger import CorruptLog, IssuedSession, SessionStore
 from sessionledger.store.engine import SESSIONS_TOPIC
-from tests.logs import bare_sqlite
 from sessionledger.testing.bench import together
+from tests.logs import bare_sqlite
 
 # How a stranger's migration rebuilds a table; our triggers go with the old one.
 REBUILD_HEADS = """BEGIN IMMEDIATE;

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from sessionledger import Appended, Conflict, InvalidEvent, Log, LogEvent, Row, Unit
-from sessionledger.logs.base import OVER
-from tests.logs.bench import (
+from sessionledger.errors import InvalidEvent
+from sessionledger.logs import chain
+from sessionledger.logs.base import OVER, Appended, Conflict, Log, Unit
+from sessionledger.testing.bench import (
     FOLD,
     TOPIC,
     Bench,
@@ -23,8 +23,21 @@ from tests.logs.bench import (
     rows_of,
     together,
 )
+from sessionledger.testing.conformance.bases import Conformance
 
 KEYS = [bytes([n]) * 4 for n in range(5)]
+
+ASKING: dict[str, Callable[[Log], object]] = {
+    "row": lambda log: log.row(TOPIC, KEYS[0]),
+    "state": lambda log: log.state(TOPIC, KEYS[0]),
+    "rows": lambda log: log.rows(TOPIC),
+    "count": lambda log: log.count(TOPIC, owner="alice"),
+    "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
+    "read_key": lambda log: log.read_key(TOPIC, KEYS[0]),
+}
+"""Every way of asking that answers from rows, and differently after each event of `NEWS`."""
+
+NEWS = [event(KEYS[0], n=2), event(KEYS[2])]
 
 
 def assert_rows_are_folded(log: Log) -> None:
@@ -56,195 +69,94 @@ def wander(log: Log, random: Random, steps: int) -> None:
         row = log.row(TOPIC, key)
         version = 0 if row is None else row.version
         expected = random.choice([version, None])
-        assert isinstance(
-            log.append(TOPIC, [Unit([put(happened, row, expected=expected)])])[0], Appended
-        )
+        change = put(happened, row, expected=expected)
+        assert isinstance(log.append(TOPIC, [Unit([change])])[0], Appended)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_rows_are_what_the_events_fold_to(bench: Bench, seed: int) -> None:
-    wander(bench.log, Random(seed), 40)
-    assert_rows_are_folded(bench.log)
+class RowConformance(Conformance):
+    """A row is the fold of its history."""
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_rows_are_what_the_events_fold_to(self, bench: Bench, seed: int) -> None:
+        for round in range(bench.harness.rounds):
+            wander(bench.log, Random(seed * 1000 + round), 40)
+            assert_rows_are_folded(bench.log)
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_rows_are_what_many_events_fold_to(bench: Bench, seed: int) -> None:
-    wander(bench.log, Random(seed), 600)
-    assert_rows_are_folded(bench.log)
+    @pytest.mark.parametrize("seed", range(3))
+    def test_rebuilding_changes_nothing(self, bench: Bench, seed: int) -> None:
+        wander(bench.log, Random(seed), 40)
+        told: list[int] = []
+        events = every_event(bench.log)
+        assert bench.log.rebuild(TOPIC, told.append) == len(events)
+        assert told[-1] == len(events)
+        assert_rows_are_folded(bench.log)
 
+    def test_rows_survive_reopening(self, persistent: Bench) -> None:
+        wander(persistent.log, Random(7), 40)
+        before = persistent.log.rows(TOPIC)
+        assert persistent.reopen().rows(TOPIC) == before
+        assert_rows_are_folded(persistent.log)
+        wander(persistent.log, Random(8), 10)
+        assert_rows_are_folded(persistent.log)
 
-@pytest.mark.parametrize("seed", range(3))
-def test_rebuilding_changes_nothing(bench: Bench, seed: int) -> None:
-    wander(bench.log, Random(seed), 40)
-    told: list[int] = []
-    events = every_event(bench.log)
-    assert bench.log.rebuild(TOPIC, told.append) == len(events)
-    assert told[-1] == len(events)
-    assert_rows_are_folded(bench.log)
+    def test_the_chain_holds_after_everything(self, bench: Bench) -> None:
+        if not bench.log.describe().chained:
+            pytest.skip("the log says that it is not chained")
+        wander(bench.log, Random(1), 40)
+        bench.log.rebuild(TOPIC)
+        bench.log.ack(TOPIC, "mailer", 3)
+        wander(bench.log, Random(2), 10)
+        events = every_event(bench.log)
+        assert chain.verify(TOPIC, events) == chain.head_after(events[-1])
 
+    def test_an_event_may_move_a_key_to_another_owner(self, bench: Bench) -> None:
+        add(bench.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
+        add(bench.log, [event(KEYS[0], "bob", moves=True)])
+        assert bench.log.rows(TOPIC, owner="alice") == []
+        assert_rows_are_folded(bench.log)
 
-def test_rows_survive_reopening(persistent: Bench) -> None:
-    wander(persistent.log, Random(7), 40)
-    before = persistent.log.rows(TOPIC)
-    assert persistent.reopen().rows(TOPIC) == before
-    assert_rows_are_folded(persistent.log)
+    def test_rows_are_kept_only_with_the_fold(self, bench: Bench) -> None:
+        (last,) = add(bench.log, [event(KEYS[0])], "elsewhere")
+        with pytest.raises(InvalidEvent, match="fold"):
+            bench.log.append("elsewhere", [creation(KEYS[1])])
+        with pytest.raises(InvalidEvent, match="fold"):
+            bench.log.rebuild("elsewhere")
+        assert bench.log.latest("elsewhere") == last
 
+    def test_events_from_before_the_fold_are_folded(self, bench: Bench) -> None:
+        add(bench.log, [event(KEYS[0], n=1), event(KEYS[1])], "late")
+        bench.log.fold_with("late", FOLD)
+        rows = rows_of(every_event(bench.log, "late"))
+        assert {row.key: row for row in bench.log.rows("late")} == rows
+        assert bench.log.append("late", [creation(KEYS[0])]) == [
+            Conflict(key=KEYS[0], current=rows[KEYS[0]])
+        ]
 
-ASKING = {
-    "row": lambda log: log.row(TOPIC, KEYS[0]),
-    "state": lambda log: log.state(TOPIC, KEYS[0]),
-    "rows": lambda log: log.rows(TOPIC),
-    "count": lambda log: log.count(TOPIC, owner="alice"),
-    "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
-    "read_key": lambda log: log.read_key(TOPIC, KEYS[0]),
-}
+    @pytest.mark.parametrize("ask", ASKING)
+    def test_what_a_log_without_the_fold_appended_is_folded_before_any_answer(
+        self, shared: Bench, ask: str
+    ) -> None:
+        add(shared.log, [event(KEYS[0], n=1), event(KEYS[1])])
+        before = ASKING[ask](shared.log)
+        add(shared.open(fold=False), NEWS)
+        assert ASKING[ask](shared.log) != before
+        assert_rows_are_folded(shared.log)
 
+    def test_an_append_by_a_log_without_the_fold_counts_for_conditions(self, shared: Bench) -> None:
+        add(shared.open(fold=False), [event(KEYS[0])])
+        outcomes = shared.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[1])])
+        assert isinstance(outcomes[0], Conflict)
+        assert isinstance(outcomes[1], Appended)
 
-@pytest.mark.parametrize("ask", ASKING)
-def test_what_a_log_without_the_fold_appended_is_folded_before_any_answer(
-    shared: Bench, ask: str
-) -> None:
-    add(shared.log, [event(KEYS[0], n=1), event(KEYS[1])])
-    before = ASKING[ask](shared.log)
-    add(shared.open(fold=False), [event(KEYS[0], n=2), event(KEYS[2])])
-    after = ASKING[ask](shared.log)
-    assert after != before
-    shared.log.rebuild(TOPIC)
-    assert ASKING[ask](shared.log) == after
-    assert_rows_are_folded(shared.log)
+    def test_two_logs_on_one_place_agree(self, shared: Bench) -> None:
+        logs = [shared.log, shared.open()]
 
+        def alternate(seed: int) -> None:
+            for n in range(25):
+                add(logs[n % 2], [event(KEYS[(n + seed) % 5], n=n)])
 
-@pytest.mark.parametrize("ask", ASKING)
-def test_what_the_reference_appended_is_folded_before_any_answer(beside: Bench, ask: str) -> None:
-    add(beside.log, [event(KEYS[0], n=1), event(KEYS[1])])
-    before = ASKING[ask](beside.log)
-    beside.append_bare(event(KEYS[0], n=2), event(KEYS[2]))
-    after = ASKING[ask](beside.log)
-    assert after != before
-    assert_rows_are_folded(beside.log)
-
-
-def test_a_log_that_the_reference_began_is_folded_from_zero(beside: Bench) -> None:
-    beside.append_bare(*(event(KEYS[n % 5], n=n) for n in range(2500)))
-    assert beside.log.count(TOPIC) == 5
-    assert_rows_are_folded(beside.log)
-
-
-def test_conditions_see_what_the_reference_appended(beside: Bench) -> None:
-    beside.append_bare(event(KEYS[0]))
-    (outcome,) = beside.log.append(TOPIC, [creation(KEYS[0])])
-    assert outcome == Conflict(key=KEYS[0], current=beside.log.row(TOPIC, KEYS[0]))
-    assert beside.log.latest(TOPIC) == 1
-
-
-def test_an_event_may_move_a_key_to_another_owner(bench: Bench) -> None:
-    add(bench.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
-    add(bench.log, [event(KEYS[0], "bob", moves=True)])
-    assert bench.log.rows(TOPIC, owner="alice") == []
-    assert_rows_are_folded(bench.log)
-
-
-def test_rows_are_kept_only_with_the_fold(bench: Bench) -> None:
-    add(bench.log, [event(KEYS[0])], "elsewhere")
-    with pytest.raises(InvalidEvent, match="fold"):
-        bench.log.append("elsewhere", [creation(KEYS[1])])
-    with pytest.raises(InvalidEvent, match="fold"):
-        bench.log.rebuild("elsewhere")
-    assert bench.log.latest("elsewhere") == 1
-
-
-def pages(log: Log, size: int, **which: object) -> list[Row]:
-    found: list[Row] = []
-    while page := log.rows(TOPIC, after=found[-1] if found else None, limit=size, **which):  # type: ignore[arg-type]
-        assert len(page) <= size
-        found += page
-    return found
-
-
-ends = st.lists(
-    st.tuples(st.sampled_from("ab"), st.integers(-3, 3), st.booleans()), min_size=1, max_size=12
-)
-
-
-@given(ends, st.integers(1, 4), st.integers(-3, 3))
-@settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
-def test_every_order_pages_without_gap_or_overlap(
-    bench: Bench, told: list[tuple[str, int, bool]], size: int, instant: int
-) -> None:
-    """Rows pile up over the examples; whatever is there, the pages must tell all of it."""
-    begin = bench.log.latest(TOPIC)
-    add(
-        bench.log,
-        [
-            event(bytes([n * 37 % 256, begin % 251, begin // 251]), owner, expires=end, live=live)
-            for n, (owner, end, live) in enumerate(told)
-        ],
-    )
-    rows = rows_of(every_event(bench.log)).values()
-    live = [row for row in rows if row.live and row.expires > instant]
-    over = [row for row in rows if row.live and row.expires < instant]
-    assert pages(bench.log, size) == sorted(rows, key=lambda row: row.key)
-    assert pages(bench.log, size, live_at=instant) == sorted(live, key=lambda row: row.key)
-    assert pages(bench.log, size, owner="a") == sorted(
-        (row for row in rows if row.owner == "a"), key=lambda row: row.created
-    )
-    assert pages(bench.log, size, owner="a", live_at=instant) == sorted(
-        (row for row in live if row.owner == "a"), key=lambda row: row.created
-    )
-    assert pages(bench.log, size, expires_before=instant) == sorted(
-        over, key=lambda row: (row.expires, row.key)
-    )
-    assert bench.log.count(TOPIC, live_at=instant) == len(live)
-    assert bench.log.count(TOPIC, owner="a", live_at=instant) == sum(r.owner == "a" for r in live)
-
-
-def test_the_history_of_a_key_comes_in_pages(bench: Bench) -> None:
-    add(bench.log, [event(KEYS[n % 2], n=n) for n in range(20)])
-    first = bench.log.read_key(TOPIC, KEYS[1], limit=4)
-    rest = bench.log.read_key(TOPIC, KEYS[1], first[-1].id)
-    assert [one.value["n"] for one in first + rest] == list(range(1, 20, 2))
-
-
-def test_readers_never_see_a_row_older_than_what_was_acknowledged(bench: Bench) -> None:
-    """A reader that learns of an append by other means must see it in the row."""
-    acknowledged = [0]
-
-    def write() -> None:
-        for n in range(60):
-            (acknowledged[0],) = add(bench.log, [event(KEYS[0], n=n)])
-        acknowledged.append(0)
-
-    def read() -> None:
-        while len(acknowledged) == 1:
-            least = acknowledged[0]
-            row, state = bench.log.row(TOPIC, KEYS[0]), bench.log.state(TOPIC, KEYS[0])
-            assert least == 0 or (row is not None and row.version >= least)
-            assert least == 0 or (state is not None and state[0] >= least)
-
-    together(write, *[read] * 3)
-
-
-def test_two_logs_on_one_place_agree(shared: Bench) -> None:
-    other = shared.open()
-    random = Random(3)
-    logs = [shared.log, other]
-
-    def alternate(seed: int) -> None:
-        for n in range(25):
-            add(logs[n % 2], [event(KEYS[(n + seed) % 5], n=n)])
-
-    together(*(partial(alternate, seed) for seed in range(3)))
-    assert random.choice(logs).rows(TOPIC) == other.rows(TOPIC) == shared.log.rows(TOPIC)
-    assert_rows_are_folded(other)
-    assert_rows_are_folded(shared.log)
-
-
-def test_an_append_by_a_log_without_the_fold_counts_for_conditions(shared: Bench) -> None:
-    bare: LogEvent = event(KEYS[0])
-    add(shared.open(fold=False), [bare])
-    outcomes = shared.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[1])])
-    assert isinstance(outcomes[0], Conflict)
-    assert isinstance(outcomes[1], Appended)
+        together(*(partial(alternate, seed) for seed in range(3)))
+        assert logs[0].rows(TOPIC) == logs[1].rows(TOPIC)
+        assert every_event(logs[0]) == every_event(logs[1])
+        for log in logs:
+            assert_rows_are_folded(log)

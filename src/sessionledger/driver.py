@@ -1,0 +1,44 @@
+"""What a log of one's own is written with: the contract, and the thinking that logs share.
+
+`docs/writing-a-log.md` walks through it. What callers of a log need stands in `sessionledger`.
+"""
+
+from sessionledger.logs.base import (
+    OVER,
+    AsyncLog,
+    KeyState,
+    Log,
+    Outcome,
+    Progress,
+    check_limit,
+    check_name,
+    key_state_of,
+)
+from sessionledger.logs.chain import EMPTY, Head, head_after
+from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.units import Link, Plan, Tail, keys_of, owners_of, plan, refold
+from sessionledger.logs.units import check as check_units
+
+__all__ = [
+    "EMPTY",
+    "OVER",
+    "AsyncLog",
+    "Head",
+    "KeyState",
+    "Link",
+    "Log",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Tail",
+    "check_limit",
+    "check_name",
+    "check_units",
+    "head_after",
+    "key_state_of",
+    "keys_of",
+    "owners_of",
+    "plan",
+    "refold",
+    "watch_forks",
+]

@@ -1,0 +1,88 @@
+"""Other processes of a test: they open the log at the same place, and do as they are told."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+from sessionledger.logs.base import Log
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_spawning = multiprocessing.get_context("spawn")
+_PATIENCE = 60.0
+
+
+Told: TypeAlias = Callable[[], bool]
+"""Whether the child was told to stop."""
+
+
+class Child:
+    """A process with a log of its own. What it is to do is a function of a module.
+
+    It is started afresh, not forked, so `open` is pickled: functions by their names.
+    """
+
+    def __init__(self, open: Callable[[], Log]) -> None:
+        self._connection, theirs = _spawning.Pipe()
+        self._process = _spawning.Process(target=_serve, args=(open, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def begin(
+        self, job: Callable[Concatenate[Log, Told, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Have it begin a job, which may look whether it was told to stop."""
+        self._connection.send((job, args, kwargs))
+
+    def tell(self) -> None:
+        """Tell it to stop."""
+        self._connection.send(None)
+
+    def answer(self) -> Any:
+        """What the job answered. Raises what it raised."""
+        assert self._connection.poll(_PATIENCE), "another process never answered"
+        answer, error = self._connection.recv()
+        if error is not None:
+            raise error
+        return answer
+
+    def do(
+        self, job: Callable[Concatenate[Log, Told, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What a job answers."""
+        self.begin(job, *args, **kwargs)
+        answer: T = self.answer()
+        return answer
+
+    def end(self) -> None:
+        """Have it close its log and end."""
+        self._connection.close()
+        self._process.join(_PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _serve(open: Callable[[], Log], connection: Connection) -> None:
+    log = open()
+    with contextlib.suppress(EOFError):
+        while True:
+            told = connection.recv()
+            if told is not None:
+                connection.send(_done(log, connection.poll, *told))
+    log.close()
+
+
+def _done(
+    log: Log, told: Told, job: Callable[..., Any], args: Any, kwargs: Any
+) -> tuple[Any, BaseException | None]:
+    try:
+        return job(log, told, *args, **kwargs), None
+    except Exception as error:  # noqa: BLE001  it is raised where the answer is awaited
+        return None, error

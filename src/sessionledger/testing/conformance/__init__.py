@@ -1,0 +1,71 @@
+"""What every log has to do, as tests that any log runs.
+
+    from sessionledger.testing import Harness, conformance
+
+    class TestMyLog(conformance.LogConformance):
+        harness = Harness(open=my_open, persists=True)
+
+`LogConformance` is all of it; the classes that it is made of are a theme each. A test is shown
+as skipped where the harness does not declare what it is about.
+"""
+
+import pkgutil
+
+import pytest
+
+# Before they are imported: a failed assertion then shows what it compared.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{one.name}" for one in pkgutil.iter_modules(__path__))
+)
+
+from sessionledger.testing.conformance.bases import Conformance  # noqa: E402  see above
+from sessionledger.testing.conformance.cursors import CursorConformance  # noqa: E402
+from sessionledger.testing.conformance.events import EventConformance  # noqa: E402
+from sessionledger.testing.conformance.foreign import ForeignWriterConformance  # noqa: E402
+from sessionledger.testing.conformance.forks import ForkConformance  # noqa: E402
+from sessionledger.testing.conformance.ids import IdConformance  # noqa: E402
+from sessionledger.testing.conformance.listings import ListingConformance  # noqa: E402
+from sessionledger.testing.conformance.loops import LoopConformance  # noqa: E402
+from sessionledger.testing.conformance.names import NameConformance  # noqa: E402
+from sessionledger.testing.conformance.processes import ProcessConformance  # noqa: E402
+from sessionledger.testing.conformance.readers import ReaderConformance  # noqa: E402
+from sessionledger.testing.conformance.rows import RowConformance  # noqa: E402
+from sessionledger.testing.conformance.stores import StoreConformance  # noqa: E402
+from sessionledger.testing.conformance.units import UnitConformance  # noqa: E402
+
+
+class LogConformance(
+    NameConformance,
+    IdConformance,
+    EventConformance,
+    CursorConformance,
+    UnitConformance,
+    RowConformance,
+    ListingConformance,
+    ReaderConformance,
+    ForeignWriterConformance,
+    ProcessConformance,
+    ForkConformance,
+    LoopConformance,
+    StoreConformance,
+):
+    """All that a log has to do."""
+
+
+__all__ = [
+    "Conformance",
+    "CursorConformance",
+    "EventConformance",
+    "ForeignWriterConformance",
+    "ForkConformance",
+    "IdConformance",
+    "ListingConformance",
+    "LogConformance",
+    "LoopConformance",
+    "NameConformance",
+    "ProcessConformance",
+    "ReaderConformance",
+    "RowConformance",
+    "StoreConformance",
+    "UnitConformance",
+]

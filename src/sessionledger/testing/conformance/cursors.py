@@ -1,0 +1,49 @@
+"""Consumers' cursors: durable, and never going back."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sessionledger.testing.bench import TOPIC, Bench, add, event, together
+from sessionledger.testing.conformance.bases import Conformance
+
+
+class CursorConformance(Conformance):
+    """What a consumer is done with."""
+
+    def test_a_cursor_never_goes_back(self, bench: Bench) -> None:
+        bench.log.ack(TOPIC, "mailer", 7)
+        bench.log.ack(TOPIC, "mailer", 3)
+        assert bench.log.cursor(TOPIC, "mailer") == 7
+
+    def test_cursors_are_apart(self, bench: Bench) -> None:
+        bench.log.ack(TOPIC, "mailer", 7)
+        bench.log.ack("elsewhere", "mailer", 2)
+        assert bench.log.cursor(TOPIC, "other") == 0
+        assert bench.log.cursor("elsewhere", "mailer") == 2
+        assert bench.log.cursor("nowhere", "mailer") == 0
+
+    def test_racing_acknowledgements_leave_the_furthest(self, bench: Bench) -> None:
+        def acknowledge(first: int) -> None:
+            for cursor in range(first, 60, 6):
+                bench.log.ack(TOPIC, "mailer", cursor)
+
+        together(*(partial(acknowledge, first) for first in range(6)))
+        assert bench.log.cursor(TOPIC, "mailer") == 59
+
+    def test_cursors_survive_reopening(self, persistent: Bench) -> None:
+        persistent.log.ack(TOPIC, "mailer", 7)
+        log = persistent.reopen()
+        assert log.cursor(TOPIC, "mailer") == 7
+        log.ack(TOPIC, "mailer", 5)
+        assert persistent.reopen().cursor(TOPIC, "mailer") == 7
+
+    def test_a_consumer_goes_on_where_it_was_after_reopening(self, persistent: Bench) -> None:
+        handled: list[int] = []
+        for round in range(3):
+            log = persistent.reopen()
+            add(log, [event(n=round * 2), event(n=round * 2 + 1)])
+            for one in log.read(TOPIC, log.cursor(TOPIC, "mailer")):
+                handled.append(one.value["n"])
+                log.ack(TOPIC, "mailer", one.id)
+        assert handled == list(range(6))

@@ -1,0 +1,84 @@
+"""Names, limits and closing: every call takes what it may and refuses the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sessionledger.errors import InvalidEvent, StoreClosed
+from sessionledger.logs.base import Log
+from sessionledger.testing.bench import FOLD, TOPIC, Bench, add, event
+from sessionledger.testing.conformance.bases import Conformance
+
+CALLS: dict[str, Callable[[Log, str], object]] = {
+    "fold_with": lambda log, topic: log.fold_with(topic, FOLD),
+    "append": lambda log, topic: add(log, [event()], topic),
+    "read": lambda log, topic: log.read(topic),
+    "read_key": lambda log, topic: log.read_key(topic, b"k"),
+    "latest": lambda log, topic: log.latest(topic),
+    "wait": lambda log, topic: log.wait(topic, 0, 0),
+    "row": lambda log, topic: log.row(topic, b"k"),
+    "state": lambda log, topic: log.state(topic, b"k"),
+    "rows": lambda log, topic: log.rows(topic),
+    "count": lambda log, topic: log.count(topic),
+    "owner_version": lambda log, topic: log.owner_version(topic, "o"),
+    "rebuild": lambda log, topic: log.rebuild(topic),
+    "ack": lambda log, topic: log.ack(topic, "c", 1),
+    "cursor": lambda log, topic: log.cursor(topic, "c"),
+}
+BAD_NAMES = ["", ".", "..", "a/b", "a b", "é", "a\n", "\x00", "x" * 201]
+
+
+class NameConformance(Conformance):
+    """Topics are named, limits are one or more, and what is closed is closed."""
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_a_bad_topic_is_refused(self, bench: Bench, call: str) -> None:
+        for name in BAD_NAMES:
+            with pytest.raises(InvalidEvent):
+                CALLS[call](bench.log, name)
+        assert bench.log.topics() == []
+
+    @pytest.mark.parametrize("name", ["a", "A.b_c-9", "x" * 200])
+    def test_a_good_topic_is_taken(self, bench: Bench, name: str) -> None:
+        add(bench.log, [event()], name)
+        assert bench.log.topics() == [name]
+
+    def test_a_bad_consumer_is_refused(self, bench: Bench) -> None:
+        for name in BAD_NAMES:
+            with pytest.raises(InvalidEvent):
+                bench.log.ack(TOPIC, name, 1)
+            with pytest.raises(InvalidEvent):
+                bench.log.cursor(TOPIC, name)
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_limit_is_one_or_more(self, bench: Bench, limit: int) -> None:
+        add(bench.log, [event(b"k")])
+        for call in (
+            lambda: bench.log.read(TOPIC, limit=limit),
+            lambda: bench.log.read_key(TOPIC, b"k", limit=limit),
+            lambda: bench.log.rows(TOPIC, limit=limit),
+        ):
+            with pytest.raises(InvalidEvent):
+                call()
+
+    @pytest.mark.parametrize("call", [call for call in CALLS if call != "fold_with"])
+    def test_a_closed_log_refuses(self, bench: Bench, call: str) -> None:
+        add(bench.log, [event(b"k")])
+        bench.log.close()
+        bench.log.close()
+        with pytest.raises(StoreClosed):
+            CALLS[call](bench.log, TOPIC)
+
+    def test_a_closed_log_refuses_the_rest(self, bench: Bench) -> None:
+        bench.log.close()
+        with pytest.raises(StoreClosed):
+            bench.log.topics()
+        with pytest.raises(StoreClosed):
+            bench.log.flush()
+
+    def test_a_log_says_what_it_is(self, bench: Bench) -> None:
+        told = bench.log.describe()
+        assert told.backend
+        assert isinstance(told.chained, bool)

@@ -1,0 +1,149 @@
+"""Units: all or nothing, under conditions and guards, whoever races."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sessionledger.logs.base import Appended, Change, Conflict, Unit
+from sessionledger.testing.bench import (
+    TOPIC,
+    Bench,
+    add,
+    creation,
+    event,
+    every_event,
+    guarded,
+    put,
+    together,
+)
+from sessionledger.testing.conformance.bases import Conformance
+
+KEYS = [bytes([n]) * 4 for n in range(4)]
+RIVALS = 20
+LIMIT = 3
+
+
+class UnitConformance(Conformance):
+    """One winner, and no half of anything."""
+
+    def test_an_answer_for_each_unit_in_order(self, bench: Bench) -> None:
+        three = Unit([Change(event(n=n)) for n in range(3)])
+        outcomes = bench.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[0]), three])
+        row = bench.log.row(TOPIC, KEYS[0])
+        assert row is not None
+        assert outcomes[0] == Appended((row.version,))
+        assert outcomes[1] == Conflict(key=KEYS[0], current=row)
+        assert isinstance(outcomes[2], Appended)
+        assert [row.version, *outcomes[2].ids] == [one.id for one in every_event(bench.log)]
+
+    def test_a_conflict_tells_the_row_that_was_in_the_way(self, bench: Bench) -> None:
+        bench.log.append(TOPIC, [creation(KEYS[0])])
+        row = bench.log.row(TOPIC, KEYS[0])
+        assert row is not None
+        stale = Unit([put(event(KEYS[0], n=2), row, expected=row.version + 1)])
+        missing = Unit([put(event(KEYS[1], n=2), None, expected=5)])
+        assert bench.log.append(TOPIC, [stale, missing]) == [
+            Conflict(key=KEYS[0], current=row),
+            Conflict(key=KEYS[1], current=None),
+        ]
+        assert bench.log.latest(TOPIC) == row.version
+
+    def test_a_change_on_the_newest_version_goes_once(self, bench: Bench) -> None:
+        bench.log.append(TOPIC, [creation(KEYS[0])])
+        row = bench.log.row(TOPIC, KEYS[0])
+        assert row is not None
+        change = Unit([put(event(KEYS[0], n=2), row, expected=row.version)])
+        first, second = (bench.log.append(TOPIC, [change])[0] for _ in range(2))
+        newer = bench.log.row(TOPIC, KEYS[0])
+        assert newer is not None
+        assert first == Appended((newer.version,))
+        assert second == Conflict(key=KEYS[0], current=newer)
+
+    def test_unconditional_changes_always_go(self, bench: Bench) -> None:
+        change = Unit([put(event(KEYS[0]), None, expected=None)])
+        outcomes = bench.log.append(TOPIC, [change, change])
+        assert all(isinstance(outcome, Appended) for outcome in outcomes)
+        assert len(every_event(bench.log)) == 2
+
+    def test_a_refused_unit_leaves_nothing(self, bench: Bench) -> None:
+        bench.log.append(TOPIC, [creation(KEYS[0])])
+        before = (every_event(bench.log), bench.log.rows(TOPIC))
+        both = Unit([*creation(KEYS[1]).changes, *creation(KEYS[0]).changes])
+        assert isinstance(bench.log.append(TOPIC, [both])[0], Conflict)
+        assert (every_event(bench.log), bench.log.rows(TOPIC)) == before
+        assert isinstance(bench.log.append(TOPIC, [creation(KEYS[1])])[0], Appended)
+
+    def test_one_of_many_racing_creates_wins(self, bench: Bench) -> None:
+        def create(n: int) -> bool:
+            (outcome,) = bench.log.append(TOPIC, [creation(KEYS[0], n=n)])
+            return isinstance(outcome, Appended)
+
+        won = together(*(partial(create, n) for n in range(RIVALS)))
+        assert sum(won) == 1
+        (only,) = every_event(bench.log)
+        assert won[only.value["n"]]
+
+    def test_one_of_many_racing_changes_wins(self, bench: Bench) -> None:
+        bench.log.append(TOPIC, [creation(KEYS[0])])
+        row = bench.log.row(TOPIC, KEYS[0])
+        assert row is not None
+        version = row.version
+
+        def change(n: int) -> bool:
+            unit = Unit([put(event(KEYS[0], n=n), row, expected=version)])
+            return isinstance(bench.log.append(TOPIC, [unit])[0], Appended)
+
+        won = together(*(partial(change, n) for n in range(RIVALS)))
+        assert sum(won) == 1
+        assert won[every_event(bench.log)[-1].value["n"]]
+
+    def test_no_change_of_many_that_decide_again_is_lost(self, bench: Bench) -> None:
+        """Each decides on the row it read until it wins: every one of them is in the history."""
+
+        def change(n: int) -> None:
+            while True:
+                row = bench.log.row(TOPIC, KEYS[0])
+                version = 0 if row is None else row.version
+                unit = Unit([put(event(KEYS[0], n=n), row, expected=version)])
+                if isinstance(bench.log.append(TOPIC, [unit])[0], Appended):
+                    return
+
+        together(*(partial(change, n) for n in range(8)))
+        history = bench.log.read_key(TOPIC, KEYS[0])
+        assert sorted(one.value["n"] for one in history) == list(range(8))
+
+    def test_a_guard_fails_once_the_owner_got_another_key(self, bench: Bench) -> None:
+        batch = [guarded(KEYS[0], "alice", 0), guarded(KEYS[1], "alice", 0)]
+        first, second = bench.log.append(TOPIC, batch)
+        assert first == Appended((bench.log.owner_version(TOPIC, "alice"),))
+        assert second == Conflict(owner="alice")
+        assert bench.log.row(TOPIC, KEYS[1]) is None
+
+    def test_a_guard_holds_for_changes_of_keys_there_are(self, bench: Bench) -> None:
+        bench.log.append(TOPIC, [creation(KEYS[0])])
+        version = bench.log.owner_version(TOPIC, "alice")
+        add(bench.log, [event(KEYS[0], n=2), event(KEYS[1], "bob"), event()])
+        assert bench.log.owner_version(TOPIC, "alice") == version
+        (outcome,) = bench.log.append(TOPIC, [guarded(KEYS[2], "alice", version)])
+        assert isinstance(outcome, Appended)
+
+    def test_guards_hold_a_limit_against_racing_creates(self, bench: Bench) -> None:
+        def create(n: int) -> bool:
+            while True:
+                version = bench.log.owner_version(TOPIC, "alice")
+                if bench.log.count(TOPIC, owner="alice") >= LIMIT:
+                    return False
+                (outcome,) = bench.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
+                if isinstance(outcome, Appended):
+                    return True
+                assert outcome.owner == "alice"
+
+        won = together(*(partial(create, n) for n in range(RIVALS)))
+        assert sum(won) == LIMIT == bench.log.count(TOPIC, owner="alice")
+
+    def test_guards_hold_over_two_logs(self, shared: Bench) -> None:
+        other = shared.open()
+        version = other.owner_version(TOPIC, "alice")
+        shared.log.append(TOPIC, [creation(KEYS[0])])
+        (outcome,) = other.append(TOPIC, [guarded(KEYS[1], "alice", version)])
+        assert outcome == Conflict(owner="alice")
