@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -188,6 +190,17 @@ def _open(harness: AnyHarness, place: Path) -> Log:
     return log
 
 
+@contextmanager
+def restless() -> Iterator[None]:
+    """Let threads take turns so often that one is interrupted wherever it can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def together(*jobs: Callable[[], T]) -> list[T]:
     """What the jobs answer, each run in a thread of its own, begun at the same moment."""
     start = threading.Barrier(len(jobs))
@@ -202,11 +215,12 @@ def together(*jobs: Callable[[], T]) -> list[T]:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive(), "a thread never ended"
+    with restless():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a thread never ended"
     if errors:
         raise errors[0]
     return [answers[number] for number in range(len(jobs))]

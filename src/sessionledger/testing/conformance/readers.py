@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from sessionledger.logs.base import Change, Log, StoredEvent, Unit
@@ -11,6 +12,8 @@ from sessionledger.testing.conformance.bases import Conformance
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 WRITERS = 16
+READERS = 3
+WRITES = 40
 
 
 def whole(n: int) -> Unit:
@@ -29,25 +32,40 @@ def assert_units_are_whole(log: Log) -> int:
     return len(told)
 
 
+def beside_readers(write: Callable[[int], object], look: Callable[[], object]) -> None:
+    """Write again and again while others look, each of them about as often."""
+    looks = [0] * READERS
+    over = threading.Event()
+
+    def write_on() -> None:
+        try:
+            for n in range(WRITES):
+                while min(looks) < n:
+                    over.wait(0.0001)
+                write(n)
+        finally:
+            over.set()
+
+    def look_on(reader: int) -> None:
+        try:
+            while not over.is_set():
+                look()
+                looks[reader] += 1
+        finally:
+            looks[reader] = WRITES
+
+    together(write_on, *(partial(look_on, reader) for reader in range(READERS)))
+
+
 class ReaderConformance(Conformance):
     """What readers see while others write."""
 
     def test_no_reader_sees_half_of_a_unit(self, bench: Bench) -> None:
-        done = threading.Event()
-
-        def write() -> None:
-            try:
-                for n in range(40):
-                    bench.log.append(TOPIC, [whole(n)])
-            finally:
-                done.set()
-
-        def read() -> None:
-            while not done.is_set():
-                assert_units_are_whole(bench.log)
-
-        together(write, read, read)
-        assert assert_units_are_whole(bench.log) == 40 * len(KEYS)
+        beside_readers(
+            lambda n: bench.log.append(TOPIC, [whole(n)]),
+            lambda: assert_units_are_whole(bench.log),
+        )
+        assert assert_units_are_whole(bench.log) == WRITES * len(KEYS)
 
     def test_a_tailing_reader_misses_nothing(self, bench: Bench) -> None:
         each = 12
@@ -72,20 +90,14 @@ class ReaderConformance(Conformance):
     def test_no_row_is_older_than_what_was_acknowledged(self, bench: Bench) -> None:
         """A reader that learns of an append by other means must see it in the row."""
         acknowledged = [0]
-        done = threading.Event()
 
-        def write() -> None:
-            try:
-                for n in range(60):
-                    (acknowledged[0],) = add(bench.log, [event(KEYS[0], n=n)])
-            finally:
-                done.set()
+        def write(n: int) -> None:
+            (acknowledged[0],) = add(bench.log, [event(KEYS[0], n=n)])
 
-        def read() -> None:
-            while not done.is_set():
-                least = acknowledged[0]
-                row, state = bench.log.row(TOPIC, KEYS[0]), bench.log.state(TOPIC, KEYS[0])
-                assert least == 0 or (row is not None and row.version >= least)
-                assert least == 0 or (state is not None and state[0] >= least)
+        def look() -> None:
+            least = acknowledged[0]
+            row, state = bench.log.row(TOPIC, KEYS[0]), bench.log.state(TOPIC, KEYS[0])
+            assert least == 0 or (row is not None and row.version >= least)
+            assert least == 0 or (state is not None and state[0] >= least)
 
-        together(write, *[read] * 3)
+        beside_readers(write, look)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 from sessionledger.logs.base import Appended, Change, Conflict, Unit
 from sessionledger.testing.bench import (
+    PATIENCE,
     TOPIC,
     Bench,
     add,
@@ -128,11 +130,16 @@ class UnitConformance(Conformance):
         assert isinstance(outcome, Appended)
 
     def test_guards_hold_a_limit_against_racing_creates(self, bench: Bench) -> None:
+        counted = threading.Barrier(RIVALS)
+
         def create(n: int) -> bool:
             while True:
                 version = bench.log.owner_version(TOPIC, "alice")
                 if bench.log.count(TOPIC, owner="alice") >= LIMIT:
                     return False
+                if version == 0:
+                    # Nobody appends before all have seen that there is room.
+                    counted.wait(PATIENCE)
                 (outcome,) = bench.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
                 if isinstance(outcome, Appended):
                     return True

@@ -1,0 +1,301 @@
+"""Logs that are broken, each in one way: what they do wrong, the suite must notice.
+
+Run by `test_suite_catches.py`, which names the tests that have to fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from sessionledger import Change, Log, Put, Row, StoreClosed, StoredEvent, Unit
+from sessionledger.logs.base import AsyncLog, Outcome
+from sessionledger.logs.inline import Inline
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.testing import AsyncHarness, Harness
+from sessionledger.testing.conformance import LogConformance
+from tests.logs import bare_sqlite
+
+SOON = 2.0
+
+
+def pause() -> None:
+    """Give the others a moment, to see what they should not."""
+    threading.Event().wait(0.002)
+
+
+class IgnoresGuards(MemoryLog):
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        return super().append(topic, [Unit(unit.changes) for unit in batch])
+
+
+class IgnoresVersions(MemoryLog):
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        return super().append(topic, careless(batch))
+
+
+def careless(batch: Sequence[Unit]) -> list[Unit]:
+    """The units without their conditions on keys."""
+    return [Unit([_careless(change) for change in unit.changes]) for unit in batch]
+
+
+def _careless(change: Change) -> Change:
+    put = change.put
+    return change if put is None else replace(change, put=Put(put.key, put.draft, None))
+
+
+class ChecksBeforeItWrites(MemoryLog):
+    """Judges a condition, lets go of the lock, and writes without it."""
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        for change in [change for unit in batch for change in unit.changes]:
+            put = change.put
+            if put is not None and put.expected is not None:
+                row = self.row(topic, put.key)
+                if put.expected != (0 if row is None else row.version):
+                    return super().append(topic, batch)
+        pause()
+        return super().append(topic, careless(batch))
+
+
+class WritesHalfUnits(MemoryLog):
+    """Conditions hold, but a unit is written event by event, and readers come between."""
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        if len(batch) != 1 or any(change.put for change in batch[0].changes):
+            return super().append(topic, batch)
+        for change in batch[0].changes[:-1]:
+            super().append(topic, [Unit([change])])
+            pause()
+        return super().append(topic, [Unit(batch[0].changes[-1:])])
+
+
+class AnswersStaleRows(MemoryLog):
+    """Remembers the rows that it answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answered: dict[tuple[str, bytes], Row | None] = {}
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        found = super().row(topic, key)
+        return self._answered.setdefault((topic, key), found) if found else None
+
+
+class PublishesOutOfOrder(MemoryLog):
+    """Gives out ids first and shows the events later, as a sequence in a database does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hidden: set[int] = set()
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        outcomes = super().append(topic, batch)
+        ids = {id for one in outcomes for id in getattr(one, "ids", ()) if id % 2}
+        self._hidden |= ids
+        pause()
+        self._hidden -= ids
+        return outcomes
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return [one for one in super().read(topic, after, limit) if one.id not in self._hidden]
+
+
+class MovesCursorsBack(MemoryLog):
+    def __init__(self) -> None:
+        super().__init__()
+        self._mine: dict[tuple[str, str], int] = {}
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        super().ack(topic, consumer, cursor)
+        self._mine[topic, consumer] = cursor
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        super().cursor(topic, consumer)
+        return self._mine.get((topic, consumer), 0)
+
+
+class CopiesOnFork(MemoryLog):
+    """A forked child goes on with a copy, and its parent never hears of it."""
+
+    def after_fork_in_child(self) -> None:
+        super().after_fork_in_child()
+        self._forked = False
+
+
+class LosesCancelledAppends(Inline):
+    """Does something else first, during which a cancellation takes the append with it."""
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return await super().append(topic, units)
+
+
+class BelongsToALoop(Inline):
+    """Its lock belongs to the first loop that had to wait for it."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self._turn = asyncio.Lock()
+
+    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        async with self._turn:
+            await asyncio.sleep(0)
+            return await super().append(topic, units)
+
+
+class Kept:
+    """A memory log that is there when it is opened again, as long as this process lasts."""
+
+    def __init__(self, place: Path, kept: dict[Path, tuple[MemoryLog, int]]) -> None:
+        self._log, self._emptied = kept.setdefault(place, (MemoryLog(), 0))
+        self._closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self._closed:
+            raise StoreClosed("it is closed")
+        return getattr(self._log, name)
+
+    def fold_with(self, topic: str, fold: Any) -> None:
+        self._log.fold_with(topic, fold)
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        read: list[StoredEvent] = self.__getattr__("read")(topic, max(after, self._emptied), limit)
+        return read
+
+    def close(self) -> None:
+        self._closed = True
+
+
+_kept: dict[Path, tuple[MemoryLog, int]] = {}
+
+
+def open_kept(place: Path) -> Log:
+    return Kept(place, _kept)
+
+
+def empty_kept(place: Path, topic: str) -> None:
+    log, _ = _kept[place]
+    _kept[place] = (log, log.latest(topic))
+
+
+def forget_kept(place: Path, topic: str) -> None:
+    """Nothing is left, and so it all begins again: ids, and keys that were used."""
+    _kept[place] = (MemoryLog(), 0)
+
+
+class RemembersRows(SQLiteLog):
+    """Remembers its listing until it appends something itself; nobody else may append."""
+
+    _listing: list[Row] | None = None
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._listing = None
+        return super().append(topic, batch)
+
+    def rows(self, topic: str, **which: Any) -> list[Row]:
+        if which:
+            return super().rows(topic, **which)
+        if self._listing is None:
+            self._listing = super().rows(topic)
+        return self._listing
+
+
+class ReadsWhenItIsOpened(SQLiteLog):
+    """What was there when it was opened is what there is, until it appends something itself."""
+
+    _read: list[StoredEvent] | None = None
+
+    def fold_with(self, topic: str, fold: Any) -> None:
+        super().fold_with(topic, fold)
+        self._read = self.read(topic)
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._read = None
+        return super().append(topic, batch)
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        if self._read is None:
+            return super().read(topic, after, limit)
+        return [one for one in self._read if one.id > after][:limit]
+
+
+class TakesNoTurns(SQLiteLog):
+    """Leaves it to SQLite's busy handler who writes next, which starves whoever waits long."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._turn.take = self._turn.give = lambda: None  # type: ignore[method-assign]
+
+
+async def _losing(place: Path) -> AsyncLog:
+    return LosesCancelledAppends(MemoryLog())
+
+
+async def _of_a_loop(place: Path) -> AsyncLog:
+    return BelongsToALoop(MemoryLog())
+
+
+class TestIgnoresGuards(LogConformance):
+    harness = Harness(open=lambda _: IgnoresGuards())
+
+
+class TestIgnoresVersions(LogConformance):
+    harness = Harness(open=lambda _: IgnoresVersions())
+
+
+class TestChecksBeforeItWrites(LogConformance):
+    harness = Harness(open=lambda _: ChecksBeforeItWrites())
+
+
+class TestWritesHalfUnits(LogConformance):
+    harness = Harness(open=lambda _: WritesHalfUnits())
+
+
+class TestAnswersStaleRows(LogConformance):
+    harness = Harness(open=lambda _: AnswersStaleRows())
+
+
+class TestPublishesOutOfOrder(LogConformance):
+    harness = Harness(open=lambda _: PublishesOutOfOrder(), patience=SOON)
+
+
+class TestMovesCursorsBack(LogConformance):
+    harness = Harness(open=lambda _: MovesCursorsBack())
+
+
+class TestCopiesOnFork(LogConformance):
+    harness = Harness(open=lambda _: CopiesOnFork())
+
+
+class TestLosesCancelledAppends(LogConformance):
+    harness = AsyncHarness(open=_losing, patience=SOON)
+
+
+class TestBelongsToALoop(LogConformance):
+    harness = AsyncHarness(open=_of_a_loop, patience=SOON)
+
+
+class TestForgetsWhatWasRemoved(LogConformance):
+    harness = Harness(open=open_kept, persists=True, empty=forget_kept)
+
+
+class TestRemembersRows(LogConformance):
+    harness = Harness(
+        open=RemembersRows, persists=True, shared=True, append_bare=bare_sqlite.append
+    )
+
+
+class TestReadsWhenItIsOpened(LogConformance):
+    harness = Harness(open=ReadsWhenItIsOpened, persists=True, shared=True, patience=SOON)
+
+
+class TestTakesNoTurns(LogConformance):
+    harness = Harness(open=TakesNoTurns, persists=True, shared=True)
