@@ -14,7 +14,7 @@ from sessionledger.testing.conformance.readers import KEYS, assert_units_are_who
 from sessionledger.testing.conformance.rows import ASKING, assert_rows_are_folded
 
 WRITERS = 4
-FEW, MANY = 400, 4000
+FEW, MANY = 400, 1600
 """Commits after which shares may be judged, and after which they are."""
 
 FIRST_QUESTIONS: dict[str, Callable[[Log], object]] = {
