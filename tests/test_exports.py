@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import sessionledger
-from sessionledger import errors
+from sessionledger import driver, errors, testing
+from sessionledger.testing import conformance
 
 NAMES = [
     "Appended",
@@ -51,6 +55,46 @@ NAMES = [
     "open_log",
 ]
 
+FOR_WHO_WRITES_A_LOG = [
+    "EMPTY",
+    "AsyncLog",
+    "Head",
+    "KeyState",
+    "Link",
+    "Log",
+    "OVER",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Tail",
+    "check_limit",
+    "check_name",
+    "check_units",
+    "head_after",
+    "key_state_of",
+    "keys_of",
+    "owners_of",
+    "plan",
+    "refold",
+    "watch_forks",
+]
+FOR_TESTS = ["AsyncHarness", "Clock", "Harness"]
+THEMES = [
+    "CursorConformance",
+    "EventConformance",
+    "ForeignWriterConformance",
+    "ForkConformance",
+    "IdConformance",
+    "ListingConformance",
+    "LoopConformance",
+    "NameConformance",
+    "ProcessConformance",
+    "ReaderConformance",
+    "RowConformance",
+    "StoreConformance",
+    "UnitConformance",
+]
+
 CODES = {
     "SessionLedgerError": "session_ledger_error",
     "InvalidSession": "invalid_session",
@@ -75,6 +119,24 @@ CODES = {
 def test_the_public_names_are_these() -> None:
     assert sorted(NAMES) == sorted(sessionledger.__all__)
     assert all(hasattr(sessionledger, name) for name in NAMES)
+
+
+def test_the_names_for_who_writes_a_log_are_these() -> None:
+    assert sorted(FOR_WHO_WRITES_A_LOG) == sorted(driver.__all__)
+    assert sorted(FOR_TESTS) == sorted(testing.__all__)
+    assert sorted([*THEMES, "Conformance", "LogConformance"]) == sorted(conformance.__all__)
+
+
+def test_the_whole_suite_is_made_of_every_theme() -> None:
+    themes = {base.__name__ for base in conformance.LogConformance.__bases__}
+    assert themes == set(THEMES)
+
+
+def test_the_clock_needs_no_test_framework() -> None:
+    script = "import sys, sessionledger.testing.clock\n"
+    script += "print({'pytest', 'hypothesis'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
 
 
 def test_codes_are_stable() -> None:

@@ -114,7 +114,10 @@ def test_no_name_says_nothing() -> None:
                 assert not node.name.lower().endswith(tuple(BANNED_NAMES)), f"{path}: {node.name}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(SOURCE / "testing").rglob("*.py")])
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_no_test_sleeps(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert not [call for call in calls if ast.unparse(call.func) in ("time.sleep", "sleep")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from operator import eq
 
 from sessionledger.logs.base import Change, Log, StoredEvent, Unit
 from sessionledger.testing.bench import TOPIC, Bench, add, event, every_event, together
@@ -33,16 +34,17 @@ def assert_units_are_whole(log: Log) -> int:
 
 
 def beside_readers(write: Callable[[int], object], look: Callable[[], object]) -> None:
-    """Write again and again while others look, each of them about as often."""
+    """Write again and again while others look: each looks at least once between two writes."""
     looks = [0] * READERS
     over = threading.Event()
 
     def write_on() -> None:
         try:
             for n in range(WRITES):
-                while min(looks) < n:
-                    over.wait(0.0001)
                 write(n)
+                before = [*looks]
+                while not over.is_set() and any(map(eq, looks, before)):
+                    over.wait(0.0001)
         finally:
             over.set()
 
@@ -52,7 +54,7 @@ def beside_readers(write: Callable[[int], object], look: Callable[[], object]) -
                 look()
                 looks[reader] += 1
         finally:
-            looks[reader] = WRITES
+            over.set()
 
     together(write_on, *(partial(look_on, reader) for reader in range(READERS)))
 
