@@ -46,7 +46,10 @@ class Child:
     def answer(self) -> Any:
         """What the job answered. Raises what it raised."""
         assert self._connection.poll(_PATIENCE), "another process never answered"
-        answer, error = self._connection.recv()
+        try:
+            answer, error = self._connection.recv()
+        except EOFError:
+            raise AssertionError("another process ended: what it wrote says why") from None
         if error is not None:
             raise error
         return answer
@@ -71,7 +74,7 @@ class Child:
 
 def _serve(open: Callable[[], Log], connection: Connection) -> None:
     log = open()
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             told = connection.recv()
             if told is not None:
