@@ -1,28 +1,35 @@
-"""The logs that every test of a log runs on. A new log is one entry in `LOGS`."""
+"""The logs that every test of a log runs on. A new log is an address and one entry in `LOGS`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from sessionledger import Log
-from sessionledger.logs.memory import MemoryLog
-from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger import Log, open_log
 from sessionledger.testing import Harness
 from sessionledger.testing.bench import Bench
 from tests.logs import bare_sqlite
 
+ADDRESSES = {"memory": "memory:", "sqlite": "sqlite:///{}"}
 
-def _memory(_: Path) -> Log:
-    return MemoryLog()
+
+def address(name: str, place: Path) -> str:
+    """The address of a log at a place."""
+    return ADDRESSES[name].format(quote(str(place)))
+
+
+def _open(name: str, place: Path) -> Log:
+    return open_log(address(name, place))
 
 
 LOGS = {
-    "memory": Harness(open=_memory),
+    "memory": Harness(open=partial(_open, "memory")),
     "sqlite": Harness(
-        open=SQLiteLog,
+        open=partial(_open, "sqlite"),
         persists=True,
         shared=True,
         forks=True,
