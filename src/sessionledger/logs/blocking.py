@@ -128,6 +128,7 @@ class Blocking:
         topic: str,
         *,
         owner: str | None = None,
+        alias: str | None = None,
         live_at: int | None = None,
         expires_before: int | None = None,
         after: Row | None = None,
@@ -137,6 +138,7 @@ class Blocking:
             self.log.rows(
                 topic,
                 owner=owner,
+                alias=alias,
                 live_at=live_at,
                 expires_before=expires_before,
                 after=after,

@@ -50,7 +50,8 @@ class TallyFold:
         before = b"" if row is None else row.state
         owner = told["owner"] if row is None or told.get("moves") else row.owner
         state = sha256(before + event.payload).digest()
-        return Draft(owner, told["expires"], told["live"], state)
+        alias = told.get("alias", None if row is None else row.alias)
+        return Draft(owner, told["expires"], told["live"], state, alias)
 
 
 FOLD = TallyFold()
@@ -115,7 +116,14 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
         draft = FOLD.evolve(before, happened)
         created = happened.id if before is None else before.created
         rows[key] = Row(
-            key, happened.id, created, draft.owner, draft.expires, draft.live, draft.state
+            key,
+            happened.id,
+            created,
+            draft.owner,
+            draft.expires,
+            draft.live,
+            draft.state,
+            draft.alias,
         )
     return rows
 

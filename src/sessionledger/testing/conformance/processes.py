@@ -70,7 +70,8 @@ class ProcessConformance(Conformance):
             writer.do(jobs.append, event(bytes(4), "alice"))
             before = ask(followed.open())
             unasked = followed.open()
-            writer.do(jobs.append, event(bytes(4), n=n), event(b"newer%d" % n, "alice"))
+            newer = event(b"newer%d" % n, "alice", alias="the other")
+            writer.do(jobs.append, event(bytes(4), n=n), newer)
             assert ask(unasked) != before, name
             assert_rows_are_folded(unasked)
 

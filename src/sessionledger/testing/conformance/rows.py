@@ -31,13 +31,14 @@ ASKING: dict[str, Callable[[Log], object]] = {
     "row": lambda log: log.row(TOPIC, KEYS[0]),
     "state": lambda log: log.state(TOPIC, KEYS[0]),
     "rows": lambda log: log.rows(TOPIC),
+    "rows by alias": lambda log: log.rows(TOPIC, alias="the other"),
     "count": lambda log: log.count(TOPIC, owner="alice"),
     "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
     "read_key": lambda log: log.read_key(TOPIC, KEYS[0]),
 }
 """Every way of asking that answers from rows, and differently after each event of `NEWS`."""
 
-NEWS = [event(KEYS[0], n=2), event(KEYS[2])]
+NEWS = [event(KEYS[0], n=2), event(KEYS[2], alias="the other")]
 
 
 def assert_rows_are_folded(log: Log) -> None:
@@ -54,6 +55,9 @@ def assert_rows_are_folded(log: Log) -> None:
         mine = [row for row in expected.values() if row.owner == owner]
         assert log.rows(TOPIC, owner=owner) == sorted(mine, key=lambda row: row.created)
         assert log.count(TOPIC, owner=owner) == len(mine)
+    for alias in {row.alias for row in expected.values()} - {None}:
+        called = [row for row in expected.values() if row.alias == alias]
+        assert log.rows(TOPIC, alias=alias) == sorted(called, key=lambda row: row.created)
 
 
 def wander(log: Log, random: Random, steps: int) -> None:
@@ -61,7 +65,11 @@ def wander(log: Log, random: Random, steps: int) -> None:
     for _ in range(steps):
         key = random.choice([*KEYS, None])
         happened = event(
-            key, random.choice("ab"), expires=random.randrange(9), live=random.random() < 0.8
+            key,
+            random.choice("ab"),
+            expires=random.randrange(9),
+            live=random.random() < 0.8,
+            alias=random.choice(["one", "the other", None]),
         )
         if key is None or random.random() < 0.5:
             add(log, [happened] * random.randrange(1, 3))
@@ -113,6 +121,13 @@ class RowConformance(Conformance):
         add(bench.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
         add(bench.log, [event(KEYS[0], "bob", moves=True)])
         assert bench.log.rows(TOPIC, owner="alice") == []
+        assert_rows_are_folded(bench.log)
+
+    def test_an_event_may_give_a_key_another_alias_or_none(self, bench: Bench) -> None:
+        add(bench.log, [event(key, alias="one") for key in KEYS])
+        add(bench.log, [event(KEYS[0], alias="the other"), event(KEYS[1], alias=None)])
+        assert [row.key for row in bench.log.rows(TOPIC, alias="one")] == KEYS[2:]
+        assert [row.key for row in bench.log.rows(TOPIC, alias="the other")] == KEYS[:1]
         assert_rows_are_folded(bench.log)
 
     def test_rows_are_kept_only_with_the_fold(self, bench: Bench) -> None:
