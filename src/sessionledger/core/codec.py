@@ -87,7 +87,7 @@ _expired = msgspec.json.Decoder(_ExpiredPayload)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
-_session = msgspec.json.Decoder(Session)
+_read_session = msgspec.json.Decoder(Session).decode
 
 _SEEN, _BROKEN = b"seen", b"broken"
 _MARKS: dict[bytes, Seen | Broken] = {_SEEN: Seen(), _BROKEN: Broken()}
@@ -142,7 +142,7 @@ def encode_state(state: Session | Seen | Broken) -> bytes:
 def decode_state(state: bytes) -> State:
     """The state that `encode_state` wrote; a session's version is 0."""
     try:
-        return _session.decode(state)
+        return _read_session(state)
     except msgspec.DecodeError:
         mark = _MARKS.get(state)
     if mark is None:
@@ -153,7 +153,7 @@ def decode_state(state: bytes) -> State:
 def decode_session(version: int, state: bytes) -> Session | None:
     """The session in a row of that version; None where the row holds no session."""
     try:
-        session = _session.decode(state)
+        session = _read_session(state)
     except msgspec.DecodeError:
         session = None
     if session is None:

@@ -176,10 +176,9 @@ class Engine:
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
         at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
-        if found is None:
+        if found is None or found[1] * 1000 <= at:
             return None
-        version, until, state = found
-        return decode_session(version, state) if until * 1000 > at else None
+        return decode_session(found[0], found[2])
 
     async def find(self, handle: object, now: object = None) -> Session | None:
         return self.live(await self.log.state(self.topic, parse_handle(handle)), now)

@@ -66,7 +66,7 @@ SCHEMA = (
         state BLOB NOT NULL,
         alias TEXT,
         PRIMARY KEY (key, topic)
-    ) WITHOUT ROWID""",
+    )""",
     "CREATE INDEX IF NOT EXISTS ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
         WHERE live""",
@@ -104,9 +104,10 @@ WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
 # Answers only if the rows are folded up to the topic's head: told by the database itself, in the
 # row's own snapshot, for one look-up by number.
-STATE_IF_CURRENT = f"""SELECT version, iif(live, expires, {OVER}), state FROM ledger_rows
-    WHERE key = ? AND topic = {{0}}
-    AND (SELECT head = folded FROM ledger_topics WHERE id = {{0}})"""
+STATE_IF_CURRENT = (
+    f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
+    "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
+)
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
