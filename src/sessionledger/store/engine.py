@@ -124,7 +124,8 @@ class Engine:
         self.log = log
         self.topic = topic
         self.policy = policy
-        self.clock: Clock = lambda: parse_instant("clock", clock())
+        # The system's time is a plain aware datetime as it is.
+        self.clock = clock if clock is system_clock else lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
         if monotonic is None and clock is system_clock:
             monotonic = system_monotonic
