@@ -138,8 +138,12 @@ ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head) VALUES
 SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
-ADD_EVENTS = """INSERT INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
+# Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies of
+# every page that it would keep to undo the statement alone.
+ADD_EVENTS = """INSERT OR ROLLBACK INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
     VALUES {}"""
+ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
+    (key, topic, version, created, owner, expires, live, state, alias) VALUES {}"""
 PUT_ROWS = """INSERT INTO ledger_rows
     (key, topic, version, created, owner, expires, live, state, alias) VALUES {}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version, created = excluded.created,
