@@ -19,7 +19,7 @@ from sessionledger.logs.sqlite import queries
 
 FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
-_LINES_A_STATEMENT = (64, 32, 16, 8, 4, 2, 1)
+_LINES_A_STATEMENT = 64
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
@@ -142,14 +142,17 @@ class Writer:
         self._insert(queries.ADD_LINKS, followed)
 
     def _insert(self, statement: str, lines: Sequence[tuple[Any, ...]]) -> None:
-        """Insert the lines with few statements: each is a trip into SQLite without the GIL."""
-        start = 0
-        for size in _LINES_A_STATEMENT:
-            while len(lines) - start >= size:
-                sql = _inserting(statement, len(lines[start]), size)
-                values = tuple(chain_together.from_iterable(lines[start : start + size]))
-                self.connection.execute(sql, values)
-                start += size
+        """Insert the lines with few statements: each is a trip into SQLite without the GIL.
+
+        By powers of two, so that few different ones have to be prepared.
+        """
+        start, left = 0, len(lines)
+        while left:
+            size = min(_LINES_A_STATEMENT, 1 << (left.bit_length() - 1))
+            sql = _inserting(statement, len(lines[start]), size)
+            values = tuple(chain_together.from_iterable(lines[start : start + size]))
+            self.connection.execute(sql, values)
+            start, left = start + size, left - size
 
 
 _inserting = cache(queries.inserting)
