@@ -8,7 +8,7 @@ handle is the key under which a session's row is stored.
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import sha256
 from typing import NewType
 
@@ -31,12 +31,14 @@ WHITE_SPACE = (
 
 # A copy of a hash that has taken in the domain is begun faster than one anew.
 _begun = sha256(b"harn.orchestrator.session-token.v1\0").copy
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _HANDLE = re.compile(r"sha256:v1:[0-9a-f]{64}", re.ASCII)
 
 
 def issue(random: bytes) -> str:
     """A new token from 32 random bytes: `harn_sess_` and base64url without padding."""
-    return TOKEN_PREFIX + urlsafe_b64encode(random).rstrip(b"=").decode()
+    text = b2a_base64(random, newline=False).translate(_URL_SAFE)
+    return TOKEN_PREFIX + text.rstrip(b"=").decode()
 
 
 def parse_token(token: object, policy: Policy) -> str:
