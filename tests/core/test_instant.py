@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import InvalidSession
-from sessionledger.core.instant import EPOCH, later_by, microseconds, parse_instant, rfc3339
+from sessionledger.core.instant import (
+    EPOCH,
+    later_by,
+    microseconds,
+    parse_instant,
+    rfc3339,
+    written,
+)
 from tests.sameness import same_instant
 from tests.strategies import instants
 
@@ -38,6 +45,17 @@ def test_an_instant_survives_its_text_with_its_offset(instant: datetime) -> None
 )
 def test_the_reference_s_notation(instant: datetime, text: str) -> None:
     assert rfc3339(instant) == text
+
+
+fractions = st.one_of(
+    st.integers(0, 999_999), st.integers(0, 6).map(lambda zeros: 10**zeros % 1_000_000)
+)
+
+
+@given(instants, fractions)
+def test_what_msgspec_writes_of_it_is_that_text(instant: datetime, fraction: int) -> None:
+    instant = instant.replace(microsecond=fraction)
+    assert msgspec.json.encode(written(instant)).decode() == f'"{rfc3339(instant)}"'
 
 
 @given(instants)

@@ -69,9 +69,10 @@ def refuse_secrets(token: str | None, payload: bytes, headers: Mapping[str, str]
         raise InvalidSession(
             "principal" if named else "attributes", "must not hold a token, which is never stored"
         )
-    for text in (text for header in headers.items() for text in header):
-        if _holds_token(text.encode(), None if token is None else token.encode()):
-            raise InvalidSession("context", "must not hold a token, which is never stored")
+    for header in headers.items():
+        for text in header:
+            if _holds_token(text.encode(), None if token is None else token.encode()):
+                raise InvalidSession("context", "must not hold a token, which is never stored")
 
 
 def _holds_token(text: bytes, token: bytes | None) -> bool:

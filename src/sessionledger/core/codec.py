@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from sessionledger.core.events import (
     CREATED,
@@ -26,7 +27,7 @@ from sessionledger.core.events import (
     SessionEvent,
     Touched,
 )
-from sessionledger.core.instant import rfc3339
+from sessionledger.core.instant import written
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.errors import CorruptLog
 
@@ -54,6 +55,26 @@ class _Record(msgspec.Struct):
 
 class _CreatedPayload(msgspec.Struct):
     record: _Record
+
+
+class _NewRecord(msgspec.Struct, gc=False):
+    """A record to be written. Keys in the order of their bytes: it is canonical without sorting."""
+
+    attributes: msgspec.Raw
+    authenticated_at: datetime | str | UnsetType
+    created_at: datetime | str
+    deadline: datetime | str | UnsetType
+    expires_at: datetime | str
+    external_id: str | UnsetType
+    family: str | UnsetType
+    idle_timeout: timedelta | UnsetType
+    last_seen_at: datetime | str
+    principal: str
+    token_handle: str
+
+
+class _NewPayload(msgspec.Struct, gc=False):
+    record: _NewRecord
 
 
 class _TouchedPayload(msgspec.Struct):
@@ -87,7 +108,7 @@ _expired = msgspec.json.Decoder(_ExpiredPayload)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
-_session = msgspec.json.Decoder(Session)
+_read_session = msgspec.json.Decoder(Session).decode
 
 _SEEN, _BROKEN = b"seen", b"broken"
 _MARKS: dict[bytes, Seen | Broken] = {_SEEN: Seen(), _BROKEN: Broken()}
@@ -107,7 +128,7 @@ def encode_event(event: SessionEvent) -> tuple[str, bytes]:
     """An event as its kind and canonical payload."""
     match event:
         case Created():
-            return CREATED, _encode({"record": _record(event)})
+            return CREATED, _encode(_NewPayload(_record(event)))
         case Touched():
             return TOUCHED, _encode(_touch(event))
         case Expired():
@@ -142,7 +163,7 @@ def encode_state(state: Session | Seen | Broken) -> bytes:
 def decode_state(state: bytes) -> State:
     """The state that `encode_state` wrote; a session's version is 0."""
     try:
-        return _session.decode(state)
+        return _read_session(state)
     except msgspec.DecodeError:
         mark = _MARKS.get(state)
     if mark is None:
@@ -153,7 +174,7 @@ def decode_state(state: bytes) -> State:
 def decode_session(version: int, state: bytes) -> Session | None:
     """The session in a row of that version; None where the row holds no session."""
     try:
-        session = _session.decode(state)
+        session = _read_session(state)
     except msgspec.DecodeError:
         session = None
     if session is None:
@@ -167,26 +188,21 @@ def decode_session(version: int, state: bytes) -> Session | None:
 # is left out while it is unset.
 
 
-def _record(event: Created) -> dict[str, object]:
-    created_at = rfc3339(event.created_at)
-    seen_at = event.last_seen_at
-    record: dict[str, object] = {"attributes": msgspec.Raw(event.attributes)}
-    if event.authenticated_at is not None:
-        record["authenticated_at"] = rfc3339(event.authenticated_at)
-    record["created_at"] = created_at
-    if event.deadline is not None:
-        record["deadline"] = rfc3339(event.deadline)
-    record["expires_at"] = rfc3339(event.expires_at)
-    if event.external_id is not None:
-        record["external_id"] = event.external_id
-    if event.family is not None:
-        record["family"] = event.family
-    if event.idle_timeout is not None:
-        record["idle_timeout"] = event.idle_timeout
-    record["last_seen_at"] = created_at if seen_at is event.created_at else rfc3339(seen_at)
-    record["principal"] = event.principal
-    record["token_handle"] = event.token_handle
-    return record
+def _record(event: Created) -> _NewRecord:
+    authenticated_at, deadline = event.authenticated_at, event.deadline
+    return _NewRecord(
+        msgspec.Raw(event.attributes),
+        UNSET if authenticated_at is None else written(authenticated_at),
+        written(event.created_at),
+        UNSET if deadline is None else written(deadline),
+        written(event.expires_at),
+        UNSET if event.external_id is None else event.external_id,
+        UNSET if event.family is None else event.family,
+        UNSET if event.idle_timeout is None else event.idle_timeout,
+        written(event.last_seen_at),
+        event.principal,
+        event.token_handle,
+    )
 
 
 def _touch(event: Touched) -> dict[str, object]:
@@ -194,11 +210,11 @@ def _touch(event: Touched) -> dict[str, object]:
         "attributes": None if event.attributes is None else msgspec.Raw(event.attributes)
     }
     if event.authenticated_at is not None:
-        touch["authenticated_at"] = rfc3339(event.authenticated_at)
+        touch["authenticated_at"] = written(event.authenticated_at)
     if event.deadline is not None:
-        touch["deadline"] = rfc3339(event.deadline)
-    touch["expires_at"] = None if event.expires_at is None else rfc3339(event.expires_at)
-    touch["last_seen_at"] = rfc3339(event.last_seen_at)
+        touch["deadline"] = written(event.deadline)
+    touch["expires_at"] = None if event.expires_at is None else written(event.expires_at)
+    touch["last_seen_at"] = written(event.last_seen_at)
     if event.successor is not None:
         touch["successor"] = event.successor
     touch["token_handle"] = event.token_handle
@@ -206,7 +222,7 @@ def _touch(event: Touched) -> dict[str, object]:
 
 
 def _end(event: Expired) -> dict[str, object]:
-    end: dict[str, object] = {"expired_at": rfc3339(event.expired_at)}
+    end: dict[str, object] = {"expired_at": written(event.expired_at)}
     if event.reused:
         end["reused"] = True
     if event.successor is not None:

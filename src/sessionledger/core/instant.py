@@ -36,6 +36,12 @@ def rfc3339(instant: datetime) -> str:
     return stamp + ("Z" if offset == "+00:00" else offset)
 
 
+def written(instant: datetime) -> datetime | str:
+    """What msgspec writes as that text: the instant itself, which is quicker, where it can."""
+    fraction = instant.microsecond
+    return instant if fraction % 10 or not fraction else rfc3339(instant)
+
+
 def parse_instant(field: str, value: object) -> datetime:
     """The argument as a plain datetime with a fixed offset. Raises `InvalidSession` for naive ones.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.base import (
@@ -37,8 +37,11 @@ class Threaded(Inline):
         super().__init__(log)
         self._committer = _Committer(log)
 
-    async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        return await self._committer.append(topic, units)
+    def append(
+        self, topic: str, units: Sequence[Unit]
+    ) -> Coroutine[Any, Any, list[Outcome]]:
+        # The committer's coroutine itself: every append would pay for one around it.
+        return self._committer.append(topic, units)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         loop = asyncio.get_running_loop()
@@ -119,11 +122,13 @@ class _Committer:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(topic, units, loop)
         with self._mutex:
-            self._start()
-            gathered = self._gathered.setdefault(loop, [])
+            if self._thread is None:
+                self._start()
+            gathered = self._gathered.get(loop)
+            if gathered is None:
+                loop.call_soon(self._hand_over, loop)
+                gathered = self._gathered[loop] = []
             gathered.append(waiting)
-        if len(gathered) == 1:
-            loop.call_soon(self._hand_over, loop)
         # A cancelled caller gives up the answer, not the append.
         return await waiting.future
 
@@ -146,12 +151,9 @@ class _Committer:
 
     def _start(self) -> None:
         if self._stopped:
-            raise StoreClosed("the store is closed")
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="sessionledger-commit", daemon=True
-            )
-            self._thread.start()
+            raise _closed()
+        self._thread = threading.Thread(target=self._run, name="sessionledger-commit", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         running = True

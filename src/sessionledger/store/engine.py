@@ -124,7 +124,8 @@ class Engine:
         self.log = log
         self.topic = topic
         self.policy = policy
-        self.clock: Clock = lambda: parse_instant("clock", clock())
+        # The system's time is a plain aware datetime as it is.
+        self.clock = clock if clock is system_clock else lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
         if monotonic is None and clock is system_clock:
             monotonic = system_monotonic
@@ -176,10 +177,9 @@ class Engine:
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
         at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
-        if found is None:
+        if found is None or found[1] * 1000 <= at:
             return None
-        version, until, state = found
-        return decode_session(version, state) if until * 1000 > at else None
+        return decode_session(found[0], found[2])
 
     async def find(self, handle: object, now: object = None) -> Session | None:
         return self.live(await self.log.state(self.topic, parse_handle(handle)), now)

@@ -16,7 +16,7 @@ from sessionledger import (
     UnsupportedSchema,
     open_log,
 )
-from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.logs.sqlite import SQLiteLog, queries
 from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
 from tests.logs.sqlite.children import run
 
@@ -95,6 +95,27 @@ def test_a_newer_schema_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedSchema, match=r"99.*upgrade"):
         SQLiteLog(path)
     assert path.read_bytes() == before
+
+
+def test_rows_of_a_table_without_rowid_go_on(tmp_path: Path) -> None:
+    """As the earliest files have them: what the table is made of shows in no statement."""
+    path = tmp_path / "ledger"
+    early = apsw.Connection(str(path))
+    for sql in queries.SCHEMA:
+        early.execute(f"{sql} WITHOUT ROWID" if "EXISTS ledger_rows (" in sql else sql)
+    early.close()
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        kept, ended = store.create("alice"), store.create("alice")
+        store.touch(kept.token, attributes={"seen": True})
+        store.expire(ended.token)
+        rows_then = list(store.sessions(principal="alice", live=False))
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        session = store.get(kept.token)
+        assert session is not None
+        assert session.attributes == {"seen": True}
+        assert store.get(ended.token) is None
+        store.rebuild()
+        assert list(store.sessions(principal="alice", live=False)) == rows_then
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

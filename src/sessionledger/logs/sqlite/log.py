@@ -202,12 +202,12 @@ class SQLiteLog:
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
             reader = self._local.reader or self._readers.mine()
-            found = reader.select(self._state_queries.get(topic, _NO_STATE), (key,))
+            found = reader.line(self._state_queries.get(topic, _NO_STATE), (key,))
         except apsw.Error:
             with self._reading():
                 raise
-        if found:
-            return found[0]  # type: ignore[no-any-return]
+        if found is not None:
+            return found  # type: ignore[no-any-return]
         # No such row, or rows that others' events have not been folded into yet.
         return key_state_of(self.row(topic, key))
 

@@ -66,7 +66,7 @@ SCHEMA = (
         state BLOB NOT NULL,
         alias TEXT,
         PRIMARY KEY (key, topic)
-    ) WITHOUT ROWID""",
+    )""",
     "CREATE INDEX IF NOT EXISTS ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
         WHERE live""",
@@ -104,9 +104,10 @@ WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
 # Answers only if the rows are folded up to the topic's head: told by the database itself, in the
 # row's own snapshot, for one look-up by number.
-STATE_IF_CURRENT = f"""SELECT version, iif(live, expires, {OVER}), state FROM ledger_rows
-    WHERE key = ? AND topic = {{0}}
-    AND (SELECT head = folded FROM ledger_topics WHERE id = {{0}})"""
+STATE_IF_CURRENT = (
+    f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
+    "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
+)
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
@@ -137,8 +138,12 @@ ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head) VALUES
 SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
-ADD_EVENTS = """INSERT INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
+# Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies of
+# every page that it would keep to undo the statement alone.
+ADD_EVENTS = """INSERT OR ROLLBACK INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
     VALUES {}"""
+ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
+    (key, topic, version, created, owner, expires, live, state, alias) VALUES {}"""
 PUT_ROWS = """INSERT INTO ledger_rows
     (key, topic, version, created, owner, expires, live, state, alias) VALUES {}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version, created = excluded.created,

@@ -47,6 +47,16 @@ class Reader:
         finally:
             self.inside = False
 
+    def line(self, sql: str, values: tuple[Any, ...]) -> Any:
+        """The line of a statement that finds one at most; None for none. Cheaper than a list."""
+        self.inside = True
+        try:
+            if self._gate.closed:
+                self._wait()
+            return self.execute(sql, values).get
+        finally:
+            self.inside = False
+
     @contextmanager
     def snapshot(self) -> Iterator[Callable[..., apsw.Cursor]]:
         """How to execute statements that all see the same state of the database."""

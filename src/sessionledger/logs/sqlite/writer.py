@@ -19,7 +19,7 @@ from sessionledger.logs.sqlite import queries
 
 FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
-_LINES_A_STATEMENT = (64, 32, 16, 8, 4, 2, 1)
+_LINES_A_STATEMENT = 64
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
@@ -42,12 +42,14 @@ class Writer:
         number, folded, head = self.place_of(topic)
         if fold is not None and folded != head:
             self.fold_gap(topic, fold)
-        plan = units.plan(topic, batch, fold, self._tail(topic, number, head, batch, fold))
+        tail = self._tail(topic, number, head, batch, fold)
+        known = set(tail.rows)
+        plan = units.plan(topic, batch, fold, tail)
         if plan.events:
             self._store_events(topic, plan.events)
             self._heads[topic] = plan.head
             if fold is not None:
-                self._store_rows(number, plan.rows.values(), plan.links)
+                self._store_rows(number, plan, known)
                 self.connection.execute(queries.SET_FOLDED, (plan.head.id, number))
         return plan.outcomes
 
@@ -67,8 +69,9 @@ class Writer:
         page = self.connection.execute(queries.GAP, (topic, folded, head, FOLD_PAGE))
         events = [stored_event(columns) for columns in page]
         keys = {key for event in events if (key := fold.key(event)) is not None}
-        plan = units.refold(fold, events, self._rows(number, keys))
-        self._store_rows(number, plan.rows.values(), plan.links)
+        rows = self._rows(number, keys)
+        known = set(rows)
+        self._store_rows(number, units.refold(fold, events, rows), known)
         folded = events[-1].id if len(events) == FOLD_PAGE else head
         self.connection.execute(queries.SET_FOLDED, (folded, number))
         return len(events)
@@ -124,26 +127,32 @@ class Writer:
         self._insert(queries.ADD_EVENTS, lines)
         self.connection.execute(queries.SET_HEAD, (topic, events[-1].id))
 
-    def _store_rows(self, number: int, rows: Iterable[Row], links: Iterable[units.Link]) -> None:
-        self._insert(
-            queries.PUT_ROWS,
-            [
+    def _store_rows(self, number: int, plan: units.Plan, known: set[bytes]) -> None:
+        """Store the rows of a plan; `known` are the keys that had a row before."""
+        added: list[tuple[Any, ...]] = []
+        changed: list[tuple[Any, ...]] = []
+        for r in plan.rows.values():
+            lines = changed if r.key in known else added
+            lines.append(
                 (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state, r.alias)
-                for r in rows
-            ],
-        )
-        followed = [(number, link.id, link.previous) for link in links if link.previous]
+            )
+        self._insert(queries.ADD_ROWS, added)
+        self._insert(queries.PUT_ROWS, changed)
+        followed = [(number, link.id, link.previous) for link in plan.links if link.previous]
         self._insert(queries.ADD_LINKS, followed)
 
     def _insert(self, statement: str, lines: Sequence[tuple[Any, ...]]) -> None:
-        """Insert the lines with few statements: each is a trip into SQLite without the GIL."""
-        start = 0
-        for size in _LINES_A_STATEMENT:
-            while len(lines) - start >= size:
-                sql = _inserting(statement, len(lines[start]), size)
-                values = tuple(chain_together.from_iterable(lines[start : start + size]))
-                self.connection.execute(sql, values)
-                start += size
+        """Insert the lines with few statements: each is a trip into SQLite without the GIL.
+
+        By powers of two, so that few different ones have to be prepared.
+        """
+        start, left = 0, len(lines)
+        while left:
+            size = min(_LINES_A_STATEMENT, 1 << (left.bit_length() - 1))
+            sql = _inserting(statement, len(lines[start]), size)
+            values = tuple(chain_together.from_iterable(lines[start : start + size]))
+            self.connection.execute(sql, values)
+            start, left = start + size, left - size
 
 
 _inserting = cache(queries.inserting)
