@@ -16,6 +16,7 @@ NAMES = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Finding",
     "Fold",
     "Guard",
     "Handle",
@@ -48,6 +49,7 @@ NAMES = [
     "Verification",
     "VersionConflict",
     "WriteContention",
+    "diagnose",
     "open_log",
 ]
 

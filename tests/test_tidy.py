@@ -22,11 +22,12 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 MAY_IMPORT = {
     "errors": set(),
     "canonical": set(),
+    "findings": set(),
     "core": {"core", "errors", "canonical"},
-    "logs": {"logs", "errors", "canonical"},
-    "store": {"store", "core", "logs", "errors", "canonical"},
+    "logs": {"logs", "errors", "canonical", "findings"},
+    "store": {"store", "core", "logs", "errors", "canonical", "findings"},
     "cli": {"cli", ""},
-    "": {"core", "logs", "store", "errors"},
+    "": {"core", "logs", "store", "errors", "findings"},
 }
 ENTRY_POINTS = {"sessionledger", "sessionledger.cli.__main__", "sessionledger.cli.main"}
 

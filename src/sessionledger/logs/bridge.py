@@ -13,7 +13,9 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from sessionledger.errors import StoreClosed
+from sessionledger.findings import Finding
 from sessionledger.logs.base import (
+    Check,
     Log,
     Outcome,
     Progress,
@@ -63,6 +65,9 @@ class Threaded(Inline):
 
     async def ack(self, topic: str, consumer: str, cursor: int) -> None:
         await asyncio.to_thread(self.log.ack, topic, consumer, cursor)
+
+    async def examine(self, topic: str, check: Check) -> list[Finding]:
+        return await asyncio.to_thread(self.log.examine, topic, check)
 
     async def flush(self) -> None:
         await asyncio.to_thread(self.log.flush)
