@@ -20,6 +20,7 @@ NAMES = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Finding",
     "Fold",
     "Guard",
     "Handle",
@@ -52,12 +53,14 @@ NAMES = [
     "Verification",
     "VersionConflict",
     "WriteContention",
+    "diagnose",
     "open_log",
 ]
 
 FOR_WHO_WRITES_A_LOG = [
     "EMPTY",
     "AsyncLog",
+    "Check",
     "Head",
     "KeyState",
     "Link",
@@ -67,6 +70,7 @@ FOR_WHO_WRITES_A_LOG = [
     "Plan",
     "Progress",
     "Tail",
+    "View",
     "check_limit",
     "check_name",
     "check_units",
@@ -82,6 +86,7 @@ FOR_TESTS = ["AsyncHarness", "Clock", "Harness"]
 THEMES = [
     "CursorConformance",
     "EventConformance",
+    "ExaminationConformance",
     "ForeignWriterConformance",
     "ForkConformance",
     "IdConformance",

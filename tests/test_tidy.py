@@ -22,13 +22,14 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 MAY_IMPORT = {
     "errors": set(),
     "canonical": set(),
+    "findings": set(),
     "core": {"core", "errors", "canonical"},
-    "logs": {"logs", "errors", "canonical"},
-    "store": {"store", "core", "logs", "errors", "canonical"},
+    "logs": {"logs", "errors", "canonical", "findings"},
+    "store": {"store", "core", "logs", "errors", "canonical", "findings"},
     "driver": {"logs", "errors"},
-    "testing": {"testing", "store", "core", "logs", "errors", "canonical", ""},
+    "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "cli": {"cli", ""},
-    "": {"core", "logs", "store", "errors"},
+    "": {"core", "logs", "store", "errors", "findings"},
 }
 ENTRY_POINTS = {
     "sessionledger",

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 
 from sessionledger import (
     AsyncSessionStore,
+    Finding,
     Handle,
     HistoryEntry,
     IssuedSession,
@@ -20,6 +21,7 @@ from sessionledger import (
     Stats,
     StoredEvent,
     Verification,
+    diagnose,
     open_log,
 )
 from sessionledger.store.aio.names import AsyncSessions
@@ -90,6 +92,8 @@ def auditing(store: SessionStore) -> None:
     assert_type(store.verify(expect=str(store.head())), Verification)
     assert_type(store.verify(progress=lambda done: None).ok, bool)
     assert_type(store.rebuild(), int)
+    assert_type(store.diagnose(progress=lambda done: None), list[Finding])
+    assert_type(diagnose("memory:"), list[Finding])
     assert_type(store.stats(), Stats)
 
 
@@ -114,4 +118,5 @@ async def auditing_too(store: AsyncSessionStore) -> None:
     assert_type(await store.head(), LedgerHead)
     assert_type(await store.verify(), Verification)
     assert_type(await store.rebuild(), int)
+    assert_type(await store.diagnose(), list[Finding])
     assert_type(await store.stats(), Stats)

@@ -25,6 +25,7 @@ from sessionledger.errors import (
     VersionConflict,
     WriteContention,
 )
+from sessionledger.findings import Finding
 from sessionledger.logs.base import (
     Appended,
     Change,
@@ -45,6 +46,7 @@ from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.pages import Page
 from sessionledger.store.stories import CaughtUp
 from sessionledger.store.sync import SessionStore
+from sessionledger.store.unopened import diagnose
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ __all__ = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Finding",
     "Fold",
     "Guard",
     "Handle",
@@ -91,6 +94,7 @@ __all__ = [
     "Verification",
     "VersionConflict",
     "WriteContention",
+    "diagnose",
     "open_log",
 ]
 

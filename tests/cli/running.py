@@ -22,7 +22,7 @@ from sessionledger.cli.main import main
 COMMANDS = (
     *("create", "get", "touch", "expire", "revoke"),
     *("sessions", "history", "events"),
-    *("head", "verify", "rebuild", "stats"),
+    *("head", "verify", "rebuild", "stats", "doctor"),
 )
 COMMAND = [sys.executable, "-m", "sessionledger.cli"]
 
@@ -74,6 +74,18 @@ class Line:
             capture_output=True,
             cwd=self.folder,
             env=self.environment(**variables),
+            check=False,
+            timeout=60,
+        )
+        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def program(self, program: str, *arguments: str) -> Answer:
+        """A Python program in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment(),
             check=False,
             timeout=60,
         )

@@ -129,16 +129,10 @@ def test_ctrl_c_ends_with_130(line: Line) -> None:
         "sys.stdin = Stdin()\n"
         "from sessionledger.cli.main import main; sys.exit(main(['get']))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=line.folder,
-        env=line.environment(),
-        capture_output=True,
-        check=False,
-    )
+    answer = line.program(program)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert (done.returncode, done.stdout) == (130, b"")
-    assert b"Traceback" not in done.stderr
+    assert (answer.code, answer.out) == (130, "")
+    assert "Traceback" not in answer.err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import termios
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,13 +18,19 @@ from tests.cli.running import COMMAND, Line
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_terminal(line: Line, *arguments: str, given: bytes = b"", **variables: str) -> str:
+def on_terminal(
+    line: Line,
+    *arguments: str,
+    given: bytes = b"",
+    command: Sequence[str] = COMMAND,
+    **variables: str,
+) -> str:
     """Everything that a command writes to a terminal 160 columns wide."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
     environment = line.environment(TERM="xterm", **variables)
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         stdin=subprocess.PIPE,
         stdout=theirs,
         stderr=theirs,

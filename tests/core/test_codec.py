@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from sessionledger import Session, canonical
 from sessionledger.core.codec import (
+    KINDS,
     decode_event,
     decode_session,
     decode_state,
     encode_event,
     encode_state,
+    handle_in_sight,
 )
 from sessionledger.core.events import (
     CREATED,
@@ -29,6 +31,7 @@ from sessionledger.core.events import (
     Touched,
 )
 from sessionledger.core.session import Broken, Seen
+from sessionledger.core.token import key_of
 from tests.sameness import same_instant, same_json
 from tests.strategies import HANDLE, START, events, instants, json_objects, json_values, texts
 
@@ -164,3 +167,30 @@ def test_decoding_never_raises_for_what_names_a_handle(kind: str, other: Any) ->
     event = decode_event(kind, msgspec.json.encode(named))
     assert event is not None
     assert event.token_handle == HANDLE
+
+
+SEEN, OTHER = HANDLE.encode(), b"sha256:v1:" + b"0" * 64
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"token_handle":"%b"}' % SEEN,
+        b'{"record":{"token_handle":"%b"}}' % SEEN,
+        b'{"attributes":{"token_handle":"%b"}}' % SEEN,
+        b'{"token\\u005fhandle":"%b","a":{"token_handle":"%b"}}' % (OTHER, SEEN),
+        b'{"token_handle":"%b","a":{"token_handle":"%b"}}' % (OTHER, SEEN),
+        b'{"a":{"token_handle":"%b"},"token_handle":"\\u0073ha256:v1:%b"}' % (SEEN, OTHER[-64:]),
+        b'{"token_handle" : "x","a":"\\"token_handle\\":\\"%b\\""}' % SEEN,
+        b'{"token_handle":"%b"' % SEEN,
+        b'{"token_handle":5}',
+        b"[]",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_handle_in_sight_is_the_only_one_that_reading_can_find(kind: str, payload: bytes) -> None:
+    in_sight = handle_in_sight(payload)
+    happened = decode_event(kind, payload)
+    if in_sight is not None and happened is not None and key_of(happened.token_handle):
+        assert happened.token_handle == in_sight

@@ -135,6 +135,10 @@ class Machine(RuleBasedStateMachine):
         assert self.store.count(principal=who, live=live) == len(handles)
 
     @rule()
+    def diagnose(self) -> None:
+        assert self.store.diagnose() == []
+
+    @rule()
     def rebuild(self) -> None:
         assert self.store.rebuild() == self.model.events
 

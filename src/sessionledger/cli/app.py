@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from sessionledger import __version__
 from sessionledger.cli import ledger, listings, sessions
+from sessionledger.cli.doctor import doctor
 from sessionledger.cli.exits import MEANINGS, OK, PIPE_CLOSED, USAGE, report
 from sessionledger.cli.present import PipeClosed, flush, write
 
@@ -31,6 +32,7 @@ for command in (
     ledger.verify,
     ledger.rebuild,
     ledger.stats,
+    doctor,
 ):
     app.command(epilog=MEANINGS)(command)
 

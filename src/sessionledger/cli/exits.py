@@ -23,7 +23,8 @@ Exit codes:
 
 \b
   0    done; the answer is yes
-  1    the answer is no: the session is unknown or not live, or verify found a break
+  1    the answer is no: the session is unknown or not live, verify found a break, or doctor
+       something wrong
   2    bad usage or bad input: nothing was done
   3    refused by the ledger's state: a used token, too many writers at once
   4    the ledger is missing, unavailable, damaged or no ledger

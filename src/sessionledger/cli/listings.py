@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -14,9 +15,10 @@ from sessionledger import Log, Page, SessionStore, StoredEvent
 from sessionledger.cli import options
 from sessionledger.cli.exits import unknown
 from sessionledger.cli.opening import open_events, open_store
-from sessionledger.cli.present import Record, show_all
+from sessionledger.cli.present import Record, check_reader, show_all, stream
 from sessionledger.cli.records import (
     EVENT_TITLES,
+    EVENT_WIDTHS,
     HISTORY_TITLES,
     SESSION_TITLES,
     entry_record,
@@ -26,12 +28,19 @@ from sessionledger.cli.records import (
 
 PAGE = 1000
 
+# How long a quiet ledger is waited for before looking whether anybody still reads the output.
+PATIENCE_SECONDS = 0.5
+
 All = Annotated[bool, typer.Option("--all", help="Also those that lapsed or were ended.")]
 AfterCursor = Annotated[
     str | None, typer.Option("--after", metavar="CURSOR", help="Go on where a page ended.")
 ]
 AfterEvent = Annotated[
     int, typer.Option("--after", min=0, metavar="N", help="Only events with an id above this.")
+]
+
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Go on with events as they are appended.")
 ]
 
 
@@ -74,14 +83,22 @@ def history(
 def events(
     after: AfterEvent = 0,
     limit: options.Limit = None,
+    follow: Follow = False,
     ledger: options.Ledger = options.LEDGER,
     topic: options.Topic = options.TOPIC,
     json: options.Json = False,
 ) -> None:
-    """List the events of any topic, as they are stored."""
+    """List the events of any topic, as they are stored.
+
+    With --follow it goes on, with what anybody appends, until it is interrupted.
+    """
     with closing(open_events(ledger)) as log:
-        records: Iterator[Record] = map(event_record, _events(log, topic, after, limit))
-        show_all(records, EVENT_TITLES, json)
+        if follow:
+            followed = islice(_follow(log, topic, after), limit)
+            stream(map(event_record, followed), EVENT_WIDTHS, json)
+        else:
+            records: Iterator[Record] = map(event_record, _events(log, topic, after, limit))
+            show_all(records, EVENT_TITLES, json)
 
 
 def _pages(
@@ -101,6 +118,15 @@ def _pages(
             if not left:
                 print(f"more: --after {after}", file=sys.stderr)
                 return
+
+
+def _follow(log: Log, topic: str, after: int) -> Iterator[StoredEvent]:
+    while True:
+        for event in _events(log, topic, after, None):
+            yield event
+            after = event.id
+        while log.wait(topic, after, PATIENCE_SECONDS) <= after:
+            check_reader()
 
 
 def _events(log: Log, topic: str, after: int, limit: int | None) -> Iterator[StoredEvent]:

@@ -23,17 +23,20 @@ def open_store(
     ledger: str, topic: str, *, create: bool = False, idle_timeout: timedelta | None = None
 ) -> SessionStore:
     """The store on a ledger, which must exist unless it may be created."""
-    url = address(ledger)
-    if not create:
-        _require(url)
+    url = address(ledger) if create else existing(ledger)
     return SessionStore.open(url, policy=Policy(idle_timeout=idle_timeout), topic=topic)
 
 
 def open_events(ledger: str) -> Log:
     """The log of a ledger that exists, without anything that knows sessions."""
+    return open_log(existing(ledger))
+
+
+def existing(ledger: str) -> str:
+    """The URL of a ledger that exists."""
     url = address(ledger)
     _require(url)
-    return open_log(url)
+    return url
 
 
 def _require(url: str) -> None:

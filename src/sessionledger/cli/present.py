@@ -7,9 +7,11 @@ an escape, everywhere.
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -113,6 +115,31 @@ def show_all(records: Iterable[Record], columns: Mapping[str, str], as_json: boo
         write(json_line(record) if as_json else line(record))
 
 
+def stream(records: Iterable[Record], columns: Mapping[str, int], as_json: bool) -> None:
+    """Records as they come, each handed over at once: for people some columns, field to width."""
+    aligned = on_terminal() and not as_json
+    for record in records:
+        if aligned:
+            write(_aligned(record, columns))
+        else:
+            write(json_line(record) if as_json else line(record))
+        flush()
+
+
+def check_reader() -> None:
+    """Raises `PipeClosed` when whoever read the output has gone, without writing anything."""
+    watch = select.poll()
+    watch.register(sys.stdout, 0)
+    if watch.poll(0):
+        raise PipeClosed
+
+
+def _aligned(record: Record, columns: Mapping[str, int]) -> str:
+    """Columns below those of the line before, cut to the width of the terminal."""
+    cells = (_short(record[field]).ljust(width) for field, width in columns.items())
+    return "  ".join(cells).rstrip()[: get_terminal_size().columns]
+
+
 def _draw_fields(record: Record) -> None:
     from rich.table import Table
 
@@ -147,16 +174,24 @@ def _whole(value: Any) -> Text:
     """A value as rich takes it as it is: `Text` reads neither markup nor emoji codes."""
     from rich.text import Text
 
-    return Text(_second(value) if isinstance(value, datetime) else cell(value))
+    return Text(_told(value))
 
 
 def _text(value: Any) -> Text:
     """The same for a column, where an object is cut to its beginning, and an empty one left out."""
     from rich.text import Text
 
+    return Text(_short(value))
+
+
+def _told(value: Any) -> str:
+    return _second(value) if isinstance(value, datetime) else cell(value)
+
+
+def _short(value: Any) -> str:
     if isinstance(value, dict | list):
-        return Text(_beginning(cell(value)) if value else "")
-    return _whole(value)
+        return _beginning(cell(value)) if value else ""
+    return _told(value)
 
 
 def _beginning(text: str) -> str:

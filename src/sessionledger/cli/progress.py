@@ -15,8 +15,11 @@ PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """What to tell the number of events done; None where nobody is looking at stderr."""
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
+    """What to tell the number of events done; None where nobody is looking at stderr.
+
+    total: how many there are, None where that is not known.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -30,7 +33,9 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
 class LateBar:
     """A bar on stderr that appears once the work has taken longer than a second."""
 
-    def __init__(self, label: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._label = label
         self._total = total
         self._clock = clock

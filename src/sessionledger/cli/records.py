@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sessionledger import (
+    Finding,
     HistoryEntry,
     LedgerHead,
     Session,
@@ -37,6 +38,14 @@ EVENT_TITLES = {
     "kind": "what",
     "handle": "handle",
     "payload": "payload",
+}
+EVENT_WIDTHS = {"id": 6, "occurred_at": 20, "kind": 15, "handle": 74, "payload": 0}
+FINDING_TITLES = {
+    "severity": "severity",
+    "code": "code",
+    "subject": "what",
+    "problem": "is wrong",
+    "remedy": "what to do",
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,6 +109,12 @@ def verification_record(found: Verification) -> Record:
         "broken_id": found.broken.id if found.broken else None,
         "problem": found.broken.problem if found.broken else None,
     }
+
+
+def finding_record(finding: Finding) -> Record:
+    """Something that is wrong, and what to do."""
+    names = ("severity", "code", "subject", "problem", "remedy")
+    return {name: getattr(finding, name) for name in names}
 
 
 def stats_record(stats: Stats) -> Record:

@@ -149,6 +149,14 @@ def decode_event(kind: str, payload: bytes) -> Happened | None:
         return _malformed(kind, payload)
 
 
+def handle_in_sight(payload: bytes) -> str | None:
+    """The only handle that can be that of an event, at a glance; None where one has to read it."""
+    if payload.count(b'"token_handle"') != 1 or b"\\u" in payload:
+        return None
+    handle = _HANDLE.search(payload)
+    return None if handle is None else handle[1].decode()
+
+
 def encode_state(state: Session | Seen | Broken) -> bytes:
     """A state as the bytes of a row, without its version, which the row has beside it."""
     match state:
@@ -277,6 +285,9 @@ _READERS: dict[str, Callable[[bytes], Happened]] = {
     TOUCHED: _read_touched,
     EXPIRED: _read_expired,
 }
+
+KINDS = frozenset(_READERS)
+"""The kinds of events that can happen to a session."""
 
 
 def _instant(text: str) -> datetime:

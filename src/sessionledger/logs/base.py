@@ -17,6 +17,7 @@ import msgspec
 
 from sessionledger import canonical
 from sessionledger.errors import InvalidEvent
+from sessionledger.findings import Finding
 
 MAX_TOPIC_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
@@ -174,6 +175,33 @@ class Description(msgspec.Struct, frozen=True):
     details: dict[str, str | int | bool]
 
 
+class View(Protocol):
+    """A topic as it stands, in one state of the log: looking at it folds and mends nothing.
+
+    head: the id that the log holds to be its newest. folded: up to which event there are rows.
+    chained: whether the log chains its events.
+    """
+
+    @property
+    def head(self) -> int: ...
+    @property
+    def folded(self) -> int: ...
+    @property
+    def chained(self) -> bool: ...
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        """The events with an id above `after`, in order, those above the head too."""
+        ...
+
+    def rows(self, after: bytes, limit: int) -> list[Row]:
+        """The rows with a key above `after`, in the order of their keys."""
+        ...
+
+
+Check: TypeAlias = Callable[[View], Sequence[Finding]]
+"""What somebody who knows what events mean finds in a topic. It may take long: never in a loop."""
+
+
 class Fold(Protocol):
     """What the events of a key make of its row. Pure: equal input, equal output, no exceptions."""
 
@@ -288,6 +316,13 @@ class Log(Protocol):
         """What this log is and how it is set."""
         ...
 
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        """What is wrong with the log as it stands, and what `check` finds in the topic.
+
+        Changes nothing. Nothing of the log's is held while the check's own code runs.
+        """
+        ...
+
     def flush(self) -> None:
         """Return when all that was acknowledged is on stable storage."""
         ...
@@ -330,6 +365,7 @@ class AsyncLog(Protocol):
     async def cursor(self, topic: str, consumer: str) -> int: ...
     async def topics(self) -> list[str]: ...
     async def describe(self) -> Description: ...
+    async def examine(self, topic: str, check: Check) -> list[Finding]: ...
     async def flush(self) -> None: ...
     async def close(self) -> None: ...
 

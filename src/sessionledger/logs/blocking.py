@@ -8,8 +8,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from sessionledger.errors import StoreClosed
+from sessionledger.findings import Finding
 from sessionledger.logs.base import (
     AsyncLog,
+    Check,
     Description,
     Fold,
     KeyState,
@@ -166,6 +168,9 @@ class Blocking:
 
     def describe(self) -> Description:
         return self.run(self.log.describe())
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        return self.run(self.log.examine(topic, check))
 
     def flush(self) -> None:
         self.run(self.log.flush())

@@ -13,7 +13,9 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from sessionledger.errors import StoreClosed
+from sessionledger.findings import Finding
 from sessionledger.logs.base import (
+    Check,
     Log,
     Outcome,
     Progress,
@@ -37,9 +39,7 @@ class Threaded(Inline):
         super().__init__(log)
         self._committer = _Committer(log)
 
-    def append(
-        self, topic: str, units: Sequence[Unit]
-    ) -> Coroutine[Any, Any, list[Outcome]]:
+    def append(self, topic: str, units: Sequence[Unit]) -> Coroutine[Any, Any, list[Outcome]]:
         # The committer's coroutine itself: every append would pay for one around it.
         return self._committer.append(topic, units)
 
@@ -66,6 +66,9 @@ class Threaded(Inline):
 
     async def ack(self, topic: str, consumer: str, cursor: int) -> None:
         await asyncio.to_thread(self.log.ack, topic, consumer, cursor)
+
+    async def examine(self, topic: str, check: Check) -> list[Finding]:
+        return await asyncio.to_thread(self.log.examine, topic, check)
 
     async def flush(self) -> None:
         await asyncio.to_thread(self.log.flush)

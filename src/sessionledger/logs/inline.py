@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sessionledger.findings import Finding
 from sessionledger.logs.base import (
+    Check,
     Description,
     Fold,
     KeyState,
@@ -96,6 +98,9 @@ class Inline:
 
     async def describe(self) -> Description:
         return self.log.describe()
+
+    async def examine(self, topic: str, check: Check) -> list[Finding]:
+        return self.log.examine(topic, check)
 
     async def flush(self) -> None:
         self.log.flush()

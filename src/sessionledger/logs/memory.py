@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.base import (
+    Check,
     Description,
     Fold,
     KeyState,
@@ -108,6 +110,26 @@ class _Topic:
             if expires_before is not None and not (row.live and row.expires < expires_before):
                 continue
             yield row
+
+
+class _View:
+    """A copy of a topic, which stays what it is while somebody looks at it."""
+
+    chained = True
+
+    def __init__(self, table: _Topic) -> None:
+        self.head = table.head.id
+        self.folded = table.folded
+        self._events = list(table.events)
+        self._rows = sorted(table.rows.values(), key=lambda row: row.key)
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        start = bisect_right(self._events, after, key=lambda event: event.id)
+        return self._events[start : start + limit]
+
+    def rows(self, after: bytes, limit: int) -> list[Row]:
+        start = bisect_right(self._rows, after, key=lambda row: row.key)
+        return self._rows[start : start + limit]
 
 
 class MemoryLog:
@@ -236,6 +258,11 @@ class MemoryLog:
 
     def describe(self) -> Description:
         return Description("memory", "this process", "none", True, {})
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        with self._lock:
+            view = _View(self._topic(topic))
+        return list(check(view))
 
     def flush(self) -> None:
         with self._lock:

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from sessionledger.errors import InvalidURL
-from sessionledger.logs.base import Log
+from sessionledger.findings import Finding
+from sessionledger.logs.base import Check, Log
 
 DURABILITIES = ("full", "normal")
 _KNOWN = "memory:, sqlite:///relative/path or sqlite:////absolute/path"
@@ -39,6 +40,24 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
 
+def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
+    """What `Log.examine` answers for the log at an address, which is not opened for it.
+
+    So it finds what an opening would mend, and works where an opening would fail. Raises what
+    `open_log` raises where nothing can be told at all.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme.lower() == "sqlite":
+        from sessionledger.logs.sqlite.examination import examine
+
+        return examine(_sqlite_path(rest), None, topic, check)
+    log = open_log(url)
+    try:
+        return log.examine(topic, check)
+    finally:
+        log.close()
+
+
 def _memory(rest: str) -> Log:
     if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
@@ -48,15 +67,19 @@ def _memory(rest: str) -> Log:
 
 
 def _sqlite(rest: str, durability: str) -> Log:
+    path = _sqlite_path(rest)
+    from sessionledger.logs.sqlite import SQLiteLog
+
+    return SQLiteLog(path, durability=durability)
+
+
+def _sqlite_path(rest: str) -> Path:
     written = rest.removeprefix("///")
     if written == rest or not written or written.startswith(":"):
         raise InvalidURL(f"a SQLite ledger is sqlite:/// and a path; known are {_KNOWN}")
     if "?" in written or "#" in written:
         raise InvalidURL("a SQLite address takes no ? or #; as part of the path write %3F or %23")
-    path = _path(written)
-    from sessionledger.logs.sqlite import SQLiteLog
-
-    return SQLiteLog(path, durability=durability)
+    return _path(written)
 
 
 def _path(written: str) -> Path:

@@ -33,6 +33,7 @@ from sessionledger.core.token import (
     parse_token,
 )
 from sessionledger.errors import SessionLedgerError, StoreClosed, WriteContention
+from sessionledger.findings import Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
     AsyncLog,
@@ -50,6 +51,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.chain import Break, Head
 from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_head, parse_head
 from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
+from sessionledger.store.diagnosis import session_check
 from sessionledger.store.table import SessionFold, draft_of, session_of, state_of
 
 SESSIONS_TOPIC = "orchestrator.sessions"
@@ -327,6 +329,10 @@ class Engine:
 
     async def rebuild(self, progress: Progress | None) -> int:
         return await self.log.rebuild(self.topic, progress)
+
+    async def diagnose(self, progress: Progress | None) -> list[Finding]:
+        check = session_check(self.topic, self.nanoseconds() // 1_000_000, progress)
+        return worst_first(await self.log.examine(self.topic, check))
 
     async def stats(self) -> Stats:
         return Stats(

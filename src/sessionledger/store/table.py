@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
+from sessionledger.core.codec import decode_session, decode_state, encode_state
+from sessionledger.core.events import Happened
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
@@ -14,12 +15,16 @@ from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
 class SessionFold:
     """Events of the sessions topic into rows: the key is the handle's digest."""
 
+    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
+        """What an event says; None for one that concerns nobody."""
+        return happening(event)
+
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
-        happened = decode_event(event.kind, event.payload)
+        happened = self.happened(event)
         return None if happened is None else key_of(happened.token_handle)
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
-        happened = happening(event)
+        happened = self.happened(event)
         assert happened is not None
         state = evolve(state_of(row), happened)
         # A touch of a handle that was never created leaves nothing behind.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import apsw
@@ -18,6 +19,8 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.filesystem import network_filesystem
 from sessionledger.logs.sqlite import queries
+
+Execute: TypeAlias = Callable[..., Iterable[Any]]
 
 BUSY_MILLISECONDS = 30_000
 MMAP_BYTES = 1 << 30
@@ -43,7 +46,7 @@ def explained(path: Path) -> Iterator[None]:
     except apsw.NotADBError:
         raise NotALedger(f"{path} is not a SQLite database; it was left as it is") from None
     except (apsw.CorruptError, apsw.SchemaChangeError) as error:
-        raise CorruptLog(f"{path} is damaged: {error}; run `sessionledger verify`") from error
+        raise CorruptLog(f"{path} is damaged: {error}; run `sessionledger doctor`") from error
     except apsw.FullError as error:
         raise LogUnavailable(f"the disk of {path} is full; nothing was written") from error
     except (apsw.BusyError, apsw.LockedError) as error:
@@ -113,7 +116,7 @@ def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
 def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     """Make the file a ledger, if it is one or empty. Raises `NotALedger`, `UnsupportedSchema`."""
     tables = {name for (name,) in connection.execute(queries.TABLES)}
-    _check_is_ledger(connection, path, tables)
+    check_is_ledger(connection.execute, path, tables)
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")
@@ -130,11 +133,13 @@ def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
     # What was appended while the triggers were not there.
     connection.execute(queries.COPY_HEADS)
+    if not tables >= queries.ROW_TABLES:
+        connection.execute(queries.FOLD_ALL_ANEW)
     connection.execute("COMMIT")
 
 
 def _migrate(connection: apsw.Connection) -> None:
-    schema = _schema(connection) or queries.SCHEMA_VERSION
+    schema = _schema(connection.execute) or queries.SCHEMA_VERSION
     for version in range(schema, queries.SCHEMA_VERSION):
         for statement in queries.MIGRATIONS[version]:
             connection.execute(statement)
@@ -147,16 +152,17 @@ def prepare_reader(connection: apsw.Connection) -> None:
     connection.pragma("cache_size", -READER_CACHE_KIB)
 
 
-def _check_is_ledger(connection: apsw.Connection, path: Path, tables: set[str]) -> None:
+def check_is_ledger(execute: Execute, path: Path, tables: set[str]) -> None:
+    """Raises `NotALedger` or `UnsupportedSchema`, unless the tables are a ledger's, or none."""
     if not tables:
         return
     for table, required in queries.REQUIRED_COLUMNS.items():
-        columns = {name for (name,) in connection.execute(queries.COLUMNS, (table,))}
+        columns = {name for (name,) in execute(queries.COLUMNS, (table,))}
         if not required <= columns:
             names = ", ".join(sorted(tables)[:5])
             raise NotALedger(f"{path} holds another application's tables: {names}")
     if "ledger_meta" in tables:
-        found = _schema(connection)
+        found = _schema(execute)
         if found is not None and found > queries.SCHEMA_VERSION:
             raise UnsupportedSchema(
                 f"{path} has schema {found}, this sessionledger knows up to "
@@ -165,12 +171,12 @@ def _check_is_ledger(connection: apsw.Connection, path: Path, tables: set[str]) 
 
 
 def _is_whole(connection: apsw.Connection) -> bool:
-    """Whether the schema is ours and has its triggers, which go when a stranger's migration drops
-    the table that they watch."""
-    triggers = connection.execute(queries.COUNT_TRIGGERS).fetchall()[0][0]
-    return _schema(connection) == queries.SCHEMA_VERSION and triggers == queries.TRIGGERS
+    """Whether the schema is ours and has all its parts: triggers go when a stranger's migration
+    drops the table that they watch."""
+    parts = {name for (name,) in connection.execute(queries.OUR_NAMES)}
+    return _schema(connection.execute) == queries.SCHEMA_VERSION and parts >= queries.NAMES
 
 
-def _schema(connection: apsw.Connection) -> int | None:
-    found = connection.execute(queries.READ_META, ("schema",)).fetchall()
+def _schema(execute: Execute) -> int | None:
+    found = list(execute(queries.READ_META, ("schema",)))
     return int(str(found[0][0])) if found else None

@@ -13,8 +13,10 @@ from typing import Any, TypeAlias, TypeVar, cast
 import apsw
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.base import (
+    Check,
     Description,
     Fold,
     KeyState,
@@ -38,9 +40,10 @@ from sessionledger.logs.sqlite.connection import (
     prepare,
     prepare_reader,
 )
+from sessionledger.logs.sqlite.examination import examine
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.turn import Turn
-from sessionledger.logs.sqlite.writer import Writer, stored_event, stored_row
+from sessionledger.logs.sqlite.writer import Writer, row_of, stored_event, stored_row
 
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
@@ -197,7 +200,7 @@ class SQLiteLog:
     # -- rows
 
     def row(self, topic: str, key: bytes) -> Row | None:
-        return self._current(topic, lambda execute, number: _row_of(execute, number, key))
+        return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
@@ -327,6 +330,10 @@ class SQLiteLog:
         }
         return Description("sqlite", str(self.path), self.durability, True, details)
 
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        self._check_open()
+        return examine(self.path, self._vfs, topic, check)
+
     def flush(self) -> None:
         self._check_open()
         with explained(self.path), self._writing:
@@ -391,9 +398,3 @@ class SQLiteLog:
         self._check_open()
         if self._poison is not None:
             raise LogUnavailable(f"{self.path}: {self._poison}")
-
-
-def _row_of(execute: Execute, number: int, key: bytes) -> Row | None:
-    sql = queries.ROWS_OF_KEYS.format("?")
-    found = execute(sql, (number, key)).fetchall()
-    return stored_row(found[0]) if found else None

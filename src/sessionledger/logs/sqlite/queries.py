@@ -15,6 +15,7 @@ rows are current without looking into the reference's table.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sessionledger.logs.base import OVER, Row
@@ -89,12 +90,17 @@ SCHEMA = (
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",)}
 
-TRIGGERS = 2
-COUNT_TRIGGERS = (
-    "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name GLOB 'ledger_*'"
-)
+# Everything of ours that the schema makes.
+NAMES = frozenset(re.findall(r"IF NOT EXISTS (ledger_\w+)", "".join(SCHEMA)))
+ROW_COLUMN_NAMES = "SELECT name FROM pragma_table_info('ledger_rows')"
+OUR_NAMES = "SELECT name FROM sqlite_master WHERE name GLOB 'ledger_*'"
 COPY_HEADS = """UPDATE ledger_topics SET head =
     ifnull((SELECT last_id FROM topic_heads WHERE topic_heads.topic = ledger_topics.topic), 0)"""
+
+# The tables that are folded from the log, and how to have all of it folded again.
+ROW_TABLES = {"ledger_topics", "ledger_rows", "ledger_links"}
+FOLD_ALL_ANEW = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
+    UPDATE ledger_topics SET folded = 0"""
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
@@ -109,10 +115,18 @@ STATE_IF_CURRENT = (
     "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
 )
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
+# With the plus the rows come in the order of their keys, and are not sorted: see `listing`.
+ROWS_AFTER = """SELECT {} FROM ledger_rows
+    WHERE +topic = ? AND key > ? ORDER BY key LIMIT ?"""
+# Bytes come after everything else in SQLite's order.
+COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
+    WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
 PLACE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
     FROM ledger_topics WHERE topic = ?1"""
+COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
+INTEGRITY = "PRAGMA integrity_check(1000)"
 OWNER_VERSION = "SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ? AND owner = ?"
 
 # As bytes and as a number, whatever a stranger stored: SQLite's types are those of the values.
@@ -121,6 +135,11 @@ EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(hea
 COUNT_EVENTS = "SELECT count(*) FROM events WHERE topic = ?"
 EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? ORDER BY event_id LIMIT ?"""
+# For who must not stumble: an id can be anything in a file that others write.
+SOUND_EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
+    WHERE topic = ? AND event_id > ? AND typeof(event_id) = 'integer' ORDER BY event_id LIMIT ?"""
+COUNT_STRANGE_IDS = """SELECT count(*) FROM events
+    WHERE topic = ? AND (typeof(event_id) <> 'integer' OR event_id < 1)"""
 GAP = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?"""
 EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE topic = ? AND event_id = ?"
@@ -138,10 +157,10 @@ ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head) VALUES
 SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
-# Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies of
-# every page that it would keep to undo the statement alone.
-ADD_EVENTS = """INSERT OR ROLLBACK INTO events (topic, event_id, kind, payload, headers, occurred_at_ms)
-    VALUES {}"""
+# Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies
+# of every page that it would keep to undo the statement alone.
+ADD_EVENTS = """INSERT OR ROLLBACK INTO events
+    (topic, event_id, kind, payload, headers, occurred_at_ms) VALUES {}"""
 ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
     (key, topic, version, created, owner, expires, live, state, alias) VALUES {}"""
 PUT_ROWS = """INSERT INTO ledger_rows
@@ -166,6 +185,12 @@ def inserting(statement: str, columns: int, lines: int) -> str:
     return statement.format(",".join([line] * lines))
 
 
+def rows_after(columns: set[str]) -> str:
+    """The statement for a page of rows by key, of a table that has at least some of the columns."""
+    names = ROW_COLUMNS.split(", ")
+    return ROWS_AFTER.format(", ".join(name if name in columns else "NULL" for name in names))
+
+
 def listing(
     what: str,
     *,
@@ -177,12 +202,17 @@ def listing(
     limit: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement that lists or counts rows, and its values, but for `topic`."""
-    order, follows = _order(owner is not None or alias is not None, expires_before)
+    named = owner is not None or alias is not None
+    order, follows = _order(named, expires_before)
+    # What a plus stands before is sought in no index: SQLite would take that of the ends for a few
+    # rows of an owner, or sort all rows for a page by key.
+    by_key = order == "key" and limit is not None
+    by_end = not named and not by_key
     conditions = {
-        "topic = :topic": True,
+        "+topic = :topic" if by_key else "topic = :topic": True,
         "owner = :owner": owner is not None,
         "alias = :alias": alias is not None,
-        "live AND expires > :live_at": live_at is not None,
+        f"live AND {'' if by_end else '+'}expires > :live_at": live_at is not None,
         "live AND expires < :expires_before": expires_before is not None,
         follows: after is not None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain as chain_together
 from itertools import islice
@@ -83,6 +83,7 @@ class Writer:
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
         self.connection.execute(queries.SET_FOLDED, (0, number))
+        self.connection.execute(queries.COPY_HEADS)
 
     def place_of(self, topic: str) -> tuple[int, int, int]:
         """A topic's number in our tables, up to where its rows are folded, and its head."""
@@ -187,6 +188,12 @@ def stored_row(columns: Sequence[object]) -> Row:
     """The row of a line of `ledger_rows`."""
     key, version, created, owner, expires, live, state, alias = columns
     return Row(key, version, created, owner, expires, live == 1, state, alias)  # type: ignore[arg-type]
+
+
+def row_of(execute: Callable[..., apsw.Cursor], number: int, key: bytes) -> Row | None:
+    """The row of a key, None where there is none."""
+    found = execute(queries.ROWS_OF_KEYS.format("?"), (number, key)).fetchall()
+    return stored_row(found[0]) if found else None
 
 
 def _read_headers(text: bytes) -> dict[str, str]:

@@ -21,6 +21,7 @@ pytest.register_assert_rewrite(
 from sessionledger.testing.conformance.bases import Conformance  # noqa: E402  see above
 from sessionledger.testing.conformance.cursors import CursorConformance  # noqa: E402
 from sessionledger.testing.conformance.events import EventConformance  # noqa: E402
+from sessionledger.testing.conformance.examination import ExaminationConformance  # noqa: E402
 from sessionledger.testing.conformance.foreign import ForeignWriterConformance  # noqa: E402
 from sessionledger.testing.conformance.forks import ForkConformance  # noqa: E402
 from sessionledger.testing.conformance.ids import IdConformance  # noqa: E402
@@ -47,6 +48,7 @@ class LogConformance(
     ProcessConformance,
     ForkConformance,
     LoopConformance,
+    ExaminationConformance,
     StoreConformance,
 ):
     """All that a log has to do."""
@@ -56,6 +58,7 @@ __all__ = [
     "Conformance",
     "CursorConformance",
     "EventConformance",
+    "ExaminationConformance",
     "ForeignWriterConformance",
     "ForkConformance",
     "IdConformance",

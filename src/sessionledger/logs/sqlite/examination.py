@@ -1,0 +1,211 @@
+"""What is wrong with a SQLite ledger as it stands, told without opening it as a ledger.
+
+An opening mends what it can, and a ledger that needs a doctor may refuse to be opened. So this has
+a connection of its own, which can't write, and looks at everything in one snapshot. Parts of it are
+asked for by a check that knows what the events mean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+
+import apsw
+
+from sessionledger.errors import LogUnavailable
+from sessionledger.findings import Finding, Findings
+from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
+from sessionledger.logs.sqlite.looking import Looking, companions
+from sessionledger.logs.sqlite.writer import stored_event, stored_row
+
+# The versions before it may damage a ledger that several connections write (the WAL-reset bug).
+SOUND_SQLITE = (3, 51, 3)
+
+_INDEX_ONLY = re.compile(r"missing from index|entries in index")
+
+_REBUILD = "run `sessionledger rebuild`"
+_RESTORE = (
+    "stop everything that writes the ledger, restore it from a copy, and compare the copy with a "
+    "head from before: `sessionledger verify --expect HEAD`"
+)
+_OPEN = "stop everything that has the ledger open, then open it anew: `sessionledger stats` does"
+
+
+class _View:
+    """A topic in the snapshot of a connection."""
+
+    chained = True
+
+    def __init__(self, looking: Looking, topic: str, has_rows: bool) -> None:
+        self._select = looking.select
+        self._topic = topic
+        self._number, self.folded = 0, 0
+        self._rows_after = queries.rows_after(
+            {name for (name,) in self._select(queries.ROW_COLUMN_NAMES)}
+        )
+        if has_rows:
+            for number, folded in self._select(queries.TOPIC, (topic,)):
+                self._number, self.folded = number, _number([(folded,)])
+        self.head = _number(self._select(queries.HEAD, (topic,)))
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        found = self._select(queries.SOUND_EVENTS_AFTER, (self._topic, after, limit))
+        return [stored_event(columns) for columns in found]
+
+    def rows(self, after: bytes, limit: int) -> list[Row]:
+        if not self._number:
+            return []
+        found = self._select(self._rows_after, (self._number, after, limit))
+        return [stored_row(columns) for columns in found]
+
+
+def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Finding]:
+    """What is wrong with the file and its surroundings, and what the check finds in the topic.
+
+    Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema` where nothing can be told.
+    """
+    check_name("topic", topic)
+    found, checked = Findings(), list[Finding]()
+    with explained(path):
+        check_place(path)
+        if not path.exists():
+            raise LogUnavailable(f"there is no ledger at {path}")
+        _look_at_permissions(path, found)
+        _look_at_library(apsw.sqlite_lib_version(), found)
+        with Looking(path, vfs) as looking:
+            with _damage(path, found):
+                checked += _look_at_topic(looking, path, topic, check, found)
+            _look_for_damage(looking, path, found)
+    return found.all() + checked
+
+
+def _look_at_topic(
+    looking: Looking, path: Path, topic: str, check: Check, found: Findings
+) -> list[Finding]:
+    tables = {name for (name,) in looking.select(queries.TABLES)}
+    check_is_ledger(looking.select, path, tables)
+    if not tables:
+        return []
+    has_rows = _look_at_schema(looking, path, found)
+    view = _View(looking, topic, has_rows)
+    strange = _number(looking.select(queries.COUNT_STRANGE_IDS, (topic,)))
+    if strange:
+        found.add("strange_ids", topic, f"it has {strange} under ids that no event has", _RESTORE)
+    if has_rows:
+        _look_at_topic_line(looking, topic, view, found)
+    return list(check(view))
+
+
+@contextmanager
+def _damage(path: Path, found: Findings) -> Iterator[None]:
+    """What can't be read is a finding, and the end of what can be found behind it."""
+    try:
+        yield
+    except apsw.CorruptError as error:
+        found.add("database_damaged", str(path), str(error), _RESTORE)
+
+
+def _look_for_damage(looking: Looking, path: Path, found: Findings) -> None:
+    with _damage(path, found):
+        for (line,) in looking.select(queries.INTEGRITY):
+            if line != "ok":
+                remedy = _reindex(path) if _INDEX_ONLY.search(line) else _RESTORE
+                found.add("database_damaged", str(path), line.strip(), remedy)
+
+
+def _reindex(path: Path) -> str:
+    return (
+        f"stop everything that writes the ledger, then: python -m apsw {quote(str(path))} REINDEX"
+    )
+
+
+def _look_at_library(version: str, found: Findings) -> None:
+    if tuple(int(part) for part in version.split(".")) < SOUND_SQLITE:
+        sound = ".".join(map(str, SOUND_SQLITE))
+        found.add(
+            "sqlite_outdated",
+            f"SQLite {version}",
+            f"versions before {sound} can damage a ledger that several connections write",
+            "upgrade it where the ledger is used: pip install --upgrade apsw",
+        )
+
+
+def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
+    """Whether the tables of rows are there."""
+    ours = {name for (name,) in looking.select(queries.OUR_NAMES)}
+    missing = sorted(queries.NAMES - ours)
+    if not ours:
+        found.add(
+            "not_prepared",
+            str(path),
+            "another program wrote it, and sessionledger has not opened it yet",
+            "nothing: the first opening adds what is missing",
+        )
+    elif _schema_is_old(looking, ours):
+        problem = "an older sessionledger wrote it"
+        found.add("schema_old", str(path), problem, "nothing: opening it brings it up to date")
+    elif missing:
+        problem = f"{', '.join(missing)} went missing: what others append may go unnoticed"
+        found.add("schema_incomplete", str(path), problem, _OPEN)
+    return {"ledger_topics", "ledger_rows"} <= ours
+
+
+def _schema_is_old(looking: Looking, ours: set[str]) -> bool:
+    if "ledger_meta" not in ours:
+        return False
+    schema = _number(looking.select(queries.READ_META, ("schema",)))
+    return 0 < schema < queries.SCHEMA_VERSION
+
+
+def _look_at_topic_line(looking: Looking, topic: str, view: _View, found: Findings) -> None:
+    copied = looking.select(queries.COPIED_HEAD, (topic,))
+    if copied and copied[0][0] != view.head:
+        problem = f"its copied head is {copied[0][0]}, and its head {view.head}: reads may be stale"
+        found.add("head_copy_stale", topic, problem, _REBUILD)
+    strange = _number(looking.select(queries.COUNT_STRANGE_KEYS, (topic,)))
+    if strange:
+        problem = f"{strange} rows stand under keys that are no bytes"
+        found.add("row_surplus", topic, problem, _REBUILD)
+
+
+def _look_at_permissions(path: Path, found: Findings) -> None:
+    for file in (path, *companions(path)):
+        if file.exists():
+            _look_at_file(file, found)
+    folder = path.parent
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o022 and not mode & stat.S_ISVTX:
+        problem = f"its mode is {mode:04o}: others may replace the ledger's files"
+        found.add("folder_open_to_others", str(folder), problem, f"chmod go-w {quote(str(folder))}")
+    if not os.access(folder, os.W_OK):
+        _not_writable(folder, found)
+
+
+def _look_at_file(file: Path, found: Findings) -> None:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        may = "write" if mode & 0o022 else "read"
+        problem = f"its mode is {mode:04o}: others may {may} it"
+        found.add("open_to_others", str(file), problem, f"chmod 600 {quote(str(file))}")
+    if not os.access(file, os.R_OK | os.W_OK):
+        _not_writable(file, found)
+
+
+def _not_writable(place: Path, found: Findings) -> None:
+    owner = place.stat().st_uid
+    problem = f"user {os.geteuid()} may not write it: sessions can be neither changed nor ended"
+    remedy = f"use the ledger as its owner, user {owner}, or give it to who does"
+    found.add("not_writable", str(place), problem, remedy)
+
+
+def _number(found: list[tuple[object, ...]]) -> int:
+    """The one number that a statement answers; 0 for none."""
+    number = found[0][0] if found else 0
+    return number if isinstance(number, int) else 0

@@ -1,0 +1,117 @@
+"""A connection that looks at a ledger in one snapshot and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+from sessionledger.errors import LogUnavailable
+from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
+
+_READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+_READ_AND_LOCK = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+
+
+def companions(path: Path) -> list[Path]:
+    """The files that stand beside a database: its write-ahead log, the index of it, our lock."""
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-lock")]
+
+
+class Looking:
+    """`with Looking(path, vfs) as looking:` sees the ledger as it is at its first statement.
+
+    A lock is held for the length of a statement, no longer, so that a fork finds no thread inside
+    SQLite; a fork ends the look, since SQLite's locks can't be shared with a child.
+    """
+
+    def __init__(self, path: Path, vfs: str | None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._busy = threading.Lock()
+        self._unlocked = False
+        self._connection: apsw.Connection | None = None
+        watch_forks(self)
+
+    def __enter__(self) -> Looking:
+        try:
+            with self._busy:
+                self._connection = self._connect()
+            self.select("BEGIN")
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+        if kind is None and self._unlocked and _has_content(companions(self._path)[0]):
+            raise LogUnavailable(f"{self._path} was written meanwhile: examine it again")
+
+    def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All lines of a statement."""
+        with self._busy:
+            if self._connection is None:
+                raise LogUnavailable(
+                    f"the process forked while it looked at {self._path}: examine it again"
+                )
+            return self._connection.execute(sql, values).fetchall()
+
+    def before_fork(self) -> None:
+        self._busy.acquire()
+        self._disconnect()
+
+    def after_fork_in_parent(self) -> None:
+        self._busy.release()
+
+    def after_fork_in_child(self) -> None:
+        self._busy = threading.Lock()
+
+    def _connect(self) -> apsw.Connection:
+        """A connection that leaves behind what it found.
+
+        Where there is a write-ahead log, one that only reads leaves it alone. Where there is none,
+        one that could write takes away, at its end, the empty log that it had to make. Where that
+        is not permitted either, nobody else of ours is there, and the file is read without locks.
+        """
+        uri = f"file:{quote(str(self._path))}"
+        wal = companions(self._path)[0]
+        if _has_content(wal):
+            return _open(uri, _READ, self._vfs)
+        if os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK):
+            return _open(uri, _READ_AND_LOCK, self._vfs)
+        if wal.exists():
+            return _open(uri, _READ, self._vfs)
+        self._unlocked = True
+        return _open(f"{uri}?immutable=1", _READ, self._vfs)
+
+    def _close(self) -> None:
+        with self._busy:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _open(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
+    connection = apsw.Connection(uri, flags=flags, vfs=vfs)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    connection.pragma("query_only", True)
+    return connection
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0

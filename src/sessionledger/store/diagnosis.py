@@ -1,0 +1,161 @@
+"""What is wrong with the sessions in a topic: its events, and its rows against their fold.
+
+Everything is read from one view, which nothing of this changes. The events are walked once for
+what is wrong with themselves. In the same walk, and in as many more as it takes, they are folded
+into the rows that should be there, a bounded share of the keys at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from sessionledger.core.codec import handle_in_sight
+from sessionledger.core.events import Happened
+from sessionledger.core.token import handle_of
+from sessionledger.findings import Finding, Findings
+from sessionledger.logs import units
+from sessionledger.logs.base import Check, LogEvent, Progress, Row, StoredEvent, View
+from sessionledger.store.inspection import Inspection
+from sessionledger.store.table import SessionFold
+
+PAGE = 1000
+MOST_ROWS_HELD = 200_000
+
+_REBUILD = "run `sessionledger rebuild`"
+_CUT_SHORT = (
+    "restore the log from a copy that has them; neither reads nor a rebuild go on before that, "
+    "since sessions whose end was removed would live again"
+)
+
+
+def session_check(topic: str, now_ms: int, progress: Progress | None) -> Check:
+    """The check of a topic of sessions, at an instant in milliseconds since 1970 UTC."""
+    return partial(_check, topic, now_ms, progress)
+
+
+class _Share(SessionFold):
+    """The fold of the keys above `after`, as many of them as may be held."""
+
+    def __init__(self, after: bytes) -> None:
+        self.after = after
+        self.until: bytes | None = None
+        self.rows: dict[bytes, Row] = {}
+        self._read: dict[int, Happened | None] = {}
+
+    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
+        # Each is asked about several times until its page is folded, and reading is most of it.
+        known = id(event)
+        if known not in self._read:
+            self._read[known] = super().happened(event)
+        return self._read[known]
+
+    def key(self, event: LogEvent | StoredEvent) -> bytes | None:
+        handle = handle_in_sight(event.payload)
+        if handle is not None and not self.holds(bytes.fromhex(handle[-64:])):
+            return None  # without reading all of it, since there may be many walks
+        key = super().key(event)
+        return key if key is not None and self.holds(key) else None
+
+    def holds(self, key: bytes) -> bool:
+        return key > self.after and (self.until is None or key <= self.until)
+
+    def fold(self, events: Iterable[StoredEvent]) -> None:
+        """Fold a page of events, and let go of what is too much then."""
+        units.refold(self, events, self.rows)
+        self._read.clear()
+        if len(self.rows) > MOST_ROWS_HELD:
+            # The others' turn comes in another walk; a little less, not to be back at once.
+            self.until = sorted(self.rows)[MOST_ROWS_HELD * 9 // 10]
+            self.rows = {key: row for key, row in self.rows.items() if self.holds(key)}
+
+
+def _check(topic: str, now_ms: int, progress: Progress | None, view: View) -> list[Finding]:
+    found = Findings()
+    told = _Told(progress)
+    share = _Share(b"")
+    inspection = Inspection(topic, view, now_ms, share, found)
+    for page in _pages(view, told):
+        inspection.see(page)
+        share.fold(event for event in page if event.id <= view.folded)
+    inspection.end()
+    # The rows of another topic are somebody else's, and so is their fold.
+    if inspection.of_sessions:
+        _look_at_heads(view, found)
+        _look_at_rows(share, view, told, found)
+    return found.all()
+
+
+def _look_at_rows(share: _Share, view: View, told: _Told, found: Findings) -> None:
+    """Compare all rows with the fold, beginning with the share that is folded."""
+    # Rows that know of events which are gone can't be compared with what is left.
+    if view.folded > view.head:
+        return
+    _compare(share, view, found)
+    while share.until is not None:
+        share = _Share(share.until)
+        for page in _pages(view, told, view.folded):
+            share.fold(page)
+        _compare(share, view, found)
+
+
+class _Told:
+    """Tells how many events are done, over all walks."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def more(self, events: int) -> None:
+        self._done += events
+        if self._progress is not None:
+            self._progress(self._done)
+
+
+def _pages(view: View, told: _Told, until: int | None = None) -> Iterator[list[StoredEvent]]:
+    after = 0
+    while page := view.events(after, PAGE):
+        after = page[-1].id
+        if until is not None:
+            page = [event for event in page if event.id <= until]
+        yield page
+        told.more(len(page))
+        if until is not None and after >= until:
+            return
+
+
+def _look_at_heads(view: View, found: Findings) -> None:
+    if view.folded > view.head:
+        problem = f"the rows know event {view.folded}: events were removed"
+        found.add("log_cut_short", f"head {view.head}", problem, _CUT_SHORT)
+    elif view.folded < view.head:
+        found.add(
+            "rows_behind",
+            f"events {view.folded + 1} to {view.head}",
+            "another program appended them without rows",
+            "nothing: they are folded before the next answer",
+        )
+
+
+def _compare(share: _Share, view: View, found: Findings) -> None:
+    """The rows that are stored for the keys of a share, against those that were folded."""
+    after = share.after
+    more = True
+    while more and (page := view.rows(after, PAGE)):
+        after = page[-1].key
+        more = share.until is None or after < share.until
+        for row in page:
+            if share.holds(row.key):
+                _judge(row, share.rows.pop(row.key, None), found)
+    for key in share.rows:
+        found.add("row_missing", handle_of(key), "the log knows it, and no row does", _REBUILD)
+
+
+def _judge(row: Row, folded: Row | None, found: Findings) -> None:
+    if folded is None:
+        problem = "there is a row for it, and no event"
+        found.add("row_surplus", handle_of(row.key), problem, _REBUILD)
+    elif row != folded:
+        names = [n for n in Row.__struct_fields__ if getattr(row, n) != getattr(folded, n)]
+        problem = f"its row differs from its events in {', '.join(names)}"
+        found.add("row_differs", handle_of(row.key), problem, _REBUILD)
