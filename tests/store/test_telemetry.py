@@ -31,7 +31,7 @@ from sessionledger import (
 )
 from sessionledger.logs.base import Outcome
 from sessionledger.store import measuring
-from tests.clock import Clock
+from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.exporting import Exporting
 from tests.store.facade import KINDS, Bench, Kind
