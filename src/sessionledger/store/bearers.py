@@ -61,7 +61,7 @@ async def authenticate(
             session = await _touch(engine, key, why)
     except (LogUnavailable, WriteContention) as error:
         # What can't be written down is no reason to turn a valid session away.
-        engine.report(error)
+        engine.report("authenticate", error)
     if session is None or session.is_expired_at(now):
         return None
     if max_auth_age is not None:

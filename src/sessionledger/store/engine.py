@@ -53,6 +53,7 @@ from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_h
 from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.diagnosis import session_check
 from sessionledger.store.table import SessionFold, draft_of, session_of, state_of
+from sessionledger.store.telemetry import SILENT, Telemetry
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
@@ -122,6 +123,7 @@ class Engine:
         clock: Clock = system_clock,
         monotonic: Monotonic | None = None,
         on_error: OnError | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.log = log
         self.topic = topic
@@ -132,7 +134,8 @@ class Engine:
         if monotonic is None and clock is system_clock:
             monotonic = system_monotonic
         self.clock_watch = ClockWatch(self.clock, monotonic)
-        self.report: OnError = on_error or log_error
+        self.telemetry = telemetry
+        self._on_error: OnError = on_error or log_error
         log.fold_with(topic, SessionFold())
 
     async def create(
@@ -172,6 +175,11 @@ class Engine:
                 return outcome[-1]
             row = outcome.current
         raise contention(key)
+
+    def report(self, during: str, error: SessionLedgerError) -> None:
+        """Tell of an error that did not keep a call from being answered."""
+        self.telemetry.failed(during, error)
+        self._on_error(error)
 
     def check_open(self) -> None:
         """Nothing: it is what stands for the engine of a closed store that raises."""

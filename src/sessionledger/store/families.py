@@ -83,6 +83,7 @@ async def _rotation(
 
 async def end_reused(engine: Engine, key: bytes, why: Why) -> None:
     """End the family of a session whose token was reused, if the policy says so."""
+    engine.telemetry.reused()
     if engine.policy.on_reuse == "deny":
         return
     now = engine.clock()

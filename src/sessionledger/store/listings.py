@@ -33,19 +33,20 @@ class Selection(msgspec.Struct, frozen=True):
 
 async def page(engine: Engine, which: Selection, after: str | None, size: int = PAGE_SIZE) -> Page:
     """A page of sessions. Raises `InvalidSession` for a cursor or a size that is none."""
-    # One more than is shown, to know whether another page follows.
-    limit = check_size(size) + 1
-    found = await engine.log.rows(
-        engine.topic,
-        owner=which.owner(),
-        alias=which.alias(),
-        live_at=_live_at(engine, which),
-        after=row_at(after),
-        limit=limit,
-    )
-    rows = found[:size]
-    sessions = [session for row in rows if (session := session_of(row)) is not None]
-    return Page(sessions, cursor_of(rows[-1]) if len(found) > size else None)
+    with engine.telemetry.call("sessions") as call:
+        # One more than is shown, to know whether another page follows.
+        limit = check_size(size) + 1
+        found = await engine.log.rows(
+            engine.topic,
+            owner=which.owner(),
+            alias=which.alias(),
+            live_at=_live_at(engine, which),
+            after=row_at(after),
+            limit=limit,
+        )
+        rows = found[:size]
+        sessions = [session for row in rows if (session := session_of(row)) is not None]
+        return call.answer(Page(sessions, cursor_of(rows[-1]) if len(found) > size else None))
 
 
 async def count(engine: Engine, which: Selection) -> int:

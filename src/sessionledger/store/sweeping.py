@@ -47,7 +47,7 @@ async def sweep_round(engine: Engine) -> bool:
     except StoreClosed:
         return False
     except SessionLedgerError as error:
-        engine.report(error)
+        engine.report("sweep", error)
     return True
 
 
@@ -59,7 +59,9 @@ def seconds(interval: object) -> float:
 async def _end(engine: Engine, rows: list[Row], now: datetime) -> int:
     units = [unit for row in rows if (unit := _unit(engine, row, now)) is not None]
     outcomes = await engine.log.append(engine.topic, units)
-    return sum(isinstance(outcome, Appended) for outcome in outcomes)
+    ended = sum(isinstance(outcome, Appended) for outcome in outcomes)
+    engine.telemetry.swept(ended)
+    return ended
 
 
 def _unit(engine: Engine, row: Row, now: datetime) -> Unit | None:

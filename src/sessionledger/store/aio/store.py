@@ -15,6 +15,7 @@ from sessionledger.store.aio.ledger import ByLog
 from sessionledger.store.aio.names import ByName
 from sessionledger.store.clocks import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
+from sessionledger.store.telemetry import Telemetry, telemetry_of
 
 
 class AsyncSessionStore(ByToken, ByName, ByLog):
@@ -74,9 +75,15 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         on_error: OnError | None,
         topic: str,
     ) -> None:
-        def engine(log: AsyncLog) -> Engine:
+        def engine(log: AsyncLog, telemetry: Telemetry) -> Engine:
             return Engine(
-                log, topic, policy or Policy(), clock or system_clock, monotonic, on_error
+                log,
+                topic,
+                policy or Policy(),
+                clock or system_clock,
+                monotonic,
+                on_error,
+                telemetry,
             )
 
         self._engine_on = engine
@@ -86,9 +93,11 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         self._engine = no_engine("the store is not open yet: `async with store:` opens it")
 
     def _attach(self, log: Log) -> None:
+        telemetry = telemetry_of(log, self._topic)
         self._log = log
-        self._bridge = Threaded(log)
-        self._engine = self._engine_on(self._bridge)
+        self._bridge = Threaded(telemetry.log(log))
+        self._engine = self._engine_on(self._bridge, telemetry)
+        telemetry.observe(self)
 
     async def __aenter__(self) -> AsyncSessionStore:
         if self._connect is not None and self._bridge is None:

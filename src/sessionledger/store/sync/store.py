@@ -13,6 +13,7 @@ from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engin
 from sessionledger.store.sync.bearers import ByToken
 from sessionledger.store.sync.ledger import ByLog
 from sessionledger.store.sync.names import ByName
+from sessionledger.store.telemetry import telemetry_of
 
 
 class SessionStore(ByToken, ByName, ByLog):
@@ -38,9 +39,17 @@ class SessionStore(ByToken, ByName, ByLog):
         """A store on a log that is open already, and that stays open when the store is closed."""
         self._log = log
         self._owns_log = False
+        telemetry = telemetry_of(log, topic)
         self._engine = Engine(
-            Inline(log), topic, policy or Policy(), clock or system_clock, monotonic, on_error
+            Inline(telemetry.log(log)),
+            topic,
+            policy or Policy(),
+            clock or system_clock,
+            monotonic,
+            on_error,
+            telemetry,
         )
+        telemetry.observe(self)
 
     @classmethod
     def open(

@@ -1,0 +1,274 @@
+"""Measuring a store with OpenTelemetry: metrics of every call and append, spans of the slow ones.
+
+What is told has few values, and none that a caller gave: the operation, its outcome, the code of an
+error, the kind of an event, the backend and the topic. Messages of errors name handles, so spans
+hold their codes only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from importlib.metadata import PackageNotFoundError, version
+from inspect import iscoroutinefunction
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+from opentelemetry import metrics, trace
+
+from sessionledger.errors import SessionLedgerError
+from sessionledger.logs.base import Conflict, Log, Outcome, Unit
+from sessionledger.store.telemetry import Call, Telemetry
+
+T = TypeVar("T")
+
+SCOPE = "sessionledger"
+
+# A request waits for these, and a span costs more than the look-up that it would tell of.
+HOT = ("get", "find", "authenticate")
+# These write, or walk; so does each page of a listing, which tells of itself.
+TRACED = (
+    "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
+    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "stats",
+)  # fmt: skip
+
+_SECONDS: Final = [
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005,
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+]  # fmt: skip
+_SIZES: Final = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+
+
+class Instruments:
+    """The instruments, which all stores of a process share."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter(SCOPE, _version())
+        self.tracer = trace.get_tracer(SCOPE, _version())
+        self.operations = meter.create_histogram(
+            "sessionledger.operation.duration",
+            unit="s",
+            description="Duration of the calls of a store, by operation and outcome.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.appends = meter.create_histogram(
+            "sessionledger.append.duration",
+            unit="s",
+            description="Duration of the appends to the log, each one batch.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.units = meter.create_histogram(
+            "sessionledger.append.units",
+            unit="{unit}",
+            description="Units of changes that were appended in one batch.",
+            explicit_bucket_boundaries_advisory=_SIZES,
+        )
+        self.events = meter.create_counter(
+            "sessionledger.events", unit="{event}", description="Events appended, by kind."
+        )
+        self.conflicts = meter.create_counter(
+            "sessionledger.conflicts",
+            unit="{conflict}",
+            description="Units refused because others had been faster, and decided on again.",
+        )
+        self.reuses = meter.create_counter(
+            "sessionledger.reuses",
+            unit="{reuse}",
+            description="Rotated tokens presented after their grace.",
+        )
+        self.swept = meter.create_counter(
+            "sessionledger.sessions.swept",
+            unit="{session}",
+            description="Lapsed sessions whose end was recorded.",
+        )
+        self.errors = meter.create_counter(
+            "sessionledger.errors",
+            unit="{error}",
+            description="Errors that kept no call from being answered, by operation and code.",
+        )
+
+
+class Measuring(Telemetry):
+    """Tells OpenTelemetry what happens in one store."""
+
+    def __init__(self, backend: str, topic: str) -> None:
+        self.place = {"db.system.name": backend, "db.collection.name": topic}
+        self.instruments = _instruments()
+
+    @classmethod
+    def of(cls, log: Log, topic: str) -> Measuring:
+        """For a store on this topic of the log."""
+        return cls(_backend(log), topic)
+
+    def observe(self, store: Any) -> None:
+        store._telemetry = self  # noqa: SLF001  where the calls of its new class find it
+        kind: Any = type(store)
+        store.__class__ = _measured(kind)
+
+    def log(self, log: Log) -> Log:
+        return cast(Log, _MeasuredLog(log, self))
+
+    def call(self, operation: str) -> Call:
+        labels = self.place | {"db.operation.name": operation}
+        if operation in HOT:
+            return _Measured(self.instruments.operations, labels)
+        return _Traced(self.instruments, operation, labels)
+
+    def append(self) -> Call:
+        """An append begins."""
+        return _Measured(self.instruments.appends, dict(self.place))
+
+    def appended(self, units: Sequence[Unit], outcomes: Sequence[Outcome]) -> None:
+        """What became of a batch of units."""
+        self.instruments.units.record(len(units), self.place)
+        kinds: Counter[str] = Counter()
+        conflicts = 0
+        for unit, outcome in zip(units, outcomes, strict=True):
+            if isinstance(outcome, Conflict):
+                conflicts += 1
+            else:
+                kinds.update(change.event.kind for change in unit.changes)
+        for kind, number in kinds.items():
+            self.instruments.events.add(number, self.place | {"sessionledger.event.kind": kind})
+        if conflicts:
+            self.instruments.conflicts.add(conflicts, self.place)
+
+    def reused(self) -> None:
+        self.instruments.reuses.add(1, self.place)
+
+    def swept(self, sessions: int) -> None:
+        self.instruments.swept.add(sessions, self.place)
+
+    def failed(self, during: str, error: SessionLedgerError) -> None:
+        told = {"db.operation.name": during, "error.type": error.code}
+        self.instruments.errors.add(1, self.place | told)
+
+
+class _Measured(Call):
+    """One call whose duration and outcome are recorded."""
+
+    __slots__ = ("_begun", "_durations", "labels")
+
+    def __init__(self, durations: metrics.Histogram, labels: dict[str, str]) -> None:
+        self._durations = durations
+        self.labels = labels
+
+    def __enter__(self) -> Call:
+        self._begun = perf_counter()
+        return self
+
+    def answer(self, answer: T) -> T:
+        self.labels["sessionledger.outcome"] = "none" if answer is None else "ok"
+        return answer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.labels["sessionledger.outcome"] = "error"
+            self.labels["error.type"] = _type_of(error)
+        self._durations.record(perf_counter() - self._begun, self.labels)
+
+
+class _Traced(_Measured):
+    """One call that is a span too."""
+
+    __slots__ = ("_scope", "_span")
+
+    def __init__(self, instruments: Instruments, operation: str, labels: dict[str, str]) -> None:
+        super().__init__(instruments.operations, labels)
+        self._scope = instruments.tracer.start_as_current_span(
+            f"{SCOPE}.{operation}",
+            attributes=labels,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+    def __enter__(self) -> Call:
+        self._span = self._scope.__enter__()
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._span.set_attributes(self.labels)
+        if error is not None:
+            self._span.set_status(_FAILED)
+        self._scope.__exit__(None, None, None)
+
+
+class _MeasuredLog:
+    """A log whose appends are measured, and which is otherwise the log itself."""
+
+    def __init__(self, log: Log, telemetry: Measuring) -> None:
+        self._log = log
+        self._telemetry = telemetry
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        with self._telemetry.append() as call:
+            outcomes = call.answer(self._log.append(topic, units))
+        self._telemetry.appended(units, outcomes)
+        return outcomes
+
+
+_FAILED = trace.Status(trace.StatusCode.ERROR)
+
+
+@cache
+def _instruments() -> Instruments:
+    return Instruments()
+
+
+@cache
+def _measured(kind: type[Any]) -> type[Any]:
+    """The class of stores like these that are measured."""
+    calls = {name: _measuring(name, getattr(kind, name)) for name in (*HOT, *TRACED)}
+    return type(kind.__name__, (kind,), {"__slots__": (), "__module__": kind.__module__, **calls})
+
+
+def _measuring(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    if iscoroutinefunction(method):
+
+        @wraps(method)
+        async def awaited(self: Any, *given: Any, **named: Any) -> Any:
+            with self._telemetry.call(name) as call:
+                return call.answer(await method(self, *given, **named))
+
+        return awaited
+
+    @wraps(method)
+    def called(self: Any, *given: Any, **named: Any) -> Any:
+        with self._telemetry.call(name) as call:
+            return call.answer(method(self, *given, **named))
+
+    return called
+
+
+def _type_of(error: BaseException) -> str:
+    return error.code if isinstance(error, SessionLedgerError) else type(error).__qualname__
+
+
+def _backend(log: Log) -> str:
+    try:
+        return log.describe().backend
+    except (SessionLedgerError, OSError):
+        return "unknown"
+
+
+def _version() -> str:
+    try:
+        return version("sessionledger")
+    except PackageNotFoundError:
+        return ""
