@@ -89,22 +89,33 @@ class AnswersStaleRows(MemoryLog):
 
 
 class PublishesOutOfOrder(MemoryLog):
-    """Gives out ids first and shows the events later, as a sequence in a database does."""
+    """Gives out ids first and shows the events later, as a sequence in a database does.
+
+    Every other event is shown once a reader has passed it, or when none does for a while.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._hidden: set[int] = set()
+        self._read_up_to = 0
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        outcomes = super().append(topic, batch)
-        ids = {id for one in outcomes for id in getattr(one, "ids", ()) if id % 2}
-        self._hidden |= ids
-        pause()
-        self._hidden -= ids
-        return outcomes
+        with self._changed:
+            outcomes = super().append(topic, batch)
+            ids = {id for one in outcomes for id in getattr(one, "ids", ()) if id % 2}
+            if ids:
+                self._hidden |= ids
+                self._changed.wait_for(lambda: self._read_up_to > max(ids), 0.2)
+                self._hidden -= ids
+            return outcomes
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return [one for one in super().read(topic, after, limit) if one.id not in self._hidden]
+        with self._changed:
+            events = super().read(topic, after, limit)
+            shown = [one for one in events if one.id not in self._hidden]
+            self._read_up_to = max([self._read_up_to, *(one.id for one in shown)])
+            self._changed.notify_all()
+            return shown
 
 
 class MovesCursorsBack(MemoryLog):

@@ -57,7 +57,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], st
     """What each of the tests said of its broken log: they run in a pytest of their own."""
     report = tmp_path_factory.mktemp("broken") / "report.xml"
     nodes = [f"tests/testing/broken.py::{log}::{test}" for log, test in PAIRS]
-    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "--tb=short", *nodes]
+    pytest_alone = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    command = [*pytest_alone, f"--junitxml={report}", *nodes]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED, ran.stdout + ran.stderr
     told = {}
