@@ -41,7 +41,7 @@ CAUGHT = {
     ],
     "TestRemembersRows": ["test_what_a_foreign_writer_appended_is_folded_before_any_answer[rows]"],
     "TestReadsWhenItIsOpened": ["test_another_process_s_commit_is_in_the_first_answer"],
-    "TestTakesNoTurns": ["test_of_several_writing_processes_none_is_starved"],
+    "TestStarvesOne": ["test_of_several_writing_processes_none_is_starved"],
 }
 PAIRS = [(log, test) for log, tests in CAUGHT.items() for test in tests]
 
