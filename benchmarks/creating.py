@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.bare import BareTable
+from benchmarks.byhand import ByHand
 from benchmarks.rounds import Goal, Timing, measure
 from sessionledger import AsyncSessionStore, SessionStore
 
@@ -25,6 +26,9 @@ GOALS = (
     Goal("create, one at a time", "bare fsync'd insert", 1.5),
     Goal("create, 128 tasks", "bare fsync'd batch of 128", 0.4, at_least=True),
     Goal("create, 64 threads", "bare fsync'd batch of 128", 0.4, at_least=True),
+    # The same goals for creates written by hand: what they miss, no library can meet.
+    Goal("by hand, one at a time", "bare fsync'd insert", 1.5),
+    Goal("by hand, 128 tasks", "bare fsync'd batch of 128", 0.4, at_least=True),
 )
 
 
@@ -32,6 +36,7 @@ def creating(folder: Path, rounds: int) -> dict[str, Timing]:
     """Microseconds per durable create."""
     url = f"sqlite:///{folder / 'create.db'}"
     bare = BareTable(folder / "bare.db")
+    by_hand = ByHand(folder / "by-hand.db")
     payload = _payload()
     with (
         SessionStore.open(url) as store,
@@ -43,6 +48,8 @@ def creating(folder: Path, rounds: int) -> dict[str, Timing]:
             "bare fdatasync of 256 bytes": lambda: _fdatasync(folder / "sync.bin"),
             "bare fsync'd insert": lambda: _insert_alone(bare, payload),
             "bare fsync'd batch of 128": lambda: _insert_batches(bare, payload),
+            "by hand, one at a time": lambda: _alone_by_hand(by_hand),
+            "by hand, 128 tasks": lambda: runner.run(_in_tasks_by_hand(by_hand)),
             "create, one at a time": lambda: _create_alone(store),
             "create, 128 tasks": lambda: runner.run(_create_in_tasks(async_store)),
             "create, 64 threads": lambda: _create_in_threads(store, pool),
@@ -85,6 +92,21 @@ def _insert_alone(bare: BareTable, payload: bytes) -> int:
 def _insert_batches(bare: BareTable, payload: bytes) -> int:
     for _ in range(BATCHES):
         bare.insert([_row(payload) for _ in range(BATCH)])
+    return BATCH * BATCHES
+
+
+def _alone_by_hand(by_hand: ByHand) -> int:
+    for _ in range(ALONE):
+        by_hand.create("alice", TTL, ATTRIBUTES)
+    return ALONE
+
+
+async def _in_tasks_by_hand(by_hand: ByHand) -> int:
+    async def creates() -> None:
+        for _ in range(BATCHES):
+            await by_hand.create_in_loop("alice", TTL, ATTRIBUTES)
+
+    await asyncio.gather(*(creates() for _ in range(BATCH)))
     return BATCH * BATCHES
 
 

@@ -49,7 +49,7 @@ def context_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 def with_context(event: Happened, headers: Mapping[str, str]) -> Happened:
     """The event with the context that its headers tell."""
-    if not isinstance(event, Created | Touched):
+    if not headers or not isinstance(event, Created | Touched):
         return event
     context = context_of(headers)
     return replace(event, context=context) if context else event

@@ -22,6 +22,7 @@ from sessionledger.core.session import Session
 from sessionledger.errors import InvalidSession
 
 _TOUCHES_IN_AN_IDLE_TIMEOUT = 4
+_NOTHING = timedelta(0)
 
 
 class Lifetime(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ def parse_span(field: str, span: object) -> timedelta:
     """The span, if it is one that is longer than nothing. Raises `InvalidSession`."""
     if not isinstance(span, timedelta):
         raise InvalidSession(field, f"must be a timedelta, not {type(span).__name__}")
-    if span <= timedelta(0):
+    if span <= _NOTHING:
         raise InvalidSession(field, "must be longer than nothing")
     return span
 
@@ -109,5 +110,8 @@ def _span_or(field: str, span: object, otherwise: timedelta | None) -> timedelta
 
 
 def _nearest(end: datetime | None, limit: datetime | None) -> datetime:
-    ends = [instant for instant in (end, limit) if instant is not None]
-    return min(ends)
+    if end is None or limit is None:
+        given = limit if end is None else end
+        assert given is not None
+        return given
+    return min(end, limit)

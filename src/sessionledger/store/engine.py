@@ -276,8 +276,13 @@ class Engine:
     ) -> tuple[Unit, list[State]]:
         """The steps as they are appended, and the state after each that was decided on a row."""
         at = microseconds(now) // 1000
-        prepared = [_prepare(step, at, secret) for step in steps]
-        return Unit([change for change, _ in prepared], guards), [state for _, state in prepared]
+        changes: list[Change] = []
+        states: list[State] = []
+        for step in steps:
+            change, state = _prepare(step, at, secret)
+            changes.append(change)
+            states.append(state)
+        return Unit(changes, guards), states
 
     async def admit(self, principal: str, now: datetime) -> tuple[list[Expired], Guard]:
         """The ends that make room for one more session, and what they rest on.

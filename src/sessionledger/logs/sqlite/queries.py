@@ -6,7 +6,7 @@ them under names that begin with `ledger_`:
 
 ledger_meta     the version of our schema
 ledger_topics   a small number per topic, the id up to which its rows are folded, and its head
-ledger_rows     the newest state of every key; without rowid, so that a read is one descent
+ledger_rows     the newest state of every key, in the order they came; an index finds a key's
 ledger_links    for an event of a key that had one before, that event's id: the way back
 
 Triggers copy every head into `ledger_topics`, whoever wrote it, so that a read learns whether the
