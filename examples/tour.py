@@ -146,7 +146,7 @@ def sign_in() -> tuple[str, str]:
 def use(alice: str, bob: str) -> None:
     title("They are seen")
     show("get", token=alice)
-    show("touch", "--idle-timeout", "30m", "--context", "address=192.0.2.7", token=bob)
+    show("touch", "--context", "address=192.0.2.7", token=bob)
     show("sessions")
 
 

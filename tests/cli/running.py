@@ -20,8 +20,9 @@ import msgspec
 from sessionledger.cli.main import main
 
 COMMANDS = (
-    *("create", "get", "touch", "expire", "revoke"),
-    *("sessions", "history", "events"),
+    *("create", "get", "authenticate", "reauthenticate", "touch", "patch", "rotate"),
+    *("expire", "revoke", "revoke-all", "sweep"),
+    *("sessions", "history", "as-of", "watch", "events"),
     *("head", "verify", "rebuild", "stats", "doctor"),
 )
 COMMAND = [sys.executable, "-m", "sessionledger.cli"]

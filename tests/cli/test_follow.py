@@ -8,7 +8,7 @@ import pty
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO
 
 from sessionledger import SessionStore
@@ -27,13 +27,18 @@ with SessionStore.open("sqlite:///" + sys.argv[1]) as store:
 
 
 @contextmanager
-def following(line: Line, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, for as long as the block lasts at most."""
-    with line.start("events", "--follow", *options) as process:
+def going_on(line: Line, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that has no end, for as long as the block lasts at most."""
+    with line.start(*arguments) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def following(line: Line, *options: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """The events as they come."""
+    return going_on(line, "events", "--follow", *options)
 
 
 @contextmanager

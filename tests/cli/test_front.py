@@ -57,7 +57,7 @@ def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
 def test_completion_completes(line: Line) -> None:
     variables = {"_SESSIONLEDGER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     answer = line.process(COMP_WORDS="sessionledger re", **variables)
-    assert set(answer.out.split()) == {"revoke", "rebuild"}
+    assert set(answer.out.split()) == {"reauthenticate", "rebuild", "revoke", "revoke-all"}
 
 
 def test_the_missing_extra_is_named(tmp_path: Path) -> None:
@@ -88,6 +88,14 @@ def test_the_missing_extra_is_named(tmp_path: Path) -> None:
         [SECRET],
         [OWN],
         ["get", OWN],
+        ["authenticate", SECRET],
+        ["rotate", OWN],
+        ["patch", SECRET],
+        ["patch", OWN],
+        ["patch", "{}", "--handle", OWN],
+        ["revoke-all", "--keep", SECRET],
+        ["revoke-all", "--principal", "a", "--keep", OWN],
+        ["as-of", "--handle", OWN, "--at", SECRET],
         ["get", "--handle", OWN],
     ],
 )
@@ -102,7 +110,7 @@ def test_a_misplaced_token_is_not_repeated(line: Line, arguments: list[str]) -> 
 
 def test_a_given_token_is_in_no_other_output(line: Line) -> None:
     line("create", "alice", "--token-stdin", given=SECRET)
-    for command in ("get", "touch", "expire", "touch"):
+    for command in ("get", "authenticate", "reauthenticate", "touch", "expire", "rotate"):
         for options in ([], ["--json"]):
             answer = line(command, *options, given=SECRET)
             assert SECRET not in answer.out + answer.err

@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from sessionledger import __version__
-from sessionledger.cli import ledger, listings, sessions
+from sessionledger.cli import bearers, endings, ledger, listings, sessions, stories
 from sessionledger.cli.doctor import doctor
 from sessionledger.cli.exits import MEANINGS, OK, PIPE_CLOSED, USAGE, report
 from sessionledger.cli.present import PipeClosed, flush, write
@@ -22,11 +22,19 @@ app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=Fal
 for command in (
     sessions.create,
     sessions.get,
+    bearers.authenticate,
+    bearers.reauthenticate,
     sessions.touch,
+    bearers.patch,
+    bearers.rotate,
     sessions.expire,
     sessions.revoke,
+    endings.revoke_all,
+    endings.sweep,
     listings.sessions,
     listings.history,
+    stories.as_of,
+    stories.watch,
     listings.events,
     ledger.head,
     ledger.verify,

@@ -7,7 +7,16 @@ import sys
 
 import typer
 
-from sessionledger import DuplicateSession, LogError, SessionLedgerError, WriteContention
+from sessionledger import (
+    ClockJumped,
+    DuplicateSession,
+    LogError,
+    ReauthenticationRequired,
+    SessionLedgerError,
+    SessionLimitReached,
+    VersionConflict,
+    WriteContention,
+)
 from sessionledger.cli.present import escape, json_line
 
 OK = 0
@@ -23,10 +32,11 @@ Exit codes:
 
 \b
   0    done; the answer is yes
-  1    the answer is no: the session is unknown or not live, verify found a break, or doctor
-       something wrong
+  1    the answer is no: the session is unknown or not live, its bearer must prove anew who
+       it is, verify found a break, or doctor something wrong
   2    bad usage or bad input: nothing was done
-  3    refused by the ledger's state: a used token, too many writers at once
+  3    refused by the ledger's state: a used token, too many sessions, another version, too
+       many writers at once, a clock that can't be right
   4    the ledger is missing, unavailable, damaged or no ledger
   130  interrupted with Ctrl-C
   141  whoever read the output stopped reading
@@ -63,6 +73,11 @@ def unknown(what: str) -> Failure:
     return Failure(NO, "unknown", f"nothing is known of that {what}")
 
 
+def warn(error: SessionLedgerError) -> None:
+    """Say on stderr what went wrong without keeping the command from its answer."""
+    print(f"warning: {escape(str(error))}", file=sys.stderr)
+
+
 def report(error: Exception, as_json: bool) -> int:
     """Say on stderr what went wrong, and answer the exit code. Raises what is nobody's fault."""
     exit_code, code, message = _meaning(error)
@@ -78,7 +93,11 @@ def _meaning(error: Exception) -> tuple[int, str, str]:
     match error:
         case Failure():
             return error.exit_code, error.code, str(error)
-        case DuplicateSession() | WriteContention():
+        case ReauthenticationRequired():
+            return NO, error.code, str(error)
+        case DuplicateSession() | SessionLimitReached() | VersionConflict():
+            return REFUSED, error.code, str(error)
+        case WriteContention() | ClockJumped():
             return REFUSED, error.code, str(error)
         case LogError():
             return UNAVAILABLE, error.code, str(error)

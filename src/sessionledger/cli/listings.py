@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +15,14 @@ from sessionledger import Log, Page, SessionStore, StoredEvent
 from sessionledger.cli import options
 from sessionledger.cli.exits import unknown
 from sessionledger.cli.opening import open_events, open_store
-from sessionledger.cli.present import Record, check_reader, show_all, stream
+from sessionledger.cli.present import (
+    PATIENCE_SECONDS,
+    Record,
+    check_reader,
+    on_terminal,
+    show_all,
+    stream,
+)
 from sessionledger.cli.records import (
     EVENT_TITLES,
     EVENT_WIDTHS,
@@ -23,13 +30,11 @@ from sessionledger.cli.records import (
     SESSION_TITLES,
     entry_record,
     event_record,
+    listed_record,
     session_record,
 )
 
 PAGE = 1000
-
-# How long a quiet ledger is waited for before looking whether anybody still reads the output.
-PATIENCE_SECONDS = 0.5
 
 All = Annotated[bool, typer.Option("--all", help="Also those that lapsed or were ended.")]
 AfterCursor = Annotated[
@@ -46,6 +51,7 @@ Follow = Annotated[
 
 def sessions(
     principal: options.ByPrincipal = None,
+    external_id: options.ByExternalId = None,
     all: All = False,
     limit: options.Limit = None,
     after: AfterCursor = None,
@@ -53,14 +59,16 @@ def sessions(
     topic: options.Topic = options.TOPIC,
     json: options.Json = False,
 ) -> None:
-    """List the live sessions: of a principal by age, or everybody's by handle.
+    """List the live sessions: of a principal or an external id by age, or all by handle.
 
     With --limit, the cursor for --after is printed on stderr when there may be more.
     """
     now = datetime.now(UTC)
     with open_store(ledger, topic) as store:
-        pages = _pages(store, principal, not all, after, limit)
-        records = (session_record(session, now) for page in pages for session in page.sessions)
+        which = _Which(principal, external_id, not all)
+        pages = _pages(store, which, after, limit)
+        record = listed_record if on_terminal() and not json else session_record
+        records = (record(session, now) for page in pages for session in page.sessions)
         show_all(records, SESSION_TITLES, json)
 
 
@@ -101,13 +109,21 @@ def events(
             show_all(records, EVENT_TITLES, json)
 
 
+class _Which(NamedTuple):
+    """What `SessionStore.sessions` is asked for."""
+
+    principal: str | None
+    external_id: str | None
+    live: bool
+
+
 def _pages(
-    store: SessionStore, principal: str | None, live: bool, after: str | None, limit: int | None
+    store: SessionStore, which: _Which, after: str | None, limit: int | None
 ) -> Iterator[Page]:
     left = limit
     while True:
         size = PAGE if left is None else min(left, PAGE)
-        listing = store.sessions(principal=principal, live=live, after=after, page_size=size)
+        listing = store.sessions(**which._asdict(), after=after, page_size=size)
         page = next(listing.pages())
         yield page
         after = page.cursor

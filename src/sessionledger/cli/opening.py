@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sessionledger import Log, Policy, SessionStore, open_log
-from sessionledger.cli.exits import UNAVAILABLE, Failure
+from sessionledger.cli.exits import UNAVAILABLE, Failure, warn
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SQLITE = "sqlite:///"
@@ -20,11 +19,11 @@ def address(ledger: str) -> str:
 
 
 def open_store(
-    ledger: str, topic: str, *, create: bool = False, idle_timeout: timedelta | None = None
+    ledger: str, topic: str, *, create: bool = False, policy: Policy | None = None
 ) -> SessionStore:
     """The store on a ledger, which must exist unless it may be created."""
     url = address(ledger) if create else existing(ledger)
-    return SessionStore.open(url, policy=Policy(idle_timeout=idle_timeout), topic=topic)
+    return SessionStore.open(url, policy=policy, on_error=warn, topic=topic)
 
 
 def open_events(ledger: str) -> Log:

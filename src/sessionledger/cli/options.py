@@ -25,6 +25,11 @@ def duration(text: str) -> timedelta:
         raise typer.BadParameter(str(error)) from None
 
 
+def duration_or_none(text: str) -> timedelta:
+    """A `--grace`, which may be `0s`."""
+    return timedelta(0) if text.strip() == "0s" else duration(text)
+
+
 def instant(text: str) -> datetime:
     """An `--expires-at`, with its offset."""
     try:
@@ -73,6 +78,10 @@ ByHandle = Annotated[
 ByPrincipal = Annotated[
     str | None, typer.Option("--principal", metavar="NAME", help="Those of one principal.")
 ]
+ByExternalId = Annotated[
+    str | None,
+    typer.Option("--external-id", metavar="ID", help="Those with an id of the application."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many.")]
 Ttl = Annotated[
     timedelta | None,
@@ -87,6 +96,16 @@ IdleTimeout = Annotated[
     typer.Option(
         "--idle-timeout", parser=duration, metavar="SPAN", help="The end, unless touched: 30m."
     ),
+]
+AbsoluteTimeout = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--absolute-timeout", parser=duration, metavar="SPAN", help="The end, touched or not: 24h."
+    ),
+]
+ExternalId = Annotated[
+    str | None,
+    typer.Option("--external-id", metavar="ID", help="The application's own name: an OIDC sid."),
 ]
 Attributes = Annotated[
     dict[str, Any] | None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +23,10 @@ Record: TypeAlias = dict[str, Any]
 
 # Names that people copy stand in a table as a whole; of JSON the beginning is enough.
 _JSON_CHARS = 60
+_WIDE_COLUMNS = 140
+
+# How long a quiet ledger is waited for before looking whether anybody still reads the output.
+PATIENCE_SECONDS = 0.5
 
 
 class PipeClosed(Exception):
@@ -86,6 +90,8 @@ def cell(value: Any) -> str:
             return escape(value)
         case datetime():
             return stamp(value)
+        case timedelta():
+            return str(msgspec.to_builtins(value))
         case bool() | dict() | list():
             return json_line(value)
     return str(value)
@@ -157,8 +163,9 @@ def _draw_table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in columns.values():
-        table.add_column(title, overflow="fold")
+    wide = get_terminal_size().columns >= _WIDE_COLUMNS
+    for field, title in columns.items():
+        table.add_column(title, overflow="fold", no_wrap=wide and field == "handle")
     for record in records:
         table.add_row(*(_text(record[field]) for field in columns))
     _print(table)

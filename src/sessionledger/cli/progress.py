@@ -16,9 +16,9 @@ PATIENCE_SECONDS = 1.0
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """What to tell the number of events done; None where nobody is looking at stderr.
+    """What to tell how much is done; None where nobody is looking at stderr.
 
-    total: how many there are, None where that is not known.
+    total: how much there is, None where that is not known.
     """
     if not sys.stderr.isatty():
         yield None
@@ -43,7 +43,7 @@ class LateBar:
         self._drawn: tuple[Progress, TaskID] | None = None
 
     def __call__(self, done: int) -> None:
-        """Events done so far."""
+        """So much is done."""
         if self._drawn is None and self._clock() - self._began > PATIENCE_SECONDS:
             self._drawn = self._draw()
         if self._drawn is not None:

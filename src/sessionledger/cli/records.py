@@ -21,6 +21,7 @@ SESSION_TITLES = {
     "state": "state",
     "last_seen_at": "last seen",
     "expires_at": "expires",
+    "whence": "whence",
     "handle": "handle",
 }
 HISTORY_TITLES = {
@@ -31,6 +32,15 @@ HISTORY_TITLES = {
     "actor": "actor",
     "context": "context",
     "changes": "changes",
+}
+HISTORY_WIDTHS = {
+    "event_id": 6,
+    "occurred_at": 20,
+    "kind": 15,
+    "principal": 20,
+    "handle": 74,
+    "reason": 12,
+    "changes": 0,
 }
 EVENT_TITLES = {
     "id": "event",
@@ -48,6 +58,7 @@ FINDING_TITLES = {
     "remedy": "what to do",
 }
 
+WHENCE = ("device", "address")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,7 +75,18 @@ def session_record(session: Session, now: datetime) -> Record:
         "ended_at": session.ended_at,
         "version": session.version,
         "attributes": session.attributes,
+        "authenticated_at": session.authenticated_at,
+        "idle_timeout": session.idle_timeout,
+        "context": session.context,
+        "external_id": session.external_id,
+        "family": session.family,
     }
+
+
+def listed_record(session: Session, now: datetime) -> Record:
+    """The same for a table, which has room for the device and the address of the context."""
+    told = (session.context.get(name, "") for name in WHENCE)
+    return session_record(session, now) | {"whence": " ".join(filter(None, told))}
 
 
 def entry_record(entry: HistoryEntry) -> Record:
@@ -79,6 +101,7 @@ def entry_record(entry: HistoryEntry) -> Record:
         "context": entry.context,
         "changes": entry.changes,
         "readable": entry.readable,
+        "principal": entry.principal,
     }
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from sessionledger import IssuedSession, Session
+from sessionledger import Policy
 from sessionledger.cli import options
-from sessionledger.cli.exits import Failure, not_live, unknown
+from sessionledger.cli.answers import show_issued, show_session
+from sessionledger.cli.exits import not_live, unknown
 from sessionledger.cli.opening import open_store
-from sessionledger.cli.present import on_terminal, show, write
-from sessionledger.cli.records import session_record
 from sessionledger.cli.secret import read_token, read_token_from_input
 
 TokenFromInput = Annotated[
     bool, typer.Option("--token-stdin", help="Use the token on standard input, not a new one.")
+]
+MaxSessions = Annotated[
+    int | None,
+    typer.Option(
+        "--max-sessions", min=1, metavar="N", help="How many live ones the principal may have."
+    ),
+]
+EvictOldest = Annotated[
+    bool, typer.Option("--evict-oldest", help="End the oldest where there would be more.")
 ]
 
 
@@ -25,7 +32,11 @@ def create(
     ttl: options.Ttl = None,
     expires_at: options.ExpiresAt = None,
     idle_timeout: options.IdleTimeout = None,
+    absolute_timeout: options.AbsoluteTimeout = None,
     attributes: options.Attributes = None,
+    external_id: options.ExternalId = None,
+    max_sessions: MaxSessions = None,
+    evict_oldest: EvictOldest = False,
     token_stdin: TokenFromInput = False,
     reason: options.Reason = None,
     actor: options.Actor = None,
@@ -39,18 +50,25 @@ def create(
     Makes the ledger if there is none. In a pipe the token stands alone on one line.
     """
     token = read_token_from_input() if token_stdin else None
-    with open_store(ledger, topic, create=True, idle_timeout=idle_timeout) as store:
+    policy = Policy(
+        max_sessions_per_principal=max_sessions,
+        on_limit="evict_oldest" if evict_oldest else "deny",
+    )
+    with open_store(ledger, topic, create=True, policy=policy) as store:
         issued = store.create(
             principal,
             token=token,
             ttl=ttl,
             expires_at=expires_at,
+            idle_timeout=idle_timeout,
+            absolute_timeout=absolute_timeout,
             attributes=attributes,
+            external_id=external_id,
             reason=reason,
             actor=actor,
             context=options.context(context),
         )
-    _show_issued(issued, json)
+    show_issued(issued, json)
 
 
 def get(
@@ -62,13 +80,12 @@ def get(
     """Show the live session of a token, or of a handle."""
     with open_store(ledger, topic) as store:
         found = store.get(read_token()) if handle is None else store.find(handle=handle)
-    _show(found, json, not_live("token" if handle is None else "handle"))
+    show_session(found, json, not_live("token" if handle is None else "handle"))
 
 
 def touch(
     ttl: options.Ttl = None,
     expires_at: options.ExpiresAt = None,
-    idle_timeout: options.IdleTimeout = None,
     attributes: options.Attributes = None,
     reason: options.Reason = None,
     actor: options.Actor = None,
@@ -78,7 +95,7 @@ def touch(
     json: options.Json = False,
 ) -> None:
     """Record that the session of a token was seen just now."""
-    with open_store(ledger, topic, idle_timeout=idle_timeout) as store:
+    with open_store(ledger, topic) as store:
         touched = store.touch(
             read_token(),
             ttl=ttl,
@@ -88,7 +105,7 @@ def touch(
             actor=actor,
             context=options.context(context),
         )
-    _show(touched, json, not_live("token"))
+    show_session(touched, json, not_live("token"))
 
 
 def expire(
@@ -104,7 +121,7 @@ def expire(
         ended = store.expire(
             read_token(), reason=reason, actor=actor, context=options.context(context)
         )
-    _show(ended, json, unknown("token"))
+    show_session(ended, json, unknown("token"))
 
 
 def revoke(
@@ -121,21 +138,4 @@ def revoke(
         ended = store.revoke(
             handle=handle, reason=reason, actor=actor, context=options.context(context)
         )
-    _show(ended, json, unknown("handle"))
-
-
-def _show(session: Session | None, as_json: bool, otherwise: Failure) -> None:
-    if session is None:
-        raise otherwise
-    show(session_record(session, datetime.now(UTC)), as_json)
-
-
-def _show_issued(issued: IssuedSession, as_json: bool) -> None:
-    record = session_record(issued, datetime.now(UTC))
-    if as_json:
-        show({"token": issued.token, **record}, as_json)
-        return
-    if on_terminal():
-        show(record, as_json)
-        write("\nThe token, shown this once:")
-    write(issued.token)
+    show_session(ended, json, unknown("handle"))

@@ -1,0 +1,64 @@
+"""A visitor logs in, proves it anew for what matters, renews the token, and logs out everywhere."""
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sessionledger import Policy, ReauthenticationRequired, SessionStore
+
+FRESH = timedelta(minutes=5)
+
+
+class Clock:
+    """Time passes when it is told to, so that the example need not wait."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def log_in(store: SessionStore, visitor: str) -> str:
+    """The visitor's token for one of alice's: against fixation, nothing links the two."""
+    issued = store.rotate(visitor, principal="alice", grace=timedelta(0), reason="login")
+    assert issued is not None
+    print("the visitor's token  ", store.authenticate(visitor))
+    print("alice, with a basket ", issued.attributes)
+    return issued.token
+
+
+def change_password(store: SessionStore, token: str) -> None:
+    """Ask for a fresh proof, then give a new token and end all other sessions."""
+    try:
+        store.authenticate(token, max_auth_age=FRESH)
+    except ReauthenticationRequired as refusal:
+        print("before it matters    ", refusal.code)
+    store.reauthenticate(token, reason="passkey")
+    renewed = store.rotate(token, reason="password changed")
+    assert renewed is not None
+    here = store.authenticate(renewed.token, max_auth_age=FRESH)
+    assert here is not None
+    ended = store.revoke_all("alice", keep=[here.handle], reason="password changed")
+    print("ended elsewhere      ", ended)
+    print("still signed in      ", store.authenticate(renewed.token) is not None)
+
+
+def main() -> None:
+    """Run it in a folder of its own."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'sessions.db'}"
+        with SessionStore.open(url, policy=Policy.aal2(), clock=clock) as store:
+            visitor = store.create("visitor", attributes={"basket": ["tea"]})
+            store.create("alice", context={"device": "an old phone"})
+            token = log_in(store, visitor.token)
+            clock.now += timedelta(minutes=30)
+            change_password(store, token)
+            print("logged out everywhere", store.revoke_all("alice", reason="signed out"))
+            for entry in store.history(principal="alice"):
+                print(f"  {entry.event_id:2} {entry.kind:16}", entry.reason or "-")
+
+
+if __name__ == "__main__":
+    main()
