@@ -3,6 +3,7 @@
 `docs/writing-a-log.md` walks through it. What callers of a log need stands in `sessionledger`.
 """
 
+from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import (
     OVER,
     AsyncLog,
@@ -18,6 +19,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Link, Plan, Tail, keys_of, owners_of, plan, refold
 from sessionledger.logs.units import check as check_units
 
@@ -26,6 +28,8 @@ __all__ = [
     "OVER",
     "AsyncLog",
     "Check",
+    "Finding",
+    "Findings",
     "Head",
     "KeyState",
     "Link",
@@ -33,6 +37,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Progress",
+    "Snapshot",
     "Tail",
     "View",
     "check_limit",

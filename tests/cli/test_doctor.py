@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
@@ -175,48 +175,51 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture
-def locked(line: Line, path: Path) -> Iterator[Path]:
-    """The ledger, which nobody may read, in a folder that nobody may enter and not write."""
-    above = [line.folder, *line.folder.parents]
-    before = {one: stat.S_IMODE(one.stat().st_mode) for one in above}
-    for one, mode in before.items():
-        if mode & 0o555 != 0o555:
-            one.chmod(mode | 0o555)
-    for file in line.folder.iterdir():
+def locked() -> Iterator[Line]:
+    """A ledger that nobody may read and not write, in a folder that nobody may enter.
+
+    Not among the other folders of the tests, which nobody may enter at all.
+    """
+    with TemporaryDirectory() as folder:
+        line = Line(Path(folder))
+        line.create("alice")
+        line.create("bob")
+        lock(line.folder)
+        yield line
+        line.folder.chmod(0o700)
+
+
+def lock(folder: Path) -> None:
+    for file in folder.iterdir():
         file.chmod(0o644 if os.getuid() == 0 else 0o444)
-    line.folder.chmod(0o555)
-    yield path
-    for one, mode in before.items():
-        if stat.S_IMODE(one.stat().st_mode) != mode:
-            one.chmod(mode)
+    folder.chmod(0o555)
 
 
-@pytest.mark.usefixtures("locked")
-def test_a_ledger_that_we_may_not_write(line: Line) -> None:
-    before = contents(line.folder)
-    answer = line.program(AS_NOBODY, "doctor", "--json")
+def test_a_ledger_that_we_may_not_write(locked: Line) -> None:
+    before = contents(locked.folder)
+    answer = locked.program(AS_NOBODY, "doctor", "--json")
     assert answer.code == 1, answer.err
     found = {(r["code"], r["subject"]) for r in answer.records if r["code"] == "not_writable"}
     assert found == {("not_writable", name) for name in ("sessions.db", "sessions.db-lock", ".")}
-    assert contents(line.folder) == before
+    assert contents(locked.folder) == before
 
 
-def test_what_is_wrong_is_found_without_permission_to_write(line: Line, locked: Path) -> None:
-    locked.chmod(0o600)
-    bare_sqlite.execute(locked, "UPDATE ledger_rows SET owner = 'mallory' WHERE version = 2")
-    locked.chmod(0o644)
-    answer = line.program(AS_NOBODY, "doctor")
-    assert "row_differs" in answer.out
+def test_what_is_wrong_is_found_without_permission_to_write(locked: Line) -> None:
+    locked.folder.chmod(0o700)
+    path = locked.folder / "sessions.db"
+    path.chmod(0o600)
+    bare_sqlite.execute(path, "UPDATE ledger_rows SET owner = 'mallory' WHERE version = 2")
+    lock(locked.folder)
+    assert "row_differs" in locked.program(AS_NOBODY, "doctor").out
 
 
-def test_a_ledger_that_is_in_use_by_its_owner(line: Line, locked: Path) -> None:
+def test_a_ledger_that_is_in_use_by_its_owner(locked: Line) -> None:
     if os.getuid():
         pytest.skip("its owner may not write it either")
-    with SessionStore.open(f"sqlite:///{locked}") as store:
+    with SessionStore.open(f"sqlite:///{locked.folder}/sessions.db") as store:
         store.create("dave")
-        for file in line.folder.iterdir():
-            file.chmod(0o644)
-        answer = line.program(AS_NOBODY, "doctor", "--json")
+        lock(locked.folder)
+        answer = locked.program(AS_NOBODY, "doctor", "--json")
     assert {r["code"] for r in answer.records} == {"open_to_others", "not_writable"}
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from sessionledger import Change, Log, Put, Row, StoreClosed, StoredEvent, Unit
-from sessionledger.logs.base import AsyncLog, Outcome
+from sessionledger import Change, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
+from sessionledger.logs.base import AsyncLog, Check, Outcome
 from sessionledger.logs.inline import Inline
 from sessionledger.logs.memory import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
@@ -132,6 +132,33 @@ class MovesCursorsBack(MemoryLog):
     def cursor(self, topic: str, consumer: str) -> int:
         super().cursor(topic, consumer)
         return self._mine.get((topic, consumer), 0)
+
+
+class ShowsWhatHappensMeanwhile(MemoryLog):
+    """Shows the topic itself to whoever looks, and not how it stood."""
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        return list(check(_Live(self, topic)))
+
+
+class _Live:
+    chained = True
+
+    def __init__(self, log: MemoryLog, topic: str) -> None:
+        self._log = log
+        self._topic = topic
+
+    @property
+    def head(self) -> int:
+        return self._log.latest(self._topic)
+
+    folded = head
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        return self._log.read(self._topic, after, limit)
+
+    def rows(self, after: bytes, limit: int) -> list[Row]:
+        return [row for row in self._log.rows(self._topic) if row.key > after][:limit]
 
 
 class CopiesOnFork(MemoryLog):
@@ -291,6 +318,10 @@ class TestPublishesOutOfOrder(LogConformance):
 
 class TestMovesCursorsBack(LogConformance):
     harness = Harness(open=lambda _: MovesCursorsBack())
+
+
+class TestShowsWhatHappensMeanwhile(LogConformance):
+    harness = Harness(open=lambda _: ShowsWhatHappensMeanwhile())
 
 
 class TestCopiesOnFork(LogConformance):

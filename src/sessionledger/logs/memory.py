@@ -26,6 +26,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import EMPTY, Head
 from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan, Tail
 
 
@@ -110,26 +111,6 @@ class _Topic:
             if expires_before is not None and not (row.live and row.expires < expires_before):
                 continue
             yield row
-
-
-class _View:
-    """A copy of a topic, which stays what it is while somebody looks at it."""
-
-    chained = True
-
-    def __init__(self, table: _Topic) -> None:
-        self.head = table.head.id
-        self.folded = table.folded
-        self._events = list(table.events)
-        self._rows = sorted(table.rows.values(), key=lambda row: row.key)
-
-    def events(self, after: int, limit: int) -> list[StoredEvent]:
-        start = bisect_right(self._events, after, key=lambda event: event.id)
-        return self._events[start : start + limit]
-
-    def rows(self, after: bytes, limit: int) -> list[Row]:
-        start = bisect_right(self._rows, after, key=lambda row: row.key)
-        return self._rows[start : start + limit]
 
 
 class MemoryLog:
@@ -261,7 +242,10 @@ class MemoryLog:
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
         with self._lock:
-            view = _View(self._topic(topic))
+            table = self._topic(topic)
+            view = Snapshot(
+                table.events, table.rows.values(), head=table.head.id, folded=table.folded
+            )
         return list(check(view))
 
     def flush(self) -> None:
