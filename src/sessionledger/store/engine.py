@@ -55,6 +55,8 @@ from sessionledger.store.table import SessionFold, draft_of, session_of, state_o
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
+NOTICE_SECONDS = 0.25
+"""How soon what waits in a store notices that it was closed."""
 
 Decide: TypeAlias = Callable[[State], SessionEvent | None]
 DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
@@ -121,6 +123,7 @@ class Engine:
         monotonic: Monotonic | None = None,
         on_error: OnError | None = None,
     ) -> None:
+        self.closed = False
         self.log = log
         self.topic = topic
         self.policy = policy
@@ -170,8 +173,14 @@ class Engine:
             row = outcome.current
         raise contention(key)
 
+    def close(self) -> None:
+        """What still runs on this engine ends, also where its log stays open."""
+        self.closed = True
+
     def check_open(self) -> None:
-        """Nothing: it is what stands for the engine of a closed store that raises."""
+        """Raises `StoreClosed` once the store is closed."""
+        if self.closed:
+            raise StoreClosed("the store is closed")
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
@@ -343,6 +352,9 @@ class _NoEngine:
 
     def __init__(self, why: str) -> None:
         self._why = why
+
+    def close(self) -> None:
+        """Nothing: it never was open."""
 
     def __getattr__(self, name: str) -> Never:
         raise StoreClosed(self._why)

@@ -149,8 +149,12 @@ class ByName(Part):
 
         It occupies its task. Errors are told to the store's `on_error`, and it goes on.
         """
-        stopped = stop or asyncio.Event()
-        while await sweeping.sweep_round(self._engine):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), sweeping.seconds(interval))
+        engine, stopped = self._engine, stop or asyncio.Event()
+        engine.check_open()
+        while not stopped.is_set():
+            left = sweeping.rest_until(interval)
+            if not await sweeping.sweep_round(engine):
                 return
+            while not engine.closed and not stopped.is_set() and left() > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), left())

@@ -121,7 +121,8 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
     async def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
         bridge, self._bridge = self._bridge, None
-        self._engine = no_engine("the store is closed")
+        engine, self._engine = self._engine, no_engine("the store is closed")
+        engine.close()
         if bridge is None:
             self._connect = None
             return

@@ -146,7 +146,11 @@ class ByName(Part):
 
         It occupies its thread. Errors are told to the store's `on_error`, and it goes on.
         """
-        stopped = stop or threading.Event()
-        while drive(sweeping.sweep_round(self._engine)):
-            if stopped.wait(sweeping.seconds(interval)):
+        engine, stopped = self._engine, stop or threading.Event()
+        engine.check_open()
+        while not stopped.is_set():
+            left = sweeping.rest_until(interval)
+            if not drive(sweeping.sweep_round(engine)):
                 return
+            while not engine.closed and left() > 0 and not stopped.wait(left()):
+                pass

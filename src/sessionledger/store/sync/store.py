@@ -91,6 +91,7 @@ class SessionStore(ByToken, ByName, ByLog):
 
     def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
-        self._engine = no_engine("the store is closed")
+        engine, self._engine = self._engine, no_engine("the store is closed")
+        engine.close()
         if self._owns_log:
             self._log.close()
