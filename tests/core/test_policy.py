@@ -63,8 +63,8 @@ def test_the_defaults_are_what_the_docs_say() -> None:
     assert policy.rotation_grace == timedelta(seconds=30)
     assert policy.sweep_margin == timedelta(minutes=5)
     assert (policy.max_successors, policy.on_reuse) == (8, "revoke")
-    assert policy.max_sessions_per_principal is policy.idle_timeout is None
-    assert policy.absolute_timeout is None
+    assert policy.max_sessions_per_principal is None
+    assert policy.idle_timeout is policy.absolute_timeout is None
 
 
 def test_the_reference_s_policy_has_its_limits_only() -> None:

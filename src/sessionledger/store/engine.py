@@ -132,7 +132,7 @@ class Engine:
         if monotonic is None and clock is system_clock:
             monotonic = system_monotonic
         self.clock_watch = ClockWatch(self.clock, monotonic)
-        self.report: OnError = on_error or log_error
+        self.report: OnError = log_error if on_error is None else on_error
         log.fold_with(topic, SessionFold())
 
     async def create(

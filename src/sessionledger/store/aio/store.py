@@ -74,10 +74,10 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         on_error: OnError | None,
         topic: str,
     ) -> None:
+        told = system_clock if clock is None else clock
+
         def engine(log: AsyncLog) -> Engine:
-            return Engine(
-                log, topic, policy or Policy(), clock or system_clock, monotonic, on_error
-            )
+            return Engine(log, topic, policy or Policy(), told, monotonic, on_error)
 
         self._engine_on = engine
         self._topic = topic

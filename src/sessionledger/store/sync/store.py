@@ -38,9 +38,8 @@ class SessionStore(ByToken, ByName, ByLog):
         """A store on a log that is open already, and that stays open when the store is closed."""
         self._log = log
         self._owns_log = False
-        self._engine = Engine(
-            Inline(log), topic, policy or Policy(), clock or system_clock, monotonic, on_error
-        )
+        clock = system_clock if clock is None else clock
+        self._engine = Engine(Inline(log), topic, policy or Policy(), clock, monotonic, on_error)
 
     @classmethod
     def open(
