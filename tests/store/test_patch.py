@@ -48,7 +48,8 @@ def test_it_merges_by_token_and_by_handle(store: SessionStore) -> None:
 
 
 def test_it_takes_the_token_or_the_handle(store: SessionStore) -> None:
-    for told in ({"token": TOKEN, "handle": HANDLE}, {}):
+    tellings: list[dict[str, Any]] = [{"token": TOKEN, "handle": HANDLE}, {}]
+    for told in tellings:
         with pytest.raises(InvalidSession) as caught:
             store.patch(changes={"b": 1}, **told)
         assert TOKEN not in str(caught.value)
@@ -75,9 +76,10 @@ def test_a_version_expected_in_vain_tells_the_current_one(
     store: SessionStore, alice: Session
 ) -> None:
     patched = some(store.patch(TOKEN, {"b": 1}, if_version=alice.version))
-    for told in ({"token": TOKEN}, {"handle": HANDLE}):
+    tellings: list[dict[str, Any]] = [{"token": TOKEN}, {"handle": HANDLE}]
+    for told in tellings:
         with pytest.raises(VersionConflict) as caught:
-            store.patch(changes={"b": 2}, if_version=alice.version, **told)  # type: ignore[arg-type]
+            store.patch(changes={"b": 2}, if_version=alice.version, **told)
         assert caught.value.current == patched.version
     assert attributes(store)["b"] == 1
     assert some(store.patch(TOKEN, {"b": 2}, if_version=patched.version)).attributes["b"] == 2
@@ -107,7 +109,7 @@ def test_threads_that_patch_different_names_lose_nothing(bench: Bench, clock: Cl
     store = SessionStore(bench.log(), clock=clock)
     store.create("alice", token=OTHER)
     patched = together(
-        *[lambda name=f"k{n}": store.patch(OTHER, {name: 1}) for n in range(MANY)],  # type: ignore[misc]
+        *[lambda name=f"k{n}": store.patch(OTHER, {name: 1}) for n in range(MANY)],
     )
     assert all(patched)
     assert some(store.get(OTHER)).attributes == {f"k{n}": 1 for n in range(MANY)}
@@ -129,7 +131,7 @@ def test_of_patches_of_one_name_the_last_wins(bench: Bench, clock: Clock) -> Non
     store = SessionStore(bench.log(), clock=clock)
     store.create("alice", token=OTHER)
     patched = together(
-        *[lambda n=n: some(store.patch(OTHER, {"k": n})) for n in range(MANY)],  # type: ignore[misc]
+        *[lambda n=n: some(store.patch(OTHER, {"k": n})) for n in range(MANY)],
     )
     last = max(patched, key=lambda session: session.version)
     assert some(store.get(OTHER)).attributes == last.attributes
@@ -145,7 +147,7 @@ def test_of_patches_that_expect_one_version_one_wins(bench: Bench, clock: Clock)
         except VersionConflict as error:
             return error
 
-    answers = together(*[lambda n=n: patch(n) for n in range(MANY)])  # type: ignore[misc]
+    answers = together(*[lambda n=n: patch(n) for n in range(MANY)])
     winners = [answer for answer in answers if isinstance(answer, Session)]
     losers = [answer for answer in answers if isinstance(answer, VersionConflict)]
     assert (len(winners), len(losers)) == (1, MANY - 1)

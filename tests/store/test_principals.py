@@ -16,7 +16,7 @@ from sessionledger import (
     SessionLimitReached,
     SessionStore,
 )
-from sessionledger.core.token import digest, handle_of
+from sessionledger.core.token import Handle, digest, handle_of
 from tests.clock import Clock
 from tests.logs.bench import PATIENCE
 from tests.store.conftest import OTHER, TOKEN
@@ -32,7 +32,7 @@ def created(store: SessionStore, many: int, principal: str = "alice", **told: An
     return [store.create(principal, **told).token for _ in range(many)]
 
 
-def handle(token: str) -> str:
+def handle(token: str) -> Handle:
     return handle_of(digest(token))
 
 
