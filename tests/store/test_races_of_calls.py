@@ -64,8 +64,7 @@ def ends(entries: list[HistoryEntry]) -> list[HistoryEntry]:
 def begun(arena: Arena, **told: Any) -> str:
     """The token of a new session."""
     token = fresh()
-    told = {"principal": "alice"} | told
-    arena.store.create(token=token, **told)
+    arena.store.create(**{"principal": "alice", "token": token} | told)
     return token
 
 
@@ -107,7 +106,7 @@ def test_of_patches_at_one_version_one_wins(arena: Arena, rounds: int) -> None:
 def test_no_patch_or_touch_undoes_an_end(arena: Arena, rounds: int, how: str) -> None:
     for _ in range(rounds):
         token = begun(arena)
-        by = {"token": token} if how == "expire" else {"handle": handle(token)}
+        by: dict[str, Any] = {"token": token} if how == "expire" else {"handle": handle(token)}
         later = (arena.clock.now + 9 * HOUR).isoformat()
         now = arena.clock.now.isoformat()
         ended, *others = arena.race(
@@ -207,6 +206,24 @@ def test_no_ghost_survives_a_rotation_that_races_an_end(
         assert arena.store.count(principal=principal) == 0
         for answer in answers:
             assert answer.token is None or arena.store.get(answer.token) is None
+
+
+@ROUNDS
+@pytest.mark.parametrize("how", ["expire", "revoke"])
+def test_no_sibling_survives_the_end_of_its_family(arena: Arena, rounds: int, how: str) -> None:
+    for _ in range(rounds):
+        principal = fresh("user-")
+        old = begun(arena, principal=principal)
+        first = arena.store.rotate(old)
+        assert first is not None
+        by = {"token": first.token} if how == "expire" else {"handle": first.handle}
+        _, *answers = arena.race(
+            call(how, **by),
+            call("rotate", token=first.token),
+            *[call("rotate", token=old)] * 2,
+        )
+        assert not any(answer.error for answer in answers)
+        assert arena.store.count(principal=principal) == 0
 
 
 @ROUNDS
@@ -348,7 +365,7 @@ def test_each_lapsed_session_is_swept_once_or_renewed(arena: Arena, rounds: int)
         token = begun(arena)
         seen = arena.clock.now
         arena.clock.advance(2 * HOUR)
-        told = {"last_seen_at": seen.isoformat()}
+        told: dict[str, Any] = {"last_seen_at": seen.isoformat()}
         told["expires_at"] = (arena.clock.now + HOUR).isoformat()
         one, two, touched = arena.race(
             call("sweep"), call("sweep"), call("touch", token=token, **told)
