@@ -45,6 +45,12 @@ tokens = st.text(
 ).filter(lambda token: not token.startswith("sha256:v1:"))
 """Texts that can be tokens as they are."""
 
+spans = st.timedeltas(timedelta(microseconds=1), timedelta(days=400))
+"""Spans that somebody may be promised, to the microsecond."""
+
+handles = st.sampled_from([handle_of(bytes([number]) * 32) for number in range(4)])
+"""Handles of other sessions."""
+
 _attributes = json_objects.map(canonical.encode)
 
 
@@ -72,7 +78,11 @@ def _created(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[SessionEve
         last_seen_at=times,
         principal=texts,
         token_handle=st.just(HANDLE),
+        authenticated_at=st.none() | times,
         deadline=st.none() | times,
+        external_id=st.none() | texts,
+        family=st.none() | handles,
+        idle_timeout=st.none() | spans,
     )
 
 
@@ -83,8 +93,17 @@ def _touched(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[SessionEve
         expires_at=st.none() | times,
         last_seen_at=times,
         token_handle=st.just(HANDLE),
+        authenticated_at=st.none() | times,
+        deadline=st.none() | times,
+        successor=st.none() | handles,
     )
 
 
 def _expired(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[SessionEvent]:
-    return st.builds(Expired, expired_at=times, token_handle=st.just(HANDLE))
+    return st.builds(
+        Expired,
+        expired_at=times,
+        token_handle=st.just(HANDLE),
+        reused=st.booleans(),
+        successor=st.none() | handles,
+    )

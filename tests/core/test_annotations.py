@@ -7,14 +7,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sessionledger import InvalidSession, Policy, canonical
-from sessionledger.core.annotations import annotate, context_of, refuse_secrets
+from sessionledger.core.annotations import (
+    CONTEXT_PREFIX,
+    annotate,
+    carried,
+    context_of,
+    refuse_secrets,
+    with_context,
+)
 from sessionledger.core.codec import encode_event
-from sessionledger.core.events import Created
+from sessionledger.core.events import Created, Expired, Malformed, Touched
 from tests.strategies import HANDLE, START, texts, tokens
 
 POLICY = Policy()
+CREATED = Created(b"{}", START, START, START, "alice", HANDLE)
+TOUCHED = Touched(None, None, START, HANDLE)
+ENDED = Expired(START, HANDLE)
 keys = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=10)
 
 
@@ -78,6 +89,18 @@ def test_a_token_in_a_header_is_refused(headers: dict[str, str]) -> None:
     told = {key.format(token): value.format(token) for key, value in headers.items()}
     with pytest.raises(InvalidSession):
         refuse_secrets(token, b"{}", told)
+
+
+@given(st.dictionaries(keys, texts, max_size=4))
+def test_an_event_gets_the_context_of_its_headers(context: dict[str, str]) -> None:
+    headers = annotate("why", "who", context, POLICY)
+    assert carried(context) == {k: v for k, v in headers.items() if k.startswith(CONTEXT_PREFIX)}
+    for event in (CREATED, TOUCHED):
+        told = with_context(event, headers)
+        assert not isinstance(told, Expired | Malformed)
+        assert told.context == context
+        assert replace(told, context={}) == event
+    assert with_context(ENDED, headers) == ENDED
 
 
 def test_what_does_not_hold_the_token_is_taken() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -30,10 +31,20 @@ from sessionledger.core.events import (
     SessionEvent,
     Touched,
 )
+from sessionledger.core.fold import evolve
 from sessionledger.core.session import Broken, Seen
 from sessionledger.core.token import key_of
 from tests.sameness import same_instant, same_json
-from tests.strategies import HANDLE, START, events, instants, json_objects, json_values, texts
+from tests.strategies import (
+    HANDLE,
+    START,
+    events,
+    handles,
+    instants,
+    json_objects,
+    json_values,
+    texts,
+)
 
 RECORD = {
     "token_handle": HANDLE,
@@ -49,7 +60,7 @@ def test_an_event_survives_its_bytes(event: SessionEvent) -> None:
     again = decode_event(*encode_event(event))
     assert again == event
     for name in event.__struct_fields__:
-        if name.endswith("_at"):
+        if name.endswith("_at") or name == "deadline":
             assert same_instant(getattr(again, name), getattr(event, name))
 
 
@@ -67,6 +78,45 @@ def test_a_session_survives_its_bytes(attributes: dict[str, Any], principal: str
     assert again == session
     assert same_json(again.attributes, attributes)
     assert same_instant(again.deadline, at)
+
+
+@given(events(instants), st.lists(handles, max_size=3))
+def test_whatever_an_event_makes_survives_its_bytes(
+    event: SessionEvent, successors: list[str]
+) -> None:
+    state = evolve(None, event)
+    if isinstance(state, Session):
+        told: dict[str, Any] = {"successors": tuple(successors), "context": {"device": "phone"}}
+        state = msgspec.structs.replace(state, **told)
+    assert state is None or decode_state(encode_state(state)) == state
+
+
+@given(events(instants))
+def test_what_is_not_set_is_not_written(event: SessionEvent) -> None:
+    ours = {"authenticated_at", "deadline", "external_id", "family", "idle_timeout"}
+    ours |= {"successor", "reused"}
+    payload = canonical.decode(encode_event(event)[1])
+    written = payload.get("record", payload).keys()
+    told = {name for name in ours if getattr(event, name, None) not in (None, False)}
+    assert written & ours == told
+    assert "context" not in written
+
+
+def test_our_fields_are_written_in_their_place() -> None:
+    until = START + timedelta(hours=1)
+    ours: dict[str, Any] = {"authenticated_at": START, "deadline": until, "external_id": "sid"}
+    ours |= {"family": HANDLE, "idle_timeout": timedelta(minutes=30)}
+    created = Created(b"{}", START, START, START, "alice", HANDLE, **ours)
+    payload = encode_event(created)[1]
+    assert canonical.encode(canonical.decode(payload)) == payload
+    record = canonical.decode(payload)["record"]
+    assert record["authenticated_at"] == "2026-05-02T12:00:00Z"
+    assert record["deadline"] == "2026-05-02T13:00:00Z"
+    assert (record["external_id"], record["family"]) == ("sid", HANDLE)
+    assert record["idle_timeout"] == "PT1800S"
+    ended = encode_event(Expired(START, HANDLE, reused=True))[1]
+    at, handle = b'"2026-05-02T12:00:00Z"', HANDLE.encode()
+    assert ended == b'{"expired_at":%b,"reused":true,"token_handle":"%b"}' % (at, handle)
 
 
 @given(st.integers(1, 2**62))

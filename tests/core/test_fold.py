@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import reduce
 
+import msgspec
 from hypothesis import given
 
 from sessionledger import Session
 from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
 from sessionledger.core.fold import evolve
 from sessionledger.core.session import Broken, Seen, State
+from sessionledger.core.token import handle_of
 from tests.strategies import HANDLE, START, histories, instants
 
 HOUR = timedelta(hours=1)
@@ -75,7 +77,7 @@ def test_what_a_session_is_for_never_changes(happened: list[Happened]) -> None:
     last = reduce(evolve, happened, first)
     assert isinstance(first, Session)
     assert isinstance(last, Session)
-    fixed = ("handle", "principal", "created_at", "deadline")
+    fixed = ("handle", "principal", "created_at", "external_id", "family", "idle_timeout")
     assert [getattr(last, name) for name in fixed] == [getattr(first, name) for name in fixed]
     assert last.last_seen_at >= first.last_seen_at
 
@@ -84,6 +86,91 @@ def test_what_a_session_is_for_never_changes(happened: list[Happened]) -> None:
 def test_the_first_creation_wins(happened: list[Happened]) -> None:
     state = reduce(evolve, happened, fold([CREATED]))
     assert evolve(state, CREATED) == state
+
+
+@given(histories())
+def test_a_deadline_only_ever_comes_nearer(happened: list[Happened]) -> None:
+    state = fold([CREATED])
+    for event in happened:
+        before, state = state, evolve(state, event)
+        assert isinstance(before, Session)
+        assert isinstance(state, Session)
+        if before.deadline is not None:
+            assert state.deadline is not None
+            assert state.deadline <= before.deadline
+        if state.deadline is not None and isinstance(event, Touched):
+            assert state.ended_at is not None or state.expires_at <= state.deadline
+
+
+@given(histories())
+def test_proofs_only_ever_get_newer(happened: list[Happened]) -> None:
+    state = fold([CREATED])
+    for event in happened:
+        before, state = state, evolve(state, event)
+        assert isinstance(before, Session)
+        assert isinstance(state, Session)
+        assert state.authenticated_at >= before.authenticated_at
+
+
+@given(histories())
+def test_successors_add_up_until_reuse_is_recorded(happened: list[Happened]) -> None:
+    state = fold([CREATED])
+    for event in happened:
+        before, state = state, evolve(state, event)
+        assert isinstance(before, Session)
+        assert isinstance(state, Session)
+        forgotten = isinstance(event, Expired) and event.reused
+        assert state.successors[: len(before.successors)] == (
+            () if forgotten else before.successors
+        )
+        assert len(state.successors) <= len(before.successors) + 1
+
+
+def one(*happened: Happened) -> Session:
+    state = fold([CREATED, *happened])
+    assert isinstance(state, Session)
+    return state
+
+
+def test_a_restricting_touch_tells_the_deadline_and_the_successor() -> None:
+    end, next_one = START + timedelta(seconds=30), handle_of(b"1" * 32)
+    rotated = one(Touched(None, end, START, HANDLE, deadline=end, successor=next_one))
+    assert (rotated.expires_at, rotated.deadline) == (end, end)
+    assert rotated.successors == (next_one,)
+    later = evolve(rotated, Touched(None, START + HOUR, START, HANDLE))
+    assert isinstance(later, Session)
+    assert later.expires_at == end
+
+
+def test_an_end_with_a_successor_is_a_deadline() -> None:
+    rotated = one(Expired(START, HANDLE, successor=handle_of(b"1" * 32)))
+    assert rotated.deadline == rotated.ended_at == START
+    assert one(Expired(START, HANDLE)).deadline is None
+
+
+def test_recorded_reuse_forgets_the_successors() -> None:
+    rotated = Touched(None, START, START, HANDLE, deadline=START, successor=HANDLE)
+    assert one(rotated, Expired(START + HOUR, HANDLE, reused=True)).successors == ()
+
+
+def test_the_context_is_that_of_the_latest_sighting_that_told_one() -> None:
+    told = CREATED_FROM_HOME
+    seen = Touched(None, None, START + timedelta(minutes=1), HANDLE, context={"device": "phone"})
+    patched = Touched(b"{}", None, START, HANDLE, context={"device": "a job"})
+    silent = Touched(None, None, START + HOUR, HANDLE)
+    assert fold_one(told).context == {"device": "laptop"}
+    assert fold_one(told, seen).context == {"device": "phone"}
+    assert fold_one(told, seen, silent).context == {"device": "phone"}
+    assert fold_one(told, patched).context == {"device": "laptop"}
+
+
+CREATED_FROM_HOME = msgspec.structs.replace(CREATED, context={"device": "laptop"})
+
+
+def fold_one(*happened: Happened) -> Session:
+    state = fold(list(happened))
+    assert isinstance(state, Session)
+    return state
 
 
 def test_a_touch_moves_what_it_gives() -> None:

@@ -106,14 +106,14 @@ class Bench:
         return log
 
     def on(
-        self, log: Log, *, policy: Policy | None = None, topic: str = SESSIONS_TOPIC
+        self, log: Log, *, policy: Policy | None = None, topic: str = SESSIONS_TOPIC, **more: Any
     ) -> SessionStore:
         """A store on a log that stays open when the store is closed."""
+        more = {"policy": policy, "clock": self.clock, "topic": topic} | more
         if self._runner is None:
-            store = SessionStore(log, policy=policy, clock=self.clock, topic=topic)
+            store = SessionStore(log, **more)
         else:
-            bare = AsyncSessionStore(log, policy=policy, clock=self.clock, topic=topic)
-            store = self._blocking(bare)
+            store = self._blocking(AsyncSessionStore(log, **more))
         self._opened.callback(store.close)
         return store
 

@@ -2,51 +2,98 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 TTL = timedelta(hours=1)
 IDLE = timedelta(minutes=20)
+GRACE = timedelta(seconds=30)
+INTERVAL = timedelta(seconds=60)
+MARGIN = timedelta(minutes=5)
+MOST_SUCCESSORS = 8
+
+LIMIT = "session_limit_reached"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is allowed just now."""
+
+    idle: timedelta | None = None
+    absolute: timedelta | None = None
+    most: int | None = None
+    evicts: bool = False
+    revokes: bool = True
 
 
 @dataclass
 class Known:
-    """A session as the model has it."""
+    """A session as the model has it. Sessions are named by their tokens here."""
 
+    token: str
     principal: str
     created: int
+    created_at: datetime
     expires_at: datetime
     deadline: datetime | None
     last_seen_at: datetime
     attributes: dict[str, Any] = field(default_factory=dict)
+    idle: timedelta | None = None
     ended_at: datetime | None = None
+    proved_at: datetime | None = None
+    external_id: str | None = None
+    family: str | None = None
+    successors: list[str] = field(default_factory=list)
+    version: int = 0
+    story: list[tuple[datetime, Known]] = field(default_factory=list)
 
     def live(self, at: datetime) -> bool:
         return self.ended_at is None and at < self.expires_at
+
+    def reused(self, at: datetime) -> bool:
+        return bool(self.successors) and (self.deadline or self.expires_at) <= at
 
 
 class Model:
     """Sessions by their token, and how many events that took."""
 
-    def __init__(self, *, slides: bool) -> None:
-        self.slides = slides
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         self.sessions: dict[str, Known] = {}
         self.events = 0
 
     def create(
-        self, token: str, principal: str, now: datetime, end: datetime | None, attributes: Any
-    ) -> None:
-        self.events += 1
-        latest = now + TTL if end is None else end
-        self.sessions[token] = Known(
+        self,
+        token: str,
+        principal: str,
+        now: datetime,
+        end: datetime | None,
+        attributes: Any,
+        external_id: str | None = None,
+    ) -> str | None:
+        """The error's code, None when it was created."""
+        surplus = self._surplus(principal, now)
+        if surplus is None:
+            return LIMIT
+        self._end_all(surplus, now)
+        expires_at, deadline = self._life(now, end)
+        known = Known(
+            token=token,
             principal=principal,
-            created=self.events,
-            expires_at=min(latest, now + IDLE) if self.slides else latest,
-            deadline=latest if self.slides else None,
+            created=self.events + 1,
+            created_at=now,
+            expires_at=expires_at,
+            deadline=deadline,
             last_seen_at=now,
             attributes=attributes,
+            idle=self.rules.idle,
+            external_id=external_id,
         )
+        self._happened(known, now)
+        return None
 
     def touch(
         self, token: str, now: datetime, seen: datetime | None, end: datetime | None, new: Any
@@ -55,30 +102,209 @@ class Model:
         known, at = self.sessions[token], now if seen is None else seen
         if not known.live(at):
             return False
-        self.events += 1
         known.last_seen_at = max(known.last_seen_at, at)
         if new is not None:
             known.attributes = new
-        if end is None and seen is None and self.slides:
-            end = max(known.expires_at, at + IDLE)
+        if end is None and seen is None:
+            end = self._slid(known, at)
         if end is not None:
             known.expires_at = end if known.deadline is None else min(end, known.deadline)
+        self._happened(known, now)
         return True
+
+    def authenticate(self, token: str, now: datetime) -> bool:
+        """Whether the session is live; reuse ends its family."""
+        known = self.sessions[token]
+        if known.reused(now):
+            self._reuse(known, now)
+        spans = [INTERVAL]
+        spans += [idle / 4 for idle in (known.idle, self.rules.idle) if idle is not None]
+        if known.live(now) and now - known.last_seen_at >= min(spans):
+            self.touch(token, now, None, None, None)
+        return known.live(now)
+
+    def reauthenticate(self, token: str, now: datetime) -> bool:
+        known = self.sessions[token]
+        if not known.live(now):
+            return False
+        known.proved_at = now
+        return self.touch(token, now, None, None, None)
+
+    def patch(self, token: str, changes: dict[str, Any], now: datetime) -> bool:
+        """Whether the session was live, and has the changes now."""
+        known = self.sessions[token]
+        if not known.live(now):
+            return False
+        reached = [known]
+        if known.successors:
+            reached += [one for one in self._family(known, now) if one is not known]
+        for one in reached:
+            both = one.attributes | changes
+            after = {name: value for name, value in both.items() if value is not None}
+            if after != one.attributes:
+                one.attributes = after
+                self._happened(one, now)
+        return True
+
+    def rotate(
+        self, token: str, principal: str | None, grace: timedelta | None, now: datetime
+    ) -> str | Callable[[str], None] | None:
+        """The error's code; or what gives the successor its token; None for nothing."""
+        old = self.sessions[token]
+        if old.reused(now):
+            self._reuse(old, now)
+        family = self._family(old, now)
+        leaves = [one for one in family if not one.successors] if old.successors else [old]
+        if not old.live(now) or not leaves:
+            return None
+        newest = max(leaves, key=lambda one: one.version)
+        stays = principal in (None, old.principal)
+        if stays and len(old.successors) >= MOST_SUCCESSORS:
+            return LIMIT
+        whom = old.principal if principal is None else principal
+        surplus = [] if stays else self._surplus(whom, now)
+        if surplus is None:
+            return LIMIT
+        successor = replace(
+            newest,
+            principal=whom,
+            expires_at=self._slid(newest, now) or newest.expires_at,
+            last_seen_at=max(now, newest.last_seen_at),
+            attributes=deepcopy(newest.attributes),
+            proved_at=old.proved_at if stays else now,
+            family=(old.family or old.token) if stays else None,
+            successors=[],
+            story=[],
+        )
+
+        def happen(fresh: str) -> None:
+            self._restrict(old, fresh if stays else None, GRACE if grace is None else grace, now)
+            self._end_all(surplus, now)
+            self._happened(replace(successor, token=fresh, created=self.events + 1), now)
+
+        return happen
 
     def expire(self, token: str, now: datetime, at: datetime | None) -> None:
         known = self.sessions[token]
-        if known.ended_at is not None and at is None:
-            return
-        self.events += 1
-        moment = now if at is None else at
-        known.ended_at = moment if known.ended_at is None else min(known.ended_at, moment)
-        known.expires_at = min(known.expires_at, moment)
+        family = self._family(known, now) if known.family or known.successors else []
+        if known.ended_at is None or at is not None:
+            self._end(known, now if at is None else at, now)
+        self._end_all([one for one in family if one is not known], now)
+
+    def revoke_all(
+        self, now: datetime, principal: str | None, external_id: str | None, keep: Iterable[str]
+    ) -> int:
+        """How many were ended."""
+        which = [
+            one
+            for one in self._in_order()
+            if one.live(now)
+            and one.token not in keep
+            and (one.principal == principal if principal else one.external_id == external_id)
+        ]
+        self._end_all(which, now)
+        return len(which)
+
+    def sweep(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
+        """How many were ended, the first in the order that is given."""
+        lapsed = [
+            one
+            for one in self.sessions.values()
+            if one.ended_at is None and one.expires_at < now - MARGIN
+        ]
+        swept = sorted(lapsed, key=order)[:limit]
+        for one in swept:
+            self._end(one, one.expires_at, now)
+        return len(swept)
 
     def of(self, principal: str | None, now: datetime | None) -> list[str]:
         """The tokens of a principal, or of all, oldest first; all or those live now."""
-        found = [
-            (known.created, token)
-            for token, known in self.sessions.items()
+        return [
+            known.token
+            for known in self._in_order()
             if principal in (None, known.principal) and (now is None or known.live(now))
         ]
-        return [token for _, token in sorted(found)]
+
+    def called(self, external_id: str, now: datetime | None) -> list[str]:
+        """The tokens of sessions with an external id, oldest first."""
+        found = [self.sessions[token] for token in self.of(None, now)]
+        return [known.token for known in found if known.external_id == external_id]
+
+    def as_of(self, token: str, at: datetime) -> Known | None:
+        """The session as it was then, None where it had not begun."""
+        known = [state for happened, state in self.sessions[token].story if happened <= at]
+        return known[-1] if known else None
+
+    def _life(self, now: datetime, end: datetime | None) -> tuple[datetime, datetime | None]:
+        idle, absolute = self.rules.idle, self.rules.absolute
+        limit = None if absolute is None else now + absolute
+        if idle is None:
+            end = now + TTL if end is None else end
+            return (end if limit is None else min(end, limit)), limit
+        deadline = end or limit or now + TTL
+        deadline = deadline if limit is None else min(deadline, limit)
+        return min(deadline, now + idle), deadline
+
+    def _slid(self, known: Known, now: datetime) -> datetime | None:
+        if known.deadline is None or known.idle is None:
+            return None
+        idle = known.idle if self.rules.idle is None else min(known.idle, self.rules.idle)
+        return min(max(known.expires_at, now + idle), known.deadline)
+
+    def _surplus(self, principal: str, now: datetime) -> list[Known] | None:
+        """Who makes room for one more session of a principal; None where nobody has to."""
+        most = self.rules.most
+        live = [self.sessions[token] for token in self.of(principal, now)]
+        live.sort(key=lambda one: one.created_at)
+        families: dict[str, list[Known]] = {}
+        for one in live:
+            families.setdefault(one.family or one.token, []).append(one)
+        if most is None or len(families) < most:
+            return []
+        if not self.rules.evicts:
+            return None
+        oldest = list(families.values())[: len(families) - most + 1]
+        return [one for family in oldest for one in family]
+
+    def _family(self, known: Known, now: datetime) -> list[Known]:
+        name = known.family or known.token
+        live = [self.sessions[token] for token in self.of(known.principal, now)]
+        return [one for one in live if (one.family or one.token) == name]
+
+    def _restrict(self, old: Known, successor: str | None, grace: timedelta, now: datetime) -> None:
+        end = min(old.expires_at, now + grace)
+        old.successors = old.successors + ([] if successor is None else [successor])
+        if not grace:
+            if successor is not None:
+                old.deadline = now if old.deadline is None else min(old.deadline, now)
+            self._end(old, now, now)
+            return
+        old.expires_at = old.deadline = end
+        old.last_seen_at = max(now, old.last_seen_at)
+        self._happened(old, now)
+
+    def _reuse(self, known: Known, now: datetime) -> None:
+        if not self.rules.revokes:
+            return
+        family = self._family(known, now)
+        known.successors = []
+        self._end(known, now, now)
+        self._end_all([one for one in family if one is not known], now)
+
+    def _end_all(self, which: Iterable[Known], now: datetime) -> None:
+        for one in list(which):
+            self._end(one, now, now)
+
+    def _end(self, known: Known, at: datetime, now: datetime) -> None:
+        known.ended_at = at if known.ended_at is None else min(known.ended_at, at)
+        known.expires_at = min(known.expires_at, at)
+        self._happened(known, now)
+
+    def _happened(self, known: Known, now: datetime) -> None:
+        self.events += 1
+        known.version = self.events
+        self.sessions[known.token] = known
+        known.story.append((now, replace(known, story=[], successors=list(known.successors))))
+
+    def _in_order(self) -> list[Known]:
+        return sorted(self.sessions.values(), key=lambda known: known.created)

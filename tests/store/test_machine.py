@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -14,25 +15,56 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from sessionledger import DuplicateSession, Policy, Session
-from sessionledger.core.token import digest, handle_of
+from sessionledger import (
+    CaughtUp,
+    DuplicateSession,
+    Policy,
+    Session,
+    SessionLimitReached,
+    VersionConflict,
+)
+from sessionledger.core.token import Handle, digest, handle_of
+from tests import reference_fold
 from tests.store.facade import KINDS, Bench, Kind
-from tests.store.model import IDLE, TTL, Model
+from tests.store.model import IDLE, LIMIT, TTL, Known, Model, Rules
 
 PRINCIPALS = ["alice", "bob"]
+EXTERNAL_IDS = ["sid-1", "sid-2"]
 principals = st.sampled_from(PRINCIPALS)
+external_ids = st.sampled_from(EXTERNAL_IDS)
 attributes = st.sampled_from([{}, {"role": "reader"}, {"role": "admin", "n": [1, {"a": None}]}])
-waits = st.sampled_from([1, 7, 15, 40]).map(lambda minutes: timedelta(minutes=minutes))
+changes = st.sampled_from([{}, {"role": "reader"}, {"role": None}, {"n": 1}, {"n": None, "m": [1]}])
+waits = st.sampled_from([5, 31, 60, 7 * 60, 15 * 60, 40 * 60]).map(lambda s: timedelta(seconds=s))
 spans = st.sampled_from([5, 25, 45, 90]).map(lambda minutes: timedelta(minutes=minutes))
 offsets = st.sampled_from([-70, -10, 0, 3, 30]).map(lambda minutes: timedelta(minutes=minutes))
+graces = st.sampled_from([None, timedelta(0), timedelta(seconds=5), timedelta(hours=2)])
+rules = st.builds(
+    Rules,
+    idle=st.sampled_from([None, IDLE / 2, IDLE, timedelta(hours=2)]),
+    absolute=st.sampled_from([None, timedelta(minutes=30), timedelta(hours=3)]),
+    most=st.sampled_from([None, None, 1, 3]),
+    evicts=st.booleans(),
+    revokes=st.booleans(),
+)
+
+
+def policy_of(allowed: Rules) -> Policy:
+    return Policy(
+        ttl=TTL,
+        idle_timeout=allowed.idle,
+        absolute_timeout=allowed.absolute,
+        max_sessions_per_principal=allowed.most,
+        on_limit="evict_oldest" if allowed.evicts else "deny",
+        on_reuse="revoke" if allowed.revokes else "deny",
+    )
 
 
 class Machine(RuleBasedStateMachine):
@@ -48,43 +80,58 @@ class Machine(RuleBasedStateMachine):
         self.clock = self.bench.clock
         self.log = self.bench.log()
         self.given = 0
-        self.ended: set[str] = set()
+        self.watched = 0
+        self.ended: set[Handle] = set()
+        self.deadlines: dict[str, datetime] = {}
 
     def teardown(self) -> None:
         self.bench.close()
         shutil.rmtree(self.place)
 
-    @initialize(slides=st.booleans())
-    def begin(self, slides: bool) -> None:
-        self.policy = Policy(ttl=TTL, idle_timeout=IDLE if slides else None)
-        self.model = Model(slides=slides)
-        self.store = self.bench.on(self.log, policy=self.policy)
+    @initialize(allowed=rules)
+    def begin(self, allowed: Rules) -> None:
+        self.model = Model(allowed)
+        self.store = self.bench.on(self.log, policy=policy_of(allowed))
 
     @property
     def now(self) -> datetime:
         return self.clock.now
 
-    @rule(target=tokens, who=principals, data=attributes, given=st.booleans())
-    def create(self, who: str, data: dict[str, Any], given: bool) -> str:
+    # -- calls by token
+
+    @rule(
+        target=tokens,
+        who=principals,
+        data=attributes,
+        given=st.booleans(),
+        sid=st.none() | external_ids,
+    )
+    def create(self, who: str, data: dict[str, Any], given: bool, sid: str | None) -> Any:
         self.given += given
         token = f"a-token-that-was-given-number-{self.given:04}" if given else None
-        issued = self.store.create(who, token=token, attributes=data)
-        self.model.create(issued.token, who, self.now, None, data)
-        return issued.token
+        return self.created(who, token=token, attributes=data, external_id=sid)
 
     @rule(target=tokens, who=principals, span=spans, by_ttl=st.booleans())
-    def create_until(self, who: str, span: timedelta, by_ttl: bool) -> str:
+    def create_until(self, who: str, span: timedelta, by_ttl: bool) -> Any:
         end = self.now + span
-        issued = self.store.create(
-            who, ttl=span if by_ttl else None, expires_at=None if by_ttl else end
-        )
-        self.model.create(issued.token, who, self.now, end, {})
-        return issued.token
+        until: dict[str, Any] = {"ttl": span} if by_ttl else {"expires_at": end}
+        return self.created(who, end, **until)
+
+    def created(self, who: str, end: datetime | None = None, **told: Any) -> Any:
+        data, sid = told.get("attributes", {}), told.get("external_id")
+        try:
+            token = self.store.create(who, **told).token
+        except SessionLimitReached:
+            assert self.model.create("", who, self.now, end, data, sid) == LIMIT
+            return multiple()
+        assert self.model.create(token, who, self.now, end, data, sid) is None
+        return token
 
     @rule(token=tokens)
     def create_again(self, token: str) -> None:
         with pytest.raises(DuplicateSession):
             self.store.create("mallory", token=token)
+        assert self.store.count(principal="mallory", live=False) == 0
 
     @rule(token=tokens, data=st.none() | attributes)
     def touch(self, token: str, data: dict[str, Any] | None) -> None:
@@ -101,38 +148,149 @@ class Machine(RuleBasedStateMachine):
         until: dict[str, Any] = {"ttl": span} if by_ttl else {"expires_at": end}
         assert (self.store.touch(token, last_seen_at=seen, **until) is not None) == done
 
-    @rule(token=tokens, offset=st.none() | offsets)
-    def expire(self, token: str, offset: timedelta | None) -> None:
-        at = None if offset is None else self.now + offset
-        self.model.expire(token, self.now, at)
-        self.agrees(token, self.store.expire(token, expired_at=at))
-        self.ended.add(token)
+    @rule(token=tokens)
+    def authenticate(self, token: str) -> None:
+        live = self.model.authenticate(token, self.now)
+        session = self.store.authenticate(token)
+        assert (session is not None) == live
+        if live:
+            self.agrees(token, session)
 
-    @rule(token=consumes(tokens), offset=st.none() | offsets)
-    def revoke(self, token: str, offset: timedelta | None) -> None:
+    @rule(token=tokens)
+    def reauthenticate(self, token: str) -> None:
+        done = self.model.reauthenticate(token, self.now)
+        assert (self.store.reauthenticate(token) is not None) == done
+
+    @rule(token=tokens, patch=changes, by_handle=st.booleans(), expecting=st.booleans())
+    def patch(self, token: str, patch: dict[str, Any], by_handle: bool, expecting: bool) -> None:
+        version = self.model.sessions[token].version if expecting else None
+        done = self.model.patch(token, patch, self.now)
+        by: dict[str, Any] = {"handle": handle(token)} if by_handle else {"token": token}
+        session = self.store.patch(changes=patch, if_version=version, **by)
+        assert (session is not None) == done
+        if done:
+            self.agrees(token, session)
+
+    @rule(token=tokens)
+    def patch_in_vain(self, token: str) -> None:
+        known = self.model.sessions[token]
+        expected = known.version + 1
+        if not known.live(self.now):
+            assert self.store.patch(token, {"vain": 1}, if_version=expected) is None
+            return
+        with pytest.raises(VersionConflict) as caught:
+            self.store.patch(token, {"vain": 1}, if_version=expected)
+        assert caught.value.current == known.version
+
+    @rule(target=tokens, token=tokens, who=st.none() | principals, grace=graces)
+    def rotate(self, token: str, who: str | None, grace: timedelta | None) -> Any:
+        happens = self.model.rotate(token, who, grace, self.now)
+        if happens == LIMIT:
+            with pytest.raises(SessionLimitReached):
+                self.store.rotate(token, principal=who, grace=grace)
+            return multiple()
+        issued = self.store.rotate(token, principal=who, grace=grace)
+        assert (issued is None) == (happens is None)
+        if issued is None or happens is None or isinstance(happens, str):
+            return multiple()
+        happens(issued.token)
+        self.agrees(issued.token, issued)
+        return issued.token
+
+    @rule(token=tokens, offset=st.none() | offsets, by_handle=st.booleans())
+    def end(self, token: str, offset: timedelta | None, by_handle: bool) -> None:
         at = None if offset is None else self.now + offset
         self.model.expire(token, self.now, at)
-        self.agrees(token, self.store.revoke(handle=handle_of(digest(token)), expired_at=at))
-        self.ended.add(token)
+        if by_handle:
+            ended = self.store.revoke(handle=handle(token), expired_at=at)
+        else:
+            ended = self.store.expire(token, expired_at=at)
+        self.agrees(token, ended)
+
+    # -- calls by name, and over all
+
+    @rule(who=principals, kept=st.lists(tokens, max_size=2))
+    def revoke_all(self, who: str, kept: list[str]) -> None:
+        keep = [handle(token) for token in kept]
+        expected = self.model.revoke_all(self.now, who, None, kept)
+        assert self.store.revoke_all(who, keep=keep) == expected
+
+    @rule(sid=external_ids)
+    def log_out(self, sid: str) -> None:
+        expected = self.model.revoke_all(self.now, None, sid, ())
+        assert self.store.revoke_all(external_id=sid) == expected
+
+    @rule(limit=st.sampled_from([1, 2, 1000]))
+    def sweep(self, limit: int) -> None:
+        expected = self.model.sweep(
+            self.now, limit, lambda known: (known.expires_at, handle(known.token))
+        )
+        assert self.store.sweep(limit=limit) == expected
 
     @rule(token=tokens, offset=offsets)
     def get_as_of(self, token: str, offset: timedelta) -> None:
-        at, handle = self.now + offset, handle_of(digest(token))
+        at = self.now + offset
         live = self.model.sessions[token].live(at)
         assert (self.store.get(token, now=at) is not None) == live
-        assert (self.store.find(handle=handle, now=at) is not None) == live
+        assert (self.store.find(handle=handle(token), now=at) is not None) == live
+
+    @rule(token=tokens, back=st.sampled_from([0, 5, 120, 3600]))
+    def as_of(self, token: str, back: int) -> None:
+        at = self.now - timedelta(seconds=back)
+        known, session = self.model.as_of(token, at), self.store.as_of(handle=handle(token), at=at)
+        assert (session is None) == (known is None)
+        if known is not None:
+            self.is_as(known, session)
+
+    @rule(token=tokens)
+    def history(self, token: str) -> None:
+        entries = self.store.history(handle=handle(token))
+        assert [entry.event_id for entry in entries] == [
+            state.version for _, state in self.model.sessions[token].story
+        ]
+
+    @rule(who=st.none() | principals)
+    def watch(self, who: str | None) -> None:
+        told: list[int] = []
+        for happened in self.store.watch(after=self.watched, principal=who):
+            if isinstance(happened, CaughtUp):
+                break
+            told.append(happened.event_id)
+        expected = [
+            state.version
+            for known in self.model.sessions.values()
+            for _, state in known.story
+            if who in (None, known.principal) and state.version > self.watched
+        ]
+        assert told == sorted(expected)
+        assert happened == CaughtUp(self.model.events)
+        self.watched = self.model.events
+
+    @rule(who=st.none() | principals, live=st.booleans(), size=st.integers(1, 4))
+    def list(self, who: str | None, live: bool, size: int) -> None:
+        tokens = self.model.of(who, self.now if live else None)
+        handles = [handle(token) for token in tokens]
+        listed = [s.handle for s in self.store.sessions(principal=who, live=live, page_size=size)]
+        assert listed == (sorted(handles) if who is None else handles)
+        assert self.store.count(principal=who, live=live) == len(handles)
+
+    @rule(sid=external_ids, live=st.booleans())
+    def list_called(self, sid: str, live: bool) -> None:
+        tokens = self.model.called(sid, self.now if live else None)
+        listed = [session.handle for session in self.store.sessions(external_id=sid, live=live)]
+        assert listed == [handle(token) for token in tokens]
+
+    # -- what happens around them
 
     @rule(span=waits)
     def wait(self, span: timedelta) -> None:
         self.clock.advance(span)
 
-    @rule(who=st.none() | principals, live=st.booleans(), size=st.integers(1, 4))
-    def list(self, who: str | None, live: bool, size: int) -> None:
-        tokens = self.model.of(who, self.now if live else None)
-        handles = [handle_of(digest(token)) for token in tokens]
-        listed = [s.handle for s in self.store.sessions(principal=who, live=live, page_size=size)]
-        assert listed == (sorted(handles) if who is None else handles)
-        assert self.store.count(principal=who, live=live) == len(handles)
+    @rule(allowed=rules)
+    def change_the_policy(self, allowed: Rules) -> None:
+        self.model.rules = allowed
+        self.store.close()
+        self.store = self.bench.on(self.log, policy=policy_of(allowed))
 
     @rule()
     def diagnose(self) -> None:
@@ -148,21 +306,51 @@ class Machine(RuleBasedStateMachine):
         self.store.close()
         self.log.close()
         self.log = self.bench.log()
-        self.store = self.bench.on(self.log, policy=self.policy)
+        self.store = self.bench.on(self.log, policy=policy_of(self.model.rules))
+
+    # -- what holds after every step
 
     @invariant()
     def every_session_is_as_the_model_has_it(self) -> None:
         for token, known in self.model.sessions.items():
             session = self.store.get(token)
-            assert self.store.find(handle=handle_of(digest(token))) == session
+            assert self.store.find(handle=handle(token)) == session
             assert (session is not None) == known.live(self.now)
             if session is not None:
                 self.agrees(token, session)
 
     @invariant()
     def what_was_ended_never_comes_back(self) -> None:
-        for token in self.ended:
-            assert self.store.get(token) is None
+        listed = list(self.store.sessions(live=False))
+        ended = {session.handle for session in listed if session.ended_at is not None}
+        assert ended >= self.ended
+        self.ended = ended
+        self.no_deadline_is_exceeded_or_moved_away(listed)
+        self.the_reference_s_fold_agrees(listed)
+
+    def no_deadline_is_exceeded_or_moved_away(self, sessions: Iterable[Session]) -> None:
+        for session in sessions:
+            promised = self.deadlines.get(session.handle)
+            if promised is not None:
+                assert session.deadline is not None
+                assert session.deadline <= promised
+            if session.deadline is not None:
+                assert session.expires_at <= session.deadline
+                self.deadlines[session.handle] = session.deadline
+
+    def the_reference_s_fold_agrees(self, sessions: Iterable[Session]) -> None:
+        events = [(event.kind, event.value) for event in self.store.events()]
+        folded = reference_fold.fold(events).sessions
+        assert {session.handle for session in sessions} == folded.keys()
+        for session in sessions:
+            assert folded[session.handle] == {
+                "principal": session.principal,
+                "created_at": session.created_at,
+                "last_seen_at": session.last_seen_at,
+                "expires_at": session.expires_at,
+                "attributes": session.attributes,
+                "expired": session.ended_at is not None,
+            }
 
     @invariant()
     def the_chain_holds(self) -> None:
@@ -170,14 +358,28 @@ class Machine(RuleBasedStateMachine):
         assert (verified.ok, verified.events) == (True, self.model.events)
 
     def agrees(self, token: str, session: Session | None) -> None:
-        known = self.model.sessions[token]
+        self.is_as(self.model.sessions[token], session)
+
+    def is_as(self, known: Known, session: Session | None) -> None:
         assert session is not None
+        assert session.handle == handle(known.token)
         assert session.principal == known.principal
+        assert session.created_at == known.created_at
         assert session.expires_at == known.expires_at
         assert session.deadline == known.deadline
         assert session.last_seen_at == known.last_seen_at
         assert session.attributes == known.attributes
         assert session.ended_at == known.ended_at
+        assert session.idle_timeout == known.idle
+        assert session.authenticated_at == (known.proved_at or known.created_at)
+        assert session.external_id == known.external_id
+        assert session.family == (known.family and handle(known.family))
+        assert session.successors == tuple(map(handle, known.successors))
+        assert session.version == known.version
+
+
+def handle(token: str) -> Handle:
+    return handle_of(digest(token))
 
 
 def machine(of: Kind) -> type[Machine]:

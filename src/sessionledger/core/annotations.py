@@ -41,6 +41,11 @@ def annotate(
     return headers
 
 
+def carried(context: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a context that was taken before, and is told again with another event."""
+    return {CONTEXT_PREFIX + key: value for key, value in context.items()}
+
+
 def context_of(headers: Mapping[str, str]) -> dict[str, str]:
     """The context that was given with an event."""
     start = len(CONTEXT_PREFIX)

@@ -6,7 +6,8 @@ id and ends). Both belong to one family, named by the handle of its first sessio
 1. The old session is restricted first: ended, or cut down to a grace within which it still
    authenticates. Its successor never lives longer than it would have.
 2. Rotated again within the grace, a token gets another successor, a sibling, and not an error:
-   parallel requests must not log anybody out. Their number is bounded.
+   parallel requests must not log anybody out. Their number is bounded. It is as new as its
+   siblings, but what was proved with a sibling's token is no proof by who holds this one.
 3. A token presented after its rotation took effect was reused: it, or its successor, may be in a
    thief's hands. That ends the whole family (RFC 9700, section 4.14.2).
 4. With another principal the successor begins a family of its own: who only held the old token
@@ -65,8 +66,13 @@ def belongs_to_family(session: Session) -> bool:
 
 
 def is_reuse(state: State, now: datetime) -> bool:
-    """Whether presenting the token of this session at that instant is reuse."""
-    return isinstance(state, Session) and is_rotated(state) and state.is_expired_at(now)
+    """Whether presenting the token of this session at that instant is reuse.
+
+    Within its grace it is not, even if the session was ended by something else meanwhile.
+    """
+    if not isinstance(state, Session) or not is_rotated(state):
+        return False
+    return (state.deadline or state.expires_at) <= now
 
 
 def newest_of(family: Iterable[Session]) -> Session | None:
@@ -97,7 +103,7 @@ def decide_rotate(
         last_seen_at=max(now, newest.last_seen_at),
         principal=principal,
         token_handle=successor,
-        authenticated_at=newest.reauthenticated_at if stays else now,
+        authenticated_at=old.reauthenticated_at if stays else now,
         deadline=newest.deadline,
         external_id=newest.external_id,
         family=family_of(old) if stays else None,

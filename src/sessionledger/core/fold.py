@@ -8,8 +8,9 @@
    an expiry counts as seen, also when no session was there.
 4. Ours: an event that can't be decoded ends the session of its handle, for good, as of when it
    was last seen. (The reference refuses every session from then on.)
-5. Ours: a deadline only ever comes nearer. Successors add up, and are forgotten once reuse of the
-   token was recorded. The context is that of the latest sighting that told one.
+5. Ours: a deadline only ever comes nearer, and a rotation without grace is one. Successors add
+   up, and are forgotten once reuse of the token was recorded. The context is that of the latest
+   sighting that told one.
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ def _expired(state: State, event: Expired) -> State:
     return replace(
         state,
         expires_at=min(state.expires_at, event.expired_at),
+        deadline=state.deadline
+        if event.successor is None
+        else _nearer(state.deadline, event.expired_at),
         ended_at=ended_at,
         successors=_successors_after(state, event),
     )

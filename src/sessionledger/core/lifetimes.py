@@ -56,7 +56,7 @@ def lifetime(asked: Asked, created_at: datetime, policy: Policy) -> Lifetime:
     if end is None and limit is None:
         end = later_by("ttl", created_at, policy.ttl)
     deadline = _nearest(end or limit, limit)
-    return Lifetime(min(deadline, later_by("expires_at", created_at, idle)), deadline, idle)
+    return Lifetime(_within(deadline, created_at, idle), deadline, idle)
 
 
 def given_end(expires_at: object, ttl: object, start: datetime) -> datetime | None:
@@ -80,13 +80,13 @@ def parse_span(field: str, span: object) -> timedelta:
 def slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:
     """The end that being seen gives; None where it stays.
 
-    It moves only where the session carries a deadline: one that was created without was promised
-    its `expires_at`, and keeps it.
+    It moves only where the session carries an idle timeout and a deadline: one that was created
+    without was promised its `expires_at`, and keeps it.
     """
     idle = idle_timeout(session, policy)
-    if session.deadline is None or idle is None:
+    if session.deadline is None or session.idle_timeout is None or idle is None:
         return None
-    end = max(session.expires_at, later_by("expires_at", seen_at, idle))
+    end = max(session.expires_at, _within(session.deadline, seen_at, idle))
     return min(end, session.deadline)
 
 
@@ -107,6 +107,11 @@ def is_touch_due(session: Session, now: datetime, policy: Policy) -> bool:
 
 def _span_or(field: str, span: object, otherwise: timedelta | None) -> timedelta | None:
     return otherwise if span is None else parse_span(field, span)
+
+
+def _within(deadline: datetime, start: datetime, span: timedelta) -> datetime:
+    """The end of a span, or the deadline if that is nearer; the sum may leave the calendar."""
+    return deadline if deadline - start <= span else start + span
 
 
 def _nearest(end: datetime | None, limit: datetime | None) -> datetime:

@@ -16,10 +16,9 @@ from typing import Never, TypeAlias, cast
 import msgspec
 
 from sessionledger.core import decide, families
-from sessionledger.core.annotations import REASON, annotate, refuse_secrets, with_context
-from sessionledger.core.codec import decode_session, encode_event
+from sessionledger.core.annotations import REASON, annotate
+from sessionledger.core.codec import decode_session
 from sessionledger.core.events import Created, Expired, SessionEvent
-from sessionledger.core.fold import evolve
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session, State
@@ -41,9 +40,7 @@ from sessionledger.logs.base import (
     Conflict,
     Guard,
     KeyState,
-    LogEvent,
     Progress,
-    Put,
     Row,
     StoredEvent,
     Unit,
@@ -52,12 +49,15 @@ from sessionledger.logs.chain import Break, Head
 from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_head, parse_head
 from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.diagnosis import session_check
-from sessionledger.store.table import SessionFold, draft_of, session_of, state_of
+from sessionledger.store.steps import Step, prepare
+from sessionledger.store.table import SessionFold, session_of, state_of
 from sessionledger.store.telemetry import SILENT, Telemetry
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
+NOTICE_SECONDS = 0.25
+"""How soon what waits in a store notices that it was closed."""
 
 Decide: TypeAlias = Callable[[State], SessionEvent | None]
 DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
@@ -99,19 +99,6 @@ def _counting(clock: Clock) -> Callable[[], int]:
     return lambda: microseconds(parse_instant("clock", clock())) * 1000
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One event of a unit, with its headers.
-
-    key, row: the key and the row that it was decided on. Without a key it was decided on nothing,
-    and happens whatever the row has become meanwhile: what ends a session for good may be so.
-    """
-
-    event: SessionEvent
-    headers: dict[str, str]
-    key: bytes | None = None
-    row: Row | None = None
-
-
 class Engine:
     """Sessions on one topic of a log."""
 
@@ -125,6 +112,7 @@ class Engine:
         on_error: OnError | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
+        self.closed = False
         self.log = log
         self.topic = topic
         self.policy = policy
@@ -135,7 +123,7 @@ class Engine:
             monotonic = system_monotonic
         self.clock_watch = ClockWatch(self.clock, monotonic)
         self.telemetry = telemetry
-        self._on_error: OnError = on_error or log_error
+        self._on_error: OnError = log_error if on_error is None else on_error
         log.fold_with(topic, SessionFold())
 
     async def create(
@@ -181,8 +169,14 @@ class Engine:
         self.telemetry.failed(during, error)
         self._on_error(error)
 
+    def close(self) -> None:
+        """What still runs on this engine ends, also where its log stays open."""
+        self.closed = True
+
     def check_open(self) -> None:
-        """Nothing: it is what stands for the engine of a closed store that raises."""
+        """Raises `StoreClosed` once the store is closed."""
+        if self.closed:
+            raise StoreClosed("the store is closed")
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
@@ -279,7 +273,7 @@ class Engine:
         changes: list[Change] = []
         states: list[State] = []
         for step in steps:
-            change, state = _prepare(step, at, secret)
+            change, state = prepare(step, at, secret)
             changes.append(change)
             states.append(state)
         return Unit(changes, guards), states
@@ -363,6 +357,9 @@ class _NoEngine:
     def __init__(self, why: str) -> None:
         self._why = why
 
+    def close(self) -> None:
+        """Nothing: it never was open."""
+
     def __getattr__(self, name: str) -> Never:
         raise StoreClosed(self._why)
 
@@ -370,19 +367,6 @@ class _NoEngine:
 def no_engine(why: str) -> Engine:
     """The engine of a store that is not open: every use raises `StoreClosed`."""
     return cast(Engine, _NoEngine(why))
-
-
-def _prepare(step: Step, at: int, secret: str | None) -> tuple[Change, State]:
-    """The change that a step makes, and the state that it leads to, if it was decided on one."""
-    kind, payload = encode_event(step.event)
-    refuse_secrets(secret, payload, step.headers)
-    happened = LogEvent(kind, payload, step.headers, at)
-    if step.key is None:
-        return Change(happened), None
-    after = evolve(state_of(step.row), with_context(step.event, step.headers))
-    assert after is not None
-    expected = 0 if step.row is None else step.row.version
-    return Change(happened, Put(step.key, draft_of(after), expected)), after
 
 
 def _versioned(state: State, version: int) -> Session | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from os import urandom
 
 from sessionledger.core import decide
+from sessionledger.core.annotations import carried
 from sessionledger.core.families import (
     EVICTED,
     REUSED,
@@ -31,7 +32,8 @@ from sessionledger.core.token import (
 )
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Conflict, Guard, Row
-from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Step, Why, contention, reason
+from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why, contention, reason
+from sessionledger.store.steps import Step
 from sessionledger.store.table import session_of, state_of
 
 
@@ -71,14 +73,14 @@ async def _rotation(
         newest = found
     rotation = decide_rotate(old, newest, handle_of(key), command, now, engine.policy)
     headers = engine.annotate(why)
-    carried = headers if why.context else engine.annotate(_carrying(why, newest))
+    told = headers if why.context else headers | carried(newest.context)
     steps = [Step(rotation.restricted, headers, row.key, row)]
     guards = []
     if rotation.created.principal != old.principal:
         ends, guard = await engine.admit(rotation.created.principal, now)
         steps += [Step(end, headers | reason(EVICTED)) for end in ends]
         guards.append(guard)
-    return [*steps, Step(rotation.created, carried, key, None)], guards
+    return [*steps, Step(rotation.created, told, key, None)], guards
 
 
 async def end_reused(engine: Engine, key: bytes, why: Why) -> None:
@@ -192,7 +194,3 @@ async def _family(engine: Engine, session: Session, now: datetime) -> tuple[list
     """The live sessions of a family, and the condition that it got no other since."""
     live, guard = await engine.live_of(session.principal, now)
     return [one for one in live if family_of(one) == family_of(session)], guard
-
-
-def _carrying(why: Why, session: Session) -> Why:
-    return Why(reason=why.reason, actor=why.actor, context=session.context or None)

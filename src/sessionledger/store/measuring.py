@@ -31,7 +31,8 @@ HOT = ("get", "find", "authenticate")
 # These write, or walk; so does each page of a listing, which tells of itself.
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
-    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "stats",
+    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "diagnose",
+    "stats",
 )  # fmt: skip
 
 _SECONDS: Final = [

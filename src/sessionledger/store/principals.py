@@ -11,8 +11,9 @@ from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession, WriteContention
 from sessionledger.logs.base import Conflict, Guard
-from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Step, Why
+from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why
 from sessionledger.store.listings import Selection
+from sessionledger.store.steps import Step
 from sessionledger.store.table import session_of
 
 
@@ -26,14 +27,19 @@ async def revoke_all(engine: Engine, which: Selection, keep: Iterable[str], why:
         raise InvalidSession("principal", "or external_id: revoke_all takes one of them")
     kept = {handle_of(parse_handle(handle)) for handle in _several(keep)}
     headers, now = engine.annotate(why), engine.clock()
+    ended = 0
     for _ in range(MAX_ATTEMPTS):
         live, guards = await _selected(engine, owner, alias, now)
         ends = decide_end_all((one for one in live if one.handle not in kept), None, now)
         if not ends:
-            return 0
+            return ended
         steps = [Step(end, headers) for end in ends]
-        if not isinstance(await engine.commit(steps, now, guards), Conflict):
-            return len(ends)
+        if isinstance(await engine.commit(steps, now, guards), Conflict):
+            continue
+        ended += len(ends)
+        # No guard tells of whom else a session with that external id was begun for: look again.
+        if owner is not None:
+            return ended
     raise WriteContention(f"sessions were begun {MAX_ATTEMPTS} times in a row: try again")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,12 +12,13 @@ import msgspec
 from sessionledger.core.codec import decode_event
 from sessionledger.core.history import HistoryEntry, fold, narrate, tell
 from sessionledger.core.instant import microseconds, parse_instant
+from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, key_of, parse_handle
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import StoredEvent
-from sessionledger.store.engine import EVENT_PAGE, Engine
+from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.listings import ANYBODY
 
 STATES_KEPT = 10_000
@@ -59,7 +61,7 @@ async def watch(
     """Every event with an id above `after`, from then on for ever."""
     owner = None if principal is None else parse_principal(principal, ANYBODY)
     cursor = await engine.log.latest(engine.topic) if after is None else _cursor(after)
-    patience = None if heartbeat is None else heartbeat.total_seconds()
+    patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
     narrator = _Narrator(engine)
     while True:
         while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
@@ -69,8 +71,17 @@ async def watch(
                     yield entry
             cursor = page[-1].id
         yield CaughtUp(cursor)
-        await engine.log.wait(engine.topic, cursor, patience)
+        await _wait(engine, cursor, patience)
+
+
+async def _wait(engine: Engine, cursor: int, patience: float | None) -> None:
+    """Wait until something happens, or as long as that. Raises `StoreClosed`."""
+    end = None if patience is None else time.monotonic() + patience
+    head, left = cursor, 1.0
+    while head <= cursor and left > 0:
         engine.check_open()
+        left = NOTICE_SECONDS if end is None else end - time.monotonic()
+        head = await engine.log.wait(engine.topic, cursor, max(0, min(left, NOTICE_SECONDS)))
 
 
 class _Narrator:

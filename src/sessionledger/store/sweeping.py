@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 from sessionledger.core.decide import decide_sweep, sweepable_before
@@ -10,7 +12,8 @@ from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import Appended, Row, Unit
-from sessionledger.store.engine import Engine, Step, reason
+from sessionledger.store.engine import NOTICE_SECONDS, Engine, reason
+from sessionledger.store.steps import Step
 from sessionledger.store.table import state_of
 
 LAPSED = "lapsed"
@@ -42,8 +45,9 @@ async def sweep(engine: Engine, now: object, limit: int) -> int:
 async def sweep_round(engine: Engine) -> bool:
     """Sweep until nothing is left, and report what went wrong; False once the store is closed."""
     try:
+        engine.check_open()
         while await sweep(engine, None, BATCH) == BATCH:
-            pass
+            engine.check_open()
     except StoreClosed:
         return False
     except SessionLedgerError as error:
@@ -51,9 +55,11 @@ async def sweep_round(engine: Engine) -> bool:
     return True
 
 
-def seconds(interval: object) -> float:
-    """The seconds between two rounds. Raises `InvalidSession`."""
-    return parse_span("interval", interval).total_seconds()
+def rest_until(interval: object) -> Callable[[], float]:
+    """What tells, each time it is asked, how many seconds are left until the next round, at most
+    as many as a store that is closed may go unnoticed. Raises `InvalidSession`."""
+    end = time.monotonic() + parse_span("interval", interval).total_seconds()
+    return lambda: min(end - time.monotonic(), NOTICE_SECONDS)
 
 
 async def _end(engine: Engine, rows: list[Row], now: datetime) -> int:

@@ -149,8 +149,11 @@ class ByName(Part):
 
         It occupies its task. Errors are told to the store's `on_error`, and it goes on.
         """
-        stopped = stop or asyncio.Event()
-        while await sweeping.sweep_round(self._engine):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), sweeping.seconds(interval))
-                return
+        engine, stopped = self._engine, stop or asyncio.Event()
+        engine.check_open()
+        left = sweeping.rest_until(interval)
+        while await sweeping.sweep_round(engine) and not stopped.is_set():
+            while not engine.closed and not stopped.is_set() and left() > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), left())
+            left = sweeping.rest_until(interval)

@@ -75,16 +75,10 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         on_error: OnError | None,
         topic: str,
     ) -> None:
+        told = system_clock if clock is None else clock
+
         def engine(log: AsyncLog, telemetry: Telemetry) -> Engine:
-            return Engine(
-                log,
-                topic,
-                policy or Policy(),
-                clock or system_clock,
-                monotonic,
-                on_error,
-                telemetry,
-            )
+            return Engine(log, topic, policy or Policy(), told, monotonic, on_error, telemetry)
 
         self._engine_on = engine
         self._topic = topic
@@ -130,7 +124,8 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
     async def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
         bridge, self._bridge = self._bridge, None
-        self._engine = no_engine("the store is closed")
+        engine, self._engine = self._engine, no_engine("the store is closed")
+        engine.close()
         if bridge is None:
             self._connect = None
             return

@@ -146,7 +146,10 @@ class ByName(Part):
 
         It occupies its thread. Errors are told to the store's `on_error`, and it goes on.
         """
-        stopped = stop or threading.Event()
-        while drive(sweeping.sweep_round(self._engine)):
-            if stopped.wait(sweeping.seconds(interval)):
-                return
+        engine, stopped = self._engine, stop or threading.Event()
+        engine.check_open()
+        left = sweeping.rest_until(interval)
+        while drive(sweeping.sweep_round(engine)) and not stopped.is_set():
+            while not engine.closed and left() > 0 and not stopped.wait(left()):
+                pass
+            left = sweeping.rest_until(interval)

@@ -39,12 +39,13 @@ class SessionStore(ByToken, ByName, ByLog):
         """A store on a log that is open already, and that stays open when the store is closed."""
         self._log = log
         self._owns_log = False
+        clock = system_clock if clock is None else clock
         telemetry = telemetry_of(log, topic)
         self._engine = Engine(
             Inline(telemetry.log(log)),
             topic,
             policy or Policy(),
-            clock or system_clock,
+            clock,
             monotonic,
             on_error,
             telemetry,
@@ -100,6 +101,7 @@ class SessionStore(ByToken, ByName, ByLog):
 
     def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
-        self._engine = no_engine("the store is closed")
+        engine, self._engine = self._engine, no_engine("the store is closed")
+        engine.close()
         if self._owns_log:
             self._log.close()

@@ -1,0 +1,121 @@
+"""history and as_of: what happened, and how it was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessionledger import InvalidSession, SessionStore
+from sessionledger.core.token import digest, handle_of
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.testing.clock import NOON, Clock
+from tests.store.conftest import OTHER, TOKEN
+from tests.store.test_rotate import rotated
+from tests.store.test_store import some
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+HANDLE = handle_of(digest(TOKEN))
+
+
+def test_a_history_tells_who_why_whence_and_what_changed(store: SessionStore, clock: Clock) -> None:
+    store.create("alice", token=TOKEN, ttl=HOUR, attributes={"a": 1}, context={"device": "phone"})
+    clock.advance(MINUTE)
+    store.patch(TOKEN, {"b": 2}, reason="cart", actor="web", context={"trace": "7"})
+    clock.advance(MINUTE)
+    store.authenticate(TOKEN)
+    store.expire(TOKEN, reason="logout")
+    created, patched, seen, ended = store.history(handle=HANDLE)
+    assert [one.event_id for one in (created, patched, seen, ended)] == [1, 2, 3, 4]
+    assert (created.kind, created.occurred_at, created.principal) == (
+        "session_created",
+        NOON,
+        "alice",
+    )
+    assert created.context == {"device": "phone"}
+    assert created.changes["attributes"] == {"a": 1}
+    assert created.changes["expires_at"] == NOON + HOUR
+    assert (patched.reason, patched.actor, patched.context) == ("cart", "web", {"trace": "7"})
+    assert patched.changes == {"attributes": {"a": 1, "b": 2}}
+    assert seen.changes == {"last_seen_at": clock.now}
+    assert ended.changes == {"expires_at": clock.now, "ended_at": clock.now}
+    assert ended.reason == "logout"
+    assert store.get(TOKEN) is None
+
+
+def test_a_principal_s_history_is_that_of_all_its_sessions_in_order(
+    store: SessionStore, clock: Clock
+) -> None:
+    store.create("alice", token=TOKEN)
+    store.create("bob", token=OTHER)
+    store.touch(OTHER)
+    store.touch(TOKEN)
+    successor = rotated(store)
+    store.revoke_all("alice", reason="stolen")
+    entries = store.history(principal="alice")
+    assert [entry.event_id for entry in entries] == [1, 4, 5, 6, 7, 8]
+    assert {entry.handle for entry in entries} == {HANDLE, successor.handle}
+    assert entries[2].changes["successors"] == (successor.handle,)
+    assert entries[3].changes["family"] == HANDLE
+    assert store.history(principal="nobody") == []
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"handle": HANDLE, "principal": "alice"}, {"handle": TOKEN}, {"principal": ""}]
+)
+def test_a_history_is_of_a_handle_or_a_principal(store: SessionStore, told: Any) -> None:
+    with pytest.raises(InvalidSession) as caught:
+        store.history(**told)
+    assert TOKEN not in str(caught.value)
+
+
+def test_as_of_tells_how_it_was_also_of_what_is_over(store: SessionStore, clock: Clock) -> None:
+    states = [store.create("alice", token=TOKEN, ttl=HOUR, attributes={"n": 0})]
+    for n in range(1, 4):
+        clock.advance(MINUTE)
+        states.append(some(store.patch(TOKEN, {"n": n})))  # type: ignore[arg-type]
+    clock.advance(MINUTE)
+    states.append(some(store.expire(TOKEN)))  # type: ignore[arg-type]
+    assert store.as_of(handle=HANDLE, at=NOON - timedelta(milliseconds=1)) is None
+    for n, state in enumerate(states):
+        known = some(store.as_of(handle=HANDLE, at=NOON + n * MINUTE))
+        assert known == state
+        assert known.version == state.version
+        later = NOON + (n + 1) * MINUTE - timedelta(milliseconds=1)
+        assert store.as_of(handle=HANDLE, at=later) == known
+    assert some(store.as_of(handle=HANDLE, at=NOON + HOUR)).ended_at == clock.now
+    assert store.as_of(handle=handle_of(digest(OTHER)), at=NOON) is None
+
+
+@pytest.mark.parametrize("at", [None, NOON.replace(tzinfo=None), 7])
+def test_as_of_takes_an_aware_instant(store: SessionStore, at: Any) -> None:
+    with pytest.raises(InvalidSession) as caught:
+        store.as_of(handle=HANDLE, at=at)
+    assert caught.value.field == "at"
+
+
+@given(st.lists(st.sampled_from(["touch", "patch", "rotate", "wait", "reauthenticate"])))
+def test_all_changes_together_are_what_the_session_is(calls: list[str]) -> None:
+    clock = Clock()
+    store = SessionStore(MemoryLog(), clock=clock)
+    store.create("alice", token=TOKEN, external_id="sid", context={"a": "b"})
+    for n, call in enumerate(calls):
+        clock.advance(MINUTE if call == "wait" else timedelta(0))
+        if call == "patch":
+            store.patch(TOKEN, {f"k{n}": n})
+        elif call == "rotate":
+            store.rotate(TOKEN, grace=HOUR) if n < 8 else None
+        elif call != "wait":
+            getattr(store, call)(TOKEN)
+    told: dict[str, Any] = {}
+    entries = store.history(handle=HANDLE)
+    for entry in entries:
+        told |= entry.changes
+    session = some(store.as_of(handle=HANDLE, at=clock.now))
+    assert {name: getattr(session, name) for name in told} == told
+    assert {"principal", "created_at", "external_id", "attributes"} <= told.keys()
+    assert session.version == entries[-1].event_id

@@ -1,0 +1,291 @@
+"""watch: every event once and in order, from wherever one left off, whoever wrote it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from sessionledger import (
+    AsyncSessionStore,
+    CaughtUp,
+    HistoryEntry,
+    InvalidSession,
+    SessionStore,
+    StoreClosed,
+)
+from sessionledger.testing.bench import PATIENCE, together
+from sessionledger.testing.clock import Clock
+from tests.logs.sqlite.children import ask, running
+from tests.store.conftest import OTHER, TOKEN
+from tests.store.facade import Bench, Kind
+
+T = TypeVar("T")
+
+HOUR = timedelta(hours=1)
+SOON = timedelta(milliseconds=5)
+
+
+def until_caught_up(watching: Iterator[HistoryEntry | CaughtUp]) -> tuple[list[HistoryEntry], int]:
+    """What is told until all has been, and the cursor of that moment."""
+    entries: list[HistoryEntry] = []
+    for told in watching:
+        if isinstance(told, CaughtUp):
+            return entries, told.cursor
+        entries.append(told)
+    raise AssertionError("a watch has no end")
+
+
+def ids(entries: list[HistoryEntry]) -> list[int]:
+    return [entry.event_id for entry in entries]
+
+
+def test_it_begins_with_what_was_missed(store: SessionStore, clock: Clock) -> None:
+    issued = store.create("alice", token=TOKEN, attributes={"a": 1}, context={"device": "phone"})
+    clock.advance(HOUR)
+    store.patch(TOKEN, {"b": 2}, reason="cart")
+    store.expire(TOKEN)
+    entries, cursor = until_caught_up(store.watch(after=0))
+    assert entries == store.history(handle=issued.handle)
+    assert cursor == 3
+
+
+def test_without_a_cursor_it_begins_with_what_is_new(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN)
+    watching = store.watch()
+    assert until_caught_up(watching) == ([], 1)
+    store.touch(TOKEN)
+    store.expire(TOKEN)
+    entries, cursor = until_caught_up(watching)
+    assert (ids(entries), cursor) == ([2, 3], 3)
+
+
+def test_a_change_is_told_against_what_was_before_it_was_watched(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN, attributes={"a": 1})
+    watching = store.watch(after=1)
+    assert until_caught_up(watching)[0] == []
+    store.patch(TOKEN, {"b": 2})
+    (patched,) = until_caught_up(watching)[0]
+    assert patched.principal == "alice"
+    assert patched.changes == {"attributes": {"a": 1, "b": 2}}
+
+
+def test_reconnecting_misses_nothing_and_repeats_nothing(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN)
+    seen: list[int] = []
+    cursor = 0
+    for n in range(12):
+        store.touch(TOKEN, attributes={"n": n})
+        store.create("bob")
+        watching = store.watch(after=cursor)
+        for told in watching:
+            if isinstance(told, CaughtUp):
+                cursor = told.cursor
+                break
+            seen.append(told.event_id)
+            cursor = told.event_id
+            if len(seen) % 3 == 0:
+                break
+    seen += ids(until_caught_up(store.watch(after=cursor))[0])
+    assert seen == list(range(1, 26))
+
+
+def test_more_than_a_page_is_told_in_order(tmp_path: Path) -> None:
+    bench = Bench(Kind("sync", "sqlite"), tmp_path / "ledger", durability="normal")
+    store = SessionStore(bench.log(), clock=bench.clock)
+    for _ in range(1100):
+        store.create("alice")
+    entries, cursor = until_caught_up(store.watch(after=0))
+    assert ids(entries) == list(range(1, 1101))
+    assert cursor == 1100
+    bench.close()
+
+
+def test_one_may_watch_one_principal(store: SessionStore) -> None:
+    watching = store.watch(after=0, principal=" alice ")
+    store.create("bob", token=OTHER)
+    store.create("alice", token=TOKEN)
+    store.touch(OTHER)
+    alice = store.rotate(OTHER, principal="alice")
+    assert alice is not None
+    store.revoke_all("alice")
+    entries, cursor = until_caught_up(watching)
+    assert {entry.principal for entry in entries} == {"alice"}
+    assert ids(entries) == ids(store.history(principal="alice"))
+    assert cursor == store.head().id
+
+
+def test_a_heartbeat_says_that_it_is_still_there(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN)
+    watching = store.watch(heartbeat=SOON)
+    assert [next(watching) for _ in range(3)] == [CaughtUp(1)] * 3
+    store.touch(TOKEN)
+    assert ids(until_caught_up(watching)[0]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("after", {"after": -1}),
+        ("after", {"after": "7"}),
+        ("after", {"after": True}),
+        ("principal", {"principal": ""}),
+        ("heartbeat", {"heartbeat": timedelta(0)}),
+        ("heartbeat", {"heartbeat": 5}),
+    ],
+)
+def test_what_can_t_be_watched_is_refused(store: SessionStore, field: str, told: Any) -> None:
+    with pytest.raises(InvalidSession) as caught:
+        next(store.watch(**told))
+    assert caught.value.field == field
+
+
+def test_a_cursor_of_the_future_waits_for_what_comes_after_it(store: SessionStore) -> None:
+    watching = store.watch(after=2, heartbeat=SOON)
+    assert next(watching) == CaughtUp(2)
+    for _ in range(3):
+        store.create("alice")
+    assert ids(until_caught_up(watching)[0]) in ([], [3])
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
+    yield bench
+    bench.close()
+
+
+def test_who_waits_is_woken_and_many_may_watch(either: Bench) -> None:
+    store, ready = SessionStore(either.log()), threading.Barrier(5)
+
+    def watch() -> list[int]:
+        seen: list[int] = []
+        for told in store.watch(after=0):
+            if isinstance(told, HistoryEntry):
+                seen.append(told.event_id)
+            elif not seen:
+                ready.wait(PATIENCE)
+            if len(seen) == 60:
+                break
+        return seen
+
+    def write() -> list[int]:
+        ready.wait(PATIENCE)
+        together(*[lambda: [store.create("alice") for _ in range(20)] for _ in range(3)])
+        return list(range(1, 61))
+
+    assert together(write, *[watch] * 4) == [list(range(1, 61))] * 5
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_watch_ends_when_the_store_is_closed(either: Bench, owned: bool) -> None:
+    store = either.open() if owned else either.on(either.log())
+    began = threading.Event()
+
+    def watch() -> bool:
+        with pytest.raises(StoreClosed):
+            for _ in store.watch():
+                began.set()
+        return True
+
+    def close() -> bool:
+        began.wait(PATIENCE)
+        store.close()
+        return True
+
+    assert together(watch, close) == [True, True]
+
+
+def test_a_watching_task_ends_when_the_store_is_closed(either: Bench) -> None:
+    async def main() -> None:
+        store = AsyncSessionStore(either.log())
+        began = asyncio.Event()
+
+        async def watch() -> None:
+            async for _ in store.watch():
+                began.set()
+
+        watching = asyncio.create_task(watch())
+        await began.wait()
+        await store.close()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(StoreClosed):
+                await watching
+
+    asyncio.run(main())
+
+
+def test_a_watching_task_can_be_cancelled_and_left(either: Bench) -> None:
+    async def main() -> None:
+        async with AsyncSessionStore(either.log()) as store:
+            await store.create("alice", token=TOKEN)
+            watching = store.watch(after=0)
+            assert isinstance(await anext(watching), HistoryEntry)
+            assert isinstance(await anext(watching), CaughtUp)
+            waiting = asyncio.ensure_future(anext(watching))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            again = store.watch(after=0)
+            assert isinstance(await anext(again), HistoryEntry)
+            await aclose(again)
+
+    asyncio.run(main())
+
+
+async def aclose(items: AsyncIterator[T]) -> None:
+    close: Callable[[], Any] = items.aclose  # type: ignore[attr-defined]
+    await close()
+
+
+def test_tasks_see_what_other_tasks_do(either: Bench) -> None:
+    async def main() -> list[int]:
+        async with AsyncSessionStore(either.log()) as store:
+            seen: list[int] = []
+
+            async def watch() -> None:
+                async for told in store.watch(after=0):
+                    if isinstance(told, HistoryEntry):
+                        seen.append(told.event_id)
+                    if len(seen) == 40:
+                        return
+
+            await asyncio.gather(watch(), *(store.create("alice") for _ in range(40)))
+            return seen
+
+    assert asyncio.run(main()) == list(range(1, 41))
+
+
+WRITING = """
+import sys
+from sessionledger import SessionStore
+
+with SessionStore.open(sys.argv[1]) as store:
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(store.create(line.strip()).version, flush=True)
+"""
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_another_process_s_events_are_seen(tmp_path: Path, colour: str) -> None:
+    bench = Bench(Kind(colour, "sqlite"), tmp_path / "ledger")
+    store = bench.open()
+    watching = store.watch(after=0)
+    assert until_caught_up(watching) == ([], 0)
+    with running(WRITING, bench.url) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        for n in range(1, 6):
+            assert ask(child, f"user{n}") == str(n)
+            entries, cursor = until_caught_up(watching)
+            assert [entry.principal for entry in entries] == [f"user{n}"]
+            assert cursor == n
+    del watching
+    bench.close()
