@@ -11,9 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import IO
 
+import pytest
+
 from sessionledger import SessionStore
 from tests.cli.running import COMMAND, Line
 from tests.logs.sqlite import children
+
+# The commands that go on until somebody ends them.
+ENDLESS = [("events", "--follow"), ("watch", "--after", "0")]
+CAUGHT_UP = b"caught up: --after 1"
 
 # Creates a session for every name that it is told, and answers the handle.
 WRITER = """
@@ -79,9 +85,10 @@ def test_it_begins_after_an_event_and_ends_at_the_limit(line: Line) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
-def test_ctrl_c_ends_it(line: Line) -> None:
+@pytest.mark.parametrize("command", ENDLESS, ids=" ".join)
+def test_ctrl_c_ends_it(line: Line, command: tuple[str, ...]) -> None:
     line.create("alice")
-    with following(line) as process:
+    with going_on(line, *command) as process:
         assert next_of(process.stdout)[0] == "1"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -89,15 +96,19 @@ def test_ctrl_c_ends_it(line: Line) -> None:
     assert b"Traceback" not in err
 
 
-def test_a_reader_that_leaves_ends_it_though_nothing_happens(line: Line) -> None:
+@pytest.mark.parametrize("command", ENDLESS, ids=" ".join)
+def test_a_reader_that_leaves_ends_it_though_nothing_happens(
+    line: Line, command: tuple[str, ...]
+) -> None:
     line.create("alice")
-    with following(line) as process:
+    with going_on(line, *command) as process:
         assert next_of(process.stdout)[0] == "1"
         assert process.stdout
         process.stdout.close()
         assert process.wait(60) == 141
         assert process.stderr
-        assert process.stderr.read() == b""
+        told = process.stderr.read().splitlines()
+    assert [text for text in told if text != CAUGHT_UP] == []
 
 
 def test_a_reader_that_leaves_while_it_writes(line: Line) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -61,28 +60,6 @@ def test_watch_one_principal_from_now_on(line: Line) -> None:
     told = json.loads(out)
     assert (told["event_id"], told["handle"], told["principal"]) == (3, handle, "alice")
     assert (process.returncode, err) == (0, b"")
-
-
-def test_ctrl_c_ends_it(line: Line) -> None:
-    line.create("alice")
-    with watching(line) as process:
-        next_of(process.stderr)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, b"")
-    assert b"Traceback" not in err
-
-
-def test_a_reader_that_leaves_ends_it_though_nothing_happens(line: Line) -> None:
-    line.create("alice")
-    with watching(line, "--after", "0") as process:
-        assert next_of(process.stdout)[0] == "1"
-        next_of(process.stderr)
-        assert process.stdout
-        process.stdout.close()
-        assert process.wait(60) == 141
-        assert process.stderr
-        assert process.stderr.read() == b""
 
 
 def test_what_is_no_event_id(line: Line) -> None:
