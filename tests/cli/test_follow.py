@@ -13,7 +13,7 @@ from typing import IO
 
 from sessionledger import SessionStore
 from tests.cli.running import COMMAND, Line
-from tests.logs.sqlite import children
+from tests.logs import children
 
 # Creates a session for every name that it is told, and answers the handle.
 WRITER = """

@@ -136,7 +136,8 @@ class Engine:
         self.clock_watch = ClockWatch(self.clock, monotonic)
         self.telemetry = telemetry
         self._on_error: OnError = on_error or log_error
-        log.fold_with(topic, SessionFold())
+        self.fold = SessionFold(topic)
+        log.fold_with(topic, self.fold)
 
     async def create(
         self, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
