@@ -8,6 +8,7 @@ the same bits, in positional notation from 1e-5 up to 1e16 and as `1.5e-7` or `1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 _POSITIONAL_BELOW = 1e16
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _LEAVES = frozenset((str, int, bool, type(None)))
 
 _sorted = msgspec.json.Encoder(order="sorted")
@@ -66,6 +68,24 @@ def decode(text: bytes) -> Any:
 def decode_object(text: bytes) -> dict[str, Any]:
     """The object of a JSON text that is known to be one."""
     return _object.decode(text)
+
+
+def nests_deeper(text: bytes, levels: int) -> bool:
+    """Whether a JSON text nests deeper than so many objects and arrays.
+
+    The decoder's own limit depends on how deep its caller stands, and so can't be relied on.
+    """
+    if text.count(b"{") + text.count(b"[") <= levels:
+        return False
+    depth = 0
+    for character in _STRING.sub(b"", text):
+        if character in b"{[":
+            depth += 1
+            if depth > levels:
+                return True
+        elif character in b"}]":
+            depth -= 1
+    return False
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -27,6 +27,8 @@ SEVERITIES: dict[str, Severity] = {
     "schema_old": "note",
     "head_copy_stale": "problem",
     "log_cut_short": "problem",
+    "torn_tail": "warning",
+    "cursor_damaged": "problem",
     "events_missing": "problem",
     "events_beyond_head": "problem",
     "strange_ids": "problem",

@@ -28,8 +28,7 @@ from sessionledger.logs.sqlite import queries
 from sessionledger.testing.bench import FOLD, creation
 from tests.cli.running import Answer, Line
 from tests.cli.test_terminal import on_terminal
-from tests.logs import bare_sqlite
-from tests.logs.sqlite import children
+from tests.logs import bare_sqlite, children
 
 TOPIC = "orchestrator.sessions"
 COLUMNS = ["severity", "code", "subject", "problem", "remedy"]

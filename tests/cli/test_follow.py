@@ -15,7 +15,7 @@ import pytest
 
 from sessionledger import SessionStore
 from tests.cli.running import COMMAND, Line
-from tests.logs.sqlite import children
+from tests.logs import children
 
 # The commands that go on until somebody ends them.
 ENDLESS = [("events", "--follow"), ("watch", "--after", "0")]

@@ -55,6 +55,24 @@ def test_rebuild_gives_the_same_sessions(line: Line) -> None:
     assert line("sessions", "--all").out == before
 
 
+def test_a_folder_is_a_ledger_of_files(line: Line) -> None:
+    folder = line.folder / "events"
+    answer = line("create", "alice", "--ledger", f"file://{folder}", "--json")
+    assert answer.code == 0, answer.err
+    for ledger in ("events", "./events/", str(folder), f"file://{folder}", "file:events"):
+        assert line("sessions", "--ledger", ledger).rows[0][1] == "alice", ledger
+    assert line("stats", "--ledger", "events", "--json").record["backend"] == "file"
+    assert not (line.folder / "sessions.db").exists()
+
+
+@pytest.mark.parametrize("url", ["file:nowhere", "file:{}/nowhere", "FILE://{}/nowhere"])
+def test_asking_about_a_folder_that_is_not_there_makes_none(line: Line, url: str) -> None:
+    answer = line("sessions", "--ledger", url.format(line.folder))
+    assert answer.code == 4
+    assert "no ledger at" in answer.err
+    assert list(line.folder.iterdir()) == []
+
+
 def test_stats(line: Line) -> None:
     token, _ = line.create()
     line.create("bob")

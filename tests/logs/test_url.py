@@ -44,6 +44,24 @@ def test_a_relative_path_lies_in_the_working_directory(tmp_path: Path, url: str,
     assert (tmp_path / name).is_file()
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///{}/events", "{}/events"),
+        ("file:////{}/events", "{}/events"),
+        ("FILE:/{}/events", "{}/events"),
+        ("file:///{}/a%20b%3F%23", "{}/a b?#"),
+        ("file:events", "{}/events"),
+        ("file:./a%C3%A9", "{}/aé"),
+    ],
+)
+def test_a_folder_is_named_by_its_path(tmp_path: Path, url: str, path: str) -> None:
+    log = open_log(url.format(str(tmp_path).removeprefix("/")))
+    assert log.describe().location == path.format(tmp_path)
+    log.close()
+    assert Path(path.format(tmp_path), "topics").is_dir()
+
+
 @settings(max_examples=20)
 @given(st.text(HOSTILE, min_size=1, max_size=20).filter(lambda name: name.strip(".")))
 def test_any_absolute_path_can_be_written(
@@ -79,6 +97,14 @@ def test_any_absolute_path_can_be_written(
         "memory:///a",
         "memory:?a",
         "redis://localhost",
+        "file:",
+        "file:///",
+        "file://host/a",
+        "file://relative",
+        "file:///a?b",
+        "file:a#b",
+        "file:///a%00b",
+        "file:a%FFb",
         "file",
     ],
 )

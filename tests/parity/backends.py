@@ -30,8 +30,8 @@ class Colour(NamedTuple):
     settling: Callable[[], AbstractContextManager[Settle]]
 
 
-def _at(scheme: str) -> Callable[[Path], str]:
-    return lambda place: f"{scheme}:///{quote(str(place))}"
+def _at(beginning: str) -> Callable[[Path], str]:
+    return lambda place: f"{beginning}{quote(str(place))}"
 
 
 @contextmanager
@@ -47,7 +47,8 @@ def _in_a_loop() -> Iterator[Settle]:
 
 BACKENDS: Mapping[str, Backend] = {
     "memory": Backend(lambda _: "memory:", persists=False),
-    "sqlite": Backend(_at("sqlite")),
+    "sqlite": Backend(_at("sqlite:///")),
+    "file": Backend(_at("file://")),
 }
 
 COLOURS: Mapping[str, Colour] = {

@@ -18,6 +18,16 @@ from sessionledger.testing.clock import Clock
 T = TypeVar("T")
 
 
+URLS: dict[str, Callable[[Path], str]] = {
+    "memory": lambda _: "memory:",
+    "sqlite": lambda place: f"sqlite:///{quote(str(place))}",
+    "file": lambda place: f"file://{quote(str(place))}",
+}
+
+
+PERSISTENT = [backend for backend in URLS if backend != "memory"]
+
+
 class Kind(NamedTuple):
     """A store's colour and its log's backend."""
 
@@ -28,7 +38,7 @@ class Kind(NamedTuple):
         return "-".join(self)
 
 
-KINDS = [Kind(colour, log) for colour in ("sync", "async") for log in ("memory", "sqlite")]
+KINDS = [Kind(colour, log) for colour in ("sync", "async") for log in URLS]
 
 
 class Blocking:
@@ -90,10 +100,11 @@ class Bench:
     """Opens stores of one kind on one ledger at one clock, and closes what it opened."""
 
     def __init__(self, kind: Kind, place: Path, *, durability: str = "full") -> None:
+        self.kind = kind
         self.durability = durability
         self.clock = Clock()
-        self.persists = kind.backend == "sqlite"
-        self.url = f"sqlite:///{quote(str(place))}" if self.persists else "memory:"
+        self.persists = kind.backend in PERSISTENT
+        self.url = URLS[kind.backend](place)
         self._opened = ExitStack()
         self._runner: asyncio.Runner | None = None
         if kind.colour == "async":

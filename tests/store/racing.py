@@ -19,7 +19,7 @@ from uuid import uuid4
 from sessionledger import Policy, Session, SessionLedgerError, SessionStore
 from sessionledger.testing.bench import together
 from sessionledger.testing.clock import Clock
-from tests.logs.sqlite.children import running
+from tests.logs.children import running
 
 POLICY = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3)
 EVICTING = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3, on_limit="evict_oldest")

@@ -24,7 +24,7 @@ from sessionledger.logs.base import Outcome, Unit
 from sessionledger.logs.memory import MemoryLog
 from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
-from tests.logs.sqlite.test_full_disk import fill, small_disk
+from tests.logs.test_full_disk import fill, small_disk
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
 from tests.store.test_store import some

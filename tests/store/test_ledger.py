@@ -19,7 +19,7 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
-from tests.store.facade import KINDS, Bench, Kind
+from tests.store.facade import KINDS, PERSISTENT, URLS, Bench, Kind
 
 HOUR = timedelta(hours=1)
 HANDLE = handle_of(digest(TOKEN))
@@ -128,7 +128,7 @@ def test_stats_count_and_describe(bench: Bench, settled: SessionStore, clock: Cl
     stats = settled.stats()
     assert (stats.topic, stats.events, stats.sessions, stats.live) == (TOPIC, 6, 3, 2)
     assert stats.log.chained
-    assert stats.log.backend == ("sqlite" if bench.persists else "memory")
+    assert stats.log.backend == bench.kind.backend
     clock.advance(HOUR)
     assert settled.stats().live == 1
 
@@ -146,8 +146,9 @@ def test_several_stores_share_one_log(bench: Bench, clock: Clock) -> None:
     assert log.latest(TOPIC) == 3
 
 
-def test_stores_of_one_file_see_each_other(tmp_path: Path) -> None:
-    benches = [Bench(kind, tmp_path / "ledger.db") for kind in KINDS if kind.backend == "sqlite"]
+@pytest.mark.parametrize("backend", PERSISTENT)
+def test_stores_of_one_ledger_see_each_other(backend: str, tmp_path: Path) -> None:
+    benches = [Bench(kind, tmp_path / "ledger.db") for kind in KINDS if kind.backend == backend]
     stores = [bench.open() for bench in benches for _ in range(2)]
     stores[0].create("alice", token=TOKEN)
     assert [store.get(TOKEN) is not None for store in stores] == [True] * 4
@@ -213,7 +214,7 @@ def test_a_store_whose_log_was_closed_refuses_every_call(
     bench.close()
 
 
-@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+@pytest.mark.parametrize("backend", URLS)
 @pytest.mark.parametrize("name", USES)
 def test_an_asynchronous_store_is_entered_first(name: str, backend: str, tmp_path: Path) -> None:
     bench = Bench(Kind("async", backend), tmp_path / "ledger.db")
@@ -222,8 +223,11 @@ def test_an_asynchronous_store_is_entered_first(name: str, backend: str, tmp_pat
     bench.close()
 
 
-def test_an_asynchronous_store_closed_before_it_was_entered_stays_closed(tmp_path: Path) -> None:
-    bench = Bench(Kind("async", "sqlite"), tmp_path / "ledger.db")
+@pytest.mark.parametrize("backend", PERSISTENT)
+def test_an_asynchronous_store_closed_before_it_was_entered_stays_closed(
+    backend: str, tmp_path: Path
+) -> None:
+    bench = Bench(Kind("async", backend), tmp_path / "ledger.db")
     store = bench.unentered()
     store.close()
     try:
@@ -233,6 +237,7 @@ def test_an_asynchronous_store_closed_before_it_was_entered_stays_closed(tmp_pat
         bench.close()
 
 
-def test_opening_an_asynchronous_store_touches_nothing_yet(tmp_path: Path) -> None:
-    AsyncSessionStore.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+@pytest.mark.parametrize("backend", PERSISTENT)
+def test_opening_an_asynchronous_store_touches_nothing_yet(backend: str, tmp_path: Path) -> None:
+    AsyncSessionStore.open(URLS[backend](tmp_path / "ledger.db"))
     assert list(tmp_path.iterdir()) == []

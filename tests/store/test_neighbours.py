@@ -21,6 +21,7 @@ from sessionledger import (
 )
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import together
+from tests.store.facade import URLS
 
 INNOCENTS = 4
 ROUNDS = 30
@@ -40,9 +41,9 @@ BAD: dict[str, LogEvent] = {
 TOPICS = [SESSIONS_TOPIC, "another"]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=URLS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/ledger"
+    return URLS[request.param](tmp_path / "ledger")
 
 
 def innocent(store: SessionStore) -> Callable[[], list[int]]:

@@ -15,7 +15,7 @@ import pytest
 from sessionledger import AsyncSessionStore, DuplicateSession, Log, Session, SessionStore
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
-from tests.store.facade import Bench, Kind
+from tests.store.facade import PERSISTENT, URLS, Bench, Kind
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 """Seconds until a test that hangs fails; no outcome depends on it."""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=URLS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(Kind("sync", request.param), tmp_path / "ledger.db")
     yield bench
@@ -68,8 +68,9 @@ def test_of_many_threads_that_create_one_token_one_wins(log: Log) -> None:
     assert store.head().id == store.count() == 1
 
 
-def test_of_many_stores_on_one_file_one_wins(tmp_path: Path) -> None:
-    bench = Bench(Kind("sync", "sqlite"), tmp_path / "ledger.db")
+@pytest.mark.parametrize("backend", PERSISTENT)
+def test_of_many_stores_on_one_ledger_one_wins(backend: str, tmp_path: Path) -> None:
+    bench = Bench(Kind("sync", backend), tmp_path / "ledger.db")
     stores = [bench.open() for _ in range(8)]
     answers = at_once([partial(creation, store, "alice") for store in stores])
     assert sorted(answers, key=str) == [None] * 7 + ["alice"]

@@ -20,7 +20,7 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
-from tests.logs.sqlite.children import running
+from tests.logs.children import running
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 from tests.store.test_store import some

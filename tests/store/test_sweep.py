@@ -24,7 +24,7 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import NOON, Clock
-from tests.logs.sqlite.children import finish, start
+from tests.logs.children import finish, start
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
 from tests.store.test_authenticate import Refusing, Told

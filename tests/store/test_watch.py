@@ -21,7 +21,7 @@ from sessionledger import (
 )
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
-from tests.logs.sqlite.children import ask, running
+from tests.logs.children import ask, running
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
 

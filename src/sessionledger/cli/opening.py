@@ -10,12 +10,18 @@ from sessionledger import Log, Policy, SessionStore, open_log
 from sessionledger.cli.exits import UNAVAILABLE, Failure, warn
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_SQLITE = "sqlite:///"
+# Before a path in an address, and what else of it is left of the path.
+_PLACES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}
 
 
 def address(ledger: str) -> str:
-    """The URL of a ledger that was given as URL or as the path of a SQLite file."""
-    return ledger if _SCHEME.match(ledger) else _SQLITE + quote(ledger)
+    """The URL of a ledger that was given as URL or as a path: of a folder that holds topics, or
+    else of a SQLite file."""
+    if _SCHEME.match(ledger):
+        return ledger
+    if (Path(ledger) / "topics").is_dir():
+        return f"file://{quote(str(Path(ledger).absolute()))}"
+    return f"sqlite:///{quote(ledger)}"
 
 
 def open_store(
@@ -40,9 +46,7 @@ def existing(ledger: str) -> str:
 
 def _require(url: str) -> None:
     """A question must not leave an empty ledger behind where the path was mistyped."""
-    if not url.startswith(_SQLITE):
-        return
-    path = unquote(url.removeprefix(_SQLITE))
+    path = _path_in(url)
     if path and "\0" not in path and not Path(path).exists():
         raise Failure(
             UNAVAILABLE,
@@ -50,3 +54,13 @@ def _require(url: str) -> None:
             f"there is no ledger at {path}; `sessionledger create` makes one, --ledger or "
             "SESSIONLEDGER_URL names another",
         )
+
+
+def _path_in(url: str) -> str:
+    """The path that the address of a ledger names; empty where it names none."""
+    scheme, colon, rest = url.partition(":")
+    whole = scheme.lower() + colon + rest
+    for beginning, kept in _PLACES.items():
+        if whole.startswith(beginning):
+            return kept + unquote(whole.removeprefix(beginning))
+    return ""

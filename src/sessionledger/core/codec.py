@@ -2,8 +2,8 @@
 
 `encode_event` writes the reference's payload text; `decode_event` reads what it, or anybody else,
 wrote: unset optionals may be null or absent, unknown fields are ignored, and what is finer than a
-microsecond is cut off. A payload that can't be read but names a handle becomes `Malformed`; one
-that names none concerns nobody and is None.
+microsecond is cut off. A payload that can't be read but shows a handle becomes `Malformed`, and so
+does one of a damaged event, whose kind is empty; one that shows none concerns nobody and is None.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from sessionledger.canonical import nests_deeper
 from sessionledger.core.events import (
     CREATED,
     EXPIRED,
@@ -36,6 +37,7 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _EMPTY = msgspec.Raw(b"{}")
 _NULL = msgspec.Raw(b"null")
 _FINER_THAN_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+", re.ASCII)
+_CHARS_WITH_NANOSECONDS = len("2026-01-01T00:00:00.0000001Z")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -120,8 +122,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 # What the reference reads too. Beyond it a payload is malformed, whoever reads it: the
 # interpreter's own limit depends on how deep its caller stands.
 MAX_DEPTH = 127
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_HANDLE = re.compile(rb'"token_handle"\s*:\s*"(sha256:v1:[0-9a-f]{64})"')
+_HANDLE = re.compile(rb"sha256:v1:[0-9a-f]{64}(?![0-9a-f])")
+_NAMED_HANDLE = re.compile(rb'"token_handle"\s*:\s*"(sha256:v1:[0-9a-f]{64})"')
 
 
 def encode_event(event: SessionEvent) -> tuple[str, bytes]:
@@ -139,10 +141,9 @@ def decode_event(kind: str, payload: bytes) -> Happened | None:
     """The event that a stored kind and payload stand for; None for one that concerns nobody."""
     read = _READERS.get(kind)
     if read is None:
-        return None
-    if _depth(payload) > MAX_DEPTH:
-        handle = _HANDLE.search(payload)
-        return None if handle is None else Malformed(handle[1].decode())
+        return None if kind else _visible(payload)
+    if nests_deeper(payload, MAX_DEPTH):
+        return _visible(payload)
     try:
         return read(payload)
     except _UNREADABLE:
@@ -153,7 +154,7 @@ def handle_in_sight(payload: bytes) -> str | None:
     """The only handle that can be that of an event, at a glance; None where one has to read it."""
     if payload.count(b'"token_handle"') != 1 or b"\\u" in payload:
         return None
-    handle = _HANDLE.search(payload)
+    handle = _NAMED_HANDLE.search(payload)
     return None if handle is None else handle[1].decode()
 
 
@@ -292,7 +293,9 @@ KINDS = frozenset(_READERS)
 
 def _instant(text: str) -> datetime:
     # Cut, because msgspec would round, and so move an end past what was promised.
-    return msgspec.convert(_FINER_THAN_MICROSECONDS.sub("", text), Instant)
+    if len(text) >= _CHARS_WITH_NANOSECONDS:
+        text = _FINER_THAN_MICROSECONDS.sub("", text)
+    return msgspec.convert(text, Instant)
 
 
 def _optional_instant(text: str | None) -> datetime | None:
@@ -307,25 +310,20 @@ def _object_text(raw: msgspec.Raw) -> bytes:
     return text
 
 
-def _depth(payload: bytes) -> int:
-    """How deep a JSON text nests; only an upper bound where that is within the limit."""
-    opened = payload.count(b"{") + payload.count(b"[")
-    if opened <= MAX_DEPTH:
-        return opened
-    deepest = depth = 0
-    for character in _STRING.sub(b"", payload):
-        if character in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in b"}]":
-            depth -= 1
-    return deepest
-
-
 def _malformed(kind: str, payload: bytes) -> Malformed | None:
     try:
         if kind == CREATED:
             return Malformed(_named_record.decode(payload).record.token_handle)
         return Malformed(_named.decode(payload).token_handle)
     except _UNREADABLE:
-        return None
+        return _visible(payload)
+
+
+def _visible(damaged: bytes) -> Malformed | None:
+    """The handle that can be seen in what is not what was written any more.
+
+    The last one: the handle is what each of our payloads ends with, and before it stand
+    attributes, in which there may be anything.
+    """
+    handles = _NAMED_HANDLE.findall(damaged) or _HANDLE.findall(damaged)
+    return Malformed(handles[-1].decode()) if handles else None

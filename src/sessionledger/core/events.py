@@ -17,6 +17,7 @@ import msgspec
 CREATED = "session_created"
 TOUCHED = "session_touched"
 EXPIRED = "session_expired"
+KINDS = frozenset((CREATED, TOUCHED, EXPIRED))
 
 
 class Created(msgspec.Struct, frozen=True):

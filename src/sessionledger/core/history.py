@@ -67,7 +67,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def narrate(handle: Handle, events: Iterable[Recorded]) -> Iterator[HistoryEntry]:
-    """The history of one handle from all its events, in order."""
+    """The history of one handle from all the events that concern it, in order."""
     state: State = None
     for event in events:
         entry, state = tell(handle, state, event)
@@ -76,8 +76,9 @@ def narrate(handle: Handle, events: Iterable[Recorded]) -> Iterator[HistoryEntry
 
 def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, State]:
     """One event of a handle that was in a state, and the state afterwards."""
-    happened = happening(event)
-    after = before if happened is None else evolve(before, happened)
+    # One that says nothing concerned this handle before it was damaged.
+    happened = happening(event) or Malformed(handle)
+    after = evolve(before, happened)
     entry = HistoryEntry(
         event_id=event.id,
         handle=handle,
@@ -93,12 +94,11 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
     return entry, after
 
 
-def fold(events: Iterable[Recorded]) -> State:
-    """The state that all events of one handle fold to."""
+def fold(handle: Handle, events: Iterable[Recorded]) -> State:
+    """The state that all the events that concern one handle fold to."""
     state: State = None
     for event in events:
-        happened = happening(event)
-        state = state if happened is None else evolve(state, happened)
+        state = evolve(state, happening(event) or Malformed(handle))
     return state
 
 

@@ -178,14 +178,15 @@ class Description(msgspec.Struct, frozen=True):
 class View(Protocol):
     """A topic as it stands, in one state of the log: looking at it folds and mends nothing.
 
-    head: the id that the log holds to be its newest. folded: up to which event there are rows.
-    chained: whether the log chains its events.
+    head: the id that the log holds to be its newest. folded: up to which event there are rows,
+    None where they are made by whoever opens the log, and kept nowhere. chained: whether the log
+    chains its events.
     """
 
     @property
     def head(self) -> int: ...
     @property
-    def folded(self) -> int: ...
+    def folded(self) -> int | None: ...
     @property
     def chained(self) -> bool: ...
 
@@ -381,10 +382,15 @@ def check_name(what: str, name: str) -> str:
         raise InvalidEvent(f"a {what} can't be empty")
     if len(name) > MAX_TOPIC_CHARS:
         raise InvalidEvent(f"a {what} has at most {MAX_TOPIC_CHARS} characters")
-    if not _NAME.fullmatch(name) or name.strip(".") == "":
+    if not is_name(name):
         # Not repeated: it might be a token, passed by mistake.
         raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only")
     return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a topic or consumer can have that name."""
+    return bool(_NAME.fullmatch(text)) and text.strip(".") != "" and len(text) <= MAX_TOPIC_CHARS
 
 
 def check_limit(limit: int) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Sequence
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
@@ -22,95 +21,42 @@ from sessionledger.logs.base import (
     Unit,
     check_limit,
     check_name,
-    key_state_of,
 )
 from sessionledger.logs.chain import EMPTY, Head
 from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.rows import RowTable, Which
 from sessionledger.logs.snapshot import Snapshot
-from sessionledger.logs.units import Plan, Tail
+from sessionledger.logs.units import Plan
 
 
 class _Topic:
-    """The events, rows and histories of one topic. Guarded by the log's lock."""
+    """The events and rows of one topic. Guarded by the log's lock."""
 
     def __init__(self) -> None:
         self.fold: Fold | None = None
         self.events: list[StoredEvent] = []
         self.head: Head = EMPTY
-        self.folded = 0
         self.forget_rows()
 
     def forget_rows(self) -> None:
         self.folded = 0
-        self.rows: dict[bytes, Row] = {}
-        self.owned: dict[str, list[bytes]] = {}
-        self.called: dict[str, set[bytes]] = {}
-        self.history: dict[bytes, list[int]] = {}
+        self.table = RowTable()
 
     def after(self, id: int, limit: int) -> list[StoredEvent]:
         start = bisect_right(self.events, id, key=lambda event: event.id)
         return self.events[start : start + limit]
 
-    def owner_version(self, owner: str) -> int:
-        keys = self.owned.get(owner)
-        return self.rows[keys[-1]].created if keys else 0
-
-    def tail(self, batch: Iterable[Unit]) -> Tail:
-        keys = units.keys_of(batch, self.fold)
-        rows = {key: self.rows[key] for key in keys if key in self.rows}
-        return Tail(self.head, rows, {o: self.owner_version(o) for o in units.owners_of(batch)})
-
     def store(self, plan: Plan) -> None:
         self.events.extend(plan.events)
-        for key, row in plan.rows.items():
-            before = self.rows.get(key)
-            self.rows[key] = row
-            if before is None or before.owner != row.owner:
-                self.give(row, before)
-            if before is None or before.alias != row.alias:
-                self.call(row, before)
-        for link in plan.links:
-            self.history.setdefault(link.key, []).append(link.id)
-
-    def give(self, row: Row, before: Row | None) -> None:
-        if before is not None:
-            self.owned[before.owner].remove(row.key)
-        mine = self.owned.setdefault(row.owner, [])
-        insort(mine, row.key, key=lambda key: self.rows[key].created)
-
-    def call(self, row: Row, before: Row | None) -> None:
-        if before is not None and before.alias is not None:
-            self.called[before.alias].discard(row.key)
-        if row.alias is not None:
-            self.called.setdefault(row.alias, set()).add(row.key)
-
-    def keys_of(self, owner: str | None, alias: str | None) -> Iterable[bytes]:
-        if alias is not None:
-            return self.called.get(alias, ())
-        return self.rows if owner is None else self.owned.get(owner, ())
+        self.head = plan.head
+        self.table.store(plan)
+        if self.fold is not None:
+            self.folded = plan.head.id
 
     def catch_up(self) -> None:
         if self.fold is not None and self.folded < self.head.id:
-            gap = self.after(self.folded, len(self.events))
-            self.store(units.refold(self.fold, gap, dict(self.rows)))
+            self.table.fold(self.fold, self.after(self.folded, len(self.events)))
             self.folded = self.head.id
-
-    def select(
-        self,
-        owner: str | None,
-        alias: str | None,
-        live_at: int | None,
-        expires_before: int | None,
-    ) -> Iterable[Row]:
-        for key in self.keys_of(owner, alias):
-            row = self.rows[key]
-            if owner is not None and row.owner != owner:
-                continue
-            if live_at is not None and not (row.live and row.expires > live_at):
-                continue
-            if expires_before is not None and not (row.live and row.expires < expires_before):
-                continue
-            yield row
 
 
 class MemoryLog:
@@ -146,11 +92,9 @@ class MemoryLog:
             table = self._topic(topic)
             units.check(batch, table.fold)
             table.catch_up()
-            plan = units.plan(topic, batch, table.fold, table.tail(batch))
+            tail = table.table.tail(table.head, batch, table.fold)
+            plan = units.plan(topic, batch, table.fold, tail)
             table.store(plan)
-            table.head = plan.head
-            if table.fold is not None:
-                table.folded = plan.head.id
             self._changed.notify_all()
             return plan.outcomes
 
@@ -163,7 +107,7 @@ class MemoryLog:
     ) -> list[StoredEvent]:
         with self._lock:
             table = self._caught_up(topic)
-            ids = [id for id in table.history.get(key, ()) if id > after][: check_limit(limit)]
+            ids = table.table.history(key, after, check_limit(limit))
             return [table.after(id - 1, 1)[0] for id in ids]
 
     def latest(self, topic: str) -> int:
@@ -178,10 +122,11 @@ class MemoryLog:
 
     def row(self, topic: str, key: bytes) -> Row | None:
         with self._lock:
-            return self._caught_up(topic).rows.get(key)
+            return self._caught_up(topic).table.rows.get(key)
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        return key_state_of(self.row(topic, key))
+        with self._lock:
+            return self._caught_up(topic).table.state(key)
 
     def rows(
         self,
@@ -195,19 +140,17 @@ class MemoryLog:
         limit: int = 1000,
     ) -> list[Row]:
         with self._lock:
-            found = self._caught_up(topic).select(owner, alias, live_at, expires_before)
-            place = _place_in(owner is not None or alias is not None, expires_before)
-            ordered = sorted(found, key=place)
-        start = 0 if after is None else bisect_right(ordered, place(after), key=place)
-        return ordered[start : start + check_limit(limit)]
+            table = self._caught_up(topic).table
+            which = Which(owner, alias, live_at, expires_before)
+            return table.list(which, after, check_limit(limit))
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
         with self._lock:
-            return sum(1 for _ in self._caught_up(topic).select(owner, None, live_at, None))
+            return self._caught_up(topic).table.count(owner, live_at)
 
     def owner_version(self, topic: str, owner: str) -> int:
         with self._lock:
-            return self._caught_up(topic).owner_version(owner)
+            return self._caught_up(topic).table.owner_version(owner)
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         with self._lock:
@@ -244,7 +187,10 @@ class MemoryLog:
         with self._lock:
             table = self._topic(topic)
             view = Snapshot(
-                table.events, table.rows.values(), head=table.head.id, folded=table.folded
+                table.events,
+                table.table.rows.values(),
+                head=table.head.id,
+                folded=table.folded,
             )
         return list(check(view))
 
@@ -278,11 +224,3 @@ class MemoryLog:
             )
         if self._closed:
             raise StoreClosed("the memory log is closed")
-
-
-def _place_in(named: bool, expires_before: int | None) -> Callable[[Row], Any]:
-    if expires_before is not None:
-        return lambda row: (row.expires, row.key)
-    if named:
-        return lambda row: row.created
-    return lambda row: row.key

@@ -26,6 +26,10 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Head
 
+UNIT_HEADER = "sessionledger.unit"
+"""On each event of a unit of several: `i/n`, counted from 1. A log that stores events one after
+the other can tell by it that the end of a unit is missing."""
+
 _INT64 = 1 << 63
 
 
@@ -79,6 +83,8 @@ def _check_event(event: LogEvent) -> None:
     for key, value in event.headers.items():
         if type(key) is not str or type(value) is not str:
             raise InvalidEvent("an event's headers are str to str")
+    if UNIT_HEADER in event.headers:
+        raise InvalidEvent(f"the header {UNIT_HEADER!r} is the log's to write")
     chain.check_headers(event)
 
 
@@ -137,8 +143,9 @@ def _conflict(unit: Unit, tail: Tail) -> Conflict | None:
 
 def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan) -> Appended:
     ids = []
-    for change in unit.changes:
-        event = chain.link(topic, change.event, planned.head.id + 1, planned.head.hash)
+    for number, change in enumerate(unit.changes, 1):
+        given = _numbered(change.event, number, len(unit.changes))
+        event = chain.link(topic, given, planned.head.id + 1, planned.head.hash)
         planned.events.append(event)
         planned.head = chain.head_after(event)
         ids.append(event.id)
@@ -147,6 +154,13 @@ def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan)
         elif fold is not None:
             _fold_in(event, fold, tail, planned)
     return Appended(tuple(ids))
+
+
+def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
+    if of == 1:
+        return event
+    headers = {**event.headers, UNIT_HEADER: f"{number}/{of}"}
+    return LogEvent(event.kind, event.payload, headers, event.occurred_at_ms)
 
 
 def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:

@@ -3,9 +3,12 @@
     memory:                    in this process only
     sqlite:///sessions.db      a file, relative to the working directory
     sqlite:////var/lib/s.db    a file by its absolute path
+    file:///var/lib/sessions   a folder of text files, by its absolute path
+    file:sessions              a folder, relative to the working directory
 
-Percent-encoded bytes in the path are decoded, as UTF-8. A backend's driver is
-imported only when its address is opened.
+`file:` is RFC 8089's: after its two slashes comes a host, which is empty, and then an absolute
+path. Percent-encoded bytes in the path are decoded, as UTF-8. A backend's driver is imported only
+when its address is opened.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
 
 DURABILITIES = ("full", "normal")
-_KNOWN = "memory:, sqlite:///relative/path or sqlite:////absolute/path"
+_KNOWN = (
+    "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder "
+    "or file:relative/folder"
+)
 
 
 def open_log(url: str, *, durability: str = "full") -> Log:
@@ -32,10 +38,9 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     if durability not in DURABILITIES:
         raise InvalidURL(f"durability is 'full' or 'normal', not {durability!r}")
     scheme, colon, rest = url.partition(":")
-    if colon and scheme.lower() == "memory":
-        return _memory(rest)
-    if colon and scheme.lower() == "sqlite":
-        return _sqlite(rest, durability)
+    opener = _OPENERS.get(scheme.lower()) if colon else None
+    if opener is not None:
+        return opener(rest, durability)
     said = f"begins with {scheme}:" if colon and scheme.isalpha() else "has no scheme"
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
@@ -51,6 +56,11 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         from sessionledger.logs.sqlite.examination import examine
 
         return examine(_sqlite_path(rest), None, topic, check)
+    if scheme.lower() == "file":
+        from sessionledger.logs.file import examination as files
+        from sessionledger.logs.file.disk import Disk
+
+        return files.examine(Disk(_file_path(rest).absolute()), topic, check)
     log = open_log(url)
     try:
         return log.examine(topic, check)
@@ -58,7 +68,7 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         log.close()
 
 
-def _memory(rest: str) -> Log:
+def _memory(rest: str, _durability: str) -> Log:
     if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
     from sessionledger.logs.memory import MemoryLog
@@ -77,12 +87,30 @@ def _sqlite_path(rest: str) -> Path:
     written = rest.removeprefix("///")
     if written == rest or not written or written.startswith(":"):
         raise InvalidURL(f"a SQLite ledger is sqlite:/// and a path; known are {_KNOWN}")
-    if "?" in written or "#" in written:
-        raise InvalidURL("a SQLite address takes no ? or #; as part of the path write %3F or %23")
     return _path(written)
 
 
+def _file(rest: str, durability: str) -> Log:
+    path = _file_path(rest)
+    from sessionledger.logs.file import FileLog
+
+    return FileLog(path, durability=durability)
+
+
+def _file_path(rest: str) -> Path:
+    written = rest.removeprefix("//")
+    absolute = written.startswith("/")
+    if not written.strip("/") or absolute != (written != rest or rest.startswith("/")):
+        raise InvalidURL(f"a ledger of files is file:/// and an absolute path; known are {_KNOWN}")
+    return _path("/" + written.lstrip("/") if absolute else written)
+
+
+_OPENERS = {"memory": _memory, "sqlite": _sqlite, "file": _file}
+
+
 def _path(written: str) -> Path:
+    if "?" in written or "#" in written:
+        raise InvalidURL("an address takes no ? or #; as part of the path write %3F or %23")
     try:
         path = unquote(written, errors="strict")
     except UnicodeDecodeError:

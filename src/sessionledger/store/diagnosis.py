@@ -37,7 +37,8 @@ def session_check(topic: str, now_ms: int, progress: Progress | None) -> Check:
 class _Share(SessionFold):
     """The fold of the keys above `after`, as many of them as may be held."""
 
-    def __init__(self, after: bytes) -> None:
+    def __init__(self, topic: str, after: bytes) -> None:
+        super().__init__(topic)
         self.after = after
         self.until: bytes | None = None
         self.rows: dict[bytes, Row] = {}
@@ -73,28 +74,31 @@ class _Share(SessionFold):
 def _check(topic: str, now_ms: int, progress: Progress | None, view: View) -> list[Finding]:
     found = Findings()
     told = _Told(progress)
-    share = _Share(b"")
+    share = _Share(topic, b"")
+    folded = 0 if view.folded is None else view.folded
     inspection = Inspection(topic, view, now_ms, share, found)
     for page in _pages(view, told):
         inspection.see(page)
-        share.fold(event for event in page if event.id <= view.folded)
+        share.fold(event for event in page if event.id <= folded)
     inspection.end()
     # The rows of another topic are somebody else's, and so is their fold.
-    if inspection.of_sessions:
-        _look_at_heads(view, found)
-        _look_at_rows(share, view, told, found)
+    if inspection.of_sessions and view.folded is not None:
+        _look_at_heads(folded, view.head, found)
+        _look_at_rows(topic, folded, share, view, told, found)
     return found.all()
 
 
-def _look_at_rows(share: _Share, view: View, told: _Told, found: Findings) -> None:
+def _look_at_rows(
+    topic: str, folded: int, share: _Share, view: View, told: _Told, found: Findings
+) -> None:
     """Compare all rows with the fold, beginning with the share that is folded."""
     # Rows that know of events which are gone can't be compared with what is left.
-    if view.folded > view.head:
+    if folded > view.head:
         return
     _compare(share, view, found)
     while share.until is not None:
-        share = _Share(share.until)
-        for page in _pages(view, told, view.folded):
+        share = _Share(topic, share.until)
+        for page in _pages(view, told, folded):
             share.fold(page)
         _compare(share, view, found)
 
@@ -124,14 +128,14 @@ def _pages(view: View, told: _Told, until: int | None = None) -> Iterator[list[S
             return
 
 
-def _look_at_heads(view: View, found: Findings) -> None:
-    if view.folded > view.head:
-        problem = f"the rows know event {view.folded}: events were removed"
-        found.add("log_cut_short", f"head {view.head}", problem, _CUT_SHORT)
-    elif view.folded < view.head:
+def _look_at_heads(folded: int, head: int, found: Findings) -> None:
+    if folded > head:
+        problem = f"the rows know event {folded}: events were removed"
+        found.add("log_cut_short", f"head {head}", problem, _CUT_SHORT)
+    elif folded < head:
         found.add(
             "rows_behind",
-            f"events {view.folded + 1} to {view.head}",
+            f"events {folded + 1} to {head}",
             "another program appended them without rows",
             "nothing: they are folded before the next answer",
         )

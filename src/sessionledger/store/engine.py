@@ -124,7 +124,8 @@ class Engine:
         self.clock_watch = ClockWatch(self.clock, monotonic)
         self.telemetry = telemetry
         self._on_error: OnError = log_error if on_error is None else on_error
-        log.fold_with(topic, SessionFold())
+        self.fold = SessionFold(topic)
+        log.fold_with(topic, self.fold)
 
     async def create(
         self, command: decide.Create, token: object = None, why: Why = NOTHING_SAID

@@ -98,11 +98,11 @@ class Inspection:
             self._found.add("chain_broken", f"event {event.id}", verdict.problem, _RESTORE)
 
     def _see_content(self, event: StoredEvent) -> None:
-        if event.kind not in KINDS:
+        happened = self._fold.happened(event)
+        if event.kind not in KINDS and happened is None:
             self._unknown.add(event)
             return
         self._known += 1
-        happened = self._fold.happened(event)
         subject = f"event {event.id}"
         # What is no handle is not repeated: it might be anything.
         handle = happened and key_of(happened.token_handle) and happened.token_handle

@@ -9,13 +9,12 @@ from datetime import timedelta
 
 import msgspec
 
-from sessionledger.core.codec import decode_event
 from sessionledger.core.history import HistoryEntry, fold, narrate, tell
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import handle_of, key_of, parse_handle
+from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
@@ -49,7 +48,7 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     key, instant = parse_handle(handle), parse_instant("at", at)
     until = microseconds(instant) // 1000
     known = [event for event in await _events_of(engine, key) if event.occurred_at_ms <= until]
-    state = fold(known)
+    state = fold(handle_of(key), known)
     if not isinstance(state, Session):
         return None
     return msgspec.structs.replace(state, version=known[-1].id)
@@ -96,8 +95,7 @@ class _Narrator:
 
     async def tell(self, event: StoredEvent) -> HistoryEntry | None:
         """The event as an entry; None for one that concerns no session."""
-        happened = decode_event(event.kind, event.payload)
-        key = None if happened is None else key_of(happened.token_handle)
+        key = self._engine.fold.key(event)
         if key is None:
             return None
         before = await self._before(key, event)
@@ -111,7 +109,7 @@ class _Narrator:
         if key in self._states:
             return self._states[key]
         events = await _events_of(self._engine, key)
-        return fold(one for one in events if one.id < event.id)
+        return fold(handle_of(key), (one for one in events if one.id < event.id))
 
 
 async def _events_of(engine: Engine, key: bytes) -> list[StoredEvent]:

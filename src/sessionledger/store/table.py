@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from sessionledger.core.codec import decode_session, decode_state, encode_state
-from sessionledger.core.events import Happened
+from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
+from sessionledger.core.events import KINDS, Happened
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import key_of
+from sessionledger.logs import chain
 from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
 
 
 class SessionFold:
     """Events of the sessions topic into rows: the key is the handle's digest."""
 
-    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
-        """What an event says; None for one that concerns nobody."""
-        return happening(event)
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._last: tuple[LogEvent | StoredEvent | None, Happened | None] = (None, None)
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         happened = self.happened(event)
@@ -29,6 +30,28 @@ class SessionFold:
         state = evolve(state_of(row), happened)
         # A touch of a handle that was never created leaves nothing behind.
         return None if state is None else draft_of(state)
+
+    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
+        """What an event says; None for one that concerns nobody.
+
+        It is asked for the key, and then at once for the row.
+        """
+        last, happened = self._last
+        if last is not event:
+            happened = happening(event) or self._altered(event)
+            self._last = (event, happened)
+        return happened
+
+    def _altered(self, event: LogEvent | StoredEvent) -> Happened | None:
+        """A damaged event whose kind is not one of ours any more, as its hash tells: it may have
+        been the end of a session, which must not come back."""
+        shown = None if event.kind in KINDS else decode_event("", event.payload)
+        if shown is None or not isinstance(event, StoredEvent):
+            return None
+        found = event.headers.get(chain.HASH_HEADER)
+        if found is None or found == chain.record_hash(self._topic, event):
+            return None
+        return shown
 
 
 def state_of(row: Row | None) -> State:

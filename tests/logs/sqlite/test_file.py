@@ -18,7 +18,7 @@ from sessionledger import (
 )
 from sessionledger.logs.sqlite import SQLiteLog, queries
 from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
-from tests.logs.sqlite.children import run
+from tests.logs.children import run
 
 OTHERS = "another application's tables"
 

@@ -11,7 +11,7 @@ import pytest
 
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing.bench import add, event, every_event
-from tests.logs.sqlite.children import run
+from tests.logs.children import run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from sessionledger import SessionStore
 from sessionledger.core import token as tokens_of
-from tests.logs.sqlite.children import ask, finish, running, start
+from tests.logs.children import ask, finish, running, start
 
 SECRET = "a token that is long enough to be one: {}"
 

@@ -42,8 +42,8 @@ from sessionledger.logs.sqlite.connection import (
 )
 from sessionledger.logs.sqlite.examination import examine
 from sessionledger.logs.sqlite.readers import Readers
-from sessionledger.logs.sqlite.turn import Turn
 from sessionledger.logs.sqlite.writer import Writer, row_of, stored_event, stored_row
+from sessionledger.logs.turn import Turn
 
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]

@@ -54,9 +54,10 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         durability: str = "full",
         topic: str = SESSIONS_TOPIC,
     ) -> AsyncSessionStore:
-        """The ledger at an address: `memory:` or `sqlite:///path`. `async with` opens it.
+        """The ledger at an address: `memory:`, `sqlite:///path` or `file:///path`.
 
-        durability: "full" answers after fsync; "normal" survives the process but not a power loss.
+        `async with` opens it. durability: "full" answers after fsync; "normal" survives the process
+        but not a power loss.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
         otherwise. Entering raises `InvalidURL`, `LogUnavailable`, `NotALedger`,

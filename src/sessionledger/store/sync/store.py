@@ -64,7 +64,7 @@ class SessionStore(ByToken, ByName, ByLog):
         durability: str = "full",
         topic: str = SESSIONS_TOPIC,
     ) -> SessionStore:
-        """Open the ledger at an address: `memory:` or `sqlite:///path`.
+        """Open the ledger at an address: `memory:`, `sqlite:///path` or `file:///path`.
 
         durability: "full" answers after fsync; "normal" survives the process but not a power loss.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`

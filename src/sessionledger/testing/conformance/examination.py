@@ -48,7 +48,7 @@ class ExaminationConformance(Conformance):
     def test_looking_folds_nothing(self, beside: Bench) -> None:
         beside.log.append(TOPIC, [creation(b"1" * 32)])
         beside.append_bare(event(b"2" * 32))
-        seen: list[tuple[int, int, int]] = []
+        seen: list[tuple[int, int | None, int]] = []
 
         def check(view: View) -> Sequence[Finding]:
             seen.append((view.head, view.folded, len(view.rows(b"", 10))))

@@ -1,16 +1,15 @@
-"""Several processes on one file: ours, one that is killed, and a stranger's."""
+"""Several processes on one ledger: ours, and one that is killed."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sessionledger import DuplicateSession, SessionStore
-from tests.logs.sqlite.children import ask, finish, run, running, start
+from tests.logs.children import ask, finish, run, running, start
 
 WRITERS = 4
 CREATES = 50
@@ -19,29 +18,24 @@ SECRET = "a token that is long enough to be one: {}"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[SessionStore]:
-    with SessionStore.open(f"sqlite:///{path}") as store:
+def store(url: str) -> Iterator[SessionStore]:
+    with SessionStore.open(url) as store:
         yield store
 
 
 CREATOR = """
 import sys
 from sessionledger import SessionStore
-_, path, name, count = sys.argv
-with SessionStore.open(f"sqlite:///{path}") as store:
+_, url, name, count = sys.argv
+with SessionStore.open(url) as store:
     sys.stdin.readline()
     for _ in range(int(count)):
         print(store.create(name).token, flush=True)
 """
 
 
-def test_all_that_several_processes_wrote_is_there(store: SessionStore, path: Path) -> None:
-    writers = [start(CREATOR, path, f"writer{n}", CREATES) for n in range(WRITERS)]
+def test_all_that_several_processes_wrote_is_there(store: SessionStore, url: str) -> None:
+    writers = [start(CREATOR, url, f"writer{n}", CREATES) for n in range(WRITERS)]
     for writer in writers:
         assert writer.stdin is not None
         writer.stdin.write("go\n")
@@ -55,13 +49,13 @@ def test_all_that_several_processes_wrote_is_there(store: SessionStore, path: Pa
     assert [event.id for event in store.events()] == list(range(1, len(tokens) + 1))
 
 
-def test_a_token_is_given_once_among_processes(store: SessionStore, path: Path) -> None:
+def test_a_token_is_given_once_among_processes(store: SessionStore, url: str) -> None:
     script = """
 import sys
 from sessionledger import DuplicateSession, SessionStore
-_, path, secret = sys.argv
+_, url, secret = sys.argv
 won = 0
-with SessionStore.open(f"sqlite:///{path}") as store:
+with SessionStore.open(url) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for n in range(50):
@@ -72,7 +66,7 @@ with SessionStore.open(f"sqlite:///{path}") as store:
             pass
 print(won)
 """
-    rivals = [start(script, path, SECRET) for _ in range(3)]
+    rivals = [start(script, url, SECRET) for _ in range(3)]
     won = sum(int(finish(rival).split()[-1]) for rival in rivals)
     assert won == 50
     assert store.count() == 50
@@ -93,13 +87,13 @@ def acknowledged_before_killed(writer: subprocess.Popen[str], after: int) -> lis
     return [token.strip() for token in tokens if token.endswith("\n")]
 
 
-def test_a_killed_writer_loses_nothing_it_acknowledged(store: SessionStore, path: Path) -> None:
+def test_a_killed_writer_loses_nothing_it_acknowledged(store: SessionStore, url: str) -> None:
     tokens: list[str] = []
     for round in range(5):
-        with running(CREATOR, path, f"round{round}", 1_000_000) as writer:
+        with running(CREATOR, url, f"round{round}", 1_000_000) as writer:
             tokens += acknowledged_before_killed(writer, 7 * round + 1)
         tokens.append(store.create("survivor").token)
-        with SessionStore.open(f"sqlite:///{path}") as again:
+        with SessionStore.open(url) as again:
             assert all(again.get(token) for token in tokens)
             # One more per round may be written and not yet acknowledged.
             assert len(tokens) <= again.count() <= len(tokens) + round + 1
@@ -107,12 +101,12 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(store: SessionStore, path
     assert all(store.get(token) for token in tokens)
 
 
-def test_an_only_writer_that_is_killed_leaves_a_ledger(path: Path) -> None:
+def test_an_only_writer_that_is_killed_leaves_a_ledger(url: str) -> None:
     tokens: list[str] = []
     for round in range(3):
-        with running(CREATOR, path, "alice", 1_000_000) as writer:
+        with running(CREATOR, url, "alice", 1_000_000) as writer:
             tokens += acknowledged_before_killed(writer, 11 * round + 1)
-    with SessionStore.open(f"sqlite:///{path}") as store:
+    with SessionStore.open(url) as store:
         assert all(store.get(token) for token in tokens)
         assert store.verify().ok
 
@@ -121,7 +115,7 @@ def test_an_only_writer_that_is_killed_leaves_a_ledger(path: Path) -> None:
 PONG = """
 import sys
 from sessionledger import SessionStore
-with SessionStore.open(f"sqlite:///{sys.argv[1]}") as store:
+with SessionStore.open(sys.argv[1]) as store:
     for line in sys.stdin:
         live, revoked = line.split()
         answers = [store.get(live) is not None, store.get(revoked) is not None]
@@ -131,8 +125,8 @@ with SessionStore.open(f"sqlite:///{sys.argv[1]}") as store:
 """
 
 
-def test_the_next_read_anywhere_sees_a_revocation(store: SessionStore, path: Path) -> None:
-    with running(PONG, path) as pong:
+def test_the_next_read_anywhere_sees_a_revocation(store: SessionStore, url: str) -> None:
+    with running(PONG, url) as pong:
         revoked = store.create("ping").token
         store.expire(revoked)
         for _ in range(REVOCATIONS):
@@ -148,11 +142,11 @@ def test_the_next_read_anywhere_sees_a_revocation(store: SessionStore, path: Pat
     assert store.verify().ok
 
 
-def test_a_process_that_only_starts_sees_it_too(store: SessionStore, path: Path) -> None:
+def test_a_process_that_only_starts_sees_it_too(store: SessionStore, url: str) -> None:
     token = store.create("alice").token
     script = "import sys\nfrom sessionledger import SessionStore\n"
-    script += "with SessionStore.open(f'sqlite:///{sys.argv[1]}') as store:\n"
+    script += "with SessionStore.open(sys.argv[1]) as store:\n"
     script += "    print(store.get(sys.argv[2]) is not None)\n"
-    assert run(script, path, token) == "True\n"
+    assert run(script, url, token) == "True\n"
     store.expire(token)
-    assert run(script, path, token) == "False\n"
+    assert run(script, url, token) == "False\n"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from sessionledger import SessionStore
 from sessionledger.testing.forks import fork, reap
-from tests.logs.sqlite.children import ask, run, running
+from tests.logs.children import ask, run, running
 
 CREATES = 5
 
@@ -19,7 +18,7 @@ CREATES = 5
 THIRD = """
 import sys
 from sessionledger import SessionStore
-with SessionStore.open("sqlite:///" + sys.argv[1]) as store:
+with SessionStore.open(sys.argv[1]) as store:
     assert store.verify().ok
     live = any(store.get(token) for token in sys.argv[2:])
     sessions = sorted(session.principal for session in store.sessions(live=False))
@@ -31,7 +30,7 @@ print(*sessions, live)
 DAEMON = """
 import os, sys, threading
 from sessionledger import SessionStore
-store = SessionStore.open("sqlite:///" + sys.argv[1])
+store = SessionStore.open(sys.argv[1])
 victim = store.create("victim")
 if sys.argv[2] == "used":
     store.get(victim.token), store.count()
@@ -76,10 +75,9 @@ class Signal:
 @pytest.mark.parametrize("use", [lambda store: None, SessionStore.count], ids=["idle", "reading"])
 @pytest.mark.parametrize("early", [True, False], ids=["child-first", "parent-first"])
 def test_what_a_child_creates_after_its_parent_closed(
-    tmp_path: Path, use: Callable[[SessionStore], object], early: bool
+    url: str, use: Callable[[SessionStore], object], early: bool
 ) -> None:
-    path = tmp_path / "ledger"
-    store = SessionStore.open(f"sqlite:///{path}")
+    store = SessionStore.open(url)
     store.create("parent")
     use(store)
     with ExitStack() as opened:
@@ -104,22 +102,21 @@ def test_what_a_child_creates_after_its_parent_closed(
         store.close()
         closed.give()
         created.wait()
-        assert run(THIRD, path).split() == ["child"] * (early + CREATES) + ["parent", "False"]
+        assert run(THIRD, url).split() == ["child"] * (early + CREATES) + ["parent", "False"]
         seen.give()
         assert reap(pid) == 0
-    assert run(THIRD, path).split().count("third") == 1
+    assert run(THIRD, url).split().count("third") == 1
 
 
 @pytest.mark.parametrize("parent", ["used", "idle"])
 @pytest.mark.parametrize("exits", ["orderly", "abrupt"])
-def test_a_daemon_whose_parents_exited(tmp_path: Path, parent: str, exits: str) -> None:
-    path = tmp_path / "ledger"
-    with running(DAEMON, path, parent, exits) as daemon:
+def test_a_daemon_whose_parents_exited(url: str, parent: str, exits: str) -> None:
+    with running(DAEMON, url, parent, exits) as daemon:
         assert daemon.stdout is not None
         token = daemon.stdout.readline().strip()
         assert token, daemon.stderr and daemon.stderr.read()
-        assert run(THIRD, path, token).split() == [*["daemon"] * 5, "victim", "True"]
+        assert run(THIRD, url, token).split() == [*["daemon"] * 5, "victim", "True"]
         assert ask(daemon, "revoke") == "revoked"
         sessions = [*["daemon"] * 6, "third", "victim"]
-        assert run(THIRD, path, token).split() == [*sessions, "False"]
+        assert run(THIRD, url, token).split() == [*sessions, "False"]
         assert ask(daemon, "count") == str(len(sessions) + 1)

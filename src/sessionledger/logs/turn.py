@@ -1,7 +1,9 @@
-"""Taking turns: a lock file that makes writing fair between processes.
+"""Taking turns: a lock file by which one process writes at a time.
 
-SQLite's own busy handler sleeps and retries, which starves some writers; `flock` queues them.
-Correctness does not rest on it: `BEGIN IMMEDIATE` is what excludes.
+`flock` queues those who wait, so that none starves, and is released by the kernel when a process
+dies. SQLite excludes by itself, and takes turns for fairness only; for the file log it is what
+excludes. A lock file that was removed or replaced meanwhile is noticed and opened anew: two
+processes that lock different files would both believe that it is their turn.
 """
 
 from __future__ import annotations
@@ -28,7 +30,15 @@ class Turn:
 
     def take(self) -> None:
         """Wait for the turn."""
-        fcntl.flock(self._descriptor(), fcntl.LOCK_EX)
+        self._lock(fcntl.LOCK_EX)
+
+    def try_to_take(self) -> bool:
+        """Take the turn if nobody has it; whether it was taken."""
+        try:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def give(self) -> None:
         """Let the next one have it; giving what one does not have is nothing."""
@@ -63,6 +73,21 @@ class Turn:
             os.close(file)
 
     __del__ = close
+
+    def _lock(self, how: int) -> None:
+        fcntl.flock(self._descriptor(), how)
+        while not self._is_in_place():
+            self.close()
+            self._open()
+            fcntl.flock(self._descriptor(), how)
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that was locked is the one that others find."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  a Path is not needed for it
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self._descriptor()))
 
     def _descriptor(self) -> int:
         if self._file is None:

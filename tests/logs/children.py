@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sessionledger.testing.bench import PATIENCE
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,8 @@ FORKS = 20
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SessionStore]:
-    with SessionStore.open(f"sqlite:///{tmp_path}/ledger") as store:
+def store(url: str) -> Iterator[SessionStore]:
+    with SessionStore.open(url) as store:
         yield store
 
 
@@ -75,11 +74,11 @@ def test_a_child_that_closes_its_store_takes_nothing_from_the_parent(store: Sess
     assert store.verify().ok
 
 
-def test_a_store_closed_before_the_fork_stays_closed(tmp_path: Path) -> None:
-    store = SessionStore.open(f"sqlite:///{tmp_path}/ledger")
+def test_a_store_closed_before_the_fork_stays_closed(url: str) -> None:
+    store = SessionStore.open(url)
     store.close()
     in_fork(store.close)
-    with SessionStore.open(f"sqlite:///{tmp_path}/ledger") as again:
+    with SessionStore.open(url) as again:
         again.create("alice")
 
 
@@ -170,13 +169,13 @@ def test_a_fork_amid_threads_that_come_and_go(store: SessionStore) -> None:
     assert store.count(principal="child") == 10
 
 
-def test_an_asynchronous_store_works_in_a_child(tmp_path: Path) -> None:
+def test_an_asynchronous_store_works_in_a_child(url: str) -> None:
     async def use(store: AsyncSessionStore) -> None:
         token = (await store.create("alice")).token
         assert await store.get(token) is not None
 
     async def main() -> AsyncSessionStore:
-        store = AsyncSessionStore.open(f"sqlite:///{tmp_path}/ledger")
+        store = AsyncSessionStore.open(url)
         await store.__aenter__()
         await use(store)
         return store
@@ -186,14 +185,14 @@ def test_an_asynchronous_store_works_in_a_child(tmp_path: Path) -> None:
         in_fork(lambda: asyncio.run(use(store)))
     asyncio.run(use(store))
     asyncio.run(store.close())
-    with SessionStore.open(f"sqlite:///{tmp_path}/ledger") as again:
+    with SessionStore.open(url) as again:
         assert again.count() == 5
         assert again.verify().ok
 
 
-def test_an_asynchronous_store_is_closed_in_a_child(tmp_path: Path) -> None:
+def test_an_asynchronous_store_is_closed_in_a_child(url: str) -> None:
     async def main() -> None:
-        async with AsyncSessionStore.open(f"sqlite:///{tmp_path}/ledger") as store:
+        async with AsyncSessionStore.open(url) as store:
             await store.create("alice")
             in_fork(lambda: close_in_child(store))
             await store.create("bob")
@@ -223,3 +222,11 @@ def test_a_ledger_in_memory_is_refused_in_a_child() -> None:
         assert store.get(token) is not None
         store.create("carol")
         assert store.count() == 2
+
+
+def test_a_child_of_a_child_works_beside_a_closed_store(store: SessionStore, url: str) -> None:
+    closed = SessionStore.open(url)
+    closed.close()
+    in_fork(lambda: in_fork(lambda: store.create("grandchild")))
+    assert store.count() == 1
+    closed.close()

@@ -1,0 +1,156 @@
+"""What is wrong with a ledger of files as it stands, told without opening it as a ledger.
+
+Nothing is mended: no tail is cut, nothing is published, and no file is made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+
+from sessionledger.errors import CorruptLog, LogUnavailable
+from sessionledger.findings import Finding, Findings
+from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.file import consumers
+from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.explain import TOPICS, check_place, explained
+from sessionledger.logs.file.image import Image, read_exactly
+from sessionledger.logs.file.look import ADVICE
+from sessionledger.logs.file.tail import worth_of
+
+
+class _View:
+    """A topic up to where its file was whole when it was looked at.
+
+    rows and folded: those that a log has in memory, None where nobody keeps any.
+    """
+
+    chained = True
+
+    def __init__(self, image: Image, rows: Sequence[Row], folded: int | None) -> None:
+        self.head = image.head.id
+        self.folded = folded if self.head else 0
+        self._image = image
+        self._rows = sorted(rows, key=lambda row: row.key)
+
+    def events(self, after: int, limit: int) -> list[StoredEvent]:
+        return self._image.after(after, limit)
+
+    def rows(self, after: bytes, limit: int) -> list[Row]:
+        start = bisect_right(self._rows, after, key=lambda row: row.key)
+        return self._rows[start : start + limit]
+
+
+def examine(
+    disk: Disk, topic: str, check: Check, rows: Sequence[Row] = (), folded: int | None = None
+) -> list[Finding]:
+    """What is wrong with the folder, and what the check finds in the topic.
+
+    Raises `LogUnavailable` or `NotALedger` where nothing can be told.
+    """
+    check_name("topic", topic)
+    found = Findings()
+    with explained(disk.root):
+        check_place(disk.root)
+        if not (disk.root / TOPICS).is_dir():
+            raise LogUnavailable(f"there is no ledger at {disk.root}")
+        _look_at_permissions(disk.root, found)
+        _look_at_cursors(disk, found)
+        image = _read(disk, topic, found)
+        return found.all() + list(check(_View(image, rows, folded)))
+
+
+def _read(disk: Disk, topic: str, found: Findings) -> Image:
+    """The topic up to where its file is whole, or durable while somebody writes."""
+    path = disk.topic(topic)
+    image = Image(path)
+    known = disk.published(topic)
+    durable = 0 if known is None else known.durable
+    size = path.stat().st_size if path.exists() else 0
+    if size < durable:
+        problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
+        found.add("log_cut_short", str(path), problem, ADVICE)
+    if size:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            image.inode = os.fstat(file).st_ino
+            image.scan(file, _whole_end(disk, path, file, min(durable, size), found), None)
+        finally:
+            os.close(file)
+    return image
+
+
+def _whole_end(disk: Disk, path: Path, file: int, durable: int, found: Findings) -> int:
+    with _nobody_writes(disk.root / "ledger.lock") as quiet:
+        if not quiet:
+            return durable
+        size = os.fstat(file).st_size
+        worth = worth_of(lambda begin, end: read_exactly(file, begin, end), durable, size)
+    if worth.end < size:
+        problem = f"its last {size - worth.end} bytes are no whole events: a writer died over them"
+        found.add("torn_tail", str(path), problem, "nothing: the next to read or append cuts them")
+    return worth.end
+
+
+@contextmanager
+def _nobody_writes(lock: Path) -> Iterator[bool]:
+    """Whether nobody writes, for as long as the block lasts."""
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        yield _shares(file)
+    finally:
+        os.close(file)
+
+
+def _shares(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _look_at_cursors(disk: Disk, found: Findings) -> None:
+    for path in sorted((disk.root / "consumers").glob("*.json")):
+        try:
+            consumers.found_in(path)
+        except CorruptLog:
+            problem = "it can't be read, so its consumer can't go on"
+            remedy = f"rm {quote(str(path))}: its consumer then begins anew"
+            found.add("cursor_damaged", str(path), problem, remedy)
+
+
+def _look_at_permissions(root: Path, found: Findings) -> None:
+    for folder in (root.parent, root, *(path for path in root.iterdir() if path.is_dir())):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o022 and not mode & stat.S_ISVTX:
+            problem = f"its mode is {mode:04o}: others may replace the ledger's files"
+            remedy = f"chmod go-w {quote(str(folder))}"
+            found.add("folder_open_to_others", str(folder), problem, remedy)
+        if folder != root.parent and not os.access(folder, os.W_OK):
+            _not_writable(folder, found)
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if mode & 0o077:
+            may = "write" if mode & 0o022 else "read"
+            problem = f"its mode is {mode:04o}: others may {may} it"
+            found.add("open_to_others", str(file), problem, f"chmod 600 {quote(str(file))}")
+        if not os.access(file, os.R_OK | os.W_OK):
+            _not_writable(file, found)
+
+
+def _not_writable(place: Path, found: Findings) -> None:
+    owner = place.stat().st_uid
+    problem = f"user {os.geteuid()} may not write it: sessions can be neither changed nor ended"
+    remedy = f"use the ledger as its owner, user {owner}, or give it to who does"
+    found.add("not_writable", str(place), problem, remedy)

@@ -1,0 +1,71 @@
+"""What the system's errors mean for a ledger of files, and what to do about them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sessionledger.errors import LogUnavailable, NotALedger
+from sessionledger.logs.filesystem import network_filesystem
+
+TOPICS = "topics"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def explained(root: Path) -> Iterator[None]:
+    """Turn the system's errors into ours, naming the ledger and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise LogUnavailable(_meaning(root, error)) from error
+
+
+def _meaning(root: Path, error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"the disk of {root} is full; nothing was written"
+    if error.errno == errno.EFBIG:
+        return f"a file of {root} may not grow further; nothing was written: raise the limit"
+    if error.errno in NOT_PERMITTED:
+        return f"{root} can't be opened for writing: {_obstacle(root, error)}"
+    return f"{root}: {error}"
+
+
+def _obstacle(root: Path, error: OSError) -> str:
+    named = [Path(str(error.filename))] if error.filename else []
+    for place in (root, root.parent, *named):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            return f"no permission to read and write {place}"
+    return f"{error.strerror}: {error.filename or root}"
+
+
+def check_place(root: Path) -> None:
+    """Raises `LogUnavailable` where no ledger can be kept, `NotALedger` where something else is."""
+    if "\0" in str(root):
+        raise LogUnavailable("a path can't hold a NUL character")
+    if not root.parent.is_dir():
+        lack = "is not a folder" if root.parent.exists() else "does not exist"
+        raise LogUnavailable(f"{root} can't be opened for writing: the folder {root.parent} {lack}")
+    if root.exists() and not root.is_dir():
+        raise NotALedger(f"{root} is a file, and a ledger of files is a folder; it was left as is")
+    kind = network_filesystem(root.parent)
+    if kind is not None:
+        raise LogUnavailable(
+            f"{root} lies on a network file system ({kind}), where locks can't be trusted: keep "
+            "the ledger on a local disk"
+        )
+    if root.is_dir():
+        _check_content(root)
+
+
+def _check_content(root: Path) -> None:
+    ours = {TOPICS, "consumers", "durable", "ledger.lock"}
+    names = {entry.name for entry in os.scandir(root)}
+    if names and TOPICS not in names and not names <= ours:
+        few = ", ".join(sorted(names)[:5])
+        raise NotALedger(f"{root} is a folder of something else ({few}); it was left as it is")

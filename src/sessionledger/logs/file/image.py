@@ -1,0 +1,196 @@
+"""What this process knows of a topic's file: where its events stand, and the rows they fold to.
+
+No event is kept: an id and an offset are, 16 bytes an event, and reading goes to the file. Rows are
+folded when somebody first asks for them. Guarded by the log's lock, except for `is_current` and
+`state`: these rely on `end` changing last, so that whoever finds it equal to the file's size finds
+everything before it in place.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sessionledger.errors import CorruptLog, LogUnavailable
+from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
+from sessionledger.logs.chain import EMPTY, head_after
+from sessionledger.logs.file import lines
+from sessionledger.logs.rows import RowTable
+from sessionledger.logs.units import Plan
+
+BLOCK_BYTES = 1 << 20
+_PAGE = 1000
+
+
+class Image:
+    """Of one topic. `end` is up to where the file was read, `inode` which file that was."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inode = 0
+        self.end = 0
+        self.head = EMPTY
+        self.table = RowTable()
+        self.folded = 0
+        self._name = str(path)
+        self._ids = array("q")
+        self._offsets = array("q")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def is_unchanged(self) -> bool:
+        """Whether the file is the one that was read, and no longer than what was read."""
+        try:
+            found = os.stat(self._name)  # noqa: PTH116  half as fast with a Path
+        except OSError:
+            return False
+        return found.st_size == self.end and found.st_ino == self.inode
+
+    def is_current(self) -> bool:
+        """Whether it is unchanged, and all of it is folded."""
+        return self.is_unchanged() and self.folded == len(self._ids)
+
+    def state(self, key: bytes) -> KeyState | None:
+        """What `Log.state` answers."""
+        return self.table.state(key)
+
+    @property
+    def folded_id(self) -> int:
+        """The id of the last event that is folded."""
+        return self._ids[self.folded - 1] if self.folded else 0
+
+    # -- growing
+
+    def scan(self, file: int, upto: int, fold: Fold | None) -> None:
+        """Take in the lines of the open file up to an offset, where one ends."""
+        while self.end < upto:
+            block = read_block(file, self.end, upto)
+            self._take_in(block, fold)
+
+    def take(self, plan: Plan, texts: Sequence[bytes], inode: int, *, with_rows: bool) -> None:
+        """Take in what was just written, and flushed, at the end."""
+        offset, folded = self.end, self.folded == len(self._ids)
+        for event, text in zip(plan.events, texts, strict=True):
+            self._ids.append(event.id)
+            self._offsets.append(offset)
+            offset += len(text)
+        if with_rows and folded:
+            self.table.store(plan)
+            self.folded = len(self._ids)
+        self.head = plan.head
+        self.inode = inode
+        self.end = offset
+
+    def fold_rest(self, fold: Fold) -> None:
+        """Fold what was read before anybody asked for rows."""
+        for page in self._pages(self.folded):
+            self.table.fold(fold, page)
+            self.folded += len(page)
+
+    def rebuilt(self, fold: Fold, progress: Progress | None) -> RowTable:
+        """All rows, folded anew."""
+        table, done = RowTable(), 0
+        for page in self._pages(0):
+            table.fold(fold, page)
+            done += len(page)
+            if progress is not None:
+                progress(done)
+        return table
+
+    def _take_in(self, block: bytes, fold: Fold | None) -> None:
+        events: list[StoredEvent] = []
+        offset, last = self.end, self.head.id
+        for line in block.split(b"\n"):
+            if line.strip():
+                for begins, event in lines.pieces_of(line, last):
+                    self._ids.append(event.id)
+                    self._offsets.append(offset + begins)
+                    events.append(event)
+                    last = event.id
+            offset += len(line) + 1
+        if fold is not None and self.folded + len(events) == len(self._ids):
+            self.table.fold(fold, events)
+            self.folded = len(self._ids)
+        if events:
+            self.head = head_after(events[-1])
+        self.end += len(block)
+
+    # -- reading
+
+    def after(self, id: int, limit: int) -> list[StoredEvent]:
+        """The events above an id, at most so many."""
+        start = bisect_right(self._ids, id)
+        found: list[StoredEvent] = []
+        for page in self._pages(start, min(len(self._ids), start + limit)):
+            found += page
+        return found
+
+    def events(self, ids: Sequence[int]) -> list[StoredEvent]:
+        """The events with these ids."""
+        found: list[StoredEvent] = []
+        for id in ids:
+            place = bisect_left(self._ids, id)
+            found += next(self._pages(place, place + 1))
+        return found
+
+    def holds(self, other: Image) -> bool:
+        """Whether this is a continuation of what the other is of: it holds its newest event."""
+        if other.head.id == 0:
+            return True
+        newest = self.after(other.head.id - 1, 1)
+        return bool(newest) and head_after(newest[0]) == other.head
+
+    def _pages(self, start: int, stop: int | None = None) -> Iterator[list[StoredEvent]]:
+        stop = len(self._ids) if stop is None else stop
+        if start >= stop:
+            return
+        file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(file).st_ino != self.inode:
+                raise LogUnavailable(f"{self.path} was replaced while it was read: try again")
+            for first in range(start, stop, _PAGE):
+                yield self._page(file, first, min(stop, first + _PAGE))
+        finally:
+            os.close(file)
+
+    def _page(self, file: int, first: int, stop: int) -> list[StoredEvent]:
+        begins = self._offsets[first]
+        ends = self._offsets[stop] if stop < len(self._offsets) else self.end
+        text = read_exactly(file, begins, ends)
+        events: list[StoredEvent] = []
+        last = self._ids[first - 1] if first else 0
+        for index in range(first, stop):
+            behind = self._offsets[index + 1] if index + 1 < len(self._offsets) else self.end
+            piece = text[self._offsets[index] - begins : behind - begins].strip(b"\n")
+            events.append(lines.event_of(piece, last))
+            last = self._ids[index]
+        return events
+
+
+def read_exactly(file: int, start: int, end: int) -> bytes:
+    """The bytes between two offsets. Raises `CorruptLog` where there are fewer."""
+    parts: list[bytes] = []
+    while start < end:
+        part = os.pread(file, end - start, start)
+        if not part:
+            raise CorruptLog("a topic's file became shorter while it was read")
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)
+
+
+def read_block(file: int, start: int, upto: int) -> bytes:
+    """Whole lines from an offset on, about a megabyte of them, but not beyond another one."""
+    size = BLOCK_BYTES
+    while True:
+        block = read_exactly(file, start, min(upto, start + size))
+        if start + len(block) == upto:
+            return block
+        whole = block.rfind(b"\n") + 1
+        if whole:
+            return block[:whole]
+        size *= 2

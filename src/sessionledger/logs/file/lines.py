@@ -1,0 +1,147 @@
+"""Events as lines, and lines as events: pure.
+
+A line is `{"id":1,"event":{"kind":…,"payload":…,"headers":…,"occurred_at_ms":…}}`, compact, with
+the payload's bytes as they are hashed. Reading never fails:
+
+1. An event has the id of its line if that is greater than the id before it, else the next one.
+2. A line that is no event becomes one: its kind if that can be seen, its payload the whole line, so
+   that whoever folds it can see whom it concerned.
+3. Events glued to what was torn off before them are taken apart from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from sessionledger import canonical
+from sessionledger.errors import InvalidEvent
+from sessionledger.logs import chain
+from sessionledger.logs.base import LogEvent, StoredEvent
+from sessionledger.logs.units import UNIT_HEADER
+
+# What the reference reads too is less; the interpreter's own limit depends on who calls.
+MAX_DEPTH = 200
+_MAX_ID = 1 << 62
+
+# How many pieces a damaged line is searched for.
+_MAX_GLUED = 100
+_BEGINNING = re.compile(rb'\{"id":\d{1,20},"event":(?=\{")')
+# Only where what follows it is as written too: else it is the kind that was damaged.
+_KIND = re.compile(rb'\{"id":[^,]{0,40},"event":\{"kind":"([^"\\\x00-\x1f]{0,200})","payload":')
+_PLACE = re.compile(r"([1-9]\d{0,17})/([1-9]\d{0,17})", re.ASCII)
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class _Event(msgspec.Struct, gc=False):
+    kind: str
+    payload: msgspec.Raw
+    headers: dict[str, str]
+    occurred_at_ms: int
+
+
+class _Line(msgspec.Struct, gc=False):
+    id: int
+    event: _Event
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_text = msgspec.json.Encoder().encode
+
+
+def encode(event: StoredEvent) -> bytes:
+    """The line of an event, with its end."""
+    return b'{"id":%d,"event":{"kind":%b,"payload":%b,"headers":%b,"occurred_at_ms":%d}}\n' % (
+        event.id,
+        _text(event.kind),
+        event.payload,
+        chain.encode_headers(event.headers),
+        event.occurred_at_ms,
+    )
+
+
+def check(event: LogEvent) -> None:
+    """Raises `InvalidEvent` for an event that would not be read again as it was given."""
+    try:
+        line = encode(StoredEvent(1, event.kind, event.payload, event.headers, 0))
+        event.payload.decode()
+    except UnicodeError:
+        raise InvalidEvent("an event in a file is UTF-8") from None
+    again = _whole(line[:-1], 0)
+    if again is None or again.payload != event.payload or b"\n" in event.payload:
+        raise InvalidEvent(
+            f"the payload of an event in a file is one line of JSON, at most {MAX_DEPTH - 2} deep"
+        )
+
+
+def event_of(text: bytes, after: int) -> StoredEvent:
+    """The event of a piece of a line, which follows the event with the id `after`."""
+    return _whole(text, after) or _damaged(text.rstrip(), after)
+
+
+def is_whole(text: bytes) -> bool:
+    """Whether the line, or the last piece of it, is an event."""
+    return any(_whole(text[start:], 0) for start in _starts(text)[-1:])
+
+
+def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, StoredEvent]]:
+    """The events of a line, which is one event unless it was damaged, and where each begins."""
+    event = _whole(line, after)
+    if event is not None:
+        yield 0, event
+        return
+    starts = _starts(line)
+    for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
+        event = event_of(line[start:end], after)
+        yield start, event
+        after = event.id
+
+
+def unit_of(event: StoredEvent) -> tuple[int, int]:
+    """Which event of its unit it is, from 1, and of how many."""
+    found = _PLACE.fullmatch(event.headers.get(UNIT_HEADER, ""))
+    number, of = (int(found[1]), int(found[2])) if found else (1, 1)
+    return (number, of) if number <= of else (1, 1)
+
+
+def _whole(text: bytes, after: int) -> StoredEvent | None:
+    if canonical.nests_deeper(text, MAX_DEPTH):
+        return None
+    try:
+        line = _decode(text)
+    except _UNREADABLE:
+        return None
+    id, event = line.id, line.event
+    return StoredEvent(
+        id if after < id <= _MAX_ID else after + 1,
+        event.kind,
+        bytes(event.payload),
+        event.headers,
+        event.occurred_at_ms,
+    )
+
+
+def _damaged(text: bytes, after: int) -> StoredEvent:
+    return StoredEvent(after + 1, _visible_kind(text), text, {}, 0)
+
+
+def _visible_kind(text: bytes) -> str:
+    found = _KIND.match(text)
+    try:
+        return "" if found is None else found[1].decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _starts(line: bytes) -> list[int]:
+    """Where the pieces of a line begin: at 0, and wherever an event does that is whole."""
+    starts: list[int] = []
+    end = len(line)
+    for found in reversed(list(_BEGINNING.finditer(line))[-_MAX_GLUED:]):
+        if _whole(line[found.start() : end], 0) is not None:
+            end = found.start()
+            starts.append(end)
+    return sorted({0, *starts})

@@ -1,0 +1,401 @@
+"""The file log: who reads and writes when, and why nothing acknowledged is missed.
+
+**Writing.** One process at a time, by `flock` on `ledger.lock`, held for a batch and not for life:
+any process may be next. Whoever has it first takes in what others wrote, then judges the batch,
+writes it at the end of the file, flushes, publishes the new durable offset, and only then answers.
+
+**Reading.** A read asks the system for the size of the file. As large as what this process has
+read: nothing was appended since, and the answer comes from memory. Larger: the durable offset is
+read *after* the size, and everything up to it is taken in. What was acknowledged before the read
+began was published before, so it lies below that offset and is never missed. What lies beyond it is
+
+- within what a writer claimed before it wrote, while somebody has the lock: a batch that is being
+  written; it is not acknowledged, and not shown;
+- within it, while nobody has the lock: left by a writer that died;
+- beyond it: appended by the reference, which claims and publishes nothing; who reads waits for the
+  lock.
+
+In the latter two cases the reader, having the lock, flushes it, publishes it and takes it in, or
+cuts off what is torn.
+
+A process that may not write sees what is published, and complete lines where nothing is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from sessionledger.errors import CorruptLog, InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.findings import Finding
+from sessionledger.logs import units
+from sessionledger.logs.base import (
+    Check,
+    Description,
+    Fold,
+    KeyState,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+    check_limit,
+    check_name,
+)
+from sessionledger.logs.file import consumers, lines
+from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.examination import examine
+from sessionledger.logs.file.explain import NOT_PERMITTED, check_place, explained
+from sessionledger.logs.file.image import Image
+from sessionledger.logs.file.look import Look, look
+from sessionledger.logs.file.turns import Turns
+from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.rows import RowTable, Which
+
+T = TypeVar("T")
+
+# How often another process's appends are looked for while somebody waits for them.
+POLL_SECONDS = 0.01
+
+
+class FileLog:
+    """A ledger in a folder of text files, which any number of threads and processes share.
+
+    Opening reads all of a topic when it is first asked about, and its rows stay in memory. A
+    process that may read the folder and not write it sees all, and appends nothing.
+    durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
+    a power loss may take the last moments). sync: what flushes an open file.
+    Raises `LogUnavailable` or `NotALedger`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        durability: str = "full",
+        sync: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.durability = durability
+        self._disk = Disk(self.path, durability, sync)
+        self._folds: dict[str, Fold] = {}
+        self._images: dict[str, Image] = {}
+        self._keeps_rows: set[str] = set()
+        self._closed = False
+        with explained(self.path):
+            check_place(self.path)
+            self._turns = self._open_turns()
+        self._begin()
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        """Start with locks that nobody holds: at first, and again in a forked child."""
+        # Never held while a turn is waited for.
+        self._lock = threading.RLock()
+        self._waking = threading.RLock()
+        self._changed = threading.Condition(self._waking)
+        self._group = GroupCommit(self._commit)
+
+    def _open_turns(self) -> Turns | None:
+        """The lock file; None where this process may only read."""
+        try:
+            self._disk.make()
+            return Turns(self.path / "ledger.lock")
+        except OSError as error:
+            if error.errno not in NOT_PERMITTED or not self._disk.may_be_read():
+                raise
+            return None
+
+    def before_fork(self) -> None:
+        if self._turns is not None:
+            self._turns.hold()
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.release()
+        if self._turns is not None:
+            self._turns.release()
+
+    def after_fork_in_child(self) -> None:
+        self._begin()
+        if self._turns is not None:
+            self._turns.begin_in_child(is_open=not self._closed)
+
+    # -- appending
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self._folds[check_name("topic", topic)] = fold
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._check_open()
+        check_name("topic", topic)
+        units.check(batch, self._folds.get(topic))
+        for unit in batch:
+            for change in unit.changes:
+                lines.check(change.event)
+        return self._group.append(topic, batch)
+
+    def _commit(self, tickets: Sequence[Ticket]) -> None:
+        for topic, group in by_topic(tickets).items():
+            batch = [unit for ticket in group for unit in ticket.units]
+            try:
+                outcomes = iter(self._in_turn(partial(self._write, topic, batch)))
+            except Exception as error:  # noqa: BLE001  the other topics are files of their own
+                for ticket in group:
+                    ticket.error = error
+            else:
+                for ticket in group:
+                    ticket.outcomes = list(islice(outcomes, len(ticket.units)))
+        with self._waking:
+            self._changed.notify_all()
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """Do something while nobody else writes."""
+        self._check_open()
+        if self._turns is None:
+            raise LogUnavailable(
+                f"{self.path} can't be written: no permission, or a file system that is read-only"
+            )
+        with explained(self.path):
+            return self._turns.take(self._check_healthy, work)
+
+    def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        fold = self._folds.get(topic)
+        with self._lock:
+            self._keeps_rows.add(topic)
+            image = self._adopted(topic).image
+            if fold is not None:
+                image.fold_rest(fold)
+            tail = image.table.tail(image.head, batch, fold)
+        plan = units.plan(topic, batch, fold, tail)
+        if plan.events:
+            texts = [lines.encode(event) for event in plan.events]
+            start = image.end
+            inode = self._disk.append(topic, start, b"".join(texts))
+            with self._lock:
+                # Interrupted in between, nobody has it, and the file is read again.
+                known = self._images.pop(topic, None)
+                if known is image and image.end == start:
+                    image.take(plan, texts, inode, with_rows=fold is not None)
+                # Else a reader saw that it was published, and has taken it in already.
+                if known is not None:
+                    self._images[topic] = known
+        return plan.outcomes
+
+    def _adopted(self, topic: str) -> Look:
+        """A look at a topic once all that its file holds is durable. The turn is ours."""
+        seen = self._look(topic)
+        if seen.is_more or not seen.is_published:
+            self._disk.adopt(topic, seen.image.end)
+            seen = self._look(topic)
+        return seen
+
+    # -- looking
+
+    def _look(self, topic: str) -> Look:
+        """Take in what is durable of a topic's file by now."""
+        image = self._images.get(topic)
+        if image is not None and image.is_unchanged():
+            return Look(image, is_more=False, is_beyond_claim=False, is_published=True)
+        # Interrupted before it is put back, nobody has half of it, and the file is read again.
+        image = self._images.pop(topic, None) or Image(self._disk.topic(topic))
+        fold = self._folds.get(topic) if topic in self._keeps_rows else None
+        try:
+            seen = look(self._disk, topic, image, fold, only_reads=self._turns is None)
+        except (CorruptLog, OSError):
+            # What was known stays known: a file that lost something is refused next time too.
+            self._images[topic] = image
+            raise
+        self._images[topic] = seen.image
+        return seen
+
+    def _ask(self, topic: str, question: Callable[[Image], T]) -> T:
+        """Ask about a topic when everything is known that was acknowledged before the call."""
+        with explained(self.path):
+            self._check_open()
+            check_name("topic", topic)
+            with self._lock:
+                seen = self._look(topic)
+                if seen.is_more and not seen.is_beyond_claim:
+                    seen = self._unless_others_write(topic, seen)
+                if not seen.is_beyond_claim or self._turns is None:
+                    return question(seen.image)
+            self._in_turn(partial(self._adopt, topic))
+            with self._lock:
+                return question(self._look(topic).image)
+
+    def _unless_others_write(self, topic: str, seen: Look) -> Look:
+        """What was claimed and not published: being written, or left by a writer that died."""
+        if self._turns is None or self._disk.poison is not None:
+            return seen
+        return self._turns.if_nobody_writes(lambda: self._adopted(topic), seen)
+
+    def _adopt(self, topic: str) -> None:
+        with self._lock:
+            self._adopted(topic)
+
+    def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
+        def ask(image: Image) -> T:
+            fold = self._folds.get(topic)
+            if fold is not None:
+                image.fold_rest(fold)
+            elif image.folded < len(image):
+                raise _no_fold(topic)
+            return question(image.table)
+
+        # Before it is read, so that reading it once is enough.
+        self._keeps_rows.add(topic)
+        return self._ask(topic, ask)
+
+    # -- events
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        check_limit(limit)
+        return self._ask(topic, lambda image: image.after(after, limit))
+
+    def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        check_limit(limit)
+        ids = self._ask_rows(topic, lambda table: table.history(key, after, limit))
+        return self._ask(topic, lambda image: image.events(ids))
+
+    def latest(self, topic: str) -> int:
+        return self._ask(topic, lambda image: image.head.id)
+
+    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (head := self.latest(topic)) <= after:
+            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
+            with self._waking:
+                self._changed.wait(min(left, POLL_SECONDS))
+        return head
+
+    # -- rows
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        return self._ask_rows(topic, lambda table: table.rows.get(key))
+
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        image = self._images.get(topic)
+        if image is not None and image.is_current():
+            return image.state(key)
+        return self._ask_rows(topic, lambda table: table.state(key))
+
+    def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        alias: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        check_limit(limit)
+        which = Which(owner, alias, live_at, expires_before)
+        return self._ask_rows(topic, lambda table: table.list(which, after, limit))
+
+    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+        return self._ask_rows(topic, lambda table: table.count(owner, live_at))
+
+    def owner_version(self, topic: str, owner: str) -> int:
+        return self._ask_rows(topic, lambda table: table.owner_version(owner))
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        fold = self._folds.get(check_name("topic", topic))
+        if fold is None:
+            raise _no_fold(topic)
+
+        def fold_anew(image: Image) -> int:
+            image.table, image.folded = image.rebuilt(fold, progress), len(image)
+            return len(image)
+
+        self._disk.check_healthy()
+        return self._ask(topic, fold_anew)
+
+    # -- consumers
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        check_name("topic", topic)
+        check_name("consumer", consumer)
+        self._in_turn(lambda: consumers.ack(self._disk, topic, consumer, cursor))
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        check_name("topic", topic)
+        check_name("consumer", consumer)
+        self._check_open()
+        with explained(self.path):
+            return consumers.cursor(self._disk, topic, consumer)
+
+    # -- the whole
+
+    def topics(self) -> list[str]:
+        self._check_open()
+        with explained(self.path):
+            names = self._disk.topics()
+        return [name for name in names if self._holds(name)]
+
+    def _holds(self, topic: str) -> bool:
+        known = self._disk.published(topic)
+        return (known is not None and known.durable > 0) or self.latest(topic) > 0
+
+    def describe(self) -> Description:
+        self._check_open()
+        with explained(self.path):
+            files = [self._disk.topic(name) for name in self._disk.topics()]
+            details: dict[str, str | int | bool] = {
+                "topics": len(files),
+                "bytes": sum(file.stat().st_size for file in files),
+                "writable": self._turns is not None,
+            }
+        return Description("file", str(self.path), self.durability, True, details)
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        self._check_open()
+        rows: Sequence[Row] = ()
+        with self._lock:
+            image = self._images.get(check_name("topic", topic))
+            folded = None if image is None or not image.folded else image.folded_id
+            if image is not None:
+                rows = list(image.table.rows.values())
+        return examine(self._disk, topic, check, rows, folded)
+
+    def flush(self) -> None:
+        if self._turns is None:
+            self._check_open()
+        else:
+            self._in_turn(self._disk.flush)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._turns is not None:
+            self._turns.close()
+        with self._lock:
+            self._images.clear()
+        with self._waking:
+            self._changed.notify_all()
+
+    def _check_healthy(self) -> None:
+        self._check_open()
+        self._disk.check_healthy()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self.path} is closed")
+
+
+def _no_fold(topic: str) -> InvalidEvent:
+    return InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")

@@ -1,0 +1,191 @@
+"""The rows of one topic in memory, for logs that keep them there: guarded by the log's lock."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sessionledger.logs import units
+from sessionledger.logs.base import OVER, Fold, KeyState, Row, StoredEvent, Unit
+from sessionledger.logs.chain import Head
+from sessionledger.logs.orders import Order, Place
+from sessionledger.logs.units import Link, Plan, Tail
+
+
+class Which(NamedTuple):
+    """Which rows `Log.rows` is asked for."""
+
+    owner: str | None = None
+    alias: str | None = None
+    live_at: int | None = None
+    expires_before: int | None = None
+
+
+class RowTable:
+    """Every key's newest state, found by key, by owner, in the order of keys or of their ends."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, Row] = {}
+        self._by_owner = _Named(self.rows)
+        self._by_alias = _Named(self.rows)
+        # Only of keys with several events: that of the others is the one that created them.
+        self._events: dict[bytes, array[int]] = {}
+        self._by_key = Order(_key)
+        self._by_end = Order(_end)
+
+    # -- changing
+
+    def tail(self, head: Head, batch: Iterable[Unit], fold: Fold | None) -> Tail:
+        """What a batch starts from."""
+        keys = units.keys_of(batch, fold)
+        rows = {key: self.rows[key] for key in keys if key in self.rows}
+        return Tail(head, rows, {o: self.owner_version(o) for o in units.owners_of(batch)})
+
+    def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
+        """Take in events that came without rows."""
+        self.store(units.refold(fold, events, _Newest(self.rows)))
+
+    def store(self, plan: Plan) -> None:
+        """Take in what was planned."""
+        for row in plan.rows.values():
+            self._put(row)
+        for link in plan.links:
+            if link.previous:
+                self._remember(link)
+
+    def _put(self, row: Row) -> None:
+        before = self.rows.get(row.key)
+        self.rows[row.key] = row
+        owner, alias = (None, None) if before is None else (before.owner, before.alias)
+        self._by_owner.move(row.key, owner, row.owner)
+        self._by_alias.move(row.key, alias, row.alias)
+        self._by_key.move(before, row)
+        self._by_end.move(before, row)
+
+    def _remember(self, link: Link) -> None:
+        known = self._events.get(link.key)
+        if known is None:
+            known = self._events[link.key] = array("q", [link.previous])
+        known.append(link.id)
+
+    # -- asking
+
+    def state(self, key: bytes) -> KeyState | None:
+        """What `Log.state` answers."""
+        row = self.rows.get(key)
+        if row is None:
+            return None
+        return (row.version, row.expires if row.live else OVER, row.state)
+
+    def history(self, key: bytes, after: int, limit: int) -> Sequence[int]:
+        """The ids of the key's events above `after`, in order, at most `limit` of them."""
+        row = self.rows.get(key)
+        ids: Sequence[int] = () if row is None else self._events.get(key, (row.created,))
+        start = bisect_right(ids, after)
+        return ids[start : start + limit]
+
+    def owner_version(self, owner: str) -> int:
+        """What `Log.owner_version` answers."""
+        keys = self._by_owner.keys(owner)
+        return self.rows[keys[-1]].created if keys else 0
+
+    def count(self, owner: str | None, live_at: int | None) -> int:
+        """What `Log.count` answers."""
+        keys = self.rows if owner is None else self._by_owner.keys(owner)
+        if live_at is None:
+            return len(keys)
+        return sum(_fits(self.rows[key], live_at) for key in keys)
+
+    def list(self, which: Which, after: Row | None, limit: int) -> list[Row]:
+        """What `Log.rows` answers."""
+        page: list[Row] = []
+        for row in self._ordered(which, after):
+            if which.expires_before is not None and row.expires >= which.expires_before:
+                break
+            if _fits(row, which.live_at) and (which.expires_before is None or row.live):
+                page.append(row)
+                if len(page) == limit:
+                    break
+        return page
+
+    def _ordered(self, which: Which, after: Row | None) -> Iterator[Row]:
+        """The rows of those names, or all, behind one of them, in the order that is asked for."""
+        by_end = which.expires_before is not None
+        if which.owner is None and which.alias is None:
+            return self._in_order(self._by_end if by_end else self._by_key, after)
+        if not by_end:
+            return self._named(which, after)
+        named = sorted(self._named(which, None), key=_end_of)
+        start = 0 if after is None else bisect_right(named, _end_of(after), key=_end_of)
+        return iter(named[start:])
+
+    def _named(self, which: Which, after: Row | None) -> Iterator[Row]:
+        if which.alias is None:
+            return self._by_owner.walk(which.owner or "", after)
+        rows = self._by_alias.walk(which.alias, after)
+        return (row for row in rows if which.owner in (None, row.owner))
+
+    def _in_order(self, order: Order, after: Row | None) -> Iterator[Row]:
+        behind = None
+        if after is not None:
+            behind = _end_of(after) if order is self._by_end else after.key
+        for place in order.walk(self.rows.values(), behind):
+            row = self.rows[place if order is self._by_key else place[1]]
+            if order.place(row) == place:
+                yield row
+
+
+class _Named:
+    """The keys of each name, in the order in which they were created."""
+
+    def __init__(self, rows: Mapping[bytes, Row]) -> None:
+        self._rows = rows
+        self._keys: dict[str, list[bytes]] = {}
+
+    def keys(self, name: str) -> Sequence[bytes]:
+        return self._keys.get(name, ())
+
+    def move(self, key: bytes, before: str | None, after: str | None) -> None:
+        if before == after:
+            return
+        if before is not None:
+            self._keys[before].remove(key)
+        if after is not None:
+            insort(self._keys.setdefault(after, []), key, key=self._created)
+
+    def walk(self, name: str, after: Row | None) -> Iterator[Row]:
+        keys = self.keys(name)
+        start = 0 if after is None else bisect_right(keys, after.created, key=self._created)
+        return (self._rows[keys[index]] for index in range(start, len(keys)))
+
+    def _created(self, key: bytes) -> int:
+        return self._rows[key].created
+
+
+class _Newest(dict[bytes, Row]):
+    """Rows that are being folded, over those that were there before."""
+
+    def __init__(self, before: dict[bytes, Row]) -> None:
+        super().__init__()
+        self._before = before
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        return super().get(key) or self._before.get(key, default)
+
+
+def _key(row: Row) -> Place:
+    return row.key
+
+
+def _end(row: Row) -> Place | None:
+    return (row.expires, row.key) if row.live else None
+
+
+def _end_of(row: Row) -> Place:
+    return (row.expires, row.key)
+
+
+def _fits(row: Row, live_at: int | None) -> bool:
+    return live_at is None or (row.live and row.expires > live_at)
