@@ -132,8 +132,10 @@ def test_without_grace_the_old_one_ends_at_once() -> None:
 
 def test_a_grace_never_outlasts_the_session() -> None:
     near = replace(OLD, expires_at=START + SECOND)
-    restricted, successor = after(near, rotated(near, grace=HOUR))
-    assert restricted.expires_at == restricted.deadline == successor.expires_at == START + SECOND
+    for grace in (HOUR, timedelta.max):
+        restricted, successor = after(near, rotated(near, grace=grace))
+        assert restricted.expires_at == restricted.deadline == START + SECOND
+        assert successor.expires_at == START + SECOND
 
 
 def test_eight_successors_and_no_more() -> None:

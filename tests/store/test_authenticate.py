@@ -50,7 +50,7 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_client_s_garbage_is_nobody(store: SessionStore, garbage: str | None) -> None:
     store.create("alice", token=TOKEN)
     assert store.authenticate(garbage) is None
@@ -153,6 +153,11 @@ def colour(request: pytest.FixtureRequest) -> str:
     return cast(str, request.param)
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return cast(str, request.param)
+
+
 def test_a_log_that_refuses_turns_nobody_away(colour: str, tmp_path: Path) -> None:
     bench, log, told = Bench(Kind(colour, "memory"), tmp_path), Refusing(), Told()
     store = bench.on(log, on_error=told)
@@ -180,6 +185,23 @@ def some_token(store: SessionStore, token: str) -> str:
     issued = store.rotate(token)
     assert issued is not None
     return issued.token
+
+
+def test_a_context_that_can_t_be_written_turns_nobody_away(
+    colour: str, backend: str, tmp_path: Path
+) -> None:
+    bench, told = Bench(Kind(colour, backend), tmp_path / "ledger"), Told()
+    store = bench.on(bench.log(), on_error=told)
+    secret = "a secret of the caller's own making, and long enough"
+    store.create("alice", token=secret)
+    for context in ({"agent": "x" * 5000}, {"path": f"/?sid={secret}"}, {"agent": "\udfff"}):
+        bench.clock.advance(MINUTE)
+        assert some(store.authenticate(secret, context=context)).last_seen_at == bench.clock.now
+    assert [error.code for error in told] == ["invalid_session"] * 3
+    for event in store.events():
+        assert secret not in f"{event.payload!r}{event.headers}"
+    assert secret not in f"{told}"
+    bench.close()
 
 
 def test_without_a_callback_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:

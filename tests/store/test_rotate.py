@@ -212,6 +212,34 @@ def test_reuse_ends_the_family_with_an_event_that_says_why(
     assert [entry.handle for entry in entries] == [HANDLE, second.handle]
 
 
+UNSAYABLE = [
+    {"agent": "x" * 5000},
+    {"agent": "harn_sess_" + "a" * 43},
+    {"path": f"/?token={TOKEN}"},
+    {"agent": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("call", ["authenticate", "rotate"])
+@pytest.mark.parametrize("context", UNSAYABLE)
+def test_no_thief_hides_behind_what_can_t_be_written_down(
+    store: SessionStore, clock: Clock, call: str, context: dict[str, str]
+) -> None:
+    issued = rotated(store)
+    clock.advance(GRACE)
+    assert getattr(store, call)(TOKEN, context=context) is None
+    assert is_over(store, issued.token)
+    entry = store.history(handle=HANDLE)[-1]
+    assert (entry.reason, entry.context) == ("reused", {})
+
+
+def test_reuse_tells_whence_it_came(store: SessionStore, clock: Clock) -> None:
+    rotated(store)
+    clock.advance(GRACE)
+    store.authenticate(TOKEN, context={"address": "::1"})
+    assert store.history(handle=HANDLE)[-1].context == {"address": "::1"}
+
+
 @pytest.mark.parametrize("call", ["authenticate", "rotate"])
 def test_a_second_presentation_appends_nothing_more(
     store: SessionStore, clock: Clock, call: str

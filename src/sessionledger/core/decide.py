@@ -22,7 +22,7 @@ import msgspec
 
 from sessionledger import canonical
 from sessionledger.core.events import Created, Expired, Touched
-from sessionledger.core.instant import parse_instant
+from sessionledger.core.instant import earlier_by, parse_instant
 from sessionledger.core.lifetimes import Asked, given_end, is_touch_due, lifetime, slid
 from sessionledger.core.merge_patch import merged
 from sessionledger.core.parse import parse_attributes, parse_external_id, parse_principal
@@ -178,7 +178,7 @@ def decide_sweep(state: State, handle: Handle, now: datetime, policy: Policy) ->
 
 def sweepable_before(now: datetime, policy: Policy) -> datetime:
     """Sessions with an end before this have lapsed for long enough to be swept."""
-    return now - policy.sweep_margin
+    return earlier_by(now, policy.sweep_margin)
 
 
 def _instant(field: str, value: object, now: datetime) -> datetime:

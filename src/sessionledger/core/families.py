@@ -24,8 +24,7 @@ import msgspec
 
 from sessionledger import canonical
 from sessionledger.core.events import Created, Expired, Touched
-from sessionledger.core.instant import later_by
-from sessionledger.core.lifetimes import slid
+from sessionledger.core.lifetimes import slid, within
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
@@ -157,7 +156,7 @@ def _restricted(
 ) -> Touched | Expired:
     if not grace:
         return Expired(expired_at=now, token_handle=old.handle, successor=successor)
-    end = min(old.expires_at, later_by("grace", now, grace))
+    end = within(old.expires_at, now, grace)
     return Touched(
         attributes=None,
         expires_at=end,

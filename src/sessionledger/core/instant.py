@@ -81,6 +81,14 @@ def _plain(value: datetime, offset: timedelta) -> datetime:
     return wall.replace(tzinfo=timezone(offset) if offset else UTC)
 
 
+def earlier_by(instant: datetime, span: timedelta) -> datetime:
+    """The instant minus a span; the first there is where that leaves the calendar."""
+    try:
+        return instant - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def later_by(field: str, instant: datetime, span: timedelta) -> datetime:
     """The instant plus a span. Raises `InvalidSession` when that leaves the calendar."""
     try:

@@ -56,7 +56,7 @@ def lifetime(asked: Asked, created_at: datetime, policy: Policy) -> Lifetime:
     if end is None and limit is None:
         end = later_by("ttl", created_at, policy.ttl)
     deadline = _nearest(end or limit, limit)
-    return Lifetime(_within(deadline, created_at, idle), deadline, idle)
+    return Lifetime(within(deadline, created_at, idle), deadline, idle)
 
 
 def given_end(expires_at: object, ttl: object, start: datetime) -> datetime | None:
@@ -86,8 +86,13 @@ def slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None
     idle = idle_timeout(session, policy)
     if session.deadline is None or session.idle_timeout is None or idle is None:
         return None
-    end = max(session.expires_at, _within(session.deadline, seen_at, idle))
+    end = max(session.expires_at, within(session.deadline, seen_at, idle))
     return min(end, session.deadline)
+
+
+def within(deadline: datetime, start: datetime, span: timedelta) -> datetime:
+    """The end of a span, or the deadline if that is nearer; the sum may leave the calendar."""
+    return deadline if deadline - start <= span else start + span
 
 
 def idle_timeout(session: Session, policy: Policy) -> timedelta | None:
@@ -107,11 +112,6 @@ def is_touch_due(session: Session, now: datetime, policy: Policy) -> bool:
 
 def _span_or(field: str, span: object, otherwise: timedelta | None) -> timedelta | None:
     return otherwise if span is None else parse_span(field, span)
-
-
-def _within(deadline: datetime, start: datetime, span: timedelta) -> datetime:
-    """The end of a span, or the deadline if that is nearer; the sum may leave the calendar."""
-    return deadline if deadline - start <= span else start + span
 
 
 def _nearest(end: datetime | None, limit: datetime | None) -> datetime:

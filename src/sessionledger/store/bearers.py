@@ -18,18 +18,19 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.base import KeyState
 from sessionledger.store.engine import Engine, Why
-from sessionledger.store.families import end_reused
+from sessionledger.store.families import end_reused, sayable
 
 
-def presented(engine: Engine, token: object) -> bytes | None:
-    """The key of what a client presented as its token; None for what can't be one.
+def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:
+    """The token that a client presented, and its key; None for what can't be one.
 
     Raises `InvalidSession` only for what no client can send: a client's garbage is its own error.
     """
     if token is not None and not isinstance(token, str):
         raise InvalidSession("token", f"must be text, not {type(token).__name__}")
     try:
-        return digest(parse_token(token, engine.policy))
+        secret = parse_token(token, engine.policy)
+        return secret, digest(secret)
     except InvalidSession:
         return None
 
@@ -44,9 +45,9 @@ def is_settled(engine: Engine, session: Session | None, max_auth_age: object) ->
 
 
 async def authenticate(
-    engine: Engine, key: bytes, found: KeyState | None, max_auth_age: object, why: Why
+    engine: Engine, secret: str, found: KeyState | None, max_auth_age: object, why: Why
 ) -> Session | None:
-    """The live session of a key, from what was found of it; a touch when it is due.
+    """The live session of a token, from what was found of it; a touch when it is due.
 
     Reuse of a rotated token ends its family. Raises `ReauthenticationRequired`.
     """
@@ -56,9 +57,9 @@ async def authenticate(
         return None
     try:
         if is_reuse(session, now):
-            await end_reused(engine, key, why)
+            await end_reused(engine, secret, why)
         elif not session.is_expired_at(now) and is_touch_due(session, now, engine.policy):
-            session = await _touch(engine, key, why)
+            session = await _touch(engine, secret, why)
     except (LogUnavailable, WriteContention) as error:
         # What can't be written down is no reason to turn a valid session away.
         engine.report("authenticate", error)
@@ -71,16 +72,17 @@ async def authenticate(
     return session
 
 
-async def _touch(engine: Engine, key: bytes, why: Why) -> Session | None:
-    now, handle = engine.clock(), handle_of(key)
+async def _touch(engine: Engine, secret: str, why: Why) -> Session | None:
+    key, now = digest(secret), engine.clock()
+    handle = handle_of(key)
     row = await engine.log.row(engine.topic, key)
     return await engine.carry_out(
         key,
         row,
         lambda state: decide.decide_authenticate(state, handle, now, engine.policy),
         now,
-        why,
-        None,
+        sayable(engine, why, secret),
+        secret,
     )
 
 

@@ -45,7 +45,7 @@ class ClockWatch:
         wall = self._wall()
         if now - wall > TOLERANCE:
             raise ClockJumped("the instant to sweep at lies in the future")
-        if newest - now > TOLERANCE:
+        if newest - wall > TOLERANCE:
             raise ClockJumped(
                 f"the newest event happened at {newest:%Y-%m-%d %H:%M:%S}Z, which lies in the "
                 "future: this clock, or that of another writer, is wrong"

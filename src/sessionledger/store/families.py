@@ -6,7 +6,7 @@ from datetime import datetime
 from os import urandom
 
 from sessionledger.core import decide
-from sessionledger.core.annotations import carried
+from sessionledger.core.annotations import carried, refuse_secrets
 from sessionledger.core.families import (
     EVICTED,
     REUSED,
@@ -32,7 +32,14 @@ from sessionledger.core.token import (
 )
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Conflict, Guard, Row
-from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why, contention, reason
+from sessionledger.store.engine import (
+    MAX_ATTEMPTS,
+    NOTHING_SAID,
+    Engine,
+    Why,
+    contention,
+    reason,
+)
 from sessionledger.store.steps import Step
 from sessionledger.store.table import session_of, state_of
 
@@ -46,7 +53,7 @@ async def rotate(engine: Engine, token: object, command: Rotate, why: Why) -> Is
         row = await engine.log.row(engine.topic, key)
         old = session_of(row)
         if is_reuse(old, now):
-            await end_reused(engine, key, why)
+            await end_reused(engine, secret, why)
         if old is None or row is None or old.is_expired_at(now):
             return None
         steps, guards = await _rotation(engine, old, row, digest(fresh), command, now, why)
@@ -83,13 +90,13 @@ async def _rotation(
     return [*steps, Step(rotation.created, told, key, None)], guards
 
 
-async def end_reused(engine: Engine, key: bytes, why: Why) -> None:
+async def end_reused(engine: Engine, secret: str, why: Why) -> None:
     """End the family of a session whose token was reused, if the policy says so."""
     engine.telemetry.reused()
     if engine.policy.on_reuse == "deny":
         return
-    now = engine.clock()
-    headers = engine.annotate(why) | reason(REUSED)
+    key, now = digest(secret), engine.clock()
+    headers = engine.annotate(sayable(engine, why, secret)) | reason(REUSED)
     for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
         presented = session_of(row)
@@ -101,6 +108,19 @@ async def end_reused(engine: Engine, key: bytes, why: Why) -> None:
         if not isinstance(await engine.commit(steps, now, [guard]), Conflict):
             return
     raise contention(key)
+
+
+def sayable(engine: Engine, why: Why, secret: str) -> Why:
+    """What may be said of an event that happens in any case; nothing where it can't be said.
+
+    What comes with a request, too long a user agent say, must not keep reuse from being seen.
+    """
+    try:
+        refuse_secrets(secret, b"", engine.annotate(why))
+    except InvalidSession as error:
+        engine.report(error)
+        return NOTHING_SAID
+    return why
 
 
 async def expire(engine: Engine, token: object, command: decide.Expire, why: Why) -> Session | None:

@@ -78,15 +78,16 @@ class ByToken(Part):
         it is longer than `max_auth_age` ago.
         """
         engine = self._engine
-        key = bearers.presented(engine, token)
-        if key is None:
+        presented = bearers.presented(engine, token)
+        if presented is None:
             return None
+        secret, key = presented
         found = self._log.state(engine.topic, key)
         session = engine.live(found, None)
         if bearers.is_settled(engine, session, max_auth_age):
             return session
         why = Why(context=context)
-        return await bearers.authenticate(engine, key, found, max_auth_age, why)
+        return await bearers.authenticate(engine, secret, found, max_auth_age, why)
 
     async def reauthenticate(
         self,
