@@ -118,7 +118,7 @@ def sayable(engine: Engine, why: Why, secret: str) -> Why:
     try:
         refuse_secrets(secret, b"", engine.annotate(why))
     except InvalidSession as error:
-        engine.report(error)
+        engine.report("annotate", error)
         return NOTHING_SAID
     return why
 
