@@ -11,7 +11,7 @@ from benchmarks.filling import BATCH, principal
 from benchmarks.rounds import Figure, Limit
 from sessionledger import AsyncSessionStore, SessionStore
 
-SESSIONS = 20_000
+SESSIONS = 100_000
 
 RATE = "sessions swept"
 LIMITS = (Limit(RATE, 20_000, at_least=True),)
