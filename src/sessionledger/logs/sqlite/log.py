@@ -225,6 +225,7 @@ class SQLiteLog:
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
+        check_name("topic", topic)
         sql, values = queries.listing(
             queries.ROW_COLUMNS,
             owner=owner,
@@ -234,7 +235,9 @@ class SQLiteLog:
             after=after,
             limit=check_limit(limit),
         )
-        return [stored_row(columns) for columns in self._list(topic, sql, values)]
+        found = self._select(queries.if_current(sql), values | {"name": topic})
+        # As with one row: nothing there, or rows that are behind.
+        return [stored_row(columns) for columns in found or self._list(topic, sql, values)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
         sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
@@ -376,7 +379,7 @@ class SQLiteLog:
             prepare_reader(connection)
             return connection
 
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def _select(self, sql: str, values: Any) -> list[Any]:
         with self._reading():
             return self._readers.mine().select(sql, values)
 
