@@ -34,8 +34,8 @@ _encode = msgspec.json.Encoder().encode
 class OwnedTable(BareTable):
     """A bare table with an index by principal: its listing selects the rows and decodes each."""
 
-    schema = """CREATE TABLE sessions (key TEXT PRIMARY KEY, record BLOB, principal TEXT);
-        CREATE INDEX sessions_by_principal ON sessions (principal)"""
+    schema = """CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, record BLOB, principal TEXT);
+        CREATE INDEX IF NOT EXISTS sessions_by_principal ON sessions (principal)"""
 
     def fill(self, sessions: Sequence[tuple[str, Session]]) -> None:
         with self.connection:

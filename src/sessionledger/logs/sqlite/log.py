@@ -225,7 +225,6 @@ class SQLiteLog:
         after: Row | None = None,
         limit: int = 1000,
     ) -> list[Row]:
-        check_name("topic", topic)
         sql, values = queries.listing(
             queries.ROW_COLUMNS,
             owner=owner,
@@ -380,8 +379,11 @@ class SQLiteLog:
             return connection
 
     def _select(self, sql: str, values: Any) -> list[Any]:
-        with self._reading():
+        try:
             return self._readers.mine().select(sql, values)
+        except apsw.Error:
+            with self._reading():
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -222,11 +222,14 @@ def listing(
     return sql, values
 
 
+_NUMBER_IF_CURRENT = """SELECT id FROM ledger_topics WHERE topic = :name
+    AND folded = (SELECT last_id FROM topic_heads WHERE topic = :name)"""
+
+
 @cache
 def if_current(listing: str) -> str:
     """The listing for a topic by its `name`; it answers nothing where the rows are behind."""
-    number = "(SELECT id FROM ledger_topics WHERE topic = :name AND head = folded)"
-    return listing.replace(":topic", number)
+    return listing.replace(":topic", f"({_NUMBER_IF_CURRENT})")
 
 
 @cache
