@@ -34,7 +34,8 @@ _encode = msgspec.json.Encoder().encode
 class OwnedTable(BareTable):
     """A bare table with an index by principal: its listing selects the rows and decodes each."""
 
-    schema = """CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, record BLOB, principal TEXT);
+    schema = """CREATE TABLE IF NOT EXISTS sessions
+            (key TEXT PRIMARY KEY, record BLOB, principal TEXT);
         CREATE INDEX IF NOT EXISTS sessions_by_principal ON sessions (principal)"""
 
     def fill(self, sessions: Sequence[tuple[str, Session]]) -> None:
