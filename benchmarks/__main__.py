@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import administering, creating, reading, scale, sweeping
+from benchmarks import administering, creating, reading, scale, scale_file, sweeping
 from benchmarks.filling import EACH
 from benchmarks.report import Section, merge, section
 
@@ -44,12 +44,19 @@ def _scale(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("scale-sqlite", title, timings, scale.GOALS, figures, scale.LIMITS)
 
 
+def _scale_file(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings, figures = scale_file.scaling(folder, arguments.million, arguments.rounds)
+    title = f"scale, {arguments.million:,} events in the file log"
+    yield section("scale-file", title, timings, scale_file.GOALS, figures)
+
+
 SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Section]]] = {
     "get": _get,
     "create": _create,
     "administer": _administer,
     "sweep": _sweep,
     "scale": _scale,
+    "scale-file": _scale_file,
 }
 
 

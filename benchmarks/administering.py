@@ -70,8 +70,8 @@ def administering(folder: Path, rounds: int) -> dict[str, Timing]:
             ),
             "bare fsync'd insert": lambda: _insert(bare),
             "revoke_all of 10": lambda: _revoke(store, doomed),
-            "get": lambda: _read(store.get, others),
-            "authenticate, no touch due": lambda: _read(store.authenticate, others),
+            "get": lambda: read(store.get, others),
+            "authenticate, no touch due": lambda: read(store.authenticate, others),
         }
         return measure(contenders, rounds)
 
@@ -82,7 +82,7 @@ def _list(listing: Callable[[str], list[Session]], numbers: range) -> int:
     return LISTINGS
 
 
-def _read(get: Callable[[str], Session | None], numbers: range) -> int:
+def read(get: Callable[[str], Session | None], numbers: range) -> int:
     for number in random.choices(numbers, k=READS):
         assert get(token(number)) is not None
     return READS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.administering import _read
+from benchmarks.administering import read
 from benchmarks.bare import BareTable
 from benchmarks.filling import EACH, child, principal
 from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
@@ -41,16 +41,16 @@ def scaling(folder: Path, count: int, rounds: int) -> tuple[dict[str, Timing], l
     path, bare = folder / "scale.db", folder / "bare.db"
     url = f"sqlite:///{path}"
     start = time.perf_counter()
-    child("benchmarks.scale_filling", url, bare, count)
+    child("benchmarks.scale_filling", url, count, bare)
     filling = count / (time.perf_counter() - start)
     # The processes run one after the other, on a file whose pages the system has at hand.
-    readers = [_reader(url, count, reads=1) for _ in range(OPENINGS)]
-    reading = _reader(url, count, reads=100_000)
+    readers = [read_apart(url, count, reads=1) for _ in range(OPENINGS)]
+    reading = read_apart(url, count, reads=100_000)
     with SessionStore.open(url) as store:
         table = BareTable(bare)
         contenders: dict[str, Callable[[], int]] = {
-            "bare SELECT": lambda: _read(table.get, range(count)),
-            "SessionStore.get": lambda: _read(store.get, range(count)),
+            "bare SELECT": lambda: read(table.get, range(count)),
+            "SessionStore.get": lambda: read(store.get, range(count)),
             PAGE: lambda: _list(store, count),
         }
         timings = measure(contenders, rounds)
@@ -81,7 +81,8 @@ def _walking(url: str, count: int) -> list[Figure]:
     ]
 
 
-def _reader(url: str, count: int, reads: int) -> Reader:
+def read_apart(url: str, count: int, reads: int) -> Reader:
+    """What a process of its own tells that opens the ledger and reads."""
     return msgspec.json.decode(child("benchmarks.scale_reader", url, count, reads), type=Reader)
 
 

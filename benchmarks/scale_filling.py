@@ -1,4 +1,7 @@
-"""A process that fills a ledger and a bare table: python -m benchmarks.scale_filling URL PATH N."""
+"""A process that fills a ledger, and perhaps a bare table with the same sessions.
+
+python -m benchmarks.scale_filling URL SESSIONS [PATH]
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from benchmarks.bare import BareTable
 from benchmarks.filling import fill
 
 if __name__ == "__main__":
-    url, path, count = sys.argv[1:]
-    bare = BareTable(Path(path))
-    bare.connection.execute("PRAGMA synchronous = normal")
-    asyncio.run(fill(url, int(count), [bare.fill]))
-    bare.connection.close()
+    url, count, *path = sys.argv[1:]
+    tables = [BareTable(Path(name)) for name in path]
+    for table in tables:
+        table.connection.execute("PRAGMA synchronous = normal")
+    asyncio.run(fill(url, int(count), [table.fill for table in tables]))
+    for table in tables:
+        table.connection.close()
