@@ -30,7 +30,7 @@ class BareTable:
     No events, no index, no expiry, no check of what other writers did.
     """
 
-    schema = "CREATE TABLE sessions (key TEXT PRIMARY KEY, record BLOB)"
+    schema = "CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, record BLOB)"
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class TunedTable(BareTable):
     """The same with all that makes a look-up faster: the digest as the key, no rowid, no mutex,
     one cursor kept."""
 
-    schema = "CREATE TABLE sessions (key BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID"
+    schema = "CREATE TABLE IF NOT EXISTS sessions (key BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID"
     flags = BareTable.flags | apsw.SQLITE_OPEN_NOMUTEX
 
     def __init__(self, path: Path) -> None:

@@ -50,8 +50,8 @@ def creating(folder: Path, rounds: int) -> dict[str, Timing]:
             "bare fsync'd batch of 128": lambda: _insert_batches(bare, payload),
             "by hand, one at a time": lambda: _alone_by_hand(by_hand),
             "by hand, 128 tasks": lambda: runner.run(_in_tasks_by_hand(by_hand)),
-            "create, one at a time": lambda: _create_alone(store),
-            "create, 128 tasks": lambda: runner.run(_create_in_tasks(async_store)),
+            "create, one at a time": lambda: create_alone(store),
+            "create, 128 tasks": lambda: runner.run(create_in_tasks(async_store)),
             "create, 64 threads": lambda: _create_in_threads(store, pool),
         }
         timings = measure(contenders, rounds)
@@ -110,13 +110,13 @@ async def _in_tasks_by_hand(by_hand: ByHand) -> int:
     return BATCH * BATCHES
 
 
-def _create_alone(store: SessionStore) -> int:
+def create_alone(store: SessionStore) -> int:
     for _ in range(ALONE):
         store.create("alice", ttl=TTL, attributes=ATTRIBUTES)
     return ALONE
 
 
-async def _create_in_tasks(store: AsyncSessionStore) -> int:
+async def create_in_tasks(store: AsyncSessionStore) -> int:
     async def creates() -> None:
         for _ in range(BATCHES):
             await store.create("alice", ttl=TTL, attributes=ATTRIBUTES)

@@ -41,6 +41,25 @@ class Verdict(msgspec.Struct, frozen=True):
     met: bool
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """Something measured once, which no other contender is held against."""
+
+    name: str
+    value: float
+    unit: str
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """What was asked of a figure: at most or at least so much of its unit."""
+
+    figure: str
+    bound: float
+    at_least: bool = False
+
+    def is_met_by(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
 def measure(contenders: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, Timing]:
     """Run each contender once a round, in random order; each answers how many operations it did."""
     timings: dict[str, list[float]] = {name: [] for name in contenders}

@@ -185,8 +185,6 @@ def decode_session(version: int, state: bytes) -> Session | None:
     try:
         session = _read_session(state)
     except msgspec.DecodeError:
-        session = None
-    if session is None:
         decode_state(state)
         return None
     _set(session, "version", version)

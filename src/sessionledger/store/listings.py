@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from sessionledger.core.instant import microseconds
+from sessionledger.core.codec import decode_session
 from sessionledger.core.parse import parse_external_id, parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.store.engine import Engine
 from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
-from sessionledger.store.table import session_of
 
 # Whom one asks about may be anyone that others, the reference above all, made sessions for.
 ANYBODY = Policy.reference()
@@ -45,7 +44,8 @@ async def page(engine: Engine, which: Selection, after: str | None, size: int = 
             limit=limit,
         )
         rows = found[:size]
-        sessions = [session for row in rows if (session := session_of(row)) is not None]
+        read = [decode_session(row.version, row.state) for row in rows]
+        sessions = [session for session in read if session is not None]
         return call.answer(Page(sessions, cursor_of(rows[-1]) if len(found) > size else None))
 
 
@@ -57,4 +57,4 @@ async def count(engine: Engine, which: Selection) -> int:
 
 
 def _live_at(engine: Engine, which: Selection) -> int | None:
-    return microseconds(engine.clock()) if which.live else None
+    return engine.nanoseconds() // 1000 if which.live else None

@@ -42,7 +42,7 @@ from sessionledger.logs.sqlite.connection import (
 )
 from sessionledger.logs.sqlite.examination import examine
 from sessionledger.logs.sqlite.readers import Readers
-from sessionledger.logs.sqlite.writer import Writer, row_of, stored_event, stored_row
+from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
 from sessionledger.logs.turn import Turn
 
 T = TypeVar("T")
@@ -176,10 +176,7 @@ class SQLiteLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         def read(execute: Execute, number: int) -> list[StoredEvent]:
-            history = (key, number, after, check_limit(limit))
-            ids = execute(queries.KEY_HISTORY, history).fetchall()
-            found = [execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
-            return [stored_event(columns) for event in found for columns in event]
+            return events_of(execute, topic, (key, number, after, check_limit(limit)))
 
         return self._current(topic, read)
 
@@ -234,17 +231,17 @@ class SQLiteLog:
             after=after,
             limit=check_limit(limit),
         )
-        return [stored_row(columns) for columns in self._list(topic, sql, values)]
+        found = self._select(queries.if_current(sql), values | {"name": topic})
+        return [stored_row(columns) for columns in found or self._list(topic, sql, values)]
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
         sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
         return cast(int, self._list(topic, sql, values)[0][0])
 
     def _list(self, topic: str, sql: str, values: dict[str, Any]) -> list[Any]:
-        def read(execute: Execute, number: int) -> list[Any]:
-            return execute(sql, values | {"topic": number}).fetchall()
-
-        return self._current(topic, read)
+        return self._current(
+            topic, lambda execute, number: execute(sql, values | {"topic": number}).fetchall()
+        )
 
     def owner_version(self, topic: str, owner: str) -> int:
         found = self._current(
@@ -376,9 +373,12 @@ class SQLiteLog:
             prepare_reader(connection)
             return connection
 
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        with self._reading():
+    def _select(self, sql: str, values: Any) -> list[Any]:
+        try:
             return self._readers.mine().select(sql, values)
+        except apsw.Error:
+            with self._reading():
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ rows are current without looking into the reference's table.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from sessionledger.logs.base import OVER, Row
@@ -202,38 +203,63 @@ def listing(
     limit: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The statement that lists or counts rows, and its values, but for `topic`."""
-    named = owner is not None or alias is not None
-    order, follows = _order(named, expires_before)
-    # What a plus stands before is sought in no index: SQLite would take that of the ends for a few
-    # rows of an owner, or sort all rows for a page by key.
-    by_key = order == "key" and limit is not None
-    by_end = not named and not by_key
-    conditions = {
-        "+topic = :topic" if by_key else "topic = :topic": True,
-        "owner = :owner": owner is not None,
-        "alias = :alias": alias is not None,
-        f"live AND {'' if by_end else '+'}expires > :live_at": live_at is not None,
-        "live AND expires < :expires_before": expires_before is not None,
-        follows: after is not None,
-    }
-    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = "" if limit is None else f" ORDER BY {order} LIMIT :limit"
-    values = {
+    values: dict[str, Any] = {
         "owner": owner,
         "alias": alias,
         "live_at": live_at,
         "expires_before": expires_before,
+        "after": after,
         "limit": limit,
-        "after_key": after and after.key,
-        "after_created": after and after.created,
-        "after_expires": after and after.expires,
     }
-    return f"SELECT {what} FROM ledger_rows WHERE {where}{page}", values
+    sql = _listing(what, *[value is not None for value in values.values()])
+    if after is not None:
+        values |= {
+            "after_key": after.key,
+            "after_created": after.created,
+            "after_expires": after.expires,
+        }
+    del values["after"]
+    return sql, values
 
 
-def _order(named: bool, expires_before: int | None) -> tuple[str, str]:
+_NUMBER_IF_CURRENT = """SELECT id FROM ledger_topics WHERE topic = :name
+    AND folded = (SELECT last_id FROM topic_heads WHERE topic = :name)"""
+
+
+@cache
+def if_current(listing: str) -> str:
+    """The listing for a topic by its `name`; it answers nothing where the rows are behind."""
+    return listing.replace(":topic", f"({_NUMBER_IF_CURRENT})")
+
+
+@cache
+def _listing(
+    what: str, owner: bool, alias: bool, live_at: bool, ends: bool, after: bool, limit: bool
+) -> str:
+    """The text of a listing by which of its values are given.
+
+    A `+` keeps SQLite from choosing an index by that column: it knows nothing of how many rows
+    there are, and would walk all that are live for the few of one owner.
+    """
+    named = owner or alias
+    by_key = limit and not named and not ends
+    order, follows = _order(named, ends)
+    conditions = {
+        f"{'+' if by_key else ''}topic = :topic": True,
+        "owner = :owner": owner,
+        f"{'+' if owner else ''}alias = :alias": alias,
+        f"live AND {'+' if by_key or named else ''}expires > :live_at": live_at,
+        "live AND expires < :expires_before": ends,
+        follows: after,
+    }
+    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
+    page = f" ORDER BY {order} LIMIT :limit" if limit else ""
+    return f"SELECT {what} FROM ledger_rows WHERE {where}{page}"
+
+
+def _order(named: bool, ends: bool) -> tuple[str, str]:
     """How a listing is ordered, and the condition that a row comes after a given one."""
-    if expires_before is not None:
+    if ends:
         return "expires, key", "(expires, key) > (:after_expires, :after_key)"
     if named:
         return "created", "created > :after_created"

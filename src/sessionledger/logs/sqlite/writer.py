@@ -190,6 +190,15 @@ def stored_row(columns: Sequence[object]) -> Row:
     return Row(key, version, created, owner, expires, live == 1, state, alias)  # type: ignore[arg-type]
 
 
+def events_of(
+    execute: Callable[..., apsw.Cursor], topic: str, history: tuple[bytes, int, int, int]
+) -> list[StoredEvent]:
+    """The events of a key, a topic's number, after an event, and at most so many."""
+    ids = execute(queries.KEY_HISTORY, history).fetchall()
+    found = [execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
+    return [stored_event(columns) for event in found for columns in event]
+
+
 def row_of(execute: Callable[..., apsw.Cursor], number: int, key: bytes) -> Row | None:
     """The row of a key, None where there is none."""
     found = execute(queries.ROWS_OF_KEYS.format("?"), (number, key)).fetchall()

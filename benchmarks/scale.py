@@ -1,0 +1,93 @@
+"""A million sessions in SQLite: what stays as it was with few, and what walks all of them."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.administering import read
+from benchmarks.bare import BareTable
+from benchmarks.filling import EACH, child, principal
+from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
+from sessionledger import SessionStore
+
+LISTINGS = 200
+OPENINGS = 5
+
+GOALS = (Goal("SessionStore.get", "bare SELECT", 1.25),)
+
+OPENING = "opening to the first answer"
+MEMORY = "private memory after 100,000 reads"
+PAGE = "one page of a principal's sessions"
+LIMITS = (Limit(OPENING, 50), Limit(MEMORY, 60), Limit(PAGE, 0.5))
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """What a process that only reads tells of itself: milliseconds, and MB of private memory."""
+
+    importing: float
+    opening: float
+    memory_before: float
+    memory: float
+
+
+def scaling(folder: Path, count: int, rounds: int) -> tuple[dict[str, Timing], list[Figure]]:
+    """The reads that must not grow with the number of sessions, and the rates of what does."""
+    path, bare = folder / "scale.db", folder / "bare.db"
+    url = f"sqlite:///{path}"
+    start = time.perf_counter()
+    child("benchmarks.scale_filling", url, count, bare)
+    filling = count / (time.perf_counter() - start)
+    # The processes run one after the other, on a file whose pages the system has at hand.
+    readers = [read_apart(url, count, reads=1) for _ in range(OPENINGS)]
+    reading = read_apart(url, count, reads=100_000)
+    with SessionStore.open(url) as store:
+        table = BareTable(bare)
+        contenders: dict[str, Callable[[], int]] = {
+            "bare SELECT": lambda: read(table.get, range(count)),
+            "SessionStore.get": lambda: read(store.get, range(count)),
+            PAGE: lambda: _list(store, count),
+        }
+        timings = measure(contenders, rounds)
+    figures = [
+        Figure(OPENING, statistics.median(one.opening for one in readers), "ms"),
+        Figure("importing, before that", statistics.median(one.importing for one in readers), "ms"),
+        Figure(MEMORY, reading.memory, "MB"),
+        Figure("private memory before the first read", reading.memory_before, "MB"),
+        Figure(PAGE, timings[PAGE].median / 1000, "ms"),
+        Figure("file size", path.stat().st_size / count, "bytes a session"),
+        Figure("bare file size", bare.stat().st_size / count, "bytes a session"),
+        Figure("filling, both tables", filling, "sessions a second"),
+        *_walking(url, count),
+    ]
+    return timings, figures
+
+
+def _walking(url: str, count: int) -> list[Figure]:
+    with SessionStore.open(url) as store:
+        start = time.perf_counter()
+        assert store.verify().events == count
+        verified = time.perf_counter()
+        assert store.rebuild() == count
+        rebuilt = time.perf_counter()
+    return [
+        Figure("verify", count / (verified - start), "events a second"),
+        Figure("rebuild", count / (rebuilt - verified), "events a second"),
+    ]
+
+
+def read_apart(url: str, count: int, reads: int) -> Reader:
+    """What a process of its own tells that opens the ledger and reads."""
+    return msgspec.json.decode(child("benchmarks.scale_reader", url, count, reads), type=Reader)
+
+
+def _list(store: SessionStore, count: int) -> int:
+    for _ in range(LISTINGS):
+        page = next(store.sessions(principal=principal(random.randrange(count))).pages())
+        assert len(page.sessions) == EACH
+    return LISTINGS
