@@ -221,6 +221,55 @@ def test_removed_events_do_not_rewind_ids(bereft: SessionStore) -> None:
     assert bereft.create("carol").version == 4
 
 
+# Files
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A file log with a live session and one that ended."""
+    with on(tmp_path / "log") as store:
+        store.create("alice", token=TOKEN)
+        store.create("bob", token=OTHER)
+        store.expire(OTHER)
+    return tmp_path / "log" / "topics" / "orchestrator.sessions.jsonl"
+
+
+def on(folder: Path) -> SessionStore:
+    return SessionStore.open(f"file://{folder}", clock=lambda: NOW)
+
+
+def test_two_file_logs_share_a_folder(files: Path) -> None:
+    with on(files.parents[1]) as one, on(files.parents[1]) as other:
+        tokens = [store.create("carol").token for _ in range(5) for store in (one, other)]
+        assert all(store.get(token) for token in tokens for store in (one, other))
+        assert one.verify().events == other.verify().events == 13
+
+
+def test_a_torn_line_swallows_nothing(files: Path) -> None:
+    with files.open("ab") as file:
+        file.write(files.read_bytes().splitlines()[0][:-30])
+    with on(files.parents[1]) as store:
+        assert store.create("carol").version == 4
+        assert store.verify().ok
+
+
+def test_a_damaged_line_ends_only_its_own_session(files: Path) -> None:
+    files.write_bytes(files.read_bytes().replace(b'"principal":"alice"', b'"principal":"alice '))
+    with on(files.parents[1]) as store:
+        assert store.get(TOKEN) is None
+        assert store.create("carol").version == 4
+        broken = store.verify().broken
+        assert broken is not None
+        assert broken.id == 1
+
+
+def test_an_altered_kind_brings_nobody_back(files: Path) -> None:
+    files.write_bytes(files.read_bytes().replace(b"session_expired", b"session_expiree"))
+    with on(files.parents[1]) as store:
+        assert store.get(OTHER) is None
+        assert store.get(TOKEN) is not None
+
+
 # The document
 
 

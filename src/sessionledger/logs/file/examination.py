@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from sessionledger.logs.file.explain import TOPICS, check_place, explained
 from sessionledger.logs.file.image import Image, read_exactly
 from sessionledger.logs.file.look import ADVICE
 from sessionledger.logs.file.tail import worth_of
+from sessionledger.logs.permissions import look_around, look_at_file, look_at_folder
 
 
 class _View:
@@ -131,26 +131,7 @@ def _look_at_cursors(disk: Disk, found: Findings) -> None:
 
 
 def _look_at_permissions(root: Path, found: Findings) -> None:
-    for folder in (root.parent, root, *(path for path in root.iterdir() if path.is_dir())):
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & 0o022 and not mode & stat.S_ISVTX:
-            problem = f"its mode is {mode:04o}: others may replace the ledger's files"
-            remedy = f"chmod go-w {quote(str(folder))}"
-            found.add("folder_open_to_others", str(folder), problem, remedy)
-        if folder != root.parent and not os.access(folder, os.W_OK):
-            _not_writable(folder, found)
-    for file in sorted(path for path in root.rglob("*") if path.is_file()):
-        mode = stat.S_IMODE(file.stat().st_mode)
-        if mode & 0o077:
-            may = "write" if mode & 0o022 else "read"
-            problem = f"its mode is {mode:04o}: others may {may} it"
-            found.add("open_to_others", str(file), problem, f"chmod 600 {quote(str(file))}")
-        if not os.access(file, os.R_OK | os.W_OK):
-            _not_writable(file, found)
-
-
-def _not_writable(place: Path, found: Findings) -> None:
-    owner = place.stat().st_uid
-    problem = f"user {os.geteuid()} may not write it: sessions can be neither changed nor ended"
-    remedy = f"use the ledger as its owner, user {owner}, or give it to who does"
-    found.add("not_writable", str(place), problem, remedy)
+    look_around(root.parent, found)
+    look_at_folder(root, found)
+    for path in sorted(root.rglob("*")):
+        (look_at_folder if path.is_dir() else look_at_file)(path, found)

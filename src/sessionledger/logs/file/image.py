@@ -91,15 +91,15 @@ class Image:
             self.table.fold(fold, page)
             self.folded += len(page)
 
-    def rebuilt(self, fold: Fold, progress: Progress | None) -> RowTable:
-        """All rows, folded anew."""
+    def rebuilt(self, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
+        """All rows, folded anew, and of how many events. Others may add to it meanwhile."""
         table, done = RowTable(), 0
         for page in self._pages(0):
             table.fold(fold, page)
             done += len(page)
             if progress is not None:
                 progress(done)
-        return table
+        return table, done
 
     def _take_in(self, block: bytes, fold: Fold | None) -> None:
         events: list[StoredEvent] = []

@@ -32,7 +32,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import CorruptLog, InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.base import (
@@ -53,7 +53,8 @@ from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.examination import examine
 from sessionledger.logs.file.explain import NOT_PERMITTED, check_place, explained
 from sessionledger.logs.file.image import Image
-from sessionledger.logs.file.look import Look, look
+from sessionledger.logs.file.images import Images
+from sessionledger.logs.file.look import Look
 from sessionledger.logs.file.turns import Turns
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
@@ -85,13 +86,12 @@ class FileLog:
         self.path = Path(path).absolute()
         self.durability = durability
         self._disk = Disk(self.path, durability, sync)
-        self._folds: dict[str, Fold] = {}
-        self._images: dict[str, Image] = {}
-        self._keeps_rows: set[str] = set()
         self._closed = False
         with explained(self.path):
             check_place(self.path)
             self._turns = self._open_turns()
+        self._images = Images(self._disk, only_reads=self._turns is None)
+        self._known = self._images.known
         self._begin()
         watch_forks(self)
 
@@ -131,12 +131,12 @@ class FileLog:
     # -- appending
 
     def fold_with(self, topic: str, fold: Fold) -> None:
-        self._folds[check_name("topic", topic)] = fold
+        self._images.folds[check_name("topic", topic)] = fold
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         self._check_open()
         check_name("topic", topic)
-        units.check(batch, self._folds.get(topic))
+        units.check(batch, self._images.folds.get(topic))
         for unit in batch:
             for change in unit.changes:
                 lines.check(change.event)
@@ -167,54 +167,22 @@ class FileLog:
             return self._turns.take(self._check_healthy, work)
 
     def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        fold = self._folds.get(topic)
+        fold = self._images.folds.get(topic)
         with self._lock:
-            self._keeps_rows.add(topic)
-            image = self._adopted(topic).image
-            if fold is not None:
-                image.fold_rest(fold)
-            tail = image.table.tail(image.head, batch, fold)
+            self._images.keep_rows(topic)
+            image = self._images.adopt(topic).image
+            table = image.table if fold is None else self._images.rows(topic, image)
+            tail = table.tail(image.head, batch, fold)
         plan = units.plan(topic, batch, fold, tail)
         if plan.events:
             texts = [lines.encode(event) for event in plan.events]
             start = image.end
             inode = self._disk.append(topic, start, b"".join(texts))
             with self._lock:
-                # Interrupted in between, nobody has it, and the file is read again.
-                known = self._images.pop(topic, None)
-                if known is image and image.end == start:
-                    image.take(plan, texts, inode, with_rows=fold is not None)
-                # Else a reader saw that it was published, and has taken it in already.
-                if known is not None:
-                    self._images[topic] = known
+                self._images.take(topic, image, start, plan, texts, inode)
         return plan.outcomes
 
-    def _adopted(self, topic: str) -> Look:
-        """A look at a topic once all that its file holds is durable. The turn is ours."""
-        seen = self._look(topic)
-        if seen.is_more or not seen.is_published:
-            self._disk.adopt(topic, seen.image.end)
-            seen = self._look(topic)
-        return seen
-
     # -- looking
-
-    def _look(self, topic: str) -> Look:
-        """Take in what is durable of a topic's file by now."""
-        image = self._images.get(topic)
-        if image is not None and image.is_unchanged():
-            return Look(image, is_more=False, is_beyond_claim=False, is_published=True)
-        # Interrupted before it is put back, nobody has half of it, and the file is read again.
-        image = self._images.pop(topic, None) or Image(self._disk.topic(topic))
-        fold = self._folds.get(topic) if topic in self._keeps_rows else None
-        try:
-            seen = look(self._disk, topic, image, fold, only_reads=self._turns is None)
-        except (CorruptLog, OSError):
-            # What was known stays known: a file that lost something is refused next time too.
-            self._images[topic] = image
-            raise
-        self._images[topic] = seen.image
-        return seen
 
     def _ask(self, topic: str, question: Callable[[Image], T]) -> T:
         """Ask about a topic when everything is known that was acknowledged before the call."""
@@ -222,37 +190,28 @@ class FileLog:
             self._check_open()
             check_name("topic", topic)
             with self._lock:
-                seen = self._look(topic)
+                seen = self._images.look(topic)
                 if seen.is_more and not seen.is_beyond_claim:
                     seen = self._unless_others_write(topic, seen)
                 if not seen.is_beyond_claim or self._turns is None:
                     return question(seen.image)
             self._in_turn(partial(self._adopt, topic))
             with self._lock:
-                return question(self._look(topic).image)
+                return question(self._images.look(topic).image)
 
     def _unless_others_write(self, topic: str, seen: Look) -> Look:
         """What was claimed and not published: being written, or left by a writer that died."""
         if self._turns is None or self._disk.poison is not None:
             return seen
-        return self._turns.if_nobody_writes(lambda: self._adopted(topic), seen)
+        return self._turns.if_nobody_writes(partial(self._images.adopt, topic), seen)
 
     def _adopt(self, topic: str) -> None:
         with self._lock:
-            self._adopted(topic)
+            self._images.adopt(topic)
 
     def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
-        def ask(image: Image) -> T:
-            fold = self._folds.get(topic)
-            if fold is not None:
-                image.fold_rest(fold)
-            elif image.folded < len(image):
-                raise _no_fold(topic)
-            return question(image.table)
-
-        # Before it is read, so that reading it once is enough.
-        self._keeps_rows.add(topic)
-        return self._ask(topic, ask)
+        self._images.keep_rows(topic)
+        return self._ask(topic, lambda image: question(self._images.rows(topic, image)))
 
     # -- events
 
@@ -286,7 +245,7 @@ class FileLog:
         return self._ask_rows(topic, lambda table: table.rows.get(key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        image = self._images.get(topic)
+        image = self._known.get(topic)
         if image is not None and image.is_current():
             return image.state(key)
         return self._ask_rows(topic, lambda table: table.state(key))
@@ -313,16 +272,19 @@ class FileLog:
         return self._ask_rows(topic, lambda table: table.owner_version(owner))
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        fold = self._folds.get(check_name("topic", topic))
-        if fold is None:
-            raise _no_fold(topic)
-
-        def fold_anew(image: Image) -> int:
-            image.table, image.folded = image.rebuilt(fold, progress), len(image)
-            return len(image)
-
+        fold = self._images.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
-        return self._ask(topic, fold_anew)
+        image = self._ask(topic, lambda image: image)
+        # With no lock held: what is appended meanwhile is folded on top by whoever asks next.
+        table, done = image.rebuilt(fold, progress)
+
+        def put(now: Image) -> int:
+            if now is image:
+                now.folded = done  # first: until the table is there too, nobody takes it for whole
+                now.table = table
+            return len(now)
+
+        return self._ask(topic, put)
 
     # -- consumers
 
@@ -365,7 +327,7 @@ class FileLog:
         self._check_open()
         rows: Sequence[Row] = ()
         with self._lock:
-            image = self._images.get(check_name("topic", topic))
+            image = self._known.get(check_name("topic", topic))
             folded = None if image is None or not image.folded else image.folded_id
             if image is not None:
                 rows = list(image.table.rows.values())
@@ -384,7 +346,7 @@ class FileLog:
         if self._turns is not None:
             self._turns.close()
         with self._lock:
-            self._images.clear()
+            self._known.clear()
         with self._waking:
             self._changed.notify_all()
 
@@ -395,7 +357,3 @@ class FileLog:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"{self.path} is closed")
-
-
-def _no_fold(topic: str) -> InvalidEvent:
-    return InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")

@@ -7,9 +7,7 @@ asked for by a check that knows what the events mean.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ import apsw
 from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.permissions import look_at_file, look_at_folder
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
 from sessionledger.logs.sqlite.looking import Looking, companions
@@ -178,31 +177,8 @@ def _look_at_topic_line(looking: Looking, topic: str, view: _View, found: Findin
 def _look_at_permissions(path: Path, found: Findings) -> None:
     for file in (path, *companions(path)):
         if file.exists():
-            _look_at_file(file, found)
-    folder = path.parent
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & 0o022 and not mode & stat.S_ISVTX:
-        problem = f"its mode is {mode:04o}: others may replace the ledger's files"
-        found.add("folder_open_to_others", str(folder), problem, f"chmod go-w {quote(str(folder))}")
-    if not os.access(folder, os.W_OK):
-        _not_writable(folder, found)
-
-
-def _look_at_file(file: Path, found: Findings) -> None:
-    mode = stat.S_IMODE(file.stat().st_mode)
-    if mode & 0o077:
-        may = "write" if mode & 0o022 else "read"
-        problem = f"its mode is {mode:04o}: others may {may} it"
-        found.add("open_to_others", str(file), problem, f"chmod 600 {quote(str(file))}")
-    if not os.access(file, os.R_OK | os.W_OK):
-        _not_writable(file, found)
-
-
-def _not_writable(place: Path, found: Findings) -> None:
-    owner = place.stat().st_uid
-    problem = f"user {os.geteuid()} may not write it: sessions can be neither changed nor ended"
-    remedy = f"use the ledger as its owner, user {owner}, or give it to who does"
-    found.add("not_writable", str(place), problem, remedy)
+            look_at_file(file, found)
+    look_at_folder(path.parent, found)
 
 
 def _number(found: list[tuple[object, ...]]) -> int:
