@@ -106,19 +106,6 @@ def test_aliases_are_the_same_after_a_rebuild(bench: Bench) -> None:
     assert [log.rows(TOPIC, alias=f"alias{n}") for n in range(3)] == before
 
 
-def test_aliases_outlive_reopening(persistent: Bench) -> None:
-    add(opened(persistent), [named(key, "one") for key in KEYS])
-    persistent.reopen()
-    assert called(opened(persistent), "one") == KEYS
-
-
-def test_aliases_of_what_others_appended_are_known(beside: Bench) -> None:
-    opened(beside)
-    beside.append_bare(named(KEYS[0], "one"), named(KEYS[1], "two"))
-    log = opened(beside)
-    assert (called(log, "one"), called(log, "two")) == ([KEYS[0]], [KEYS[1]])
-
-
 def test_any_text_is_an_alias(bench: Bench) -> None:
     log = opened(bench)
     texts = ["%", "_", "a'b", '"', "é", "\U0001f511", "a\0b", " "]

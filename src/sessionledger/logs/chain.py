@@ -68,6 +68,11 @@ def record_hash(topic: str, event: StoredEvent) -> str:
     return _hash(topic, event.id, event.kind, event.payload, headers, event.occurred_at_ms)
 
 
+def unchained(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers without those of the chain."""
+    return {key: value for key, value in headers.items() if not key.startswith(RESERVED_PREFIX)}
+
+
 def verify(topic: str, events: Iterable[StoredEvent], head: Head = EMPTY) -> Head | Break:
     """Walk the events that follow `head`; the new head, or the first event where it breaks."""
     for event in events:

@@ -114,14 +114,11 @@ def _whole(text: bytes, after: int) -> StoredEvent | None:
         line = _decode(text)
     except _UNREADABLE:
         return None
-    id, event = line.id, line.event
-    return StoredEvent(
-        id if after < id <= _MAX_ID else after + 1,
-        event.kind,
-        bytes(event.payload),
-        event.headers,
-        event.occurred_at_ms,
-    )
+    id, event, headers = line.id, line.event, line.event.headers
+    if not after < id <= _MAX_ID:
+        # The chain may not vouch for an id that does not stand there.
+        id, headers = after + 1, chain.unchained(headers)
+    return StoredEvent(id, event.kind, bytes(event.payload), headers, event.occurred_at_ms)
 
 
 def _damaged(text: bytes, after: int) -> StoredEvent:
