@@ -64,7 +64,7 @@ def ends(entries: list[HistoryEntry]) -> list[HistoryEntry]:
 def begun(arena: Arena, **told: Any) -> str:
     """The token of a new session."""
     token = fresh()
-    arena.store.create(**{"principal": "alice", "token": token} | told)
+    arena.store.create(**{"principal": fresh("user-"), "token": token} | told)
     return token
 
 
