@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from pathlib import Path
 from subprocess import Popen
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
@@ -97,9 +96,8 @@ class Threads:
 class Processes:
     """Processes that share a file, one for each call of a round."""
 
-    def __init__(self, place: Path, opened: ExitStack) -> None:
+    def __init__(self, url: str, opened: ExitStack) -> None:
         self.clock = Clock()
-        url = f"sqlite:///{place}"
         self.store = opened.enter_context(
             SessionStore.open(url, policy=POLICIES["plain"], clock=self.clock, durability="normal")
         )

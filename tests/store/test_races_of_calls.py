@@ -24,19 +24,18 @@ MOST = 3
 ROUNDS = pytest.mark.parametrize("rounds", [10, pytest.param(300, marks=pytest.mark.slow)])
 
 
-@pytest.fixture(scope="module", params=["threads-memory", "threads-sqlite", "processes-sqlite"])
+ARENAS = ["threads-memory", "threads-sqlite", "threads-file", "processes-sqlite", "processes-file"]
+
+
+@pytest.fixture(scope="module", params=ARENAS)
 def arena(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Arena]:
-    place = tmp_path_factory.mktemp("races") / "ledger.db"
+    place = tmp_path_factory.mktemp("races") / "ledger"
+    who, backend = request.param.split("-")
+    url = {"memory": "memory:", "sqlite": f"sqlite:///{place}", "file": f"file://{place}"}[backend]
     with ExitStack() as opened:
-        racing: Arena
-        if request.param == "threads-memory":
-            racing = Threads("memory:", opened)
-        elif request.param == "threads-sqlite":
-            racing = Threads(f"sqlite:///{place}", opened)
-        else:
-            racing = Processes(place, opened)
+        racing = Threads(url, opened) if who == "threads" else Processes(url, opened)
         yield racing
         check_whole(racing)
 
