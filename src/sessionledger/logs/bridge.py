@@ -24,6 +24,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.inline import Inline
+from sessionledger.logs.waiting import POLL_SECONDS
 
 A = TypeVar("A")
 
@@ -47,7 +48,7 @@ class Threaded(Inline):
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
         while (head := self.log.latest(topic)) <= after:
-            left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - loop.time())
+            left = POLL_SECONDS if end is None else min(POLL_SECONDS, end - loop.time())
             if left <= 0:
                 break
             await asyncio.sleep(left)
@@ -80,9 +81,6 @@ class Threaded(Inline):
     async def detach(self) -> None:
         """End the committing thread once it has nothing to do; the log stays open."""
         await asyncio.to_thread(self._committer.stop)
-
-
-_POLL_SECONDS = 0.01
 
 
 class _Waiting:

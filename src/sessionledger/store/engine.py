@@ -290,12 +290,14 @@ class Engine:
     async def live_of(self, principal: str, now: datetime) -> tuple[list[Session], Guard]:
         """The live sessions of a principal, and the condition that no other was begun since."""
         version = await self.log.owner_version(self.topic, principal)
-        live = [
-            session
-            async for row in self.rows(owner=principal, live_at=microseconds(now))
-            if (session := session_of(row)) is not None
-        ]
-        return live, Guard(principal, version)
+        return await self.sessions(now, owner=principal), Guard(principal, version)
+
+    async def sessions(
+        self, now: datetime, *, owner: str | None = None, alias: str | None = None
+    ) -> list[Session]:
+        """The sessions of an owner or an alias that are live at an instant."""
+        rows = self.rows(owner=owner, alias=alias, live_at=microseconds(now))
+        return [session async for row in rows if (session := session_of(row)) is not None]
 
     async def rows(
         self, *, owner: str | None = None, alias: str | None = None, live_at: int | None = None
@@ -313,10 +315,15 @@ class Engine:
         return await self.log.read(self.topic, after, limit)
 
     async def head(self) -> LedgerHead:
+        latest, newest = await self.newest()
+        hash = None if newest is None else chain.head_after(newest).hash
+        return LedgerHead(self.topic, latest, hash)
+
+    async def newest(self) -> tuple[int, StoredEvent | None]:
+        """The newest id, 0 in an empty topic, and its event; None where it is not there."""
         latest = await self.log.latest(self.topic)
         events = await self.log.read(self.topic, latest - 1, 1) if latest else []
-        hash = chain.head_after(events[0]).hash if events else None
-        return LedgerHead(self.topic, latest, hash)
+        return latest, events[0] if events else None
 
     async def verify(self, expect: str | None, progress: Progress | None) -> Verification:
         expected = Head(0, None) if expect is None else parse_head(expect, self.topic)

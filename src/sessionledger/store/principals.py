@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sessionledger.core.families import decide_end_all
-from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession, WriteContention
@@ -14,7 +13,6 @@ from sessionledger.logs.base import Conflict, Guard
 from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why
 from sessionledger.store.listings import Selection
 from sessionledger.store.steps import Step
-from sessionledger.store.table import session_of
 
 
 async def revoke_all(engine: Engine, which: Selection, keep: Iterable[str], why: Why) -> int:
@@ -50,14 +48,9 @@ async def _selected(
         live, guard = await engine.live_of(owner, now)
         return live, [guard]
     # Whose they are is known once they are listed; what was begun since shows in the guards.
-    owners = {session.principal for session in await _called(engine, alias, now)}
+    owners = {session.principal for session in await engine.sessions(now, alias=alias)}
     guards = [Guard(owner, await engine.log.owner_version(engine.topic, owner)) for owner in owners]
-    return await _called(engine, alias, now), guards
-
-
-async def _called(engine: Engine, alias: str | None, now: datetime) -> list[Session]:
-    rows = engine.rows(alias=alias, live_at=microseconds(now))
-    return [session async for row in rows if (session := session_of(row)) is not None]
+    return await engine.sessions(now, alias=alias), guards
 
 
 def _several(keep: Iterable[str]) -> Iterable[str]:

@@ -63,23 +63,23 @@ def rest_until(interval: object) -> Callable[[], float]:
 
 
 async def _end(engine: Engine, rows: list[Row], now: datetime) -> int:
-    units = [unit for row in rows if (unit := _unit(engine, row, now)) is not None]
+    written = engine.clock()
+    units = [unit for row in rows if (unit := _unit(engine, row, now, written)) is not None]
     outcomes = await engine.log.append(engine.topic, units)
     ended = sum(isinstance(outcome, Appended) for outcome in outcomes)
     engine.telemetry.swept(ended)
     return ended
 
 
-def _unit(engine: Engine, row: Row, now: datetime) -> Unit | None:
+def _unit(engine: Engine, row: Row, now: datetime, written: datetime) -> Unit | None:
     event = decide_sweep(state_of(row), handle_of(row.key), now, engine.policy)
     if event is None:
         return None
-    unit, _ = engine.unit([Step(event, reason(LAPSED), row.key, row)], engine.clock())
+    unit, _ = engine.unit([Step(event, reason(LAPSED), row.key, row)], written)
     return unit
 
 
 async def _check_clock(engine: Engine, now: datetime) -> None:
-    latest = await engine.log.latest(engine.topic)
-    events = await engine.log.read(engine.topic, latest - 1, 1) if latest else []
-    newest = max((event.occurred_at_ms for event in events), default=0)
-    engine.clock_watch.check(now, from_milliseconds(newest))
+    _, newest = await engine.newest()
+    at = 0 if newest is None else newest.occurred_at_ms
+    engine.clock_watch.check(now, from_milliseconds(at))

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -59,11 +58,9 @@ from sessionledger.logs.file.turns import Turns
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.rows import RowTable, Which
+from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
-
-# How often another process's appends are looked for while somebody waits for them.
-POLL_SECONDS = 0.01
 
 
 class FileLog:
@@ -230,14 +227,7 @@ class FileLog:
         return self._ask(topic, lambda image: image.head.id)
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (head := self.latest(topic)) <= after:
-            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                break
-            with self._waking:
-                self._changed.wait(min(left, POLL_SECONDS))
-        return head
+        return wait_above(after, lambda: self.latest(topic), self._changed, timeout)
 
     # -- rows
 

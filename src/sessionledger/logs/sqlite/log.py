@@ -44,12 +44,11 @@ from sessionledger.logs.sqlite.examination import examine
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
 from sessionledger.logs.turn import Turn
+from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
 
-# How often another process's appends are looked for while somebody waits for them.
-POLL_SECONDS = 0.01
 _SETTLING_ATTEMPTS = 3
 
 # Finds nothing: for a topic whose number is not known yet.
@@ -185,14 +184,7 @@ class SQLiteLog:
         return int(found[0][0]) if found else 0
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (head := self.latest(topic)) <= after:
-            left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                break
-            with self._waking:
-                self._changed.wait(min(left, POLL_SECONDS))
-        return head
+        return wait_above(after, lambda: self.latest(topic), self._changed, timeout)
 
     # -- rows
 
