@@ -64,7 +64,8 @@ def exporting() -> Exporting:
     return Exporting()
 
 
-@pytest.fixture
+# For every test here: a store is measured if an SDK was set up before it was opened.
+@pytest.fixture(autouse=True)
 def told() -> Iterator[Exporting]:
     told = exporting()
     told.begin()
@@ -366,21 +367,39 @@ with sessionledger.SessionStore.open(sys.argv[1]) as store:
     assert store.sweep() == 0
 """
 
+UNHEARD = """
+import sys
+import sessionledger
+from sessionledger.store.telemetry import SILENT
+
+with sessionledger.SessionStore.open(sys.argv[1]) as store:
+    assert "opentelemetry" in sys.modules
+    assert type(store) is sessionledger.SessionStore
+    assert store._engine.telemetry is SILENT and store._engine.log.log is store._log
+"""
+
 PRESENT = """
 import sys
 import sessionledger
 assert "opentelemetry" not in sys.modules
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+
 class Mine(sessionledger.SessionStore):
     def get(self, token, *, now=None):
         return super().get(token.removeprefix("mine:"), now=now)
 
 with Mine.open(sys.argv[1]) as store:
-    assert "opentelemetry" in sys.modules and isinstance(store, Mine)
+    assert type(store) is not Mine and isinstance(store, Mine)
     assert store.get("mine:" + store.create("alice").token)
 """
 
 
-@pytest.mark.parametrize("program", [ABSENT, PRESENT], ids=["absent", "present"])
+@pytest.mark.parametrize(
+    "program", [ABSENT, UNHEARD, PRESENT], ids=["absent", "unheard", "present"]
+)
 def test_it_is_looked_for_when_a_store_is_opened(program: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/ledger.db"]
     ran = subprocess.run(command, capture_output=True, text=True)

@@ -72,7 +72,9 @@ SILENT = Telemetry()
 def telemetry_of(log: Log, topic: str) -> Telemetry:
     """Where a store on this topic tells of itself."""
     measuring = _measuring()
-    return SILENT if measuring is None else measuring.of(log, topic)
+    if measuring is None or not measuring.is_heard():
+        return SILENT
+    return measuring.of(log, topic)
 
 
 @cache
