@@ -66,6 +66,8 @@ def refuse_secrets(token: str | None, payload: bytes, headers: Mapping[str, str]
     `token` is the session's own, where it is known; whatever has the shape of a generated token is
     refused as well, whosever it is.
     """
+    if token is None and not headers and _PREFIX not in payload:
+        return
     # As it would stand in the payload's JSON, where quotes and control characters are escaped.
     escaped = None if token is None else _encode(token)[1:-1]
     if _holds_token(payload, escaped):

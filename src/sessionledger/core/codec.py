@@ -41,7 +41,7 @@ _CHARS_WITH_NANOSECONDS = len("2026-01-01T00:00:00.0000001Z")
 _encode = msgspec.json.Encoder().encode
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, gc=False):
     token_handle: str
     principal: str
     created_at: str
@@ -55,7 +55,7 @@ class _Record(msgspec.Struct):
     idle_timeout: timedelta | None = None
 
 
-class _CreatedPayload(msgspec.Struct):
+class _CreatedPayload(msgspec.Struct, gc=False):
     record: _Record
 
 
@@ -79,7 +79,7 @@ class _NewPayload(msgspec.Struct, gc=False):
     record: _NewRecord
 
 
-class _TouchedPayload(msgspec.Struct):
+class _TouchedPayload(msgspec.Struct, gc=False):
     token_handle: str
     last_seen_at: str
     expires_at: str | None = None
@@ -89,18 +89,18 @@ class _TouchedPayload(msgspec.Struct):
     successor: str | None = None
 
 
-class _ExpiredPayload(msgspec.Struct):
+class _ExpiredPayload(msgspec.Struct, gc=False):
     token_handle: str
     expired_at: str
     reused: bool = False
     successor: str | None = None
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, gc=False):
     token_handle: str
 
 
-class _NamedRecord(msgspec.Struct):
+class _NamedRecord(msgspec.Struct, gc=False):
     record: _Named
 
 

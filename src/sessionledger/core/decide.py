@@ -32,7 +32,7 @@ from sessionledger.core.token import Handle
 from sessionledger.errors import DuplicateSession, InvalidSession, VersionConflict
 
 
-class Create(msgspec.Struct, frozen=True, kw_only=True):
+class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Begin a session; `created_at` defaults to now, its ends to the policy's."""
 
     principal: object
@@ -45,7 +45,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     external_id: object = None
 
 
-class Touch(msgspec.Struct, frozen=True, kw_only=True):
+class Touch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A session was seen; `last_seen_at` defaults to now, the expiry to what the policy slides."""
 
     last_seen_at: object = None
@@ -54,14 +54,14 @@ class Touch(msgspec.Struct, frozen=True, kw_only=True):
     attributes: object = None
 
 
-class Patch(msgspec.Struct, frozen=True, kw_only=True):
+class Patch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Merge changes into the attributes, if the session is at the expected version."""
 
     changes: object
     if_version: object = None
 
 
-class Expire(msgspec.Struct, frozen=True, kw_only=True):
+class Expire(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """End a session; `expired_at` defaults to now."""
 
     expired_at: object = None

@@ -20,7 +20,7 @@ EXPIRED = "session_expired"
 KINDS = frozenset((CREATED, TOUCHED, EXPIRED))
 
 
-class Created(msgspec.Struct, frozen=True):
+class Created(msgspec.Struct, frozen=True, gc=False):
     """A session began.
 
     Ours: `authenticated_at`, where the bearer proved who it is at another time than `created_at`;
@@ -42,7 +42,7 @@ class Created(msgspec.Struct, frozen=True):
     context: Mapping[str, str] = {}
 
 
-class Touched(msgspec.Struct, frozen=True):
+class Touched(msgspec.Struct, frozen=True, gc=False):
     """A session was seen, and perhaps given another expiry or other attributes.
 
     Ours: `authenticated_at`, when the bearer proved anew who it is; `deadline`, a nearer one than
@@ -59,7 +59,7 @@ class Touched(msgspec.Struct, frozen=True):
     context: Mapping[str, str] = {}
 
 
-class Expired(msgspec.Struct, frozen=True):
+class Expired(msgspec.Struct, frozen=True, gc=False):
     """A session was ended, for good.
 
     Ours: `reused`, its token was presented after it had been rotated; `successor`, which it was
@@ -72,7 +72,7 @@ class Expired(msgspec.Struct, frozen=True):
     successor: str | None = None
 
 
-class Malformed(msgspec.Struct, frozen=True):
+class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
     token_handle: str

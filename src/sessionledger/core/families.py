@@ -35,14 +35,14 @@ REUSED = "reused"
 EVICTED = "evicted"
 
 
-class Rotate(msgspec.Struct, frozen=True, kw_only=True):
+class Rotate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Replace a token: for another principal, and with another grace, if they are given."""
 
     principal: object = None
     grace: object = None
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class Rotation(msgspec.Struct, frozen=True, gc=False):
     """What a rotation appends, in this order: first what restricts."""
 
     restricted: Touched | Expired

@@ -25,7 +25,7 @@ _TOUCHES_IN_AN_IDLE_TIMEOUT = 4
 _NOTHING = timedelta(0)
 
 
-class Lifetime(msgspec.Struct, frozen=True):
+class Lifetime(msgspec.Struct, frozen=True, gc=False):
     """The ends of a new session, and the idle timeout that it is promised."""
 
     expires_at: datetime
@@ -33,7 +33,7 @@ class Lifetime(msgspec.Struct, frozen=True):
     idle_timeout: timedelta | None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the creator of a session said of its life, unchecked."""
 
     expires_at: object = None

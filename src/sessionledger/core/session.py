@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from sessionledger.core.token import Handle
 
 
-class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
+class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=False):
     """A session after the newest event that concerned it.
 
     handle: its public name. principal: whom it is for. attributes: the application's JSON object,
@@ -63,7 +63,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         return hash((self.handle, self.version))
 
 
-class IssuedSession(Session, frozen=True, eq=False, omit_defaults=True, dict=True):
+class IssuedSession(Session, frozen=True, eq=False, omit_defaults=True, dict=True, gc=True):
     """A session together with its token, given once by `create`.
 
     The token is no field: `repr`, pickling, copying and JSON leave it out.
@@ -85,11 +85,11 @@ class IssuedSession(Session, frozen=True, eq=False, omit_defaults=True, dict=Tru
         return issued
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """A handle that was named by an expiry before any creation: it can never be created."""
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """A handle that an undecodable event concerned: it fails closed, for good."""
 
 

@@ -28,7 +28,7 @@ encode_headers = msgspec.json.Encoder(order="sorted").encode
 """Headers as they are stored and hashed: a compact JSON object, keys sorted by bytes."""
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a topic: the id of its newest event and that event's hash; 0 and None if empty."""
 
     id: int

@@ -33,7 +33,7 @@ the other can tell by it that the end of a unit is missing."""
 _INT64 = 1 << 63
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """An event concerned a key; `previous` is the event of the key before it, 0 for none."""
 
     id: int

@@ -18,7 +18,7 @@ import msgspec
 from sessionledger.core import decide, families
 from sessionledger.core.annotations import REASON, annotate
 from sessionledger.core.codec import decode_session
-from sessionledger.core.events import Created, Expired, SessionEvent
+from sessionledger.core.events import Expired, SessionEvent
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import IssuedSession, Session, State
@@ -66,7 +66,7 @@ OnError: TypeAlias = Callable[[SessionLedgerError], None]
 """Told of an error that did not keep a call from being answered."""
 
 
-class Why(msgspec.Struct, frozen=True, kw_only=True):
+class Why(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller says beside a command."""
 
     reason: object = None
@@ -135,35 +135,29 @@ class Engine:
         else:
             secret = given = parse_token(token, self.policy)
         key, now = digest(secret), self.clock()
-        handle = handle_of(key)
-
-        def decision(state: State) -> SessionEvent:
-            return decide.decide_create(state, handle, command, now, self.policy)
-
-        if self.policy.max_sessions_per_principal is None:
-            # A new token has no row; one that was used before shows as a conflict.
-            session = await self.carry_out(key, None, decision, now, why, given)
-        else:
-            session = await self._create_within_limit(key, decision, now, why, given)
-        assert session is not None
-        return IssuedSession.of(session, secret)
-
-    async def _create_within_limit(
-        self, key: bytes, decision: Decide, now: datetime, why: Why, secret: str | None
-    ) -> Session | None:
-        headers = self.annotate(why)
+        handle, headers = handle_of(key), self.annotate(why)
         row: Row | None = None
         for _ in range(MAX_ATTEMPTS):
-            created = decision(state_of(row))
-            assert isinstance(created, Created)
-            ends, guard = await self.admit(created.principal, now)
-            evicted = [Step(end, headers | reason(families.EVICTED)) for end in ends]
-            steps = [*evicted, Step(created, headers, key, row)]
-            outcome = await self.commit(steps, now, [guard], secret)
+            # A new token has no row; one that was used before shows as a conflict.
+            event = decide.decide_create(state_of(row), handle, command, now, self.policy)
+            created = Step(event, headers, key, row)
+            if self.policy.max_sessions_per_principal is None:
+                outcome = await self.commit_one(created, now, given)
+            else:
+                outcome = await self._commit_within_limit(created, event.principal, now, given)
             if not isinstance(outcome, Conflict):
-                return outcome[-1]
+                assert outcome is not None
+                return IssuedSession.of(outcome, secret)
             row = outcome.current
         raise contention(key)
+
+    async def _commit_within_limit(
+        self, created: Step, principal: str, now: datetime, secret: str | None
+    ) -> Session | Conflict | None:
+        ends, guard = await self.admit(principal, now)
+        evicted = [Step(end, created.headers | reason(families.EVICTED)) for end in ends]
+        outcome = await self.commit([*evicted, created], now, [guard], secret)
+        return outcome if isinstance(outcome, Conflict) else outcome[-1]
 
     def report(self, during: str, error: SessionLedgerError) -> None:
         """Tell of an error that did not keep a call from being answered."""
@@ -238,15 +232,25 @@ class Engine:
             event = decision(state_of(row))
             if event is None:
                 return session_of(row)
-            outcome = await self.commit([Step(event, headers, key, row)], now, (), secret)
+            outcome = await self.commit_one(Step(event, headers, key, row), now, secret)
             if not isinstance(outcome, Conflict):
-                return outcome[0]
+                return outcome
             row = outcome.current
         raise contention(key)
 
     def annotate(self, why: Why) -> dict[str, str]:
         """Reason, actor and context as headers. Raises `InvalidSession`."""
         return annotate(why.reason, why.actor, why.context, self.policy)
+
+    async def commit_one(
+        self, step: Step, now: datetime, secret: str | None = None
+    ) -> Session | Conflict | None:
+        """Append a step that was decided on a row, alone: the session after it, if there is one."""
+        change, state = prepare(step, microseconds(now) // 1000, secret)
+        (outcome,) = await self.log.append(self.topic, (Unit((change,)),))
+        if isinstance(outcome, Conflict):
+            return outcome
+        return _versioned(state, outcome.ids[0])
 
     async def commit(
         self,

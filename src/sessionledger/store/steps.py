@@ -13,7 +13,7 @@ from sessionledger.logs.base import Change, LogEvent, Put, Row
 from sessionledger.store.table import draft_of, state_of
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One event of a unit, with its headers.
 
     key, row: the key and the row that it was decided on. Without a key it was decided on nothing,
