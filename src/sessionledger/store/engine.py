@@ -6,7 +6,6 @@ suspends at all.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from os import urandom
@@ -79,6 +78,8 @@ NOTHING_SAID = Why()
 
 def log_error(error: SessionLedgerError) -> None:
     """What is done with an error that nobody asked to be told of."""
+    import logging  # a tenth of what importing all else takes, and few are told
+
     logging.getLogger("sessionledger").warning("%s: %s", error.code, error)
 
 
