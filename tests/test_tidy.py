@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "store": {"store", "core", "logs", "errors", "canonical", "findings"},
     "driver": {"logs", "errors", "findings"},
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
-    "cli": {"cli", ""},
+    "webhooks": {"webhooks", ""},
+    "cli": {"cli", "webhooks", ""},
     "": {"core", "logs", "store", "errors", "findings"},
 }
 ENTRY_POINTS = {

@@ -1,4 +1,4 @@
-"""The examples of docs/cli.md, run from top to bottom in one folder.
+"""The examples of docs/cli.md and of other pages, each run from top to bottom in one folder.
 
 `$ ` begins a command; the lines after it are its output, standard error first; `…` stands for
 anything; `[exit N]` is its exit code where it is not 0.
@@ -17,7 +17,8 @@ import pytest
 
 from tests.cli.running import COMMANDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "cli.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\[exit (\d+)\]")
 _END = "=== exit"
@@ -39,6 +40,10 @@ def examples(block: str) -> list[Example]:
         else:
             found[-1].output.append(text)
     return found
+
+
+def has_examples(page: Path) -> bool:
+    return _BLOCK.search(page.read_text()) is not None
 
 
 def run(block: list[Example], folder: Path) -> list[tuple[str, int]]:
@@ -66,9 +71,9 @@ def matches(expected: list[str], found: str) -> bool:
     return re.fullmatch(pattern, found.removesuffix("\n")) is not None
 
 
-def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
-    blocks = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
-    assert len(blocks) >= 8
+@pytest.mark.parametrize("name", [page.name for page in DOCS.glob("*.md") if has_examples(page)])
+def test_every_example_does_what_the_page_says(name: str, tmp_path: Path) -> None:
+    blocks = [examples(block) for block in _BLOCK.findall((DOCS / name).read_text())]
     for block in blocks:
         for example, (out, code) in zip(block, run(block, tmp_path), strict=True):
             assert code == example.code, (example.command, out)

@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from sessionledger import __version__
-from sessionledger.cli import bearers, endings, ledger, listings, sessions, stories
+from sessionledger.cli import bearers, endings, ledger, listings, sessions, stories, webhooks
 from sessionledger.cli.doctor import doctor
 from sessionledger.cli.exits import MEANINGS, OK, PIPE_CLOSED, USAGE, report
 from sessionledger.cli.present import PipeClosed, flush, write
@@ -43,6 +43,7 @@ for command in (
     doctor,
 ):
     app.command(epilog=MEANINGS)(command)
+app.add_typer(webhooks.app)
 
 
 @app.callback(invoke_without_command=True, epilog=MEANINGS)

@@ -1,0 +1,152 @@
+"""One endpoint: told of every event it wants, in order, at least once.
+
+The cursor is kept in the ledger and moves when a message was taken, so that what was not is sent
+again, also by another process. An endpoint that does not take a message holds up its later ones,
+and after the last attempt is disabled, with its cursor where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import httpcore
+import msgspec
+
+from sessionledger import AsyncSessionStore, CaughtUp, HistoryEntry, Log
+from sessionledger.webhooks import signing
+from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, disabled, failed, succeeded
+from sessionledger.webhooks.messages import body_of, type_of
+from sessionledger.webhooks.network import AddressRefused, CheckedNetwork
+
+MINUTE, HOUR = 60.0, 3600.0
+PAUSES = (5.0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR)
+"""Seconds before each further attempt, as Standard Webhooks proposes; then it is disabled."""
+
+TIMEOUT = 20.0
+"""Seconds for each step of an attempt: to connect, to send, and to be answered."""
+
+ACK_EVERY = 1000
+"""So many events that are not wanted move the cursor as well."""
+
+_GONE = 410
+_JITTER = 0.1
+_HEARTBEAT = timedelta(seconds=1)
+
+
+class Delivery:
+    """Tells one endpoint what happens in a store."""
+
+    def __init__(
+        self,
+        store: AsyncSessionStore,
+        log: Log,
+        topic: str,
+        file: EndpointFile,
+        endpoint: Endpoint,
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._topic = topic
+        self._file = file
+        self._endpoint = endpoint
+        self._pauses = pauses
+        self._acknowledged = 0
+
+    @property
+    def failures(self) -> int:
+        """Attempts in a row that came to nothing."""
+        return self._endpoint.failures
+
+    async def run(self) -> None:
+        """Tell of what happens, until the endpoint is disabled or the task is cancelled."""
+        self._acknowledged = await asyncio.to_thread(
+            self._log.cursor, self._topic, self._endpoint.consumer
+        )
+        allowed = (self._endpoint.host,) if self._endpoint.allowed else ()
+        async with httpcore.AsyncConnectionPool(
+            network_backend=CheckedNetwork(allowed), max_connections=1, keepalive_expiry=MINUTE
+        ) as pool:
+            async for happened in self._happening():
+                if isinstance(happened, CaughtUp):
+                    await self._acknowledge(happened.cursor)
+                elif not await self._told(pool, happened):
+                    return
+
+    def _happening(self) -> AsyncIterator[HistoryEntry | CaughtUp]:
+        return self._store.watch(after=self._acknowledged, heartbeat=_HEARTBEAT)
+
+    async def _told(self, pool: httpcore.AsyncConnectionPool, entry: HistoryEntry) -> bool:
+        """Whether the endpoint is told further: it took the message, or did not want it."""
+        if not self._endpoint.wants(type_of(entry), entry.principal):
+            if entry.event_id - self._acknowledged >= ACK_EVERY:
+                await self._acknowledge(entry.event_id)
+            return True
+        body, id = body_of(entry), f"msg_{self._endpoint.id}_{entry.event_id}"
+        while (problem := await self._attempt(pool, id, body)) is not None:
+            if not await self._may_try_again(problem):
+                return False
+        await self._acknowledge(entry.event_id)
+        if self._endpoint.failures:
+            await self._record(succeeded(self._endpoint))
+        return True
+
+    async def _attempt(
+        self, pool: httpcore.AsyncConnectionPool, id: str, body: bytes
+    ) -> str | None:
+        """Send a message once; None when it was taken, or else the problem."""
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "sessionledger",
+            **signing.headers(self._endpoint.secret, id, int(time.time()), body),
+        }
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        timeouts = dict.fromkeys(("connect", "write", "read", "pool"), TIMEOUT)
+        try:
+            # A redirect is an answer like any other, and not followed; the body is not read.
+            async with (
+                asyncio.timeout(2 * TIMEOUT),
+                pool.stream(
+                    "POST",
+                    self._endpoint.url,
+                    headers=named,
+                    content=body,
+                    extensions={"timeout": timeouts},
+                ) as answer,
+            ):
+                return None if answer.status in range(200, 300) else f"answered {answer.status}"
+        except AddressRefused as error:
+            return str(error)
+        except (httpcore.TimeoutException, TimeoutError):
+            return f"took longer than {TIMEOUT:.0f} seconds"
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            return f"can't be reached: {type(error).__name__}"
+
+    async def _may_try_again(self, problem: str) -> bool:
+        """Write the failure down, and wait for the next attempt if there is one."""
+        after = failed(self._endpoint, problem)
+        last = after.failures > len(self._pauses) or problem == f"answered {_GONE}"
+        await self._record(disabled(after, datetime.now(UTC)) if last else after)
+        if last:
+            return False
+        pause = self._pauses[after.failures - 1]
+        await anyio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+        return True
+
+    async def _record(self, endpoint: Endpoint) -> None:
+        told = ("failures", "problem", "disabled_at")
+        became = {name: getattr(endpoint, name) for name in told}
+        await asyncio.to_thread(
+            self._file.record, endpoint.id, lambda one: msgspec.structs.replace(one, **became)
+        )
+        self._endpoint = endpoint
+
+    async def _acknowledge(self, cursor: int) -> None:
+        if cursor > self._acknowledged:
+            await asyncio.to_thread(self._log.ack, self._topic, self._endpoint.consumer, cursor)
+            self._acknowledged = cursor

@@ -1,0 +1,219 @@
+"""Who is told of what: endpoints with their secrets, in a file that only its owner may read.
+
+The file is read and written whole, by one process at a time, and replaced at once: whoever reads it
+sees one state or the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sessionledger.webhooks.messages import CREATED, EXPIRED, TYPES
+from sessionledger.webhooks.signing import new_secret
+
+DEFAULT_TYPES = (CREATED, EXPIRED)
+MAX_ENDPOINTS = 100
+
+_ID_BYTES = 6
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
+
+
+class InvalidEndpoint(ValueError):
+    """An endpoint that can't be used: the message says what is wrong with it."""
+
+
+class UnsafeFile(Exception):
+    """The file of the endpoints can't be trusted, or not be read."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that is told of events.
+
+    types, principals: of which; no principals are all. allowed: its host may be at an address that
+    is not public. failures: attempts in a row that came to nothing, with the problem of the last.
+    disabled_at: since when it is told no more, or None.
+    """
+
+    id: str
+    url: str
+    secret: str
+    types: tuple[str, ...] = DEFAULT_TYPES
+    principals: tuple[str, ...] = ()
+    allowed: bool = False
+    failures: int = 0
+    problem: str | None = None
+    disabled_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint(id={self.id!r}, host={self.host!r})"
+
+    @property
+    def host(self) -> str:
+        """The host of its address, in lower case."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def consumer(self) -> str:
+        """Under which name its cursor is kept in the ledger."""
+        return f"webhook.{self.id}"
+
+    def wants(self, type: str, principal: str | None) -> bool:
+        """Whether it is told of a message of that type about a session of that principal."""
+        return type in self.types and (not self.principals or principal in self.principals)
+
+
+def new_endpoint(
+    url: str,
+    types: Iterable[str] = DEFAULT_TYPES,
+    principals: Iterable[str] = (),
+    allow: str | None = None,
+) -> Endpoint:
+    """A new endpoint with a secret of its own. Raises `InvalidEndpoint`.
+
+    `allow` is the name of its host, which may then be at an address that is not public, and be
+    spoken to without TLS.
+    """
+    host = _host_of(url)
+    if allow is not None and allow.lower() != host:
+        raise InvalidEndpoint(f"what is allowed must be the host of the address, {host}")
+    if allow is None and not url.lower().startswith("https://"):
+        raise InvalidEndpoint(f"the address must be https, or {host} be allowed by its name")
+    unknown = sorted(set(types) - set(TYPES))
+    if unknown:
+        raise InvalidEndpoint(f"there is no type {unknown[0]!r}; there are {', '.join(TYPES)}")
+    return Endpoint(
+        id=secrets.token_hex(_ID_BYTES),
+        url=url,
+        secret=new_secret(),
+        types=tuple(types),
+        principals=tuple(principals),
+        allowed=allow is not None,
+    )
+
+
+class EndpointFile:
+    """The endpoints of one ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> tuple[Endpoint, ...]:
+        """All endpoints, in the order they came. Raises `UnsafeFile`."""
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise UnsafeFile(f"{self.path}: {error.strerror}") from None
+        with open(file, "rb") as opened:  # noqa: PTH123  a descriptor that was checked
+            mode = stat.S_IMODE(os.fstat(file).st_mode)
+            if mode & 0o077:
+                raise UnsafeFile(f"{self.path} holds secrets and has mode {mode:04o}: chmod 600")
+            text = opened.read()
+        try:
+            return msgspec.json.decode(text, type=tuple[Endpoint, ...])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise UnsafeFile(f"{self.path} does not hold endpoints") from None
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Raises `InvalidEndpoint` where there are too many."""
+
+        def added(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+            if len(endpoints) >= MAX_ENDPOINTS:
+                raise InvalidEndpoint(f"there are {MAX_ENDPOINTS} endpoints, which is the most")
+            return (*endpoints, endpoint)
+
+        self._change(added)
+
+    def remove(self, id: str) -> bool:
+        """Whether there was one."""
+        return self._replace(id, lambda _: None)
+
+    def record(self, id: str, change: Callable[[Endpoint], Endpoint]) -> bool:
+        """Write down what became of it; whether there is one."""
+        return self._replace(id, change)
+
+    def _replace(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> bool:
+        found = False
+
+        def changed(endpoints: tuple[Endpoint, ...]) -> Iterator[Endpoint]:
+            nonlocal found
+            for endpoint in endpoints:
+                after = change(endpoint) if endpoint.id == id else endpoint
+                found = found or endpoint.id == id
+                if after is not None:
+                    yield after
+
+        self._change(lambda endpoints: tuple(changed(endpoints)))
+        return found
+
+    def _change(self, change: Callable[[tuple[Endpoint, ...]], tuple[Endpoint, ...]]) -> None:
+        with self._alone():
+            before = self.read()
+            after = change(before)
+            if after != before:
+                self._write(after)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = os.open(_beside(self.path, "-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _write(self, endpoints: tuple[Endpoint, ...]) -> None:
+        new = _beside(self.path, "-new")
+        new.unlink(missing_ok=True)
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(file, "wb") as opened:  # noqa: PTH123  a descriptor with its mode
+            opened.write(msgspec.json.format(msgspec.json.encode(endpoints), indent=1) + b"\n")
+            opened.flush()
+            os.fsync(file)
+        new.replace(self.path)
+
+
+def succeeded(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that was reached."""
+    return msgspec.structs.replace(endpoint, failures=0, problem=None, disabled_at=None)
+
+
+def failed(endpoint: Endpoint, problem: str) -> Endpoint:
+    """An endpoint after one more attempt that came to nothing."""
+    return msgspec.structs.replace(endpoint, failures=endpoint.failures + 1, problem=problem)
+
+
+def disabled(endpoint: Endpoint, at: datetime) -> Endpoint:
+    """An endpoint that is told no more."""
+    return msgspec.structs.replace(endpoint, disabled_at=at)
+
+
+def _host_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidEndpoint("the address can't be understood") from None
+    if parts.scheme not in ("http", "https") or host is None or not _HOST.fullmatch(host):
+        raise InvalidEndpoint("the address must be an https:// URL with a host")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidEndpoint("the address must not hold a password: receivers check signatures")
+    if not url.isascii() or not url.isprintable() or " " in url or parts.fragment:
+        raise InvalidEndpoint("the address must be of printable ASCII, without a fragment")
+    return host.lower()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)

@@ -1,0 +1,68 @@
+"""What is sent: an event of a session as a thin message.
+
+It says what happened to whose session, and not what the application keeps in it: attributes stay
+where they are, and a receiver that needs them asks for the session by its handle.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from sessionledger import HistoryEntry
+
+CREATED: Final = "session.created"
+TOUCHED: Final = "session.touched"
+EXPIRED: Final = "session.expired"
+TYPES = (CREATED, TOUCHED, EXPIRED)
+
+_OF_KIND = {"session_created": CREATED, "session_touched": TOUCHED, "session_expired": EXPIRED}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Which session, and why, by whom and whence.
+
+    changed: names of the fields that are different now. readable: False for an event that was
+    damaged, and so ended its session.
+    """
+
+    event_id: int
+    handle: str
+    principal: str | None
+    reason: str | None
+    actor: str | None
+    context: dict[str, str]
+    changed: list[str]
+    readable: bool
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The body of a webhook: a type, when it happened, and the data of that type."""
+
+    type: str
+    timestamp: datetime
+    data: Data
+
+
+def type_of(entry: HistoryEntry) -> str:
+    """The type of the message about an event. One that can't be read ended its session."""
+    return _OF_KIND.get(entry.kind, EXPIRED) if entry.readable else EXPIRED
+
+
+def body_of(entry: HistoryEntry) -> bytes:
+    """The message about an event, as JSON: the same bytes whenever it is sent."""
+    data = Data(
+        entry.event_id,
+        entry.handle,
+        entry.principal,
+        entry.reason,
+        entry.actor,
+        entry.context,
+        sorted(entry.changes),
+        entry.readable,
+    )
+    return _encode(Message(type_of(entry), entry.occurred_at, data))

@@ -1,0 +1,90 @@
+"""A ledger, its endpoints, and a courier that runs in a thread with a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sessionledger import AsyncSessionStore, SessionStore, open_log
+from sessionledger.testing.bench import PATIENCE
+from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, EndpointFile, new_endpoint
+from tests.webhooks.receiving import Receiver
+
+TOPIC = "orchestrator.sessions"
+QUICK = (0.001,) * 5
+
+
+class Scene:
+    """Somebody who makes sessions, and a receiver that is to be told."""
+
+    def __init__(self, folder: Path, receiver: Receiver) -> None:
+        self.url = f"sqlite:///{folder / 'ledger.db'}"
+        self.file = EndpointFile(folder / "ledger.db-webhooks")
+        self.receiver = receiver
+        self.store: SessionStore
+
+    @contextmanager
+    def open(self) -> Iterator[Scene]:
+        with SessionStore.open(self.url) as self.store:
+            yield self
+
+    def add(self, types: Sequence[str] = DEFAULT_TYPES, principals: Sequence[str] = ()) -> Endpoint:
+        endpoint = new_endpoint(self.receiver.url, types, principals, "localhost")
+        self.file.add(endpoint)
+        return endpoint
+
+    def state(self) -> Endpoint:
+        (endpoint,) = self.file.read()
+        return endpoint
+
+    def cursor(self, endpoint: Endpoint) -> int:
+        return self.store._log.cursor(TOPIC, endpoint.consumer)
+
+    @contextmanager
+    def delivering(self, pauses: Sequence[float] = QUICK) -> Iterator[None]:
+        stop = threading.Event()
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(self._deliver(pauses, stop))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert not failed, failed
+
+    async def _deliver(self, pauses: Sequence[float], stop: threading.Event) -> None:
+        log = open_log(self.url)
+        try:
+            async with AsyncSessionStore(log) as store:
+                courier = Courier(store, log, TOPIC, self.file, pauses)
+                running = asyncio.create_task(courier.run())
+                ended = asyncio.create_task(asyncio.to_thread(stop.wait))
+                await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                await ended
+        finally:
+            log.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again for what another thread or process is about to do."""
+    ticks = threading.Event()
+    for _ in range(int(PATIENCE * 200)):
+        if condition():
+            return
+        ticks.wait(0.005)
+    raise AssertionError("it never came about")
