@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import msgspec
+
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
@@ -83,16 +85,13 @@ class Threaded(Inline):
         await asyncio.to_thread(self._committer.stop)
 
 
-class _Waiting:
+class _Waiting(msgspec.Struct, gc=False):
     """An append that a task waits for."""
 
-    __slots__ = ("future", "loop", "topic", "units")
-
-    def __init__(self, topic: str, units: Sequence[Unit], loop: asyncio.AbstractEventLoop) -> None:
-        self.topic = topic
-        self.units = units
-        self.loop = loop
-        self.future: asyncio.Future[list[Outcome]] = loop.create_future()
+    topic: str
+    units: Sequence[Unit]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[list[Outcome]]
 
 
 class _Committer:
@@ -121,7 +120,7 @@ class _Committer:
 
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(topic, units, loop)
+        waiting = _Waiting(topic, units, loop, loop.create_future())
         with self._mutex:
             if self._thread is None:
                 self._start()

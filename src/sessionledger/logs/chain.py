@@ -9,6 +9,7 @@ this finds accidents and careless edits; who can rewrite the whole log can recom
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -22,7 +23,8 @@ HASH_HEADER = "harn.provenance.record_hash"
 SCHEMA = "harn-eventlog-provenance-v1"
 RESERVED_PREFIX = "harn.provenance."
 
-_text = msgspec.json.Encoder().encode
+# Kinds and topics are few, and each event has both.
+_text = lru_cache(1024)(msgspec.json.Encoder().encode)
 
 encode_headers = msgspec.json.Encoder(order="sorted").encode
 """Headers as they are stored and hashed: a compact JSON object, keys sorted by bytes."""

@@ -90,8 +90,13 @@ def _check_event(event: LogEvent) -> None:
 
 def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
     """The keys that the units touch, each once."""
-    keys = (_key_of(change, fold) for unit in units for change in unit.changes)
-    return list({key: None for key in keys if key is not None})
+    keys: dict[bytes, None] = {}
+    for unit in units:
+        for change in unit.changes:
+            key = _key_of(change, fold)
+            if key is not None:
+                keys[key] = None
+    return list(keys)
 
 
 def owners_of(units: Iterable[Unit]) -> list[str]:
