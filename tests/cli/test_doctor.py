@@ -164,7 +164,7 @@ import contextlib, io, os, sys
 from sessionledger.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()):
     main(["doctor", "--ledger", "memory:"])  # imports what nobody may not be able to
-import sessionledger.logs.sqlite
+import sessionledger.logs.sqlite.examination
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -373,7 +373,9 @@ import sessionledger
 from sessionledger.store.telemetry import SILENT
 
 with sessionledger.SessionStore.open(sys.argv[1]) as store:
-    assert "opentelemetry" in sys.modules
+    assert "opentelemetry" not in sys.modules
+    import opentelemetry.metrics
+with sessionledger.SessionStore.open(sys.argv[1]) as store:
     assert type(store) is sessionledger.SessionStore
     assert store._engine.telemetry is SILENT and store._engine.log.log is store._log
 """

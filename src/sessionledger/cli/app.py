@@ -1,10 +1,8 @@
-"""The commands by their names, and one call of them from arguments to exit code."""
+"""The commands by their names."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 import typer
 from typer.main import get_command
@@ -12,8 +10,8 @@ from typer.main import get_command
 from sessionledger import __version__
 from sessionledger.cli import bearers, endings, ledger, listings, sessions, stories, webhooks
 from sessionledger.cli.doctor import doctor
-from sessionledger.cli.exits import MEANINGS, OK, PIPE_CLOSED, USAGE, report
-from sessionledger.cli.present import PipeClosed, flush, write
+from sessionledger.cli.exits import MEANINGS, OK, USAGE
+from sessionledger.cli.present import write
 
 NAME = "sessionledger"
 
@@ -64,22 +62,7 @@ def front(
         raise typer.Exit(USAGE)
 
 
-def answer(arguments: Sequence[str]) -> int:
-    """Carry out one command, and answer its exit code. Errors are told on stderr."""
-    try:
-        code = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
-        flush()
-    except PipeClosed:
-        _stop_writing()
-        return PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001  `report` raises what it does not know
-        if isinstance(error, OSError):
-            _stop_writing()
-        return report(error, "--json" in arguments)
-    return code or OK
-
-
-def _stop_writing() -> None:
-    """Close stdout, or the interpreter would fail at its end on what is left in the buffer."""
-    with suppress(OSError):
-        sys.stdout.close()
+def run(arguments: Sequence[str]) -> int | None:
+    """Carry out one command. Raises what its answer should be, if that is not all."""
+    code: int | None = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
+    return code

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import sys
 
-import typer
-
 from sessionledger import (
     ClockJumped,
     DuplicateSession,
@@ -41,9 +39,6 @@ Exit codes:
   130  interrupted with Ctrl-C
   141  whoever read the output stopped reading
 """
-
-# Both of Typer's generations, with Click beside it and inside it, export this one name.
-UsageError = typer.BadParameter.__base__ or typer.BadParameter
 
 _TOKEN = re.compile(r"harn_sess_[A-Za-z0-9_-]+")
 _LONG_ENOUGH_FOR_A_TOKEN = re.compile(r"'[^']{32,}'")
@@ -105,9 +100,16 @@ def _meaning(error: Exception) -> tuple[int, str, str]:
             return USAGE, error.code, str(error)
         case OSError():
             return UNAVAILABLE, "system", str(error)
-    if isinstance(error, UsageError):
+    if _is_usage(error):
         return USAGE, "usage", _usage(error)
     raise error
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether it is Typer's complaint, which is not imported for commands that do without it."""
+    typer = sys.modules.get("typer")
+    # Both of its generations, with Click beside it and inside it, export this one name.
+    return typer is not None and isinstance(error, typer.BadParameter.__base__)
 
 
 def _usage(error: Exception) -> str:

@@ -23,16 +23,28 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out one command, and answer its exit code."""
     _never_fail_to_encode()
     try:
-        from sessionledger.cli.app import answer
+        code = _carried_out(list(arguments))
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
         print(f"error: {MISSING}", file=sys.stderr)
         return 2
-    code = answer(arguments)
     if sys.stdout.closed:
         _leave_the_pipe()
     return code
+
+
+def _carried_out(arguments: list[str]) -> int:
+    from sessionledger.cli.outcome import outcome
+    from sessionledger.cli.quick import plain_get
+
+    as_json = "--json" in arguments
+    quick = plain_get(arguments)
+    if quick is not None:
+        return outcome(quick.run, as_json)
+    from sessionledger.cli.app import run
+
+    return outcome(lambda: run(arguments), as_json)
 
 
 def _never_fail_to_encode() -> None:

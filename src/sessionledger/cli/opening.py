@@ -9,6 +9,10 @@ from urllib.parse import quote, unquote
 from sessionledger import Log, Policy, SessionStore, open_log
 from sessionledger.cli.exits import UNAVAILABLE, Failure, warn
 
+LEDGER = "sqlite:///sessions.db"
+LEDGER_VARIABLE = "SESSIONLEDGER_URL"
+TOPIC = "orchestrator.sessions"
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # Before a path in an address, and what else of it is left of the path.
 _PLACES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}

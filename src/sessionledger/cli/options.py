@@ -10,9 +10,9 @@ import msgspec
 import typer
 
 from sessionledger.cli.durations import parse_duration
-
-LEDGER = "sqlite:///sessions.db"
-TOPIC = "orchestrator.sessions"
+from sessionledger.cli.opening import LEDGER as LEDGER
+from sessionledger.cli.opening import LEDGER_VARIABLE
+from sessionledger.cli.opening import TOPIC as TOPIC
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -64,7 +64,7 @@ def context(pairs: list[str] | None) -> dict[str, str] | None:
 Ledger = Annotated[
     str,
     typer.Option(
-        "--ledger", "-l", envvar="SESSIONLEDGER_URL", metavar="URL", help="The ledger: URL or path."
+        "--ledger", "-l", envvar=LEDGER_VARIABLE, metavar="URL", help="The ledger: URL or path."
     ),
 ]
 Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="The topic in the ledger.")]

@@ -11,6 +11,7 @@ from sessionledger.cli import options
 from sessionledger.cli.answers import show_issued, show_session
 from sessionledger.cli.exits import not_live, unknown
 from sessionledger.cli.opening import open_store
+from sessionledger.cli.quick import Get
 from sessionledger.cli.secret import read_token, read_token_from_input
 
 TokenFromInput = Annotated[
@@ -78,9 +79,7 @@ def get(
     json: options.Json = False,
 ) -> None:
     """Show the live session of a token, or of a handle."""
-    with open_store(ledger, topic) as store:
-        found = store.get(read_token()) if handle is None else store.find(handle=handle)
-    show_session(found, json, not_live("token" if handle is None else "handle"))
+    Get(ledger, topic, handle, json).run()
 
 
 def touch(

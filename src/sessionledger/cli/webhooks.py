@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from sessionledger import AsyncSessionStore, open_log
+from sessionledger import open_log
 from sessionledger.cli import options
 from sessionledger.cli.exits import (
     MEANINGS,
@@ -143,21 +142,12 @@ def deliver(
         path = _file(ledger, file)
         path.read()
     print(f"delivering to the endpoints in {path.path}", file=sys.stderr, flush=True)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_deliver(existing(ledger), topic, path))
-
-
-async def _deliver(url: str, topic: str, file: EndpointFile) -> None:
     try:
-        from sessionledger.webhooks.courier import Courier
+        from sessionledger.webhooks.courier import deliver_to_all
     except ModuleNotFoundError:
         raise Failure(USAGE, "missing", MISSING) from None
-    log = await asyncio.to_thread(open_log, url)
-    try:
-        async with AsyncSessionStore(log, topic=topic, on_error=warn) as store:
-            await Courier(store, log, topic, file).run()
-    finally:
-        await asyncio.to_thread(log.close)
+    with closing(open_log(existing(ledger))) as log, suppress(KeyboardInterrupt):
+        deliver_to_all(log, topic, path, warn)
 
 
 def _file(ledger: str, given: Path | None) -> EndpointFile:

@@ -6,6 +6,7 @@ classes, and so nothing stands in the way of those that are not.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,6 +72,9 @@ SILENT = Telemetry()
 
 def telemetry_of(log: Log, topic: str) -> Telemetry:
     """Where a store on this topic tells of itself."""
+    # Who set up an SDK has imported it: without that the API need not be.
+    if "opentelemetry" not in sys.modules:
+        return SILENT
     measuring = _measuring()
     if measuring is None or not measuring.is_heard():
         return SILENT

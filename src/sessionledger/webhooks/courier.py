@@ -10,16 +10,29 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from sessionledger import AsyncSessionStore, Log, SessionLedgerError
 from sessionledger.webhooks.delivery import PAUSES, Delivery
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile
 
+OnError: TypeAlias = Callable[[SessionLedgerError], None]
+
 LOOK_SECONDS = 1.0
 
 _logger = logging.getLogger("sessionledger.webhooks")
+
+
+def deliver_to_all(log: Log, topic: str, file: EndpointFile, on_error: OnError) -> None:
+    """Deliver what happens in the sessions of a log, until it is interrupted."""
+
+    async def run() -> None:
+        async with AsyncSessionStore(log, topic=topic, on_error=on_error) as store:
+            await Courier(store, log, topic, file).run()
+
+    asyncio.run(run())
 
 
 class Courier:

@@ -40,7 +40,6 @@ from sessionledger.logs.sqlite.connection import (
     prepare,
     prepare_reader,
 )
-from sessionledger.logs.sqlite.examination import examine
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
 from sessionledger.logs.turn import Turn
@@ -320,6 +319,8 @@ class SQLiteLog:
         return Description("sqlite", str(self.path), self.durability, True, details)
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
+        from sessionledger.logs.sqlite.examination import examine  # few ever ask
+
         self._check_open()
         return examine(self.path, self._vfs, topic, check)
 
