@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 
 import typer
 from typer.main import get_command
@@ -64,10 +65,14 @@ def front(
         raise typer.Exit(USAGE)
 
 
+# Reading all signatures takes longer than most commands.
+_commands = cache(get_command)
+
+
 def answer(arguments: Sequence[str]) -> int:
     """Carry out one command, and answer its exit code. Errors are told on stderr."""
     try:
-        code = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
+        code = _commands(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
         flush()
     except PipeClosed:
         _stop_writing()
