@@ -10,11 +10,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: $(READY)
 	@$(BIN)/python examples/tour.py
 
+# One process for each processor; the tests of a file stay together, and share what is dear to make.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -103,8 +103,10 @@ class Line:
         )
 
     def environment(self, **variables: str) -> dict[str, str]:
-        ours = {k: v for k, v in os.environ.items() if not k.startswith("SESSIONLEDGER_")}
-        return ours | variables
+        """Nothing of ours, and no size of a screen, is taken over from who runs the tests."""
+        theirs = [name for name in os.environ if name.startswith("SESSIONLEDGER_")]
+        ours = os.environ.keys() - {*theirs, "COLUMNS", "LINES"}
+        return {name: os.environ[name] for name in ours} | variables
 
     def create(self, principal: str = "alice", *options: str) -> tuple[str, str]:
         """A new session: its token and its handle."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.cli.forking import commands
 from tests.cli.running import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,13 +47,13 @@ def has_examples(page: Path) -> bool:
     return _BLOCK.search(page.read_text()) is not None
 
 
-def run(block: list[Example], folder: Path) -> list[tuple[str, int]]:
+def run(block: list[Example], folder: Path, apart: Path) -> list[tuple[str, int]]:
     """What each command of a block printed, and its exit code; they share one shell."""
     script = "set -o pipefail\n" + "".join(
         f"{{ {example.command}\n}} >out 2>err; code=$?\ncat err out; echo '{_END}' $code\n"
         for example in block
     )
-    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    folders = [str(apart), os.environ["PATH"]]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("SESSIONLEDGER_")}
     done = subprocess.run(
         ["bash", "-c", script],
@@ -71,11 +72,22 @@ def matches(expected: list[str], found: str) -> bool:
     return re.fullmatch(pattern, found.removesuffix("\n")) is not None
 
 
-@pytest.mark.parametrize("name", [page.name for page in DOCS.glob("*.md") if has_examples(page)])
-def test_every_example_does_what_the_page_says(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the command."""
+    folder = tmp_path_factory.mktemp("commands")
+    with commands(folder):
+        yield folder
+
+
+PAGES = sorted(page.name for page in DOCS.glob("*.md") if has_examples(page))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_example_does_what_the_page_says(name: str, tmp_path: Path, apart: Path) -> None:
     blocks = [examples(block) for block in _BLOCK.findall((DOCS / name).read_text())]
     for block in blocks:
-        for example, (out, code) in zip(block, run(block, tmp_path), strict=True):
+        for example, (out, code) in zip(block, run(block, tmp_path, apart), strict=True):
             assert code == example.code, (example.command, out)
             assert matches(example.output, out), (example.command, example.output, out)
 

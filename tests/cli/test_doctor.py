@@ -25,7 +25,8 @@ import pytest
 from sessionledger import Change, LogEvent, SessionStore, Unit, open_log
 from sessionledger.findings import MOST_SHOWN
 from sessionledger.logs.sqlite import queries
-from sessionledger.testing.bench import FOLD, creation
+from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.testing.bench import FOLD, PATIENCE, creation
 from tests.cli.running import Answer, Line
 from tests.cli.test_terminal import on_terminal
 from tests.logs import bare_sqlite, children
@@ -490,7 +491,8 @@ def test_others_may_write_meanwhile(line: Line, path: Path) -> None:
     with children.running(WRITER, path) as writer:
         assert writer.stdout
         writer.stdout.readline()
-        for _ in range(5):
-            head = line("head").out
-            assert doctor(line) == []
-            assert line("head").out != head
+        with closing(open_log(f"sqlite:///{path}")) as log:
+            for _ in range(5):
+                head = log.latest(SESSIONS_TOPIC)
+                assert doctor(line) == []
+                assert log.wait(SESSIONS_TOPIC, head, PATIENCE) > head

@@ -5,31 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
-from sessionledger import Log, open_log
 from sessionledger.testing import Harness
 from sessionledger.testing.bench import Bench
 from tests.logs import bare_file, bare_sqlite
-
-ADDRESSES = {"memory": "memory:", "sqlite": "sqlite:///{}", "file": "file://{}"}
-
-
-def address(name: str, place: Path) -> str:
-    """The address of a log at a place."""
-    return ADDRESSES[name].format(quote(str(place)))
-
-
-def _open(name: str, place: Path) -> Log:
-    return open_log(address(name, place))
-
+from tests.logs.openers import address, open_at
 
 LOGS = {
-    "memory": Harness(open=partial(_open, "memory")),
+    "memory": Harness(open=partial(open_at, "memory")),
     "sqlite": Harness(
-        open=partial(_open, "sqlite"),
+        open=partial(open_at, "sqlite"),
         persists=True,
         shared=True,
         forks=True,
@@ -37,7 +24,7 @@ LOGS = {
         empty=bare_sqlite.empty,
     ),
     "file": Harness(
-        open=partial(_open, "file"),
+        open=partial(open_at, "file"),
         persists=True,
         shared=True,
         forks=True,

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import pytest
 
-from sessionledger.logs.base import AsyncLog
-from sessionledger.logs.bridge import Threaded
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.conformance import LogConformance, RowConformance
-from sessionledger.testing.harness import Declared
 from tests.logs.conftest import LOGS
-
-
-async def _bridge(harness: Harness, place: Path) -> AsyncLog:
-    return Threaded(harness.open(place))
-
-
-def _bridged(harness: Harness) -> AsyncHarness:
-    declared = {name: getattr(harness, name) for name in Declared.__dataclass_fields__}
-    return AsyncHarness(open=partial(_bridge, harness), **declared)
+from tests.logs.openers import bridged
 
 
 class TestLogs(LogConformance):
@@ -34,7 +21,7 @@ class TestLogs(LogConformance):
 class TestAsyncLogs(LogConformance):
     @pytest.fixture(params=LOGS)
     def declared(self, request: pytest.FixtureRequest) -> AsyncHarness:
-        return _bridged(LOGS[request.param])
+        return bridged(LOGS[request.param])
 
 
 @pytest.mark.slow

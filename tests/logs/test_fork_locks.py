@@ -72,8 +72,18 @@ class Signal:
         assert os.read(self._out, 1)
 
 
-@pytest.mark.parametrize("use", [lambda store: None, SessionStore.count], ids=["idle", "reading"])
-@pytest.mark.parametrize("early", [True, False], ids=["child-first", "parent-first"])
+def nothing(store: SessionStore) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("use", "early"),
+    [
+        pytest.param(nothing, True, id="idle-child-first"),
+        pytest.param(SessionStore.count, False, id="reading-parent-first"),
+        pytest.param(nothing, False, id="idle-parent-first", marks=pytest.mark.slow),
+        pytest.param(SessionStore.count, True, id="reading-child-first", marks=pytest.mark.slow),
+    ],
+)
 def test_what_a_child_creates_after_its_parent_closed(
     url: str, use: Callable[[SessionStore], object], early: bool
 ) -> None:
@@ -108,8 +118,15 @@ def test_what_a_child_creates_after_its_parent_closed(
     assert run(THIRD, url).split().count("third") == 1
 
 
-@pytest.mark.parametrize("parent", ["used", "idle"])
-@pytest.mark.parametrize("exits", ["orderly", "abrupt"])
+@pytest.mark.parametrize(
+    ("parent", "exits"),
+    [
+        ("used", "orderly"),
+        ("idle", "abrupt"),
+        pytest.param("used", "abrupt", marks=pytest.mark.slow),
+        pytest.param("idle", "orderly", marks=pytest.mark.slow),
+    ],
+)
 def test_a_daemon_whose_parents_exited(url: str, parent: str, exits: str) -> None:
     with running(DAEMON, url, parent, exits) as daemon:
         assert daemon.stdout is not None

@@ -12,7 +12,7 @@ import pytest
 from sessionledger import LogUnavailable, SessionStore, open_log
 from sessionledger.testing.bench import TOPIC, add, event, every_event
 from tests.logs.children import run
-from tests.logs.conftest import address
+from tests.logs.openers import address
 
 LARGE = {"note": "x" * 2000}
 

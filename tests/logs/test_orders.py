@@ -46,7 +46,7 @@ def test_a_walk_is_a_sort(
         assert walked == [p for p in expected if after is None or p > after]
 
 
-@pytest.mark.parametrize("size", [10, 5000])
+@pytest.mark.parametrize("size", [10, 500])
 def test_leftovers_do_not_pile_up(size: int) -> None:
     order, row = Order(place), row_of(b"k", 0, live=True)
     others = [row_of(n.to_bytes(4, "big"), n, live=True) for n in range(size)]

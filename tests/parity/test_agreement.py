@@ -36,6 +36,16 @@ Command: TypeAlias = Callable[[AnyStore, Log], Any]
 """Does something to a store or its log; an answer of a store is still to be settled."""
 
 TOKENS = [f"harn_sess_test_{name}_{'x' * 32}" for name in ("first", "second", "third")]
+# Every log and both stores each time; the asynchronous one on every log among the slow tests.
+TRIED = [
+    pytest.param(
+        backend,
+        colour,
+        marks=[pytest.mark.slow] if colour == "AsyncSessionStore" and persists else [],
+    )
+    for backend, (_, persists) in BACKENDS.items()
+    for colour in COLOURS
+]
 HANDLES = [handle_of(digest(token)) for token in TOKENS]
 
 zones = st.sampled_from([UTC, *(timezone(timedelta(hours=h)) for h in (-12, 1, 14))])
@@ -109,8 +119,7 @@ foreign = st.one_of(
 )
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("backend", "colour"), TRIED)
 @given(commands=st.lists(own, max_size=12))
 def test_the_folds_agree_on_what_we_write(
     backend: str, colour: str, commands: Sequence[Command]
@@ -118,8 +127,7 @@ def test_the_folds_agree_on_what_we_write(
     agrees(backend, colour, Policy(idle_timeout=timedelta(minutes=40)), commands)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("backend", "colour"), TRIED)
 @given(commands=st.lists(own | foreign, max_size=12))
 def test_the_folds_agree_on_what_others_write_too(
     backend: str, colour: str, commands: Sequence[Command]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
+import pytest
+
 from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
 from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
@@ -39,6 +41,13 @@ class Kind(NamedTuple):
 
 
 KINDS = [Kind(colour, log) for colour in ("sync", "async") for log in URLS]
+
+# What is tried with many examples needs not all of them each time: every log, and both colours.
+_SPARED = (Kind("async", "sqlite"), Kind("async", "file"))
+TRIED = [
+    pytest.param(kind, id=str(kind), marks=[pytest.mark.slow] if kind in _SPARED else [])
+    for kind in KINDS
+]
 
 
 class Blocking:

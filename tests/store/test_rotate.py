@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
-from tests.logs.children import running
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 from tests.store.test_store import some
@@ -446,52 +444,3 @@ def test_the_new_token_is_nowhere(store: SessionStore, tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         held = file.read_bytes() if "lock" not in file.name and not file.is_dir() else b""
         assert not [secret for secret in secrets if secret.encode() in held]
-
-
-ROTATING = """
-import sys
-from sessionledger import SessionStore
-
-token = sys.stdin.readline().strip()
-store = SessionStore.open(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-while True:
-    issued = store.rotate(token)
-    print(token, issued.token, flush=True)
-    token = issued.token
-"""
-
-
-@pytest.mark.parametrize("lines", [1, 2, 3, 7])
-def test_a_rotation_that_is_killed_happened_or_did_not(tmp_path: Path, lines: int) -> None:
-    url = f"sqlite:///{tmp_path}/killed.db"
-    with SessionStore.open(url) as store:
-        store.create("bob", token=OTHER, ttl=HOUR)
-    token = OTHER
-    with running(ROTATING, url) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(OTHER + "\n")
-        child.stdin.flush()
-        child.stdout.readline()
-        child.stdin.write("\n")
-        child.stdin.flush()
-        for _ in range(lines):
-            token = child.stdout.readline().split()[1]
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        told = child.stdout.read().split("\n")[:-1]
-    token = told[-1].split()[1] if told else token
-    with SessionStore.open(url) as store:
-        # What was acknowledged is there, and of what was not there is all or nothing.
-        newest = some(store.get(token))
-        known = list(store.sessions(principal="bob", live=False))
-        leaves = [one for one in known if not one.successors]
-        assert len(leaves) == 1
-        assert leaves[0].handle in (newest.handle, *newest.successors)
-        handles = {one.handle for one in known}
-        assert all(successor in handles for one in known for successor in one.successors)
-        assert sum(len(one.successors) for one in known) == len(known) - 1
-        assert store.head().id == 1 + 2 * (len(known) - 1)
-        assert store.verify().ok

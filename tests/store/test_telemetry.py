@@ -34,7 +34,7 @@ from sessionledger.store import measuring
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.exporting import Exporting
-from tests.store.facade import KINDS, Bench, Kind
+from tests.store.facade import KINDS, TRIED, Bench, Kind
 
 MINUTE = timedelta(minutes=1)
 LABELS = {
@@ -323,7 +323,7 @@ ACTS: dict[str, Act] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", TRIED)
 @given(steps=st.lists(st.tuples(st.sampled_from(sorted(ACTS)), st.integers(0, 3)), max_size=12))
 def test_no_token_handle_or_name_is_told(
     kind: Kind, steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import typer
 from typer.main import get_command
@@ -62,7 +63,11 @@ def front(
         raise typer.Exit(USAGE)
 
 
+# Reading all signatures takes longer than most commands.
+_commands = cache(get_command)
+
+
 def run(arguments: Sequence[str]) -> int | None:
     """Carry out one command. Raises what its answer should be, if that is not all."""
-    code: int | None = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
+    code: int | None = _commands(app).main(list(arguments), prog_name=NAME, standalone_mode=False)
     return code

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from sessionledger.core.codec import handle_in_sight
-from sessionledger.core.events import Happened
 from sessionledger.core.token import handle_of
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs import units
@@ -42,14 +41,6 @@ class _Share(SessionFold):
         self.after = after
         self.until: bytes | None = None
         self.rows: dict[bytes, Row] = {}
-        self._read: dict[int, Happened | None] = {}
-
-    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
-        # Each is asked about several times until its page is folded, and reading is most of it.
-        known = id(event)
-        if known not in self._read:
-            self._read[known] = super().happened(event)
-        return self._read[known]
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         handle = handle_in_sight(event.payload)
@@ -64,7 +55,6 @@ class _Share(SessionFold):
     def fold(self, events: Iterable[StoredEvent]) -> None:
         """Fold a page of events, and let go of what is too much then."""
         units.refold(self, events, self.rows)
-        self._read.clear()
         if len(self.rows) > MOST_ROWS_HELD:
             # The others' turn comes in another walk; a little less, not to be back at once.
             self.until = sorted(self.rows)[MOST_ROWS_HELD * 9 // 10]

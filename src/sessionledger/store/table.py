@@ -12,13 +12,15 @@ from sessionledger.core.token import key_of
 from sessionledger.logs import chain
 from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
 
+_MOST_REMEMBERED = 1000
+
 
 class SessionFold:
     """Events of the sessions topic into rows: the key is the handle's digest."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._last: tuple[LogEvent | StoredEvent | None, Happened | None] = (None, None)
+        self._read: dict[int, tuple[LogEvent | StoredEvent, Happened | None]] = {}
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         happened = self.happened(event)
@@ -26,6 +28,7 @@ class SessionFold:
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         happened = self.happened(event)
+        self._read.pop(id(event), None)
         assert happened is not None
         state = evolve(state_of(row), happened)
         # A touch of a handle that was never created leaves nothing behind.
@@ -34,12 +37,16 @@ class SessionFold:
     def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
         """What an event says; None for one that concerns nobody.
 
-        It is asked for the key, and then at once for the row.
+        Reading it is most of folding it. A log asks for the keys of a page of events, and then
+        folds them one by one: each is remembered until it is folded.
         """
-        last, happened = self._last
-        if last is not event:
-            happened = happening(event) or self._altered(event)
-            self._last = (event, happened)
+        known = self._read.get(id(event))
+        if known is not None and known[0] is event:
+            return known[1]
+        happened = happening(event) or self._altered(event)
+        if len(self._read) >= _MOST_REMEMBERED:
+            self._read.clear()
+        self._read[id(event)] = (event, happened)
         return happened
 
     def _altered(self, event: LogEvent | StoredEvent) -> Happened | None:

@@ -54,6 +54,12 @@ def test_a_ledger_that_is_well(sick: Path, contents: None) -> None:
         assert store.diagnose() == []
 
 
+def test_rows_that_nobody_asked_for_are_not_behind(sick: Path, contents: None) -> None:
+    with store_on(sick) as store:
+        assert len(list(store.events())) == 4
+        assert store.diagnose() == []
+
+
 def test_a_tail_that_is_torn_is_cut_by_the_next_reader(sick: Path, contents: None) -> None:
     with sessions_file(sick).open("ab") as file:
         file.write(b'{"id":5,"event":{"ki')
