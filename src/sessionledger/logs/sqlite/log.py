@@ -32,6 +32,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import (
     check_place,
     connect,
@@ -41,6 +42,7 @@ from sessionledger.logs.sqlite.connection import (
     prepare_reader,
 )
 from sessionledger.logs.sqlite.readers import Readers
+from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
 from sessionledger.logs.turn import Turn
 from sessionledger.logs.waiting import wait_above
@@ -89,6 +91,8 @@ class SQLiteLog:
         """Start without threads and connections: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
+        self._caches = Caches(self._readers.add(Pin))
+        self._cached = self._caches.by_topic
         self._writing = threading.Lock()
         self._waking = threading.RLock()
         self._changed = threading.Condition(self._waking)
@@ -191,14 +195,23 @@ class SQLiteLog:
         return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
+        cache = self._cached.get(topic)
+        if cache is not None and cache.header == cache.name:
+            found = cache.rows.get(key)
+            if found is not None:
+                return found
+        return self._look_up(topic, key)
+
+    def _look_up(self, topic: str, key: bytes) -> KeyState | None:
         try:
             reader = self._local.reader or self._readers.mine()
-            found = reader.line(self._state_queries.get(topic, _NO_STATE), (key,))
+            sql = self._state_queries.get(topic, _NO_STATE)
+            found = self._caches.read(reader, sql, topic, key)
         except apsw.Error:
             with self._reading():
                 raise
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         # No such row, or rows that others' events have not been folded into yet.
         return key_state_of(self.row(topic, key))
 
