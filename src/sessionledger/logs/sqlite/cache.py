@@ -12,7 +12,9 @@ The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` wa
 1. The name is taken before the statement whose rows are kept under it, and only while the header
    is whole. Rows may then be newer than the name, and never older.
 2. A row is kept, and the cache given another name, only if its name is still the one from before
-   the statement: under a lock that is not held while SQLite works.
+   the statement: under a lock that is not held while SQLite works, and that nobody waits for. Who
+   does not get it reads on without the cache: no read waits for another, and none of a signal
+   handler for the one that it interrupted.
 3. What is dropped is dropped before the new name is there.
 4. A key that has no row is not remembered: who creates it leaves no link.
 """
@@ -34,10 +36,11 @@ Changes: TypeAlias = tuple[int, int, int | None, str | None]
 """Whether the rows are folded up to the head, the head, the epoch, and versions with commas
 between."""
 
-CHANGES = f"""SELECT head = folded, head, (SELECT value FROM ledger_meta WHERE name = 'epoch'),
+# For a topic, an event, and at most so many versions.
+CHANGES = """SELECT head = folded, head, (SELECT value FROM ledger_meta WHERE name = 'epoch'),
     (SELECT group_concat(previous) FROM (SELECT previous FROM ledger_links
-        WHERE topic = ledger_topics.id AND event_id > ? LIMIT {MAX_SUPERSEDED + 1}))
-    FROM ledger_topics WHERE topic = ?"""
+        WHERE topic = ledger_topics.id AND event_id > ?2 LIMIT ?3))
+    FROM ledger_topics WHERE topic = ?1"""
 
 
 class Cache:
@@ -62,37 +65,55 @@ class Cache:
         if name is None or name == before:
             return None if name is None else before
         found = changes(seen)
-        if found is None or not found[0]:
-            return None
-        with self._lock:
+        return name if found is not None and self._move(before, seen, name, found) else None
+
+    def _move(
+        self, before: memoryview | None, seen: int, name: memoryview, changes: Changes
+    ) -> bool:
+        """From one name to the next, if nobody else was faster and the rows are folded."""
+        current, head, epoch, superseded = changes
+        if not current:
+            return False
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
             if self.name is not before or self._seen != seen:
-                return None
-            self._drop_superseded(found)
-            _, self._seen, self._epoch, _ = found
+                return False
+            if epoch != self._epoch or head < seen:
+                self._drop_all()
+            else:
+                self._drop_versions(superseded.split(",") if superseded else [])
+            self._seen, self._epoch = head, epoch
             self.name = name
-        return name
+            return True
+        finally:
+            self._lock.release()
 
     def keep(self, name: memoryview, key: bytes, row: KeyState) -> None:
         """Keep a row that was read after `settle` gave the name."""
-        if len(row[2]) > MAX_STATE_BYTES:
+        if len(row[2]) > MAX_STATE_BYTES or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
-            if self.name is not name:
-                return
-            self._drop(key)
-            if len(self.rows) >= MAX_ROWS:
-                self._drop(next(iter(self.rows)))
-            # In this order: a signal may raise in between, and no row may be without its version.
-            self._keys[row[0]] = key
-            self.rows[key] = row
+        try:
+            if self.name is name:
+                self._put(key, row)
+        finally:
+            self._lock.release()
 
-    def _drop_superseded(self, changes: Changes) -> None:
-        _, head, epoch, superseded = changes
-        versions = superseded.split(",") if superseded else []
-        if epoch != self._epoch or head < self._seen or len(versions) > MAX_SUPERSEDED:
-            self.rows.clear()
-            self._keys.clear()
-            return
+    def _put(self, key: bytes, row: KeyState) -> None:
+        self._drop(key)
+        if len(self.rows) >= MAX_ROWS:
+            self._drop(next(iter(self.rows)))
+        # In this order: a signal may raise in between, and no row may be without its version.
+        self._keys[row[0]] = key
+        self.rows[key] = row
+
+    def _drop_all(self) -> None:
+        self.rows.clear()
+        self._keys.clear()
+
+    def _drop_versions(self, versions: list[str]) -> None:
+        if len(versions) > MAX_SUPERSEDED:
+            self._drop_all()
         for version in versions:
             key = self._keys.get(int(version))
             if key is not None:

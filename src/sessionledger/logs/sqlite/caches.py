@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import apsw
 
 from sessionledger.logs.base import KeyState
-from sessionledger.logs.sqlite.cache import CHANGES, Cache, Changes
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.cache import CHANGES, MAX_SUPERSEDED, Cache, Changes
+from sessionledger.logs.sqlite.connection import connect
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
+
+# Finds nothing: for a topic whose number is not known yet.
+_NO_STATE = queries.STATE_IF_CURRENT.format(0)
 
 
 class Caches:
@@ -15,14 +22,21 @@ class Caches:
 
     def __init__(self, pin: Pin) -> None:
         self.by_topic: dict[str, Cache] = {}
+        self._statements: dict[str, str] = {}
         self._pin = pin
         self._asked = False
+        self._files: set[tuple[int, int]] = set()
 
-    def read(self, reader: Reader, sql: str, topic: str, key: bytes) -> KeyState | None:
-        """The row, from the cache of the topic if that can be settled, else by the statement.
+    def know(self, topic: str, number: int) -> None:
+        """That this is the topic's number in our tables."""
+        self._statements[topic] = queries.STATE_IF_CURRENT.format(number)
 
-        None where the statement finds nothing: nothing is kept then.
+    def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
+        """The row, from the cache of the topic if that can be settled, else by the one statement.
+
+        None where that finds nothing, since there is none or the rows are behind.
         """
+        sql = self._statements.get(topic, _NO_STATE)
         cache = self._of(topic)
         name = None if cache is None else cache.settle(lambda seen: _changes(reader, topic, seen))
         if cache is None or name is None:
@@ -34,8 +48,18 @@ class Caches:
                 cache.keep(name, key, found)
         return found
 
+    def connect(self, path: Path, vfs: str | None) -> apsw.Connection:
+        """A connection that reads. If not all are on one file, since another was put in its place,
+        the header of one says nothing about the others, and no rows are kept any more."""
+        self._files.add(_identity(path))
+        connection = connect(path, vfs)
+        self._files.add(_identity(path))
+        if len(self._files) > 1:
+            self._pin.refuse()
+        return connection
+
     def _of(self, topic: str) -> Cache | None:
-        """The cache of the topic, from the second read on: a command that reads once pays nothing."""
+        """The cache of the topic, from the second read on: who reads once pays nothing for it."""
         if not self._asked:
             self._asked = True
             return None
@@ -48,9 +72,17 @@ class Caches:
         return cache
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
+
+
 def _changes(reader: Reader, topic: str, seen: int) -> Changes | None:
     try:
-        return reader.line(CHANGES, (seen, topic))  # type: ignore[no-any-return]
+        return reader.line(CHANGES, (topic, seen, MAX_SUPERSEDED + 1))  # type: ignore[no-any-return]
     except apsw.Error:
         # Then the caller's own statement has its say.
         return None

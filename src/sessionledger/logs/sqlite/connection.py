@@ -177,7 +177,10 @@ def _is_whole(connection: apsw.Connection) -> bool:
     """Whether the schema is ours and has all its parts: triggers go when a stranger's migration
     drops the table that they watch."""
     parts = {name for (name,) in connection.execute(queries.OUR_NAMES)}
-    return _schema(connection.execute) == queries.SCHEMA_VERSION and parts >= queries.NAMES | rewrites.NAMES
+    return (
+        _schema(connection.execute) == queries.SCHEMA_VERSION
+        and parts >= queries.NAMES | rewrites.NAMES
+    )
 
 
 def _schema(execute: Execute) -> int | None:

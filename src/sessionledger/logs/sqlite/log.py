@@ -35,7 +35,6 @@ from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import (
     check_place,
-    connect,
     create,
     explained,
     prepare,
@@ -51,9 +50,6 @@ T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _SETTLING_ATTEMPTS = 3
-
-# Finds nothing: for a topic whose number is not known yet.
-_NO_STATE = queries.STATE_IF_CURRENT.format(0)
 
 
 class SQLiteLog:
@@ -73,7 +69,6 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._state_queries: dict[str, str] = {}
         self._poison: str | None = None
         self._closed = False
         with explained(self.path):
@@ -92,7 +87,6 @@ class SQLiteLog:
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
         self._caches = Caches(self._readers.add(Pin))
-        self._cached = self._caches.by_topic
         self._writing = threading.Lock()
         self._waking = threading.RLock()
         self._changed = threading.Condition(self._waking)
@@ -195,7 +189,7 @@ class SQLiteLog:
         return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        cache = self._cached.get(topic)
+        cache = self._caches.by_topic.get(topic)
         if cache is not None and cache.header == cache.name:
             found = cache.rows.get(key)
             if found is not None:
@@ -205,8 +199,7 @@ class SQLiteLog:
     def _look_up(self, topic: str, key: bytes) -> KeyState | None:
         try:
             reader = self._local.reader or self._readers.mine()
-            sql = self._state_queries.get(topic, _NO_STATE)
-            found = self._caches.read(reader, sql, topic, key)
+            found = self._caches.read(reader, topic, key)
         except apsw.Error:
             with self._reading():
                 raise
@@ -294,7 +287,7 @@ class SQLiteLog:
         if (head[0][0] if head else 0) != folded:
             return None
         if mine:
-            self._state_queries[topic] = queries.STATE_IF_CURRENT.format(number)
+            self._caches.know(topic, number)
         return number
 
     def _fold_of(self, topic: str) -> Fold:
@@ -375,7 +368,7 @@ class SQLiteLog:
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
         with explained(self.path):
-            connection = connect(self.path, self._vfs)
+            connection = self._caches.connect(self.path, self._vfs)
             prepare_reader(connection)
             return connection
 

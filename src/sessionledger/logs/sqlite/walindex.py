@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import apsw
 
+from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.sqlite.readers import Gate, Reader
 
 COPY_BYTES = 48
@@ -35,8 +36,8 @@ _NO_SALTS = bytes(8)
 
 _REGION_BYTES = 32768
 _METHODS_WITH_SHARED_MEMORY = 2
-# In the table of a file's methods, after a version that takes the place of a pointer: xClose, xRead,
-# xWrite, xTruncate, xSync, xFileSize, xLock, xUnlock, xCheckReservedLock, xFileControl,
+# In the table of a file's methods, after its version, which takes the place of a pointer: xClose,
+# xRead, xWrite, xTruncate, xSync, xFileSize, xLock, xUnlock, xCheckReservedLock, xFileControl,
 # xSectorSize, xDeviceCharacteristics, xShmMap.
 _SHM_MAP = 13
 
@@ -71,17 +72,22 @@ class Pin(Reader):
 
         Once released it equals nothing: that it was, is how a close is noticed.
         """
-        if self._header is None and not self._refused:
-            with self._opening:
+        if self._header is None and not self._refused and self._opening.acquire(blocking=False):
+            try:
                 if self._header is None:
                     self._open()
+            finally:
+                self._opening.release()
         return self._header
+
+    def refuse(self) -> None:
+        """Have no header from here on: the connections are not all on one file."""
+        self._refused = True
+        self._release()
 
     def close(self) -> None:
         # First of all, and under the interpreter's lock: nobody compares what is not mapped.
-        if self._header is not None:
-            self._header.release()
-            self._header = None
+        self._release()
         super().close()
 
     def _open(self) -> None:
@@ -92,9 +98,19 @@ class Pin(Reader):
             self.execute(_LOOK_AT_ANYTHING).fetchall()
             assert self._connection is not None
             self._header = _header_of(self._connection)
-            self._refused = self._header is None
+            # Who refuses does so first and releases then; one of the two sees the other.
+            if self._header is None or self._refused:
+                self.refuse()
+        except (apsw.Error, OSError, SessionLedgerError):
+            # Whoever reads has a connection of his own, and does without this one.
+            self._refused = True
         finally:
             self.inside = False
+
+    def _release(self) -> None:
+        header, self._header = self._header, None
+        if header is not None:
+            header.release()
 
 
 def name_in(header: memoryview) -> memoryview | None:
@@ -122,9 +138,7 @@ def _header_of(connection: apsw.Connection) -> memoryview | None:
         return None
     place = ctypes.c_void_p
     file = place()
-    connection.file_control(
-        "main", apsw.SQLITE_FCNTL_FILE_POINTER, ctypes.addressof(file)
-    )
+    connection.file_control("main", apsw.SQLITE_FCNTL_FILE_POINTER, ctypes.addressof(file))
     methods = ctypes.cast(file, ctypes.POINTER(place))[0]
     if not methods or ctypes.c_int.from_address(methods).value < _METHODS_WITH_SHARED_MEMORY:
         return None
