@@ -1,8 +1,8 @@
 """A small model of what the cache rests on, walked in every order that its steps can take.
 
 The world is one database of one row, as SQLite keeps it in WAL mode: a file, a log of frames behind
-salts, and the header of the WAL-index in two copies. Processes write to it and may crash between any
-two steps; threads of one process read through one cache. The steps of a reader are those of
+salts, and the header of the WAL-index in two copies. Processes write to it and may crash between
+any two steps; threads of one process read through one cache. The steps of a reader are those of
 `SQLiteLog.state`; what names states and what changes the cache is the library's own code.
 
 A read is right if it answers what includes every change that was acknowledged, or answered by
@@ -179,6 +179,7 @@ def superseded(data: Data, event: int) -> Data:
 
 
 # -- processes that write
+
 
 def writer(world: World, i: int) -> Steps:
     """What a process that writes can do next."""
@@ -521,16 +522,18 @@ def steps(world: World, without: Variant) -> Steps:
 
 
 class Walk(NamedTuple):
-    """How many worlds there are, and how a wrong answer came about, if one did."""
+    """How many worlds there are, how many reads the cache answered in them, and how a wrong answer
+    came about, if one did."""
 
     worlds: int
+    hits: int
     wrong: list[str] | None
 
 
 def walk(start: World, without: Variant = frozenset()) -> Walk:
     """Go through every world that can be reached, until a read is wrong."""
     known: dict[World, tuple[World, str] | None] = {start: None}
-    waiting = [start]
+    waiting, hits = [start], 0
     while waiting:
         world = waiting.pop()
         following = steps(world, without)
@@ -540,11 +543,12 @@ def walk(start: World, without: Variant = frozenset()) -> Walk:
             except StopIteration:
                 break
             except Wrong:
-                return Walk(len(known), [*way_to(world, known), "a read answers too little"])
+                return Walk(len(known), hits, [*way_to(world, known), "a read answers too little"])
+            hits += label.endswith(" hit") and not label.endswith("no hit")
             if after not in known:
                 known[after] = (world, label)
                 waiting.append(after)
-    return Walk(len(known), None)
+    return Walk(len(known), hits, None)
 
 
 def way_to(world: World, known: dict[World, tuple[World, str] | None]) -> list[str]:

@@ -44,11 +44,15 @@ CHANGES = """SELECT head = folded, head, (SELECT value FROM ledger_meta WHERE na
 
 
 class Cache:
-    """Rows of one topic. `header`, `name` and `rows` are looked at without a lock."""
+    """Rows of one topic. `header`, `name`, `until` and `rows` are looked at without a lock.
+
+    until: when to see again whether the file is still in its place, by the monotonic clock.
+    """
 
     def __init__(self, header: memoryview) -> None:
         self.header = header
         self.name: memoryview | None = None
+        self.until = 0.0
         self.rows: dict[bytes, KeyState] = {}
         self._keys: dict[int, bytes] = {}
         self._seen = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 
 import apsw
 
@@ -13,6 +14,8 @@ from sessionledger.logs.sqlite.connection import connect
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
 
+LOOK_AGAIN_SECONDS = 1.0
+
 # Finds nothing: for a topic whose number is not known yet.
 _NO_STATE = queries.STATE_IF_CURRENT.format(0)
 
@@ -20,7 +23,8 @@ _NO_STATE = queries.STATE_IF_CURRENT.format(0)
 class Caches:
     """`by_topic` is looked into without a lock; a cache in it may be over, and then says so."""
 
-    def __init__(self, pin: Pin) -> None:
+    def __init__(self, path: Path, pin: Pin) -> None:
+        self._path = path
         self.by_topic: dict[str, Cache] = {}
         self._statements: dict[str, str] = {}
         self._pin = pin
@@ -48,15 +52,20 @@ class Caches:
                 cache.keep(name, key, found)
         return found
 
-    def connect(self, path: Path, vfs: str | None) -> apsw.Connection:
-        """A connection that reads. If not all are on one file, since another was put in its place,
-        the header of one says nothing about the others, and no rows are kept any more."""
-        self._files.add(_identity(path))
-        connection = connect(path, vfs)
-        self._files.add(_identity(path))
+    def connect(self, vfs: str | None) -> apsw.Connection:
+        """A connection that reads."""
+        self._look_for_the_file()
+        connection = connect(self._path, vfs)
+        self._look_for_the_file()
+        return connection
+
+    def _look_for_the_file(self) -> None:
+        """If another file was put in the place of the one that was opened, not all connections may
+        be on one: the header of one says nothing about the others, and no rows are kept any more.
+        """
+        self._files.add(_identity(self._path))
         if len(self._files) > 1:
             self._pin.refuse()
-        return connection
 
     def _of(self, topic: str) -> Cache | None:
         """The cache of the topic, from the second read on: who reads once pays nothing for it."""
@@ -69,6 +78,9 @@ class Caches:
         cache = self.by_topic.get(topic)
         if cache is None or cache.header is not header:
             cache = self.by_topic[topic] = Cache(header)
+        if monotonic() >= cache.until:
+            self._look_for_the_file()
+            cache.until = monotonic() + LOOK_AGAIN_SECONDS
         return cache
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeAlias, TypeVar, cast
 
 import apsw
@@ -86,7 +87,7 @@ class SQLiteLog:
         """Start without threads and connections: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
-        self._caches = Caches(self._readers.add(Pin))
+        self._caches = Caches(self.path, self._readers.add(Pin))
         self._writing = threading.Lock()
         self._waking = threading.RLock()
         self._changed = threading.Condition(self._waking)
@@ -190,7 +191,7 @@ class SQLiteLog:
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         cache = self._caches.by_topic.get(topic)
-        if cache is not None and cache.header == cache.name:
+        if cache is not None and cache.header == cache.name and monotonic() < cache.until:
             found = cache.rows.get(key)
             if found is not None:
                 return found
@@ -368,7 +369,7 @@ class SQLiteLog:
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
         with explained(self.path):
-            connection = self._caches.connect(self.path, self._vfs)
+            connection = self._caches.connect(self._vfs)
             prepare_reader(connection)
             return connection
 
