@@ -241,12 +241,30 @@ def test_there_are_never_more_rows_than_the_bound(
 ) -> None:
     monkeypatch.setattr(cache, "MAX_ROWS", 10)
     log.fold_with(TOPIC, FOLD)
-    keys = [bytes([n]) for n in range(30)]
+    keys = [bytes([n]) for n in range(35)]
     add(log, [event(key) for key in keys])
     for _ in range(2):
-        assert [row and row[0] for row in (log.state(TOPIC, k) for k in keys)] == [*range(1, 31)]
-    kept = log._caches.by_topic[TOPIC]
-    assert len(kept.rows) == len(kept._keys) == 10
+        assert [row and row[0] for row in (log.state(TOPIC, k) for k in keys)] == [*range(1, 36)]
+        kept = log._caches.by_topic[TOPIC]
+        assert len(kept.rows) == len(kept._keys) <= 10
+        assert len(kept._old) == len(kept._old_keys) <= 10
+
+
+def test_rows_of_both_generations_are_kept_and_dropped(
+    log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_ROWS", 5)
+    log.fold_with(TOPIC, FOLD)
+    keys = [bytes([n]) for n in range(8)]
+    add(log, [event(key) for key in keys])
+    before = [log.state(TOPIC, key) for key in [keys[0], *keys]][1:]
+    with statements(log) as seen:
+        # The first is old by now, and becomes young again.
+        assert [log.state(TOPIC, keys[n]) for n in (7, 0)] == [before[7], before[0]]
+        assert seen == []
+    add(log, [event(keys[n], n=1) for n in (0, 1, 7)])
+    after = [log.state(TOPIC, key) for key in keys]
+    assert [row and row[0] for row in after] == [9, 10, 3, 4, 5, 6, 7, 11]
 
 
 def test_a_large_state_is_not_kept(log: SQLiteLog, store: SessionStore) -> None:

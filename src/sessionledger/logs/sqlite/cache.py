@@ -29,7 +29,9 @@ from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite.walindex import name_in
 
 MAX_ROWS = 16_384
-MAX_STATE_BYTES = 4096
+"""Of each generation: when there are so many, they become the old ones, and the old ones go. A row
+that is asked for becomes young again."""
+MAX_STATE_BYTES = 2048
 MAX_SUPERSEDED = 256
 
 Changes: TypeAlias = tuple[int, int, int | None, str | None]
@@ -54,10 +56,14 @@ class Cache:
         self.name: memoryview | None = None
         self.until = 0.0
         self.rows: dict[bytes, KeyState] = {}
+        self._old: dict[bytes, KeyState] = {}
+        # By the version of their rows, of both generations.
         self._keys: dict[int, bytes] = {}
+        self._old_keys: dict[int, bytes] = {}
         self._seen = 0
         self._epoch: int | None = None
-        self._lock = threading.Lock()
+        lock = threading.Lock()
+        self._take, self._give = lock.acquire, lock.release
 
     def settle(self, changes: Callable[[int], Changes | None]) -> memoryview | None:
         """The name under which rows that are read from now on may be kept, None if none may.
@@ -78,7 +84,7 @@ class Cache:
         current, head, epoch, superseded = changes
         if not current:
             return False
-        if not self._lock.acquire(blocking=False):
+        if not self._take(False):
             return False
         try:
             if self.name is not before or self._seen != seen:
@@ -91,39 +97,57 @@ class Cache:
             self.name = name
             return True
         finally:
-            self._lock.release()
+            self._give()
+
+    def find(self, name: memoryview, key: bytes) -> KeyState | None:
+        """The row, if it is kept; `settle` gave the name."""
+        row = self.rows.get(key)
+        if row is None:
+            row = self._old.get(key)
+            if row is not None:
+                self.keep(name, key, row)
+        return row
 
     def keep(self, name: memoryview, key: bytes, row: KeyState) -> None:
         """Keep a row that was read after `settle` gave the name."""
-        if len(row[2]) > MAX_STATE_BYTES or not self._lock.acquire(blocking=False):
+        if len(row[2]) > MAX_STATE_BYTES or not self._take(False):
             return
         try:
             if self.name is name:
-                self._put(key, row)
+                if key in self.rows or key in self._old:
+                    self._drop(key)
+                if len(self.rows) >= MAX_ROWS:
+                    self._age()
+                self._keys[row[0]] = key
+                self.rows[key] = row
         finally:
-            self._lock.release()
+            self._give()
 
-    def _put(self, key: bytes, row: KeyState) -> None:
-        self._drop(key)
-        if len(self.rows) >= MAX_ROWS:
-            self._drop(next(iter(self.rows)))
-        # In this order: a signal may raise in between, and no row may be without its version.
-        self._keys[row[0]] = key
-        self.rows[key] = row
+    # A signal may raise between any two lines: in this order no row is ever without its version.
+
+    def _age(self) -> None:
+        self._old = {}
+        self._old_keys = self._keys
+        self._old = self.rows
+        self.rows = {}
+        self._keys = {}
 
     def _drop_all(self) -> None:
-        self.rows.clear()
-        self._keys.clear()
+        self.rows = {}
+        self._old = {}
+        self._keys = {}
+        self._old_keys = {}
 
     def _drop_versions(self, versions: list[str]) -> None:
         if len(versions) > MAX_SUPERSEDED:
             self._drop_all()
-        for version in versions:
-            key = self._keys.get(int(version))
+        for version in map(int, versions):
+            key = self._keys.get(version) or self._old_keys.get(version)
             if key is not None:
                 self._drop(key)
 
     def _drop(self, key: bytes) -> None:
-        row = self.rows.pop(key, None)
-        if row is not None:
-            self._keys.pop(row[0], None)
+        for rows, keys in ((self.rows, self._keys), (self._old, self._old_keys)):
+            row = rows.pop(key, None)
+            if row is not None:
+                keys.pop(row[0], None)

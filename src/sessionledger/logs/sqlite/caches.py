@@ -41,16 +41,25 @@ class Caches:
         None where that finds nothing, since there is none or the rows are behind.
         """
         sql = self._statements.get(topic, _NO_STATE)
-        cache = self._of(topic)
-        name = None if cache is None else cache.settle(lambda seen: _changes(reader, topic, seen))
+        cache = self.by_topic.get(topic)
+        name = None if cache is None else cache.name
+        if cache is None or cache.header != name or monotonic() >= cache.until:
+            cache, name = self._settled(reader, topic)
         if cache is None or name is None:
             return reader.line(sql, (key,))  # type: ignore[no-any-return]
-        found = cache.rows.get(key)
+        found = cache.find(name, key)
         if found is None:
             found = reader.line(sql, (key,))
             if found is not None:
                 cache.keep(name, key, found)
         return found
+
+    def _settled(self, reader: Reader, topic: str) -> tuple[Cache | None, memoryview | None]:
+        """The cache of the topic, and the name under which rows may be kept in it from now on."""
+        cache = self._of(topic)
+        if cache is None:
+            return None, None
+        return cache, cache.settle(lambda seen: _changes(reader, topic, seen))
 
     def connect(self, vfs: str | None) -> apsw.Connection:
         """A connection that reads."""
