@@ -384,6 +384,8 @@ def _name(world: World, i: int, without: Variant) -> Steps:
             then = "select" if name is None else "move"
         else:
             then = "select" if name is None else "look" if name == me.before else "changes"
+            if then == "changes":
+                yield "leave it", put(world, i, me._replace(at="select", name=None, copy=None))
         yield "read second copy", put(world, i, me._replace(at=then, name=name, copy=None))
 
 

@@ -3,9 +3,11 @@
 One cache holds rows of one topic, with the name of the state of the database that they are right
 in. While the header of the WAL-index still has that name, they answer without asking SQLite.
 
-When it has another, one statement tells what happened since: each event of a key that had one
-before left a link to it, and so the versions that were superseded are known, and dropped. Whatever
-rewrites rows without an event begins another epoch, and everything is dropped.
+When it has another, and keeps it for two reads, one statement tells what happened since: each
+event of a key that had one before left a link to it, and so the versions that were superseded are
+known, and dropped. Whatever rewrites rows without an event begins another epoch, and everything is
+dropped. The first read after a change is done without the cache: after a commit SQLite has to read
+its pages anew, and those of the row alone are fewer.
 
 The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` walks all of them:
 
@@ -60,6 +62,7 @@ class Cache:
         # By the version of their rows, of both generations.
         self._keys: dict[int, bytes] = {}
         self._old_keys: dict[int, bytes] = {}
+        self._glimpsed: memoryview | None = None
         self._seen = 0
         self._epoch: int | None = None
         lock = threading.Lock()
@@ -74,6 +77,9 @@ class Cache:
         name = name_in(self.header)
         if name is None or name == before:
             return None if name is None else before
+        if name != self._glimpsed:
+            self._glimpsed = name
+            return None
         found = changes(seen)
         return name if found is not None and self._move(before, seen, name, found) else None
 
