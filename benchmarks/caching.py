@@ -27,7 +27,7 @@ from sessionledger.logs.sqlite import SQLiteLog
 ACTIVE = 10_000
 """How many sessions are read over and over, of all that there are."""
 READS = 2000
-READS_AFTER_A_CHANGE = 100
+CHANGES_A_ROUND = 50
 
 DICTIONARY = "dict[sha256(token)]"
 GET = "SessionStore.get, unchanged"
@@ -36,9 +36,9 @@ ONE_SELECT = "one SELECT, unchanged"
 
 GOALS = (Goal(GET, DICTIONARY, 2.5), Goal(ASYNC_GET, DICTIONARY, 2.5))
 
-CHANGED = "get after a change, beyond one SELECT"
-CHANGED_ITSELF = "get of what was changed, beyond one SELECT"
-LIMITS = (Limit(CHANGED, 15), Limit(CHANGED_ITSELF, 15))
+AFTER = ("1st get after a change", "2nd, of what was changed", "3rd")
+BEYOND = ", beyond one SELECT"
+LIMITS = tuple(Limit(name + BEYOND, 15) for name in AFTER)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Session).decode
@@ -131,29 +131,31 @@ def _changed(
     active: list[int],
     rounds: int,
 ) -> list[Figure]:
-    """The medians of reads that each come after a change: of another session, and of the same.
+    """The medians of reads that come after a change by the other process.
 
     In processor time of this thread, which waits for the other process in between.
     """
-    taken: dict[str, list[float]] = {name: [] for name in ("cached", "one", "itself", "one itself")}
-    for _ in range(rounds * READS_AFTER_A_CHANGE):
-        changed, other = random.sample(active, 2)
-        for name, get, read in (
-            ("cached", store.get, other),
-            ("one", one.get, other),
-            ("itself", store.get, changed),
-            ("one itself", one.get, changed),
-        ):
+    taken: dict[SessionStore, list[list[float]]] = {
+        contender: [[] for _ in AFTER] for contender in (store, one)
+    }
+    for _ in range(rounds * CHANGES_A_ROUND):
+        for contender, times in taken.items():
+            changed, *others = random.sample(active, 3)
             change(changed)
-            secret = token(read)
-            start = time.thread_time()
-            get(secret)
-            taken[name].append((time.thread_time() - start) * 1e6)
-    cached, ones, itself, one_itself = (statistics.median(times) for times in taken.values())
-    return [
-        Figure("get after a change, by one SELECT", ones, "us"),
-        Figure("get after a change", cached, "us"),
-        Figure(CHANGED, cached - ones, "us"),
-        Figure("get of what was changed", itself, "us"),
-        Figure(CHANGED_ITSELF, itself - one_itself, "us"),
-    ]
+            for number, spent in zip((others[0], changed, others[1]), times, strict=True):
+                spent.append(_microseconds(contender.get, token(number)))
+    figures = []
+    for name, mine, ones in zip(AFTER, taken[store], taken[one], strict=True):
+        cached, asked = statistics.median(mine), statistics.median(ones)
+        figures += [
+            Figure(f"{name}, by one SELECT", asked, "us"),
+            Figure(name, cached, "us"),
+            Figure(name + BEYOND, cached - asked, "us"),
+        ]
+    return figures
+
+
+def _microseconds(get: Get, secret: str) -> float:
+    start = time.thread_time()
+    get(secret)
+    return (time.thread_time() - start) * 1e6

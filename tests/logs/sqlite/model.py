@@ -14,10 +14,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from sessionledger.logs.sqlite.cache import Cache, Changes
 from sessionledger.logs.sqlite.walindex import COPY_BYTES, name_in
+
+T = TypeVar("T")
 
 KEY = b"k"
 
@@ -288,10 +290,10 @@ def named(world: World, first: Header, second: Header, without: Variant) -> byte
     seen = copy_of(first) + copy_of(second)
     if "salts" in without and first == second:
         return seen
-    return None if name_in(memoryview(seen)) is None else seen
+    return None if name_in(seen) is None else seen
 
 
-def with_cache(cached: Cached, act: Callable[[Cache], object]) -> tuple[Cached, object]:
+def with_cache(cached: Cached, act: Callable[[Cache], T]) -> tuple[Cached, T]:
     """Let the library's own code act on the cache."""
     real = Cache(memoryview(b""))
     real.name = None if cached.name is None else memory(cached.name)
@@ -311,7 +313,7 @@ def with_cache(cached: Cached, act: Callable[[Cache], object]) -> tuple[Cached, 
 
 
 def reader(world: World, i: int, without: Variant) -> Steps:
-    """What a thread that reads can do next."""
+    """What a thread that reads can do next: `get` the row, or `pass`, which is to read another."""
     me = world.actors[i]
     if me.at == "idle" and not me.jobs:
         return
@@ -351,7 +353,9 @@ def _compare(world: World, i: int, without: Variant) -> Steps:
 def _get(world: World, i: int, without: Variant) -> Steps:
     """Look into the rows; the cache may have moved on since the names were compared."""
     me, cached = world.actors[i], world.cached
-    if me.cache == cached.number and cached.row is not None:
+    if me.jobs[0] == "pass":
+        yield "pass", answered(world, i, me.floor)
+    elif me.cache == cached.number and cached.row is not None:
         yield "hit", answered(world, i, cached.row[0])
     else:
         then = "settle" if me.at == "get" else "select"
@@ -404,24 +408,25 @@ def _changes(world: World, i: int, without: Variant) -> Steps:
 
 def _move(world: World, i: int, without: Variant) -> Steps:
     me = world.actors[i]
-    if me.cache != world.cached.number:
-        yield "over", put(world, i, me._replace(at="select", name=None))
-        return
     assert me.found is not None
     assert me.name is not None
-    found, name = me.found, memory(me.name)
-    before = None if me.before is None else memory(me.before)
+    found = me.found
     if "dropping" in without:
         found = (found[0], found[1], found[2], None)
+    before = None if me.before is None else memory(me.before)
+    unsettled = (before, me.seen, memory(me.name))
 
     def act(cache: Cache) -> bool:
         if "moving on" in without:
-            return cache._move(cache.name, cache._seen, name, found)
-        return cache._move(before, me.seen, name, found)
+            return cache.settle((cache.name, cache._seen, unsettled[2]), found)
+        return cache.settle(unsettled, found)
 
-    cached, moved = with_cache(world.cached, act)
+    moved = False
+    if me.cache == world.cached.number:
+        cached, moved = with_cache(world.cached, act)
+        world = world._replace(cached=cached)
     after = me._replace(at="look" if moved else "select", name=me.name if moved else None)
-    yield "move", put(world, i, after._replace(found=None))._replace(cached=cached)
+    yield "move", put(world, i, after._replace(found=None))
 
 
 def _select(world: World, i: int, without: Variant) -> Steps:
@@ -457,6 +462,9 @@ def _keep(world: World, i: int, without: Variant) -> Steps:
     me = world.actors[i]
     assert me.data is not None
     value, row = me.data.value, (me.data.version, me.data.value, b"")
+    if me.jobs[0] == "pass":
+        yield "pass", answered(world, i, me.floor)
+        return
     if me.name is not None and me.cache == world.cached.number:
         name = memory(me.name)
 
@@ -517,7 +525,7 @@ _READING: dict[str, Callable[[World, int, Variant], Steps]] = {
 def steps(world: World, without: Variant) -> Steps:
     """Every step that can be next."""
     for i, actor in enumerate(world.actors):
-        if actor.jobs and actor.jobs[0] in ("get", "close"):
+        if actor.jobs and actor.jobs[0] in ("get", "pass", "close"):
             yield from ((f"{i} {label}", after) for label, after in reader(world, i, without))
         else:
             yield from ((f"{i} {label}", after) for label, after in writer(world, i))

@@ -1,4 +1,6 @@
-"""What the processes of the cache's race do: `python -m tests.logs.sqlite.racing ROLE FOLDER SEED`.
+"""What the processes of the cache's race do.
+
+`python -m tests.logs.sqlite.racing ROLE FOLDER NUMBER`, and the number is that of the process.
 
 They share a board in memory: for each session the number up to which its changes were acknowledged,
 and the highest that a read has answered. A read that began when these stood there must answer at
@@ -12,8 +14,8 @@ import mmap
 import random
 import sys
 import threading
-import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -29,19 +31,24 @@ OVER = 1 << 40
 """The number of a session's end."""
 
 READING_THREADS = 2
+PROCESSES = 16
+
+_never = threading.Event()
 
 
 class Board:
     """Numbers that processes share, each eight bytes that are written at one stroke."""
 
     def __init__(self, path: Path) -> None:
-        size = 8 * (1 + 2 * SESSIONS)
+        size = 8 * (1 + 2 * SESSIONS + PROCESSES * (1 + READING_THREADS))
         if not path.exists():
             path.write_bytes(bytes(size))
         with path.open("r+b") as file:
             numbers = memoryview(mmap.mmap(file.fileno(), size)).cast("Q")
-        self._over, self.acknowledged = numbers[:1], numbers[1 : 1 + SESSIONS]
-        self.answered = numbers[1 + SESSIONS :]
+        ends = [0, 1, 1 + SESSIONS, 1 + 2 * SESSIONS, 1 + 2 * SESSIONS + PROCESSES, len(numbers)]
+        self._over, self.acknowledged, self.answered, self.done, self.reads = (
+            numbers[start:end] for start, end in pairwise(ends)
+        )
 
     @property
     def over(self) -> bool:
@@ -54,6 +61,11 @@ class Board:
     def floor(self, session: int) -> int:
         """What a read of the session that begins now has to answer, at least."""
         return max(self.acknowledged[session], self.answered[session])
+
+    def let_others_read(self) -> None:
+        """Nobody writes during every other thousand reads, so that the cache gets its turn."""
+        while sum(self.reads) // 1000 % 2 and not self.over:
+            _never.wait(0.0001)
 
 
 def database(folder: Path) -> Path:
@@ -77,33 +89,34 @@ def open_store(folder: Path) -> SessionStore:
     return SessionStore.open(f"sqlite:///{database(folder)}", durability="normal")
 
 
-def revise(folder: Path, board: Board, mine: range) -> int:
+def revise(folder: Path, board: Board, me: int, mine: range) -> None:
     """Change sessions that nobody else changes, one number after the other."""
-    tokens, count = tokens_of(folder), 0
+    tokens = tokens_of(folder)
     with open_store(folder) as store:
         while not board.over:
+            board.let_others_read()
             session = random.choice(mine)
             number = board.acknowledged[session] + 1
             assert store.patch(tokens[session], {"n": number}) is not None
             board.acknowledged[session] = number
-            count += 1
-    return count
+            board.done[me] += 1
 
 
-def revise_first(folder: Path, board: Board) -> int:
-    return revise(folder, board, range(6))
+def revise_first(folder: Path, board: Board, me: int) -> None:
+    revise(folder, board, me, range(6))
 
 
-def revise_second(folder: Path, board: Board) -> int:
-    return revise(folder, board, range(6, 12))
+def revise_second(folder: Path, board: Board, me: int) -> None:
+    revise(folder, board, me, range(6, 12))
 
 
-def append_bare(folder: Path, board: Board) -> int:
+def append_bare(folder: Path, board: Board, me: int) -> None:
     """The same as the reference does it: events without rows, in plain SQL."""
-    tokens, count = tokens_of(folder), 0
+    tokens = tokens_of(folder)
     connection = apsw.Connection(str(database(folder)))
     connection.set_busy_timeout(30_000)
     while not board.over:
+        board.let_others_read()
         session = random.randrange(12, 18)
         number = board.acknowledged[session] + 1
         touch = {
@@ -115,9 +128,8 @@ def append_bare(folder: Path, board: Board) -> int:
         with connection:
             append_event(connection, json.dumps(touch))
         board.acknowledged[session] = number
-        count += 1
+        board.done[me] += 1
     connection.close()
-    return count
 
 
 def append_event(connection: apsw.Connection, payload: str) -> None:
@@ -131,24 +143,23 @@ def append_event(connection: apsw.Connection, payload: str) -> None:
     )
 
 
-def revoke(folder: Path, board: Board) -> int:
+def revoke(folder: Path, board: Board, me: int) -> None:
     """End sessions, one now and then, that others only read."""
-    tokens, count = tokens_of(folder), 0
+    tokens = tokens_of(folder)
     for session in range(18, SESSIONS):
         # So many changes of others happen first.
-        others = sum(board.acknowledged[:18]) + 50
+        others = sum(board.acknowledged[:18]) + 20
         while sum(board.acknowledged[:18]) < others and not board.over:
-            time.monotonic()
+            _never.wait(0.0001)
         with open_store(folder) as store:
             assert store.expire(tokens[session]) is not None
         board.acknowledged[session] = OVER
-        count += 1
-    return count
+        board.done[me] += 1
 
 
-def reset_log(folder: Path, board: Board) -> int:
+def reset_log(folder: Path, board: Board, me: int) -> None:
     """Have the write-ahead log copied back, begun anew and cut short, over and over."""
-    connection, count = apsw.Connection(str(database(folder))), 0
+    connection = apsw.Connection(str(database(folder)))
     connection.set_busy_timeout(100)
     modes = (
         apsw.SQLITE_CHECKPOINT_PASSIVE,
@@ -157,55 +168,53 @@ def reset_log(folder: Path, board: Board) -> int:
         apsw.SQLITE_CHECKPOINT_TRUNCATE,
     )
     while not board.over:
+        board.let_others_read()
         try:
             connection.wal_checkpoint(mode=random.choice(modes))
-            count += 1
+            board.done[me] += 1
         except apsw.BusyError:
             continue
     connection.close()
-    return count
 
 
-def rebuild(folder: Path, board: Board) -> int:
+def rebuild(folder: Path, board: Board, me: int) -> None:
     """Drop all rows and fold them anew, over and over."""
-    count = 0
     with open_store(folder) as store:
         while not board.over:
+            board.let_others_read()
             store.rebuild()
-            count += 1
-    return count
+            board.done[me] += 1
 
 
-def read(folder: Path, board: Board) -> int:
-    """Read in several threads, and hold every answer against the board; how many reads the cache
-    answered alone."""
+def read(folder: Path, board: Board, me: int) -> None:
+    """Read in several threads, and hold every answer against the board. What counts as done are
+    the reads that the cache answered alone."""
     asked = _count_asking()
     sys.setswitchinterval(1e-4)
-    counts = [0] * READING_THREADS
     errors: list[BaseException] = []
     with open_store(folder) as store:
 
-        def run(number: int) -> None:
+        def run(slot: int) -> None:
             try:
-                counts[number] = _read_until_over(store, tokens_of(folder), board)
+                _read_until_over(store, tokens_of(folder), board, me, slot, asked)
             except BaseException as error:
                 errors.append(error)
                 board.end()
 
-        threads = [threading.Thread(target=run, args=(n,)) for n in range(READING_THREADS)]
+        slots = range(me * READING_THREADS, (me + 1) * READING_THREADS)
+        threads = [threading.Thread(target=run, args=(slot,)) for slot in slots]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     if errors:
         raise errors[0]
-    return sum(counts) - len(asked)
 
 
-def read_without_dropping(folder: Path, board: Board) -> int:
+def read_without_dropping(folder: Path, board: Board, me: int) -> None:
     """The same with a cache that is wrong, to see that the race finds it out."""
     Cache._drop_versions = lambda self, versions: None  # type: ignore[method-assign]
-    return read(folder, board)
+    read(folder, board, me)
 
 
 def _count_asking() -> list[None]:
@@ -221,11 +230,12 @@ def _count_asking() -> list[None]:
     return asked
 
 
-def _read_until_over(store: SessionStore, tokens: list[str], board: Board) -> int:
-    count = 0
+def _read_until_over(
+    store: SessionStore, tokens: list[str], board: Board, me: int, slot: int, asked: list[None]
+) -> None:
     while not board.over:
-        session = random.randrange(SESSIONS)
-        # Twice, so that something is read that nobody changed meanwhile.
+        session, before = random.randrange(SESSIONS), len(asked)
+        # Several times, so that something is read that nobody changed meanwhile.
         for _ in range(random.randint(1, 4)):
             floor = board.floor(session)
             found = store.get(tokens[session])
@@ -233,11 +243,11 @@ def _read_until_over(store: SessionStore, tokens: list[str], board: Board) -> in
             assert number >= floor, f"{number} was answered, and {floor} stood on the board"
             if number > board.answered[session]:
                 board.answered[session] = number
-            count += 1
-    return count
+            board.reads[slot] += 1
+        board.done[me] += len(asked) == before
 
 
-ROLES: dict[str, Callable[[Path, Board], int]] = {
+ROLES: dict[str, Callable[[Path, Board, int], None]] = {
     role.__name__: role
     for role in (
         revise_first,
@@ -253,11 +263,11 @@ ROLES: dict[str, Callable[[Path, Board], int]] = {
 
 
 def main() -> None:
-    role, folder, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    random.seed(seed)
+    role, folder, me = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    random.seed(me)
     board = Board(folder / "board")
     try:
-        print(ROLES[role](folder, board))
+        ROLES[role](folder, board, me)
     except BaseException:
         board.end()
         raise

@@ -34,14 +34,14 @@ WORLDS = {
     "a revocation": world("get get get", "revoke"),
     "two threads": world("get get", "get", "revoke"),
     "two writers": world("get get get", "revoke", "revoke"),
-    "another session": world("get get get", "revoke", "other"),
-    "one after another": world("get get get get", "revoke other"),
-    "checkpoints": world("get get get", "checkpoint revoke", "truncate"),
+    "another session": world("get pass get", "revoke", "other"),
+    "one after another": world("get get pass get", "revoke other"),
+    "checkpoints": world("get pass get", "checkpoint revoke", "truncate"),
     "an empty log": world("get get get", "revoke truncate truncate", log=False),
     "a fork or close": world("get get", "close", "revoke"),
-    "a rebuild": world("get get get", "rewrite", "revoke"),
-    "a foreign writer": world("get get get", "foreign", "other"),
-    "foreign, then ours": world("get get get", "foreign revoke"),
+    "a rebuild": world("get pass get", "rewrite", "revoke"),
+    "a foreign writer": world("get pass get", "foreign", "other"),
+    "foreign, then ours": world("get pass get", "foreign revoke"),
     "a creation": world("get get", "get", "create", data=NOTHING_YET),
 }
 
@@ -50,7 +50,7 @@ LARGE = {
     "threads and two revocations": world("get get", "get get", "revoke revoke"),
     "a fork amid reads": world("get get", "close get", "revoke revoke"),
     "a log cut amid threads": world("get get", "get", "revoke truncate", "checkpoint"),
-    "everything": world("get get get", "revoke truncate", "foreign", "rewrite"),
+    "everything": world("get pass get", "revoke truncate", "foreign", "rewrite"),
 }
 
 # Each step of the protocol left out, or done in another order, and where that shows.

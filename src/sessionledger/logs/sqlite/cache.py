@@ -24,7 +24,6 @@ The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` wa
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TypeAlias
 
 from sessionledger.logs.base import KeyState
@@ -40,11 +39,17 @@ Changes: TypeAlias = tuple[int, int, int | None, str | None]
 """Whether the rows are folded up to the head, the head, the epoch, and versions with commas
 between."""
 
-# For a topic, an event, and at most so many versions.
+# For a topic's number, an event, and at most so many versions. Mostly there was one event, whose
+# link is found faster than those of several.
 CHANGES = """SELECT head = folded, head, (SELECT value FROM ledger_meta WHERE name = 'epoch'),
-    (SELECT group_concat(previous) FROM (SELECT previous FROM ledger_links
-        WHERE topic = ledger_topics.id AND event_id > ?2 LIMIT ?3))
-    FROM ledger_topics WHERE topic = ?1"""
+    CASE head - ?2 WHEN 0 THEN NULL WHEN 1 THEN
+        (SELECT previous || '' FROM ledger_links WHERE topic = ?1 AND event_id = head)
+    ELSE (SELECT group_concat(previous) FROM (SELECT previous FROM ledger_links
+        WHERE topic = ?1 AND event_id > ?2 LIMIT ?3)) END
+    FROM ledger_topics WHERE id = ?1"""
+
+Unsettled: TypeAlias = tuple[memoryview | None, int, memoryview]
+"""The name and the event up to which the cache was settled, and the name that it may have next."""
 
 
 class Cache:
@@ -62,31 +67,28 @@ class Cache:
         # By the version of their rows, of both generations.
         self._keys: dict[int, bytes] = {}
         self._old_keys: dict[int, bytes] = {}
-        self._glimpsed: memoryview | None = None
+        self._glimpsed = b""
         self._seen = 0
         self._epoch: int | None = None
         lock = threading.Lock()
         self._take, self._give = lock.acquire, lock.release
 
-    def settle(self, changes: Callable[[int], Changes | None]) -> memoryview | None:
-        """The name under which rows that are read from now on may be kept, None if none may.
-
-        `changes` asks the database what happened after an event, in one statement.
-        """
+    def begin(self) -> Unsettled | None:
+        """What to settle by asking what happened since; None if it is not to be settled now."""
         before, seen = self.name, self._seen
-        name = name_in(self.header)
-        if name is None or name == before:
-            return None if name is None else before
-        if name != self._glimpsed:
-            self._glimpsed = name
+        try:
+            header = self.header.tobytes()
+        except ValueError:
             return None
-        found = changes(seen)
-        return name if found is not None and self._move(before, seen, name, found) else None
+        if header != self._glimpsed:
+            self._glimpsed = header
+            return None
+        name = name_in(header)
+        return None if name is None else (before, seen, name)
 
-    def _move(
-        self, before: memoryview | None, seen: int, name: memoryview, changes: Changes
-    ) -> bool:
+    def settle(self, unsettled: Unsettled, changes: Changes) -> bool:
         """From one name to the next, if nobody else was faster and the rows are folded."""
+        before, seen, name = unsettled
         current, head, epoch, superseded = changes
         if not current:
             return False
@@ -106,7 +108,7 @@ class Cache:
             self._give()
 
     def find(self, name: memoryview, key: bytes) -> KeyState | None:
-        """The row, if it is kept; `settle` gave the name."""
+        """The row, if it is kept."""
         row = self.rows.get(key)
         if row is None:
             row = self._old.get(key)
@@ -115,7 +117,7 @@ class Cache:
         return row
 
     def keep(self, name: memoryview, key: bytes, row: KeyState) -> None:
-        """Keep a row that was read after `settle` gave the name."""
+        """Keep a row that was read after the name was taken, if the cache still has that name."""
         if len(row[2]) > MAX_STATE_BYTES or not self._take(False):
             return
         try:

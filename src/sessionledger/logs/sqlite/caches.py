@@ -9,7 +9,7 @@ import apsw
 
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.cache import CHANGES, MAX_SUPERSEDED, Cache, Changes
+from sessionledger.logs.sqlite.cache import CHANGES, MAX_SUPERSEDED, Cache
 from sessionledger.logs.sqlite.connection import connect
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
@@ -17,7 +17,7 @@ from sessionledger.logs.sqlite.walindex import Pin
 LOOK_AGAIN_SECONDS = 1.0
 
 # Finds nothing: for a topic whose number is not known yet.
-_NO_STATE = queries.STATE_IF_CURRENT.format(0)
+_UNKNOWN = (0, queries.STATE_IF_CURRENT.format(0))
 
 
 class Caches:
@@ -26,40 +26,52 @@ class Caches:
     def __init__(self, path: Path, pin: Pin) -> None:
         self._path = path
         self.by_topic: dict[str, Cache] = {}
-        self._statements: dict[str, str] = {}
+        self._known: dict[str, tuple[int, str]] = {}
         self._pin = pin
         self._asked = False
         self._files: set[tuple[int, int]] = set()
 
     def know(self, topic: str, number: int) -> None:
         """That this is the topic's number in our tables."""
-        self._statements[topic] = queries.STATE_IF_CURRENT.format(number)
+        self._known[topic] = (number, queries.STATE_IF_CURRENT.format(number))
 
     def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
         """The row, from the cache of the topic if that can be settled, else by the one statement.
 
         None where that finds nothing, since there is none or the rows are behind.
         """
-        sql = self._statements.get(topic, _NO_STATE)
         cache = self.by_topic.get(topic)
         name = None if cache is None else cache.name
         if cache is None or cache.header != name or monotonic() >= cache.until:
-            cache, name = self._settled(reader, topic)
+            cache, name = self._settle(reader, topic)
         if cache is None or name is None:
-            return reader.line(sql, (key,))  # type: ignore[no-any-return]
+            return self._ask(reader, topic, key)
         found = cache.find(name, key)
         if found is None:
-            found = reader.line(sql, (key,))
+            found = self._ask(reader, topic, key)
             if found is not None:
                 cache.keep(name, key, found)
         return found
 
-    def _settled(self, reader: Reader, topic: str) -> tuple[Cache | None, memoryview | None]:
-        """The cache of the topic, and the name under which rows may be kept in it from now on."""
+    def _ask(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
+        _, sql = self._known.get(topic, _UNKNOWN)
+        return reader.line(sql, (key,))  # type: ignore[no-any-return]
+
+    def _settle(self, reader: Reader, topic: str) -> tuple[Cache | None, memoryview | None]:
+        """The cache of the topic, and the name under which rows may be kept from now on."""
         cache = self._of(topic)
-        if cache is None:
+        unsettled = None if cache is None else cache.begin()
+        if cache is None or unsettled is None:
             return None, None
-        return cache, cache.settle(lambda seen: _changes(reader, topic, seen))
+        number, _ = self._known.get(topic, _UNKNOWN)
+        _, seen, name = unsettled
+        try:
+            changes = reader.line(CHANGES, (number, seen, MAX_SUPERSEDED + 1))
+        except apsw.SQLError:
+            # A table of ours is missing that the row itself does not need.
+            return None, None
+        settled = changes is not None and cache.settle(unsettled, changes)
+        return cache, name if settled else None
 
     def connect(self, vfs: str | None) -> apsw.Connection:
         """A connection that reads."""
@@ -99,11 +111,3 @@ def _identity(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return (0, 0)
     return found.st_dev, found.st_ino
-
-
-def _changes(reader: Reader, topic: str, seen: int) -> Changes | None:
-    try:
-        return reader.line(CHANGES, (topic, seen, MAX_SUPERSEDED + 1))  # type: ignore[no-any-return]
-    except apsw.Error:
-        # Then the caller's own statement has its say.
-        return None

@@ -113,15 +113,11 @@ class Pin(Reader):
             header.release()
 
 
-def name_in(header: memoryview) -> memoryview | None:
-    """The name of the state that the database is in, to be compared with the header from now on.
+def name_in(seen: bytes) -> memoryview | None:
+    """The name of the state that both copies together tell of, to be compared with the header.
 
-    None while the header is being written, or where it names no state.
+    None where the header was being written, or names no state.
     """
-    try:
-        seen = header.tobytes()
-    except ValueError:
-        return None
     whole = seen[:COPY_BYTES] == seen[COPY_BYTES:] and seen.startswith(_VERSION)
     if not whole or seen[_IS_INIT] != 1 or seen[_SALTS] == _NO_SALTS:
         return None
