@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
-import platform
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -246,6 +246,20 @@ def test_more_changes_than_are_told_drop_everything(log: SQLiteLog, path: Path) 
     assert log.state(TOPIC, keys[0]) == found[0]
 
 
+def test_a_link_that_is_no_number_drops_everything(
+    log: SQLiteLog, store: SessionStore, path: Path
+) -> None:
+    first, second = store.create("alice").token, store.create("alice").token
+    keep(store, first, second)
+    store.patch(first, {"n": 1})
+    bare_sqlite.execute(path, "UPDATE ledger_links SET previous = 'x'")
+    for _ in range(2):
+        assert store.get(second) is not None
+    found = store.get(first)
+    assert found is not None
+    assert found.attributes == {"n": 1}
+
+
 def test_there_are_never_more_rows_than_the_bound(
     log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,7 +396,7 @@ def test_threads_that_read_while_the_log_forks_and_closes(path: Path) -> None:
 def test_on_other_processors_every_read_asks(
     path: Path, monkeypatch: pytest.MonkeyPatch, machine: str
 ) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
     check_asks(path)
 
 

@@ -147,8 +147,9 @@ class Cache:
         self._old_keys = {}
 
     def _drop_versions(self, versions: list[str]) -> None:
-        if len(versions) > MAX_SUPERSEDED:
+        if len(versions) > MAX_SUPERSEDED or not all(map(str.isdecimal, versions)):
             self._drop_all()
+            return
         for version in map(int, versions):
             key = self._keys.get(version) or self._old_keys.get(version)
             if key is not None:

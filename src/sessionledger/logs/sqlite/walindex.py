@@ -15,9 +15,8 @@ its files, and it is looked at only while that connection is open. No file is op
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable
 
@@ -51,10 +50,10 @@ def is_supported() -> bool:
     compares. It was tested where this says so, and nowhere else.
     """
     return (
-        platform.machine() in ("x86_64", "AMD64")
-        and sys.platform == "linux"
+        sys.platform == "linux"
+        and os.uname().machine == "x86_64"
         and sys.implementation.name == "cpython"
-        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+        and "t" not in sys.abiflags
     )
 
 
