@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import administering, creating, reading, scale, scale_file, sweeping
+from benchmarks import administering, caching, creating, reading, scale, scale_file, sweeping
 from benchmarks.filling import EACH
 from benchmarks.report import Section, merge, section
 
@@ -19,6 +19,13 @@ def _get(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     for count in arguments.sessions:
         timings = reading.reading(folder, count, arguments.rounds)
         yield section(f"get-{count}", f"get, {count:,} live sessions", timings, reading.GOALS)
+
+
+def _cached(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    for count in arguments.cached:
+        timings, figures = caching.caching(folder, count, arguments.rounds)
+        title = f"get of {caching.ACTIVE:,} active sessions, {count:,} live"
+        yield section(f"cached-{count}", title, timings, caching.GOALS, figures, caching.LIMITS)
 
 
 def _create(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
@@ -52,6 +59,7 @@ def _scale_file(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
 
 SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Section]]] = {
     "get": _get,
+    "cached": _cached,
     "create": _create,
     "administer": _administer,
     "sweep": _sweep,
@@ -74,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sessions", type=int, nargs="+", default=[1_000, 100_000])
+    parser.add_argument("--cached", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--million", type=int, default=1_000_000, help="sessions of scale")
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
     parser.add_argument("--output", type=Path, default=RESULTS)

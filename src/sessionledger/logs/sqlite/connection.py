@@ -18,7 +18,7 @@ from sessionledger.errors import (
     UnsupportedSchema,
 )
 from sessionledger.logs.filesystem import network_filesystem
-from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite import queries, rewrites
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
@@ -131,7 +131,7 @@ def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if "ledger_meta" in tables:
         _migrate(connection)
-    for statement in queries.SCHEMA:
+    for statement in (*queries.SCHEMA, *rewrites.TRIGGERS, rewrites.NEW_EPOCH):
         connection.execute(statement)
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
     # What was appended while the triggers were not there.
@@ -177,7 +177,10 @@ def _is_whole(connection: apsw.Connection) -> bool:
     """Whether the schema is ours and has all its parts: triggers go when a stranger's migration
     drops the table that they watch."""
     parts = {name for (name,) in connection.execute(queries.OUR_NAMES)}
-    return _schema(connection.execute) == queries.SCHEMA_VERSION and parts >= queries.NAMES
+    return (
+        _schema(connection.execute) == queries.SCHEMA_VERSION
+        and parts >= queries.NAMES | rewrites.NAMES
+    )
 
 
 def _schema(execute: Execute) -> int | None:

@@ -19,7 +19,7 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
 from sessionledger.logs.permissions import look_at_file, look_at_folder
-from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite import queries, rewrites
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
 from sessionledger.logs.sqlite.looking import Looking, companions
 from sessionledger.logs.sqlite.writer import stored_event, stored_row
@@ -139,7 +139,7 @@ def _look_at_library(version: str, found: Findings) -> None:
 def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
     """Whether the tables of rows are there."""
     ours = {name for (name,) in looking.select(queries.OUR_NAMES)}
-    missing = sorted(queries.NAMES - ours)
+    missing = sorted((queries.NAMES | rewrites.NAMES) - ours)
     if not ours:
         found.add(
             "not_prepared",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeAlias, TypeVar, cast
 
 import apsw
@@ -32,15 +33,16 @@ from sessionledger.logs.base import (
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import (
     check_place,
-    connect,
     create,
     explained,
     prepare,
     prepare_reader,
 )
 from sessionledger.logs.sqlite.readers import Readers
+from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
 from sessionledger.logs.turn import Turn
 from sessionledger.logs.waiting import wait_above
@@ -49,9 +51,6 @@ T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _SETTLING_ATTEMPTS = 3
-
-# Finds nothing: for a topic whose number is not known yet.
-_NO_STATE = queries.STATE_IF_CURRENT.format(0)
 
 
 class SQLiteLog:
@@ -71,7 +70,6 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._state_queries: dict[str, str] = {}
         self._poison: str | None = None
         self._closed = False
         with explained(self.path):
@@ -89,6 +87,7 @@ class SQLiteLog:
         """Start without threads and connections: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
+        self._caches = Caches(self.path, self._readers.add(Pin))
         self._writing = threading.Lock()
         self._waking = threading.RLock()
         self._changed = threading.Condition(self._waking)
@@ -191,14 +190,22 @@ class SQLiteLog:
         return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
+        cache = self._caches.by_topic.get(topic)
+        if cache is not None and cache.header == cache.name and monotonic() < cache.until:
+            found = cache.rows.get(key)
+            if found is not None:
+                return found
+        return self._look_up(topic, key)
+
+    def _look_up(self, topic: str, key: bytes) -> KeyState | None:
         try:
             reader = self._local.reader or self._readers.mine()
-            found = reader.line(self._state_queries.get(topic, _NO_STATE), (key,))
+            found = self._caches.read(reader, topic, key)
         except apsw.Error:
             with self._reading():
                 raise
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         # No such row, or rows that others' events have not been folded into yet.
         return key_state_of(self.row(topic, key))
 
@@ -281,7 +288,7 @@ class SQLiteLog:
         if (head[0][0] if head else 0) != folded:
             return None
         if mine:
-            self._state_queries[topic] = queries.STATE_IF_CURRENT.format(number)
+            self._caches.know(topic, number)
         return number
 
     def _fold_of(self, topic: str) -> Fold:
@@ -362,7 +369,7 @@ class SQLiteLog:
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
         with explained(self.path):
-            connection = connect(self.path, self._vfs)
+            connection = self._caches.connect(self._vfs)
             prepare_reader(connection)
             return connection
 

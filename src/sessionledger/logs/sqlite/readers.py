@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import apsw
+
+R = TypeVar("R", bound="Reader")
 
 _LOOK_AGAIN_SECONDS = 0.00005
 
@@ -116,11 +118,15 @@ class Readers:
         """The calling thread's reader."""
         return self.local.reader or self._add()
 
-    def _add(self) -> Reader:
-        reader = Reader(self._connect, self._gate)
+    def add(self, kind: Callable[[Callable[[], apsw.Connection], Gate], R]) -> R:
+        """A reader of that kind, which the gate keeps out like all others."""
+        reader = kind(self._connect, self._gate)
         with self._adding:
             self._all.add(reader)
-        self.local.reader = reader
+        return reader
+
+    def _add(self) -> Reader:
+        self.local.reader = reader = self.add(Reader)
         return reader
 
     def hold(self) -> None:

@@ -1,0 +1,149 @@
+"""The header of the WAL-index: SQLite's own word for "something was committed".
+
+In WAL mode all connections of all processes share a piece of memory, the WAL-index. It begins with
+a header of 48 bytes, twice. Who commits writes the second copy, then a barrier, then the first; a
+commit is seen by nobody until its first copy is there, and acknowledged only afterwards. Who finds
+the header as it was has therefore missed nothing that was acknowledged before.
+
+A header names one state of the database, and no other ever after: it holds how many frames the
+log has, their checksum, and two salts that change whenever the log is begun anew. Where both salts
+are 0 the log has not been begun, and the header names nothing: several states look alike.
+
+The memory is SQLite's own mapping, found by a connection of ours through the public interface of
+its files, and it is looked at only while that connection is open. No file is opened for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import apsw
+
+from sessionledger.errors import SessionLedgerError
+from sessionledger.logs.sqlite.readers import Gate, Reader
+
+COPY_BYTES = 48
+HEADER_BYTES = 2 * COPY_BYTES
+
+_VERSION = (3_007_000).to_bytes(4, sys.byteorder)
+_IS_INIT = 12
+_SALTS = slice(32, 40)
+_NO_SALTS = bytes(8)
+
+_REGION_BYTES = 32768
+_METHODS_WITH_SHARED_MEMORY = 2
+# In the table of a file's methods, after its version, which takes the place of a pointer: xClose,
+# xRead, xWrite, xTruncate, xSync, xFileSize, xLock, xUnlock, xCheckReservedLock, xFileControl,
+# xSectorSize, xDeviceCharacteristics, xShmMap.
+_SHM_MAP = 13
+
+_LOOK_AT_ANYTHING = "SELECT count(*) FROM sqlite_master"
+
+
+def is_supported() -> bool:
+    """Whether the header can be trusted here to be seen as it is, and not after it is gone.
+
+    What this rests on: loads are not reordered with loads, and no other thread runs while one
+    compares. It was tested where this says so, and nowhere else.
+    """
+    return (
+        sys.platform == "linux"
+        and os.uname().machine == "x86_64"
+        and sys.implementation.name == "cpython"
+        and "t" not in sys.abiflags
+    )
+
+
+class Pin(Reader):
+    """A connection that does nothing but keep the header in its place while it is open."""
+
+    def __init__(self, connect: Callable[[], apsw.Connection], gate: Gate) -> None:
+        super().__init__(connect, gate)
+        self._opening = threading.Lock()
+        self._refused = not is_supported()
+        self._header: memoryview | None = None
+
+    def header(self) -> memoryview | None:
+        """The memory of both copies, by eight bytes; None where there is no trusting it.
+
+        Once released it equals nothing: that it was, is how a close is noticed.
+        """
+        if self._header is None and not self._refused and self._opening.acquire(blocking=False):
+            try:
+                if self._header is None:
+                    self._open()
+            finally:
+                self._opening.release()
+        return self._header
+
+    def refuse(self) -> None:
+        """Have no header from here on: the connections are not all on one file."""
+        self._refused = True
+        self._release()
+
+    def close(self) -> None:
+        # First of all, and under the interpreter's lock: nobody compares what is not mapped.
+        self._release()
+        super().close()
+
+    def _open(self) -> None:
+        self.inside = True
+        try:
+            if self._gate.closed:
+                self._wait()
+            self.execute(_LOOK_AT_ANYTHING).fetchall()
+            assert self._connection is not None
+            self._header = _header_of(self._connection)
+            # Who refuses does so first and releases then; one of the two sees the other.
+            if self._header is None or self._refused:
+                self.refuse()
+        except (apsw.Error, OSError, SessionLedgerError):
+            # Whoever reads has a connection of his own, and does without this one.
+            self._refused = True
+        finally:
+            self.inside = False
+
+    def _release(self) -> None:
+        header, self._header = self._header, None
+        if header is not None:
+            header.release()
+
+
+def name_in(seen: bytes) -> memoryview | None:
+    """The name of the state that both copies together tell of, to be compared with the header.
+
+    None where the header was being written, or names no state.
+    """
+    whole = seen[:COPY_BYTES] == seen[COPY_BYTES:] and seen.startswith(_VERSION)
+    if not whole or seen[_IS_INIT] != 1 or seen[_SALTS] == _NO_SALTS:
+        return None
+    return memoryview(seen).cast("Q")
+
+
+def _header_of(connection: apsw.Connection) -> memoryview | None:
+    """Where SQLite has mapped the header; None if it is not shared by all who have the file."""
+    if connection.readonly("main") or connection.pragma("locking_mode") != "normal":
+        return None
+    try:
+        import ctypes
+    except ImportError:
+        return None
+    place = ctypes.c_void_p
+    file = place()
+    connection.file_control("main", apsw.SQLITE_FCNTL_FILE_POINTER, ctypes.addressof(file))
+    methods = ctypes.cast(file, ctypes.POINTER(place))[0]
+    if not methods or ctypes.c_int.from_address(methods).value < _METHODS_WITH_SHARED_MEMORY:
+        return None
+    shm_map = ctypes.cast(methods, ctypes.POINTER(place))[_SHM_MAP]
+    if not shm_map:
+        return None
+    take = ctypes.CFUNCTYPE(
+        ctypes.c_int, place, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.POINTER(place)
+    )(shm_map)
+    at = place()
+    if take(file, 0, _REGION_BYTES, 0, ctypes.byref(at)) != apsw.SQLITE_OK or not at.value:
+        return None
+    return memoryview((ctypes.c_ubyte * HEADER_BYTES).from_address(at.value)).cast("B").cast("Q")
