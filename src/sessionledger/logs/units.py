@@ -120,9 +120,10 @@ def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) ->
     """
     tail = Tail(chain.EMPTY, rows, {})
     planned = Plan([], [], {}, [], chain.EMPTY)
+    event = None
     for event in events:
         _fold_in(event, fold, tail, planned)
-        planned.head = chain.head_after(event)
+    planned.head = chain.EMPTY if event is None else chain.head_after(event)
     return planned
 
 
