@@ -22,15 +22,16 @@ def token(number: int) -> str:
     return f"harn_sess_{number:043d}"
 
 
-def private_megabytes() -> float:
-    """Pages that only this process has. Those of the mapped file are the system's own cache."""
+def megabytes(kind: str) -> float:
+    """Pages that only this process has: `Dirty` it wrote to; `Clean` ones are of mapped files, and
+    the kernel can take them back at any time."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"Private_{kind}:")) / 1024
 
 
 if __name__ == "__main__":
     url, count, reads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    before = private_megabytes()
+    before = megabytes("Dirty")
     opening = time.perf_counter()
     with SessionStore.open(url) as store:
         assert store.get(token(random.randrange(count))) is not None
@@ -41,6 +42,7 @@ if __name__ == "__main__":
             "importing": (imported - start) * 1e3,
             "opening": (answered - opening) * 1e3,
             "memory_before": before,
-            "memory": private_megabytes(),
+            "memory": megabytes("Dirty"),
+            "mapped": megabytes("Clean"),
         }
     print(json.dumps(told))
