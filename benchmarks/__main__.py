@@ -8,7 +8,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import administering, caching, creating, reading, scale, scale_file, sweeping
+from benchmarks import (
+    administering,
+    caching,
+    creating,
+    reading,
+    scale,
+    scale_file,
+    starting,
+    sweeping,
+)
 from benchmarks.filling import EACH
 from benchmarks.report import Section, merge, section
 
@@ -45,6 +54,12 @@ def _sweep(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
     yield section("sweep", title, {}, (), figures, sweeping.LIMITS)
 
 
+def _start(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings, figures = starting.starting(folder, arguments.rounds)
+    title = "starting a process"
+    yield section("start", title, timings, starting.GOALS, figures, starting.LIMITS)
+
+
 def _scale(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     timings, figures = scale.scaling(folder, arguments.million, arguments.rounds)
     title = f"scale, {arguments.million:,} live sessions in SQLite"
@@ -63,6 +78,7 @@ SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Section]]] = {
     "create": _create,
     "administer": _administer,
     "sweep": _sweep,
+    "start": _start,
     "scale": _scale,
     "scale-file": _scale_file,
 }
