@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -33,13 +34,20 @@ DATA ?= tests/data/parity
 parity: $(READY)
 	$(BIN)/python -m tests.parity $(DATA)
 
-bench: $(READY)
+bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,dev]'
+	@touch $@
+
+# What ours is compared with, and an older release of one of them beside it.
+$(PEERS)/.ready: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q -r benchmarks/requirements.txt -e .
+	$(PEERS)/bin/python -m pip install -q --no-deps --target $(PEERS)/pyjwt-2.10.1 --upgrade pyjwt==2.10.1
 	@touch $@

@@ -19,6 +19,9 @@ from benchmarks import (
     sweeping,
 )
 from benchmarks.filling import EACH
+from benchmarks.peers import pages
+from benchmarks.peers.comparison import compare
+from benchmarks.peers.outcome import Compared
 from benchmarks.report import Section, merge, section
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks" / "results.json"
@@ -72,7 +75,12 @@ def _scale_file(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
     yield section("scale-file", title, timings, scale_file.GOALS, figures)
 
 
-SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Section]]] = {
+def _peers(folder: Path, arguments: argparse.Namespace) -> Iterator[Compared]:
+    yield compare(folder, arguments.rounds)
+
+
+Measuring = Callable[[Path, argparse.Namespace], Iterator[Section | Compared]]
+SECTIONS: dict[str, Measuring] = {
     "get": _get,
     "cached": _cached,
     "create": _create,
@@ -81,6 +89,7 @@ SECTIONS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Section]]] = {
     "start": _start,
     "scale": _scale,
     "scale-file": _scale_file,
+    "peers": _peers,
 }
 
 
@@ -89,6 +98,7 @@ def main() -> int:
     for name in arguments.sections:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="sessionledger-bench-") as at:
             merge(list(SECTIONS[name](Path(at), arguments)), arguments.output)
+    pages.write(arguments.output)
     print(f"\nwritten to {arguments.output}")
     return 0
 

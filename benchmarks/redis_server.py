@@ -43,7 +43,7 @@ def running_redis(sessions: Sequence[tuple[str, Session]]) -> Iterator[RedisSess
     if program is None:
         yield None
         return
-    port = _free_port()
+    port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -67,7 +67,7 @@ def _until_ready(server: subprocess.Popen[str]) -> None:
     raise RuntimeError("redis-server ended before it was ready")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

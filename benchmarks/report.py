@@ -12,6 +12,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from benchmarks.peers.outcome import Compared, show
 from benchmarks.rounds import Figure, Goal, Limit, Timing, Verdict, judge
 from sessionledger import __version__
 
@@ -53,6 +54,7 @@ class Report(msgspec.Struct, frozen=True):
 
     machine: Machine
     sections: list[Section]
+    peers: Compared | None = None
 
 
 def section(
@@ -83,17 +85,24 @@ def section(
     return judged
 
 
-def merge(sections: Sequence[Section], path: Path) -> None:
-    """Write the sections into a file; those of other names that this machine measured stay."""
+def merge(measured: Sequence[Section | Compared], path: Path) -> None:
+    """Write what was measured into a file; what else this machine measured earlier stays."""
+    sections = [one for one in measured if isinstance(one, Section)]
     machine, names = this_machine(), {section.name for section in sections}
-    earlier = _read(path)
-    kept = [] if earlier is None or earlier.machine != machine else earlier.sections
-    report = Report(machine, [*(one for one in kept if one.name not in names), *sections])
+    earlier = read(path)
+    if earlier is None or earlier.machine != machine:
+        earlier = Report(machine, [])
+    kept = [one for one in earlier.sections if one.name not in names]
+    compared = [one for one in measured if isinstance(one, Compared)]
+    for one in compared:
+        show(one)
+    report = Report(machine, [*kept, *sections], compared[-1] if compared else earlier.peers)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
-def _read(path: Path) -> Report | None:
+def read(path: Path) -> Report | None:
+    """What a file says; None where there is none, or none that is understood."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Report)
     except (OSError, msgspec.DecodeError):

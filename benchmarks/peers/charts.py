@@ -1,0 +1,129 @@
+"""The comparison as charts; run in the peers' environment, which has matplotlib."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import msgspec
+from matplotlib import pyplot
+from matplotlib.patches import Patch
+
+from benchmarks.peers.contender import CREATE, CREATE_TOGETHER, VALIDATE
+from benchmarks.peers.outcome import Row, rows
+from benchmarks.report import Machine, Report
+
+# A light card of its own, so that it reads on a white page and on a dark one.
+PAPER, INK, FAINT = "#ffffff", "#1f2328", "#d0d7de"
+OURS, KEPT, LOST, LASTING, BARE = "#0969da", "#57ab5a", "#e0a52e", "#cf6679", "#8c959f"
+MEANINGS = {
+    OURS: "sessionledger: durable, revocable at once",
+    KEPT: "durable, revocable at once",
+    LOST: "revocable at once, not durable, or not in every process",
+    LASTING: "not revocable",
+    BARE: "bare operation, nobody's product",
+}
+INCH_A_ROW = 0.3
+
+
+def main() -> None:
+    source = Path(sys.argv[1])
+    report = msgspec.json.decode(source.read_bytes(), type=Report)
+    assert report.peers is not None
+    matplotlib.rcParams.update(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "sessionledger",
+            "font.family": "sans-serif",
+            "font.size": 10,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
+    )
+    validating = rows(report.peers, VALIDATE)
+    creating = [
+        ("one at a time", rows(report.peers, CREATE)),
+        ("128 at once", rows(report.peers, CREATE_TOGETHER)),
+    ]
+    _draw([("Validating a token", validating)], report.machine, source.with_name("validating.svg"))
+    titled = [(f"Creating durably, {how}", found) for how, found in creating]
+    _draw(titled, report.machine, source.with_name("creating.svg"))
+
+
+def _draw(panels: Sequence[tuple[str, Sequence[Row]]], machine: Machine, path: Path) -> None:
+    counts = [max(1, len(found)) for _, found in panels]
+    height = INCH_A_ROW * sum(counts) + 0.75 * len(panels) + 0.9
+    figure, axes = pyplot.subplots(
+        len(panels),
+        figsize=(9, height),
+        sharex=True,
+        squeeze=False,
+        gridspec_kw={"height_ratios": counts},
+        facecolor=PAPER,
+        layout="constrained",
+    )
+    for (title, found), (ax,) in zip(panels, axes, strict=True):
+        _bars(ax, title, found)
+    axes[-1][0].set_xlabel(
+        "microseconds an operation, median; the tick is the best round (log scale)"
+    )
+    colours = {_colour(row) for _, found in panels for row in found}
+    legend = [Patch(color=one, label=told) for one, told in MEANINGS.items() if one in colours]
+    figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    figure.suptitle(
+        f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}",
+        fontsize=9,
+    )
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+
+
+def _bars(ax: Any, title: str, found: Sequence[Row]) -> None:
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    ax.set_facecolor(PAPER)
+    ax.set_xscale("log")
+    for place, row in enumerate(found):
+        ax.barh(place, row.median, height=0.72, color=_colour(row))
+        ax.plot([row.best] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1)
+        ax.annotate(
+            _label(row.median),
+            (row.median, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    ax.set_yticks(range(len(found)), [row.peer.name for row in found])
+    ax.set_ylim(len(found) - 0.4, -0.6)
+    ax.set_xlim(left=min((row.best for row in found), default=1) / 2)
+    ax.margins(x=0.12)
+    ax.grid(axis="x", color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _colour(row: Row) -> str:
+    name, promises = row.peer.name, row.peer.promises
+    if name.startswith("sessionledger"):
+        return OURS
+    if name.startswith(("bare", "a dictionary")):
+        return BARE
+    if promises.revocable.startswith("no"):
+        return LASTING
+    everywhere = promises.revocable.startswith("yes, in every process")
+    return KEPT if everywhere and promises.durable.startswith("yes") else LOST
+
+
+if __name__ == "__main__":
+    main()
