@@ -18,7 +18,7 @@ from benchmarks.administering import OwnedTable
 from benchmarks.bare import DOMAIN
 from benchmarks.peers.contender import (
     CREATE,
-    CREATE_TOGETHER,
+    CREATE_BATCH,
     LIST,
     REVOKE,
     TTL,
@@ -90,7 +90,7 @@ def _sqlite(place: Place) -> Peer:
         measured={
             VALIDATE: "one `SELECT` by primary key, decoded; no expiry",
             CREATE: "one `INSERT` and `COMMIT`, `synchronous = full`; no history",
-            CREATE_TOGETHER: "one transaction of 128 `INSERT`s by one caller",
+            CREATE_BATCH: "one transaction of 128 `INSERT`s",
             LIST: "one `SELECT` by an index, decoded",
             REVOKE: "one `DELETE` by that index and `COMMIT`",
         },
@@ -142,7 +142,7 @@ def _fdatasync(place: Place) -> Peer:
         promises=Promises("yes", "nothing to revoke", "no", "nothing to read"),
         measured={
             CREATE: "256 bytes appended and flushed; no token, no session",
-            CREATE_TOGETHER: "128 × 256 bytes appended, then one flush",
+            CREATE_BATCH: "128 × 256 bytes appended, then one flush",
         },
         create=create,
         create_batch=create_batch,

@@ -11,9 +11,10 @@ import matplotlib
 import msgspec
 from matplotlib import pyplot
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
-from benchmarks.peers.contender import CREATE, CREATE_TOGETHER, VALIDATE
-from benchmarks.peers.outcome import Row, rows
+from benchmarks.peers.contender import CREATE, CREATE_BATCH, CREATE_TOGETHER, VALIDATE
+from benchmarks.peers.outcome import TASKS, Row, rows
 from benchmarks.report import Machine, Report
 
 # A light card of its own, so that it reads on a white page and on a dark one.
@@ -45,14 +46,10 @@ def main() -> None:
             "ytick.color": INK,
         }
     )
-    validating = rows(report.peers, VALIDATE)
-    creating = [
-        ("one at a time", rows(report.peers, CREATE)),
-        ("128 at once", rows(report.peers, CREATE_TOGETHER)),
-    ]
-    _draw([("Validating a token", validating)], report.machine, source.with_name("validating.svg"))
-    titled = [(f"Creating durably, {how}", found) for how, found in creating]
-    _draw(titled, report.machine, source.with_name("creating.svg"))
+    charts = {"validating": [VALIDATE], "creating": [CREATE, CREATE_TOGETHER, CREATE_BATCH]}
+    for name, tasks in charts.items():
+        panels = [(TASKS[task].title, rows(report.peers, task)) for task in tasks]
+        _draw(panels, report.machine, source.with_name(f"{name}.svg"))
 
 
 def _draw(panels: Sequence[tuple[str, Sequence[Row]]], machine: Machine, path: Path) -> None:
@@ -69,9 +66,7 @@ def _draw(panels: Sequence[tuple[str, Sequence[Row]]], machine: Machine, path: P
     )
     for (title, found), (ax,) in zip(panels, axes, strict=True):
         _bars(ax, title, found)
-    axes[-1][0].set_xlabel(
-        "microseconds an operation, median; the tick is the best round (log scale)"
-    )
+    axes[-1][0].set_xlabel("microseconds an operation, log scale: dot median, tick best round")
     colours = {_colour(row) for _, found in panels for row in found}
     legend = [Patch(color=one, label=told) for one, told in MEANINGS.items() if one in colours]
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
@@ -87,22 +82,25 @@ def _bars(ax: Any, title: str, found: Sequence[Row]) -> None:
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
     ax.set_facecolor(PAPER)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for place, row in enumerate(found):
-        ax.barh(place, row.median, height=0.72, color=_colour(row))
-        ax.plot([row.best] * 2, [place - 0.36, place + 0.36], color=INK, linewidth=1)
+        colour = _colour(row)
+        ax.plot([row.best, row.median], [place] * 2, color=colour, linewidth=3, alpha=0.55)
+        ax.plot(row.best, place, marker="|", color=colour, markersize=11, markeredgewidth=2)
+        ax.plot(row.median, place, marker="o", color=colour, markersize=9)
         ax.annotate(
             _label(row.median),
             (row.median, place),
-            xytext=(4, 0),
+            xytext=(9, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
         )
     ax.set_yticks(range(len(found)), [row.peer.name for row in found])
     ax.set_ylim(len(found) - 0.4, -0.6)
-    ax.set_xlim(left=min((row.best for row in found), default=1) / 2)
-    ax.margins(x=0.12)
-    ax.grid(axis="x", color=FAINT, linewidth=0.6)
+    ax.margins(x=0.08)
+    ax.grid(axis="x", color=FAINT, linewidth=0.8)
+    ax.grid(axis="y", color=FAINT, linewidth=0.4)
     ax.set_axisbelow(True)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)

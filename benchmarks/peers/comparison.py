@@ -10,6 +10,7 @@ import msgspec
 
 from benchmarks.peers.contender import (
     CREATE,
+    CREATE_BATCH,
     CREATE_TOGETHER,
     EACH,
     LIST,
@@ -18,7 +19,7 @@ from benchmarks.peers.contender import (
     VALIDATE,
     Place,
 )
-from benchmarks.peers.outcome import Compared, now
+from benchmarks.peers.outcome import Compared, judged, now
 from benchmarks.peers.running import PROJECT, Failed, Process
 from benchmarks.peers.servers import Running, running_servers
 from benchmarks.peers.telling import Told
@@ -83,6 +84,7 @@ BOUNDS = {
     VALIDATE: Bounds(0.04, 50, 10_000),
     CREATE: Bounds(0.04, 20, 100),
     CREATE_TOGETHER: Bounds(0.08, TOGETHER, 8 * TOGETHER, TOGETHER),
+    CREATE_BATCH: Bounds(0.08, TOGETHER, 8 * TOGETHER, TOGETHER),
     LIST: Bounds(0.03, 20, 1_000),
     REVOKE: Bounds(0.03, 10, 20),
 }
@@ -103,7 +105,8 @@ def compare(folder: Path, rounds: int, sessions: int = SESSIONS) -> Compared:
             except Failed as failure:
                 not_run.append(f"{entry.module} ({entry.variant}): {failure}")
         timings = _rounds(peers, rounds, _revocations(sessions, rounds))
-    return Compared(now(), sessions, [told for told, _ in peers], timings, not_run)
+    told = [one for one, _ in peers]
+    return Compared(now(), sessions, told, timings, not_run, judged(timings))
 
 
 def _started(

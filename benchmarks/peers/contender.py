@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Any, TypeVar
 
@@ -22,8 +22,8 @@ EACH = 10
 TOGETHER = 128
 TTL = 7 * 24 * 3600
 
-VALIDATE, CREATE, CREATE_TOGETHER = "validate", "create", "create-128"
-LIST, REVOKE = "list", "revoke"
+VALIDATE, LIST, REVOKE = "validate", "list", "revoke"
+CREATE, CREATE_TOGETHER, CREATE_BATCH = "create", "create-128", "create-batch"
 
 
 class Promises(msgspec.Struct, frozen=True):
@@ -127,8 +127,9 @@ class Peer:
 
     validate: the session of a token, falsy or one of `refusals` where there is none; `whose` names
     its principal. create: makes a session durable and answers its token. create_batch: the same
-    for all of a batch in one go. listing: a principal's sessions. revoke: ends them all.
-    end: ends the session of one token. measured: what each task does, in words.
+    for a batch in one go. listing: a principal's sessions. revoke: ends them all.
+    end: ends the session of one token. measured: what each task does, in words. only: the tasks
+    that count, where not all of them do.
     """
 
     name: str
@@ -145,4 +146,4 @@ class Peer:
     end: Callable[[str], Any] | None = None
     refusals: tuple[type[Exception], ...] = ()
     loop: Loop | None = None
-    only: Sequence[str] = field(default=(VALIDATE, CREATE, CREATE_TOGETHER, LIST, REVOKE))
+    only: Sequence[str] | None = None

@@ -46,7 +46,7 @@ class _Stream:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.stream = client.jetstream()
+        self.stream = client.jetstream(timeout=60)
 
     async def validate(self, token: str) -> Session:
         found = await self.stream.get_last_msg(STREAM, _subject(token), direct=True)

@@ -16,6 +16,7 @@ from benchmarks.bare import DOMAIN
 from benchmarks.peers.bare import issued, session
 from benchmarks.peers.contender import (
     CREATE,
+    CREATE_BATCH,
     CREATE_TOGETHER,
     LIST,
     REVOKE,
@@ -97,7 +98,7 @@ def _sync(place: Place, connection: Any) -> Peer:
         measured={
             VALIDATE: "one prepared `SELECT` by primary key, decoded; no expiry",
             CREATE: "one prepared `INSERT`, committed; synchronous_commit on",
-            CREATE_TOGETHER: "one `INSERT` of 128 rows by one caller",
+            CREATE_BATCH: "one `INSERT` of 128 rows",
             LIST: "one prepared `SELECT` by an index, decoded",
             REVOKE: "one prepared `DELETE` by that index",
         },

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from benchmarks.bare import DOMAIN
 from benchmarks.peers.bare import issued, session
 from benchmarks.peers.contender import (
     CREATE,
+    CREATE_BATCH,
     CREATE_TOGETHER,
     LIST,
     REVOKE,
@@ -92,7 +94,7 @@ def _sync(place: Place) -> Peer:
         measured={
             VALIDATE: "one `GET`, decoded",
             CREATE: "`SET` with expiry and `SADD` to an index, in one `MULTI`; appendfsync always",
-            CREATE_TOGETHER: "one `MULTI` of 128 by one caller",
+            CREATE_BATCH: "one `MULTI` of 128",
             LIST: "one `SORT … GET *` over the index, decoded",
             REVOKE: "one script: `SMEMBERS`, `UNLINK`",
         },
@@ -140,7 +142,6 @@ def _tasks(place: Place, loop: Loop, pipelined: bool) -> Peer:
 def _flask(place: Place) -> Peer:
     import flask
     from flask_session.redis import RedisSessionInterface
-    from werkzeug.test import EnvironBuilder
 
     app = flask.Flask(__name__)
     client: Any = redis.Redis(port=place.redis_port)
@@ -152,18 +153,15 @@ def _flask(place: Place) -> Peer:
         interface._upsert_session(seconds, session, interface.key_prefix + session.sid)
         return str(session.sid)
 
-    request_class, environ = app.request_class, EnvironBuilder().get_environ()
-
     def validate(token: str) -> Any:
-        cookie = {**environ, "HTTP_COOKIE": f"session={token}"}
-        return interface.open_session(app, request_class(cookie))
+        return interface.open_session(app, SimpleNamespace(cookies={"session": token}))
 
     return Peer(
         name="Flask-Session, Redis",
         version=f"Flask-Session {version('flask-session')}, {_server(client)}",
         promises=BY_KEY,
         measured={
-            VALIDATE: "`open_session` on a request with the cookie; the expiry is not renewed",
+            VALIDATE: "`open_session` with the cookie parsed already; the expiry is not renewed",
             CREATE: "the `SET` of `save_session`, without a response; appendfsync always",
         },
         tokens=[create(principal(number), number) for number in range(place.sessions)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.peers.contender import EACH
-from benchmarks.peers.outcome import TASKS, Compared, Row, rows
+from benchmarks.peers.outcome import TASKS, Compared, Row, rows, told
 from benchmarks.report import Machine
 
 HEADINGS = (
@@ -23,10 +23,14 @@ HEADINGS = (
 def page(compared: Compared, machine: Machine) -> str:
     """All tables, with the machine, and what could not be run."""
     parts = [_head(compared, machine)]
-    for task, told in TASKS.items():
+    for task, known in TASKS.items():
         found = rows(compared, task)
         if found:
-            parts.append(f"## {told.title}\n\n{_table(found)}\n\n`× ours`: beside *{told.ours}*.")
+            beside = f"`× ours`: beside *{known.ours}*, {TASKS[known.against].short}."
+            parts.append(f"## {known.title}\n\n{_table(found)}\n\n{beside}")
+    if compared.verdicts:
+        goals = "\n".join(f"- {told(verdict)}" for verdict in compared.verdicts)
+        parts.append(f"## Goals, 128 tasks\n\n{goals}")
     parts += [_calls(compared), _not_run(compared.not_run)]
     return "\n\n".join(parts) + "\n"
 
