@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 import msgspec
 from matplotlib import pyplot
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.peers.contender import CREATE, CREATE_BATCH, CREATE_TOGETHER, VALIDATE
@@ -19,11 +19,13 @@ from benchmarks.report import Machine, Report
 
 # A light card of its own, so that it reads on a white page and on a dark one.
 PAPER, INK, FAINT = "#ffffff", "#1f2328", "#d0d7de"
-OURS, KEPT, LOST, LASTING, BARE = "#0969da", "#57ab5a", "#e0a52e", "#cf6679", "#8c959f"
+# Colours that the colour-blind can tell apart, and shapes beside them.
+OURS, KEPT, LOST, LASTING, BARE = "#0072b2", "#009e73", "#e69f00", "#d55e00", "#8c959f"
+SHAPES = {OURS: "D", KEPT: "o", LOST: "^", LASTING: "X", BARE: "s"}
 MEANINGS = {
     OURS: "sessionledger: durable, revocable at once",
     KEPT: "durable, revocable at once",
-    LOST: "revocable at once, not durable, or not in every process",
+    LOST: "revocable at once, but lost with the process, or in one process only",
     LASTING: "not revocable",
     BARE: "bare operation, nobody's product",
 }
@@ -66,9 +68,15 @@ def _draw(panels: Sequence[tuple[str, Sequence[Row]]], machine: Machine, path: P
     )
     for (title, found), (ax,) in zip(panels, axes, strict=True):
         _bars(ax, title, found)
-    axes[-1][0].set_xlabel("microseconds an operation, log scale: dot median, tick best round")
+    axes[-1][0].set_xlabel(
+        "microseconds an operation, less is better; log scale; tick: the best round"
+    )
     colours = {_colour(row) for _, found in panels for row in found}
-    legend = [Patch(color=one, label=told) for one, told in MEANINGS.items() if one in colours]
+    legend = [
+        Line2D([], [], color=one, marker=SHAPES[one], markersize=8, linewidth=0, label=told)
+        for one, told in MEANINGS.items()
+        if one in colours
+    ]
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.suptitle(
         f"{machine.processor}, {machine.cores} cores, {machine.system}, Python {machine.python}",
@@ -87,7 +95,7 @@ def _bars(ax: Any, title: str, found: Sequence[Row]) -> None:
         colour = _colour(row)
         ax.plot([row.best, row.median], [place] * 2, color=colour, linewidth=3, alpha=0.55)
         ax.plot(row.best, place, marker="|", color=colour, markersize=11, markeredgewidth=2)
-        ax.plot(row.median, place, marker="o", color=colour, markersize=9)
+        ax.plot(row.median, place, marker=SHAPES[colour], color=colour, markersize=8)
         ax.annotate(
             _label(row.median),
             (row.median, place),

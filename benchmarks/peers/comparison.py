@@ -93,9 +93,8 @@ BOUNDS = {
 def compare(folder: Path, rounds: int, sessions: int = SESSIONS) -> Compared:
     """One round runs every task of every peer once, in random order."""
     if not (ENVIRONMENT / "bin" / "python").exists():
-        return Compared(
-            now(), sessions, [], {}, ["all peers: `make bench` installs what they need"]
-        )
+        reason = "all peers: `make bench` installs what they need"
+        return Compared(now(), sessions, [], {}, [reason])
     with running_servers(folder, ENVIRONMENT) as servers, ExitStack() as stack:
         not_run = list(servers.missing.values())
         peers: list[tuple[Told, Process]] = []
@@ -112,7 +111,7 @@ def compare(folder: Path, rounds: int, sessions: int = SESSIONS) -> Compared:
 def _started(
     folder: Path, servers: Running, sessions: int, stack: ExitStack
 ) -> list[tuple[Entry, Process]]:
-    """All of them, preparing themselves side by side; no time is taken yet."""
+    """All whose server runs, preparing themselves side by side; no time is taken yet."""
     places = {name: value for told in servers.places.values() for name, value in told.items()}
     started = []
     for entry in ROSTER:

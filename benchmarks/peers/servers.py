@@ -39,7 +39,7 @@ def running_servers(folder: Path, environment: Path) -> Iterator[Running]:
             at.mkdir()
             try:
                 running.places[name] = stack.enter_context(start(at, environment))
-            except (Missing, OSError, subprocess.SubprocessError) as error:
+            except (Missing, OSError) as error:
                 running.missing[name] = f"{name} could not be started: {error}"
         yield running
 
@@ -112,7 +112,9 @@ def _postgres(at: Path, environment: Path) -> Iterator[dict[str, object]]:
     user = _not_root(at)
     data = at / "data"
     initdb = [str(program.with_name("initdb")), "-D", str(data), "-U", "postgres", "-A", "trust"]
-    subprocess.run(initdb, cwd=at, user=user, check=True, capture_output=True)
+    made = subprocess.run(initdb, cwd=at, user=user, check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        raise Missing(made.stderr.strip().replace("\n", " "))
     settings: Mapping[str, str] = {
         "listen_addresses": "",
         "unix_socket_directories": str(at),
