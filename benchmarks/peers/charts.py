@@ -29,6 +29,7 @@ MEANINGS = {
     LASTING: "not revocable",
     BARE: "bare operation, nobody's product",
 }
+SCALE = "microseconds an operation, less is better; log scale; tick: the best round"
 INCH_A_ROW = 0.3
 
 
@@ -68,9 +69,7 @@ def _draw(panels: Sequence[tuple[str, Sequence[Row]]], machine: Machine, path: P
     )
     for (title, found), (ax,) in zip(panels, axes, strict=True):
         _bars(ax, title, found)
-    axes[-1][0].set_xlabel(
-        "microseconds an operation, less is better; log scale; tick: the best round"
-    )
+    axes[-1][0].set_xlabel(SCALE)
     colours = {_colour(row) for _, found in panels for row in found}
     legend = [
         Line2D([], [], color=one, marker=SHAPES[one], markersize=8, linewidth=0, label=told)

@@ -72,6 +72,11 @@ def new_token() -> str:
     return token_urlsafe(32)
 
 
+def fill(place: Place, create: Callable[[str, int], str]) -> list[str]:
+    """The tokens of all sessions that a place starts with, by number."""
+    return [create(principal(number), number) for number in range(place.sessions)]
+
+
 class Loop:
     """An event loop that stays between two runs; uvloop's, which favours those with sockets."""
 
@@ -82,6 +87,14 @@ class Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(coroutine)
+
+    def fill(self, place: Place, create: Callable[[str, int], Awaitable[str]]) -> list[str]:
+        """The same where creating is awaited."""
+
+        async def filled() -> list[str]:
+            return [await create(principal(number), number) for number in range(place.sessions)]
+
+        return self.run(filled())
 
     def close(self) -> None:
         self._runner.close()

@@ -15,13 +15,14 @@ from benchmarks.peers.contender import (
     EACH,
     LIST,
     REVOKE,
+    SIGNED,
     TTL,
     VALIDATE,
     Peer,
     Place,
     Promises,
     claims,
-    principal,
+    fill,
 )
 
 STORED = Promises("yes", "yes, in every process", "no, only by decoding all", "yes")
@@ -87,7 +88,7 @@ def _sessions(place: Place, engine: str, promises: Promises) -> Peer:
         return str(session.session_key)
 
     with transaction.atomic():
-        tokens = [create(principal(number), number) for number in range(place.sessions)]
+        tokens = fill(place, create)
     stored = engine != "signed_cookies"
     return Peer(
         name=f"Django sessions, {engine}",
@@ -114,13 +115,12 @@ def _cached_db(place: Place) -> Peer:
 
 
 def _signed_cookies(place: Place) -> Peer:
-    from benchmarks.peers.contender import SIGNED
-
     return _sessions(place, "signed_cookies", SIGNED)
 
 
 def _knox(place: Place) -> Peer:
     from django.contrib.auth.models import User
+    from django.db import transaction
     from knox.auth import TokenAuthentication
     from knox.models import AuthToken
     from rest_framework.exceptions import AuthenticationFailed
@@ -130,12 +130,14 @@ def _knox(place: Place) -> Peer:
     users: dict[str, Any] = {user.username: user for user in User.objects.all()}
     authenticate = TokenAuthentication().authenticate_credentials
 
-    def create(owner: str) -> str:
+    def create(owner: str, _number: int = 0) -> str:
         return str(AuthToken.objects.create(users[owner])[1])
 
     def revoke(owner: str) -> None:
         assert users[owner].auth_token_set.all().delete()[0] == EACH
 
+    with transaction.atomic():
+        tokens = fill(place, create)
     return Peer(
         name="django-rest-knox",
         version=f"knox {version('django-rest-knox')}, Django {version('django')}",
@@ -146,7 +148,7 @@ def _knox(place: Place) -> Peer:
             LIST: "`user.auth_token_set.all()`, all ten",
             REVOKE: "`user.auth_token_set.all().delete()`, ten tokens",
         },
-        tokens=_knox_tokens(place, create),
+        tokens=tokens,
         validate=lambda token: authenticate(token.encode()),
         whose=lambda found: str(found[0].username),
         create=create,
@@ -155,13 +157,6 @@ def _knox(place: Place) -> Peer:
         end=lambda token: authenticate(token.encode())[1].delete(),
         refusals=(AuthenticationFailed,),
     )
-
-
-def _knox_tokens(place: Place, create: Callable[[str], str]) -> list[str]:
-    from django.db import transaction
-
-    with transaction.atomic():
-        return [create(principal(number)) for number in range(place.sessions)]
 
 
 VARIANTS: dict[str, Callable[[Place], Peer]] = {

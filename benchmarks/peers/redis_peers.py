@@ -29,8 +29,8 @@ from benchmarks.peers.contender import (
     Promises,
     Together,
     claims,
+    fill,
     new_token,
-    principal,
 )
 from sessionledger import Session
 
@@ -164,7 +164,7 @@ def _flask(place: Place) -> Peer:
             VALIDATE: "`open_session` with the cookie parsed already; the expiry is not renewed",
             CREATE: "the `SET` of `save_session`, without a response; appendfsync always",
         },
-        tokens=[create(principal(number), number) for number in range(place.sessions)],
+        tokens=fill(place, create),
         validate=validate,
         whose=lambda session: str(session["sub"]),
         create=create,
@@ -190,9 +190,6 @@ def _litestar(place: Place) -> Peer:
         await backend.set(token, backend.serialize_data(claims(owner, number)), store)
         return token
 
-    async def fill() -> list[str]:
-        return [await create(principal(number), number) for number in range(place.sessions)]
-
     return Peer(
         name="Litestar, Redis",
         version=f"Litestar {version('litestar')}, {_server(blocking)}",
@@ -202,7 +199,7 @@ def _litestar(place: Place) -> Peer:
             CREATE: "`ServerSideSessionBackend.set`; appendfsync always",
             CREATE_TOGETHER: "128 tasks, each `ServerSideSessionBackend.set`",
         },
-        tokens=loop.run(fill()),
+        tokens=loop.fill(place, create),
         validate=validate,
         whose=lambda session: str(session["sub"]),
         create=create,

@@ -21,7 +21,6 @@ from benchmarks.peers.contender import (
     Place,
     Promises,
     claims,
-    principal,
 )
 from benchmarks.peers.redis_peers import BY_KEY
 
@@ -66,9 +65,6 @@ def peer(place: Place, variant: str) -> Iterator[Peer]:
         session.connection.session.update(claims(owner, number))
         return str(await session.save(TTL))
 
-    async def fill() -> list[str]:
-        return [await create(principal(number), number) for number in range(place.sessions)]
-
     yield Peer(
         name=f"starsessions, {'Redis' if in_redis else 'in memory'}",
         version=f"starsessions {version('starsessions')}",
@@ -78,7 +74,7 @@ def peer(place: Place, variant: str) -> Iterator[Peer]:
             CREATE: "`SessionHandler.save()`; appendfsync always",
             CREATE_TOGETHER: "128 tasks, each `SessionHandler.save()`",
         },
-        tokens=loop.run(fill()),
+        tokens=loop.fill(place, create),
         validate=validate,
         whose=lambda session: str(session["sub"]),
         create=create,
