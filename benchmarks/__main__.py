@@ -98,7 +98,8 @@ def main() -> int:
     for name in arguments.sections:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="sessionledger-bench-") as at:
             merge(list(SECTIONS[name](Path(at), arguments)), arguments.output)
-    pages.write(arguments.output)
+    if "peers" in arguments.sections:
+        pages.write(arguments.output)
     print(f"\nwritten to {arguments.output}")
     return 0
 
