@@ -138,6 +138,22 @@ def test_what_is_no_token_is_refused(store: SessionStore, wrong: Any) -> None:
         store.rotate(wrong)
 
 
+def test_a_session_is_rotated_by_its_handle_too(store: SessionStore, clock: Clock) -> None:
+    issued = store.rotate(handle=HANDLE, grace=timedelta(0))
+    assert issued is not None
+    assert is_over(store, TOKEN)
+    assert store.get(issued.token) == issued
+    assert store.rotate(handle=HANDLE) is None
+    assert store.get(issued.token) is not None, "a handle is no token, and so never a reused one"
+
+
+def test_rotate_takes_a_token_or_a_handle(store: SessionStore) -> None:
+    with pytest.raises(InvalidSession, match="rotate takes one of them"):
+        store.rotate()
+    with pytest.raises(InvalidSession, match="rotate takes one of them"):
+        store.rotate(TOKEN, handle=HANDLE)
+
+
 def test_patches_through_the_old_token_reach_its_successors(store: SessionStore) -> None:
     first, second = rotated(store), rotated(store)
     store.patch(TOKEN, {"by": "the old one"})

@@ -44,15 +44,18 @@ from sessionledger.store.steps import Step
 from sessionledger.store.table import session_of, state_of
 
 
-async def rotate(engine: Engine, token: object, command: Rotate, why: Why) -> IssuedSession | None:
+async def rotate(
+    engine: Engine, token: object, handle: object, command: Rotate, why: Why
+) -> IssuedSession | None:
     """Replace the token of a live session; None for any other. Reuse ends its family."""
-    secret = parse_token(token, engine.policy)
-    key, now = digest(secret), engine.clock()
+    key, secret = _named("rotate", engine, token, handle)
+    now = engine.clock()
     fresh = issue(urandom(TOKEN_RANDOM_BYTES))
     for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
         old = session_of(row)
-        if is_reuse(old, now):
+        # Who names a session by its handle holds no token that could have been reused.
+        if secret is not None and is_reuse(old, now):
             await end_reused(engine, secret, why)
         if old is None or row is None or old.is_expired_at(now):
             return None
@@ -167,10 +170,7 @@ async def patch(
 
     Through a token that was rotated they reach its family.
     """
-    if (token is None) == (handle is None):
-        raise InvalidSession("token", "or handle: patch takes one of them")
-    secret = None if token is None else parse_token(token, engine.policy)
-    key = parse_handle(handle) if secret is None else digest(secret)
+    key, secret = _named("patch", engine, token, handle)
     now, headers = engine.clock(), engine.annotate(why)
     row = await engine.log.row(engine.topic, key)
     for _ in range(MAX_ATTEMPTS):
@@ -189,6 +189,16 @@ async def patch(
             return outcome[0] if event is not None else session_of(row)
         row = await engine.log.row(engine.topic, key)
     raise contention(key)
+
+
+def _named(call: str, engine: Engine, token: object, handle: object) -> tuple[bytes, str | None]:
+    """The key of the session that is meant, and its token where that is how it was named."""
+    if (token is None) == (handle is None):
+        raise InvalidSession("token", f"or handle: {call} takes one of them")
+    if token is None:
+        return parse_handle(handle), None
+    secret = parse_token(token, engine.policy)
+    return digest(secret), secret
 
 
 async def _patches(

@@ -147,8 +147,9 @@ class ByToken(Part):
 
     async def rotate(
         self,
-        token: str,
+        token: str | None = None,
         *,
+        handle: str | None = None,
         principal: str | None = None,
         grace: timedelta | None = None,
         reason: str | None = None,
@@ -159,12 +160,12 @@ class ByToken(Part):
 
         The new session carries on the old one's attributes, creation and ends, for `principal` if
         one is given: who just logged in. The old token authenticates for `grace` more, the
-        policy's if none is given; presented later, it ends the family. None for a session that is
-        not live. Raises `SessionLimitReached`.
+        policy's if none is given; presented later, it ends the family. Takes the token or `handle`.
+        None for a session that is not live. Raises `SessionLimitReached`.
         """
         command = Rotate(principal=principal, grace=grace)
         why = Why(reason=reason, actor=actor, context=context)
-        return await families.rotate(self._engine, token, command, why)
+        return await families.rotate(self._engine, token, handle, command, why)
 
     async def expire(
         self,
