@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "driver": {"logs", "errors", "findings"},
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
-    "cli": {"cli", "webhooks", ""},
+    # A replay must know the handle before the session is there, which only a token tells.
+    "server": {"server", "core", ""},
+    "cli": {"cli", "server", "webhooks", ""},
     "": {"core", "logs", "store", "errors", "findings"},
 }
 ENTRY_POINTS = {
@@ -37,6 +39,7 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.driver",
+    "sessionledger.server.app",
     "sessionledger.testing.conformance",
 }
 

@@ -9,10 +9,11 @@ import typer
 from typer.main import get_command
 
 from sessionledger import __version__
-from sessionledger.cli import bearers, endings, ledger, listings, sessions, stories, webhooks
+from sessionledger.cli import bearers, endings, keys, ledger, listings, sessions, stories, webhooks
 from sessionledger.cli.doctor import doctor
 from sessionledger.cli.exits import MEANINGS, OK, USAGE
 from sessionledger.cli.present import write
+from sessionledger.cli.serve import serve
 
 NAME = "sessionledger"
 
@@ -40,8 +41,10 @@ for command in (
     ledger.rebuild,
     ledger.stats,
     doctor,
+    serve,
 ):
     app.command(epilog=MEANINGS)(command)
+app.add_typer(keys.app)
 app.add_typer(webhooks.app)
 
 

@@ -1,0 +1,183 @@
+"""Documents: what clients send and what they get, each type declared here and nowhere else.
+
+Spans are whole seconds on the way in, and seconds on the way out. Times are RFC 3339.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from sessionledger import HistoryEntry, IssuedSession, Session, Stats
+
+LONGEST = 100 * 366 * 24 * 3600
+HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
+
+Seconds: TypeAlias = Annotated[int, Meta(ge=1, le=LONGEST, description="Whole seconds.")]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
+Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
+
+
+class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A session to begin.
+
+    It ends at `expires_at`, or `ttl` seconds from now, or as the service's policy says.
+    """
+
+    principal: Name
+    ttl: Seconds | None = None
+    expires_at: Instant | None = None
+    idle_timeout: Seconds | None = None
+    absolute_timeout: Seconds | None = None
+    attributes: dict[str, Any] | None = None
+    external_id: Name | None = None
+    reason: Text | None = None
+    context: dict[str, Text] | None = None
+
+
+class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """RFC 7396: what is to be merged into a session, whose attributes alone can be patched."""
+
+    attributes: dict[str, Any]
+
+
+class SessionDocument(msgspec.Struct, kw_only=True):
+    """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`."""
+
+    handle: str
+    principal: str
+    state: Literal["live", "lapsed", "ended"]
+    version: int
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    deadline: datetime | None
+    ended_at: datetime | None
+    authenticated_at: datetime
+    idle_timeout: float | None
+    attributes: dict[str, Any]
+    context: dict[str, str]
+    external_id: str | None
+    family: str | None
+    successors: list[str]
+
+
+class IssuedDocument(SessionDocument, kw_only=True):
+    """A session with its token, which no other answer ever holds."""
+
+    token: str
+
+
+class SessionPage(msgspec.Struct):
+    """Some sessions. cursor: where the next page begins, null after the last."""
+
+    sessions: list[SessionDocument]
+    cursor: str | None
+
+
+class Ended(msgspec.Struct):
+    """How many sessions were ended."""
+
+    ended: int
+
+
+class EntryDocument(msgspec.Struct, kw_only=True):
+    """One event of a session. changes: its fields that differ afterwards, with their new values."""
+
+    event_id: int
+    occurred_at: datetime
+    kind: str
+    handle: str
+    principal: str | None
+    reason: str | None
+    actor: str | None
+    context: dict[str, str]
+    changes: dict[str, Any]
+    readable: bool
+
+
+class History(msgspec.Struct):
+    """What happened to a session, oldest first."""
+
+    events: list[EntryDocument]
+
+
+class StatsDocument(msgspec.Struct):
+    """How much there is. sessions counts the ended ones too."""
+
+    topic: str
+    events: int
+    sessions: int
+    live: int
+    backend: str
+    durability: str
+    chained: bool
+
+
+class Health(msgspec.Struct):
+    """Whether the service is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+def session_document(session: Session) -> SessionDocument:
+    """A session as clients get it."""
+    return SessionDocument(**_fields(session))
+
+
+def issued_document(issued: IssuedSession) -> IssuedDocument:
+    """A session with its token, for who made or rotated it."""
+    return IssuedDocument(token=issued.token, **_fields(issued))
+
+
+def entry_document(entry: HistoryEntry) -> EntryDocument:
+    """An event as clients get it."""
+    fields = {name: getattr(entry, name) for name in EntryDocument.__struct_fields__}
+    changes = {name: _plain(value) for name, value in entry.changes.items()}
+    return EntryDocument(**fields | {"changes": changes})
+
+
+def stats_document(stats: Stats) -> StatsDocument:
+    """The statistics, without where the ledger lies."""
+    return StatsDocument(
+        topic=stats.topic,
+        events=stats.events,
+        sessions=stats.sessions,
+        live=stats.live,
+        backend=stats.log.backend,
+        durability=stats.log.durability,
+        chained=stats.log.chained,
+    )
+
+
+def span(seconds: int | None) -> timedelta | None:
+    """Seconds as the store takes them."""
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _fields(session: Session) -> dict[str, Any]:
+    taken = ("state", "idle_timeout", "successors", "token")
+    fields = {
+        name: getattr(session, name)
+        for name in SessionDocument.__struct_fields__
+        if name not in taken
+    }
+    return fields | {
+        "state": _state(session),
+        "idle_timeout": _plain(session.idle_timeout),
+        "successors": list(session.successors),
+    }
+
+
+def _state(session: Session) -> str:
+    if session.ended_at is not None:
+        return "ended"
+    return "lapsed" if session.is_expired_at(datetime.now(UTC)) else "live"
+
+
+def _plain(value: Any) -> Any:
+    return value.total_seconds() if isinstance(value, timedelta) else value

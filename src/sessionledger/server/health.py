@@ -1,0 +1,28 @@
+"""`/healthz` and `/readyz`: is the process there, and can it do its work."""
+
+from __future__ import annotations
+
+from litestar import get
+
+from sessionledger.server.documents import Health
+from sessionledger.server.problems import unavailable
+from sessionledger.server.rights import NOBODY, needs
+from sessionledger.server.service import Call, service_of
+
+
+@get("/healthz", opt=needs(NOBODY), summary="Is the process alive")
+async def healthz() -> Health:
+    """It answers, so it is."""
+    return Health()
+
+
+@get("/readyz", opt=needs(NOBODY), summary="Can the ledger be written")
+async def readyz(request: Call) -> Health:
+    """503 while it can't, and while the service starts or stops."""
+    service = service_of(request)
+    if service.stopping.is_set() or not await service.readiness.holds(service.ledger.log):
+        raise unavailable("not_ready", "the ledger can't be written now")
+    return Health()
+
+
+ROUTES = [healthz, readyz]

@@ -1,0 +1,60 @@
+"""The stores of the service, on one log: sessions, admin keys, and what may be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import msgspec
+
+from sessionledger import AsyncSessionStore, Log, Policy, open_log
+from sessionledger.server.keys import KEY_POLICY
+from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
+
+REPLAYABLE_FOR = timedelta(hours=24)
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """A log, and a store for each topic that the service keeps on it."""
+
+    log: Log
+    sessions: AsyncSessionStore
+    keys: AsyncSessionStore
+    replays: AsyncSessionStore
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger of the settings; what lapsed in it is swept while it is open."""
+    log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
+    try:
+        async with (
+            AsyncSessionStore(log, policy=settings.policy, topic=settings.topic) as sessions,
+            AsyncSessionStore(log, policy=KEY_POLICY, topic=KEYS_TOPIC) as keys,
+            AsyncSessionStore(
+                log, policy=Policy(ttl=REPLAYABLE_FOR), topic=REPLAYS_TOPIC
+            ) as replays,
+        ):
+            # What others appended is folded here, in a thread, and not by the first request.
+            await sessions.count()
+            async with _swept(sessions, settings.sweep_interval):
+                yield Ledger(log, sessions, keys, replays)
+    finally:
+        await asyncio.shield(asyncio.to_thread(log.close))
+
+
+@asynccontextmanager
+async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncIterator[None]:
+    if interval is None:
+        yield
+        return
+    stop = asyncio.Event()
+    sweeper = asyncio.create_task(store.run_sweeper(interval, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await sweeper

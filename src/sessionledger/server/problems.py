@@ -1,0 +1,114 @@
+"""Problems: what went wrong, as RFC 9457 says it, with the codes of our error tree.
+
+Two kinds of exceptions become problems: ours, and those of the library. A problem never repeats
+what the client sent, but for names of fields; and no token, whatever it was taken for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+
+from sessionledger import (
+    DuplicateSession,
+    InvalidEvent,
+    InvalidSession,
+    LogError,
+    ReauthenticationRequired,
+    SessionLedgerError,
+    SessionLimitReached,
+    VersionConflict,
+)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:sessionledger:problem:"
+
+_TOKEN = re.compile(r"harn_sess_[A-Za-z0-9_-]+")
+
+
+class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """RFC 9457. code: stable, for programs. field: the member, parameter or header at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+
+
+class Refused(Exception):
+    """A request that is not carried out, with the status and the code that say why."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.headers = dict(headers or {})
+        self.problem = Problem(
+            type=TYPE_PREFIX + code,
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=without_tokens(detail),
+            code=code,
+            field=None if field is None else without_tokens(field),
+        )
+
+
+def without_tokens(text: str) -> str:
+    """The text with whatever has the shape of a generated token cut short."""
+    return _TOKEN.sub("harn_sess_…", text)
+
+
+def invalid(field: str, detail: str) -> Refused:
+    """What is answered to input that can't be taken."""
+    return Refused(400, "invalid_request", f"{field}: {detail}", field=field)
+
+
+def not_found() -> Refused:
+    """The answer for what is not live: unknown, expired and revoked alike."""
+    return Refused(404, "not_found", "no live session has that handle")
+
+
+def too_many(what: str, seconds: float) -> Refused:
+    """The answer to who asks for more than is allowed, and when to come back."""
+    headers = {"Retry-After": str(max(1, round(seconds)))}
+    return Refused(429, "too_many_requests", what, headers=headers)
+
+
+def refused_by_ledger(error: SessionLedgerError) -> Refused:
+    """What an error of the library is as a problem."""
+    match error:
+        case InvalidSession():
+            return Refused(422, error.code, str(error), field=error.field)
+        case InvalidEvent():
+            return Refused(422, error.code, str(error))
+        case VersionConflict():
+            return Refused(412, error.code, str(error), field="If-Match")
+        case DuplicateSession() | SessionLimitReached():
+            return Refused(409, error.code, str(error))
+        case ReauthenticationRequired():
+            return Refused(401, error.code, "who bears the session must prove anew who that is")
+        case LogError():
+            # Its message is for who keeps the ledger, and may name files.
+            return unavailable(error.code, "the ledger can't be used now")
+    return unavailable(error.code, str(error))
+
+
+def unavailable(code: str, detail: str) -> Refused:
+    """What is answered while the service can't do its work."""
+    return Refused(503, code, detail, headers={"Retry-After": "1"})
+
+
+def failed() -> Refused:
+    """What is answered where we are at fault. The log says more."""
+    return Refused(500, "internal_error", "the service failed; its log says more")

@@ -1,0 +1,106 @@
+"""The service as a process, or several: sockets, signals, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from sessionledger.server.app import create_app
+from sessionledger.server.front import Front
+from sessionledger.server.settings import Settings
+from sessionledger.server.wire import BoundedProtocol
+from sessionledger.server.workers import supervise
+
+BACKLOG = 2048
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> int:
+    """Serve until a signal says to stop, and answer the exit code.
+
+    ready: told the address once it is bound, which is before the ledger is open. Raises `OSError`
+    where it can't be bound.
+    """
+    listening = _bind(settings.host, settings.port)
+    ready(_address(listening))
+    if settings.workers == 1:
+        return _work(settings, listening, None)
+    return supervise(settings.workers, lambda lifeline: _work(settings, listening, lifeline))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _work(settings: Settings, listening: socket.socket, lifeline: int | None) -> int:
+    front = create_app(settings)
+    server = _Server(_config(front), front, lifeline)
+    server.run([listening])
+    return 0 if server.started else 1
+
+
+def _config(front: Front) -> uvicorn.Config:
+    settings = front.service.settings
+    return uvicorn.Config(
+        front,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=max(1, round(settings.keep_alive.total_seconds())),
+        timeout_graceful_shutdown=max(1, round(settings.stop_timeout.total_seconds())),
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that ends streams before it waits for what is under way.
+
+    lifeline: a pipe that is closed when the process that started this one is gone.
+    """
+
+    def __init__(self, config: uvicorn.Config, front: Front, lifeline: int | None) -> None:
+        super().__init__(config)
+        self._front = front
+        self._lifeline = lifeline
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal stops it, and stopping is a good end: it is not raised again."""
+        loop = asyncio.get_running_loop()
+        for number in STOPS:
+            loop.add_signal_handler(number, self._stop)
+        if self._lifeline is not None:
+            loop.add_reader(self._lifeline, self._orphaned)
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams end, then what is under way, then the ledger is closed."""
+        self._front.service.stop()
+        await super().shutdown(sockets)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    def _orphaned(self) -> None:
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        os.close(self._lifeline)
+        self._stop()

@@ -1,0 +1,84 @@
+"""Settings of the service, each with the value that is safe where nothing is said."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from sessionledger import Policy
+
+SESSIONS_TOPIC = "orchestrator.sessions"
+KEYS_TOPIC = "sessionledger.keys"
+REPLAYS_TOPIC = "sessionledger.replays"
+
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
+_OURS = (KEYS_TOPIC, REPLAYS_TOPIC)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the service runs. Raises `ValueError`, whose message names the setting.
+
+    ledger: the address of the ledger; topic: where its sessions are; durability: as `open_log`.
+    policy: what sessions are allowed.
+    host, port, workers: where it listens, and how many processes do.
+    realm: what `WWW-Authenticate` calls the service; cookie: where `/auth` looks for a token when
+        there is no `Authorization`; audience: the `aud` of introspection, None for none.
+    max_body_bytes, max_header_bytes: of one request; max_streams: of events, for each worker.
+    writes_per_minute: that one bearer or one handle may cause, for each worker.
+    request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
+    stop_timeout: for what is under way when the service is told to stop.
+    heartbeat: between signs of life on a quiet stream; sweep_interval: None to sweep elsewhere.
+    access_log: whether each request is a line on stderr.
+    """
+
+    ledger: str = "sqlite:///sessions.db"
+    topic: str = SESSIONS_TOPIC
+    durability: str = "full"
+    policy: Policy = Policy()
+    host: str = "127.0.0.1"
+    port: int = 8420
+    workers: int = 1
+    realm: str = "sessionledger"
+    cookie: str = "__Host-session"
+    audience: str | None = None
+    max_body_bytes: int = 128 * 1024
+    max_header_bytes: int = 16 * 1024
+    max_streams: int = 100
+    writes_per_minute: int = 120
+    request_timeout: timedelta = timedelta(seconds=15)
+    keep_alive: timedelta = timedelta(seconds=15)
+    stop_timeout: timedelta = timedelta(seconds=10)
+    heartbeat: timedelta = timedelta(seconds=15)
+    sweep_interval: timedelta | None = timedelta(minutes=1)
+    access_log: bool = True
+
+    def __post_init__(self) -> None:
+        if self.topic in _OURS:
+            raise ValueError(f"topic must not be {self.topic}, which holds no sessions")
+        if not _COOKIE.fullmatch(self.cookie):
+            raise ValueError("cookie must be the name of a cookie")
+        if not _QUOTABLE.fullmatch(self.realm):
+            raise ValueError("realm must be printable ASCII without quotes and backslashes")
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more")
+        for name in _SPANS:
+            if getattr(self, name) <= timedelta(0):
+                raise ValueError(f"{name} must be longer than nothing")
+
+
+_COUNTS = ("workers", "max_body_bytes", "max_header_bytes", "max_streams", "writes_per_minute")
+_SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat")
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as they may be shown: a password in an address is masked."""
+    flat = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    flat["ledger"] = _PASSWORD.sub(r"\1:***@", settings.ledger)
+    policy = flat.pop("policy")
+    return flat | {name: getattr(policy, name) for name in Policy.__struct_fields__}

@@ -1,0 +1,104 @@
+"""HTTP/1.1 on the wire, with bounds: on the size of a head, and on how long it may take to come."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, cast
+
+import msgspec
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sessionledger.server.front import Front
+from sessionledger.server.problems import MEDIA_TYPE, Refused
+
+TOO_LARGE = Refused(431, "headers_too_large", "the path and the headers are larger than allowed")
+TOO_SLOW = Refused(408, "too_slow", "the request did not arrive in time")
+NOT_HTTP = Refused(400, "invalid_request", "that is not an HTTP/1.1 request")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which bounds neither."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        settings = cast(Front, config.app).service.settings
+        self._most = settings.max_header_bytes
+        self._patience = settings.request_timeout.total_seconds()
+        self._size = 0
+        self._arriving = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        """Somebody connected, who may say nothing."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self._patience, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there to wait for."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that is not complete yet has so long to be."""
+        super().data_received(data)
+        if self._arriving and self._timer is None:
+            self._timer = self.loop.call_later(self._patience, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._size, self._arriving = 0, True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the path and the query."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._arriving = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says it as a problem
+        """Answer what can't be parsed, or is more than is taken, and hang up."""
+        self._hang_up(TOO_LARGE if self._size > self._most else NOT_HTTP)
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > self._most:
+            raise TOO_LARGE
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self._hang_up(TOO_SLOW)
+
+    def _hang_up(self, refused: Refused) -> None:
+        body = msgspec.json.encode(refused.problem)
+        status = HTTPStatus(refused.problem.status)
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()

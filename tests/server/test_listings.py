@@ -1,0 +1,81 @@
+"""Many sessions: pages, and ends by principal and external id."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.server.web import Web, problem
+
+
+def handles(web: Web, query: str) -> list[str]:
+    found: list[str] = []
+    cursor = ""
+    while True:
+        page = web("GET", f"/v1/sessions?{query}{cursor}").json()
+        found += [session["handle"] for session in page["sessions"]]
+        if page["cursor"] is None:
+            return found
+        cursor = f"&cursor={page['cursor']}"
+
+
+def test_pages_go_on_where_the_last_one_ended(web: Web) -> None:
+    made = [web.create("alice")["handle"] for _ in range(5)]
+    web.create("bob")
+    assert handles(web, "principal=alice&limit=2") == made
+    assert len(handles(web, "limit=4")) == 6
+
+
+def test_those_that_are_over_are_listed_when_asked_for(web: Web) -> None:
+    made = [web.create("alice")["handle"] for _ in range(3)]
+    web("DELETE", f"/v1/sessions/{made[1]}")
+    assert handles(web, "principal=alice") == [made[0], made[2]]
+    assert handles(web, "principal=alice&live=false") == made
+
+
+def test_no_listing_holds_a_token(web: Web) -> None:
+    made = web.create("alice")
+    assert made["token"] not in web("GET", "/v1/sessions").text
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "live=maybe"])
+def test_a_parameter_that_can_t_be_taken_is_named(web: Web, query: str) -> None:
+    field = query.partition("=")[0]
+    assert problem(web("GET", f"/v1/sessions?{query}")) == (400, "invalid_request", field)
+
+
+def test_a_cursor_of_nobody_is_named(web: Web) -> None:
+    answer = web("GET", "/v1/sessions?cursor=zz")
+    assert problem(answer) == (422, "invalid_session", "cursor")
+
+
+def test_all_of_a_principal_end_but_those_to_keep(web: Web) -> None:
+    made = [web.create("alice") for _ in range(4)]
+    other = web.create("bob")
+    kept = f"keep={made[0]['handle']}&keep={made[2]['handle']}"
+    answer = web("DELETE", f"/v1/sessions?principal=alice&{kept}&reason=lost")
+    assert (answer.status_code, answer.json()) == (200, {"ended": 2})
+    statuses = [web("GET", "/v1/session", token=one["token"]).status_code for one in made]
+    assert statuses == [200, 401, 200, 401]
+    assert web("GET", "/v1/session", token=other["token"]).status_code == 200
+
+
+def test_all_with_an_external_id_end(web: Web) -> None:
+    made = web.create("alice", external_id="sid-1")
+    web.create("alice", external_id="sid-2")
+    assert handles(web, "external_id=sid-1") == [made["handle"]]
+    assert web("DELETE", "/v1/external-sessions?external_id=sid-1").json() == {"ended": 1}
+    assert len(handles(web, "principal=alice")) == 1
+
+
+def test_nobody_is_ended_without_being_named(web: Web) -> None:
+    web.create("alice")
+    assert problem(web("DELETE", "/v1/sessions")) == (400, "invalid_request", "principal")
+    assert problem(web("DELETE", "/v1/sessions?principal=alice&keep=x"))[2] == "keep"
+    assert len(handles(web, "")) == 1
+
+
+def test_stats_count_and_name_no_path(web: Web) -> None:
+    web.create("alice")
+    told = web("GET", "/v1/stats").json()
+    assert (told["events"], told["sessions"], told["live"]) == (1, 1, 1)
+    assert "location" not in told
