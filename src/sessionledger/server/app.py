@@ -1,4 +1,4 @@
-"""The service as an ASGI application."""
+"""The service as an ASGI application: which paths there are, and who answers them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,70 @@ from typing import cast
 from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 
-from sessionledger.server import bearer, health, listings, sessions
+from sessionledger.server import bearer, events, health, listings, metrics, sessions
+from sessionledger.server.access_log import write_to_stderr
 from sessionledger.server.asgi import App
 from sessionledger.server.bodies import StrictRequest
-from sessionledger.server.description import OPENAPI
-from sessionledger.server.front import Front
+from sessionledger.server.description import describe
+from sessionledger.server.forward_auth import ForwardAuth
+from sessionledger.server.front import OTHER, Front
+from sessionledger.server.introspection import Introspect
+from sessionledger.server.metrics import Tally
+from sessionledger.server.pages import Page
 from sessionledger.server.refusals import HANDLERS
+from sessionledger.server.revocation import Revoke
 from sessionledger.server.rights import authorise
 from sessionledger.server.service import Service
 from sessionledger.server.settings import Settings
 
-ROUTES = [*health.ROUTES, *bearer.ROUTES, *sessions.ROUTES, *listings.ROUTES]
+ROUTES = [
+    *health.ROUTES,
+    *bearer.ROUTES,
+    *sessions.ROUTES,
+    *listings.ROUTES,
+    *events.ROUTES,
+]
+TEMPLATES = {path: path.replace(":str", "") for route in ROUTES for path in route.paths}
+BARE = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
+LABELS = [*BARE, *dict.fromkeys(TEMPLATES.values()), OTHER]
 
 
-def create_app(settings: Settings | None = None) -> Front:
+def create_app(settings: Settings | None = None, tally: Tally | None = None) -> Front:
     """The service on the ledger of the settings, which is open while the application is.
 
     An ASGI application with a lifespan, for any server of ASGI applications; `running()` opens the
-    ledger where there is no such server.
+    ledger where there is no such server. tally: where requests are counted, if not in this process
+    alone.
     """
-    service = Service(settings or Settings())
-    return Front(service, cast(App, _framework(service)))
+    service = Service(settings or Settings(), tally or Tally(LABELS))
+    write = write_to_stderr if service.settings.access_log else None
+    return Front(service, _framework(service), TEMPLATES, _endpoints(service), write)
 
 
-def _framework(service: Service) -> Litestar:
-    return Litestar(
+def _endpoints(service: Service) -> dict[str, App]:
+    """What is answered without the framework: what has to be fast, and what it has no words for."""
+    auth = ForwardAuth(service)
+    document = describe(ROUTES)
+    return {
+        "/auth": auth,
+        "/auth/": auth,
+        "/introspect": Introspect(service),
+        "/revoke": Revoke(service),
+        "/metrics": Page(metrics.MEDIA_TYPE, service.tally.exposition),
+        "/openapi.json": Page("application/json", lambda: document),
+    }
+
+
+def _framework(service: Service) -> App:
+    framework = Litestar(
         route_handlers=ROUTES,
         guards=[authorise],
         request_class=StrictRequest,
         exception_handlers=HANDLERS,
         response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
         request_max_body_size=service.settings.max_body_bytes,
-        openapi_config=OPENAPI,
+        openapi_config=None,
         logging_config=None,
         state=State({"service": service}),
     )
+    return cast(App, framework)

@@ -1,33 +1,145 @@
-"""What the OpenAPI document says beside what the handlers say themselves."""
+"""The OpenAPI document: the framework's own, with what it can't know."""
 
 from __future__ import annotations
 
-from litestar import Router
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 
 from sessionledger import __version__
-from sessionledger.server.rights import NOBODY, needs
+from sessionledger.server.forms import FORM
+from sessionledger.server.introspection import Introspection
+from sessionledger.server.problems import MEDIA_TYPE, Problem
+from sessionledger.server.rights import BEARER, NOBODY
 
-ADMIN_KEY = "adminKey"
-SESSION_TOKEN = "sessionToken"  # noqa: S105  the name of a scheme
+SCHEMES = {
+    "adminKey": "An admin key with the scope that the operation names.",
+    "sessionToken": "The token of a session.",
+}
+CLIENT = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "The name of an admin key, and the key as the password.",
+}
 
-OPENAPI = OpenAPIConfig(
-    title="sessionledger",
-    version=__version__,
-    description="Revocable bearer sessions on an event log.",
-    path="/",
-    openapi_router=Router("/", route_handlers=[], opt=needs(NOBODY)),
-    render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-    components=Components(
-        security_schemes={
-            ADMIN_KEY: SecurityScheme(
-                type="http", scheme="bearer", description="An admin key with the scope in question."
-            ),
-            SESSION_TOKEN: SecurityScheme(
-                type="http", scheme="bearer", description="The token of a session."
-            ),
-        }
-    ),
-)
+
+def describe(routes: Sequence[HTTPRouteHandler]) -> bytes:
+    """The document of these routes, and of what is answered without the framework."""
+    return _describe(tuple(routes))
+
+
+@cache
+def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
+    framework = Litestar(
+        route_handlers=routes,
+        openapi_config=OpenAPIConfig(
+            title="sessionledger", version=__version__, use_handler_docstrings=True
+        ),
+        logging_config=None,
+    )
+    document = framework.openapi_schema.to_schema()
+    for route in routes:
+        for path in route.paths:
+            operation = document["paths"][path.replace(":str", "")]
+            for method in route.http_methods:
+                if method != "OPTIONS":
+                    _complete(operation[method.lower()], route.opt["needs"])
+    document["paths"] |= _bare()
+    _add_components(document.setdefault("components", {}))
+    return msgspec.json.encode(document)
+
+
+def _complete(operation: dict[str, Any], needed: str) -> None:
+    """Who may call it, and how it fails."""
+    responses = operation["responses"]
+    for status in [status for status in responses if status[0] in "45"]:
+        del responses[status]
+    responses["default"] = _problem("Anything else is a problem (RFC 9457).")
+    if needed == NOBODY:
+        return
+    scheme = "sessionToken" if needed == BEARER else "adminKey"
+    operation["security"] = [{scheme: []}]
+    responses["400"] = _problem("What was sent can't be taken.")
+    responses["401"] = _problem("No credentials, or none that are good.")
+    if needed != BEARER:
+        operation["description"] += f" Takes the scope `{needed}`."
+        responses["403"] = _problem("The key lacks the scope.")
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+def _add_components(components: dict[str, Any]) -> None:
+    _, schemas = msgspec.json.schema_components(
+        (Problem, Introspection), ref_template="#/components/schemas/{name}"
+    )
+    components.setdefault("schemas", {}).update(schemas)
+    components["securitySchemes"] = {
+        name: {"type": "http", "scheme": "bearer", "description": told}
+        for name, told in SCHEMES.items()
+    } | {"client": CLIENT}
+
+
+def _bare() -> dict[str, Any]:
+    """What the framework does not answer, and so does not know."""
+    introspection = {"$ref": "#/components/schemas/Introspection"}
+    found = {"description": "What is known of it.", "content": _json(introspection)}
+    return {
+        "/introspect": {
+            "post": _oauth("introspectToken", "Is a token good (RFC 7662)", {"200": found})
+        },
+        "/revoke": {
+            "post": _oauth(
+                "revokeToken",
+                "End a token's session (RFC 7009)",
+                {"200": {"description": "Whatever it was, it is not good any more."}},
+            )
+        },
+        "/auth": {
+            "get": {
+                "operationId": "forwardAuth",
+                "summary": "May a request pass; any method, any path below",
+                "security": [{"sessionToken": []}],
+                "responses": {
+                    "200": {"description": "It may; the identity headers say whose it is."},
+                    "401": _problem("Not with these credentials."),
+                    "403": _problem("Not with this session."),
+                },
+            }
+        },
+    }
+
+
+def _oauth(id: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    error = {
+        "type": "object",
+        "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+        "required": ["error"],
+    }
+    form = {
+        "type": "object",
+        "properties": {
+            "token": {"type": "string", "minLength": 1},
+            "token_type_hint": {"type": "string"},
+        },
+        "required": ["token"],
+    }
+    return {
+        "operationId": id,
+        "summary": summary,
+        "security": [{"adminKey": []}, {"client": []}],
+        "requestBody": {"required": True, "content": {FORM.decode(): {"schema": form}}},
+        "responses": responses
+        | {"default": {"description": "An error of OAuth.", "content": _json(error)}},
+    }
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -85,14 +85,18 @@ async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key |
     """The key that a caller presented; None for whatever is not good."""
     session = await store.authenticate(token)
     key = None if session is None else key_of(session)
-    if key is None or not await still_good(store, key):
+    if key is None or not await _all_live(store, key.above):
         return None
     return key
 
 
-async def still_good(store: AsyncSessionStore, key: Key) -> bool:
-    """Whether a key and all above it are live now."""
-    for handle in (key.handle, *key.above):
+async def is_good(store: AsyncSessionStore, key: Key) -> bool:
+    """Whether a key that was good still is."""
+    return await _all_live(store, (key.handle, *key.above))
+
+
+async def _all_live(store: AsyncSessionStore, handles: Iterable[str]) -> bool:
+    for handle in handles:
         if await store.find(handle=handle) is None:
             return False
     return True

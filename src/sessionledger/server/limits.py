@@ -41,22 +41,27 @@ class WriteLimit:
 
 
 class StreamLimit:
-    """How many streams are open, of so many at most."""
+    """How many streams are open, of so many at most; `tell` is told each time that it changes."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, tell: Callable[[int], None]) -> None:
         self._most = most
-        self.open = 0
+        self._tell = tell
+        self._open = 0
 
     def check(self) -> None:
         """Raises `Refused` where no other stream may be opened."""
-        if self.open >= self._most:
+        if self._open >= self._most:
             raise unavailable("too_many_streams", "as many streams are open as are allowed")
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Count a stream while it lasts."""
-        self.open += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.open -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._open += more
+        self._tell(self._open)

@@ -64,6 +64,11 @@ class Refused(Exception):
         )
 
 
+def with_status(problem: Problem, status: int) -> Problem:
+    """The problem where only another status can be answered."""
+    return msgspec.structs.replace(problem, status=status, title=HTTPStatus(status).phrase)
+
+
 def without_tokens(text: str) -> str:
     """The text with whatever has the shape of a generated token cut short."""
     return _TOKEN.sub("harn_sess_…", text)

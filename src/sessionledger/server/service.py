@@ -14,6 +14,7 @@ from sessionledger import Session
 from sessionledger.server.keys import Key
 from sessionledger.server.ledger import Ledger, open_ledger
 from sessionledger.server.limits import StreamLimit, WriteLimit
+from sessionledger.server.metrics import Tally
 from sessionledger.server.problems import unavailable
 from sessionledger.server.readiness import Readiness
 from sessionledger.server.settings import Settings
@@ -25,10 +26,11 @@ Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 class Service:
     """One worker: its settings, its ledger while it runs, and whether it is to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tally: Tally) -> None:
         self.settings = settings
+        self.tally = tally
         self.writes = WriteLimit(settings.writes_per_minute)
-        self.streams = StreamLimit(settings.max_streams)
+        self.streams = StreamLimit(settings.max_streams, tally.set_streams)
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
         self._ledger: Ledger | None = None

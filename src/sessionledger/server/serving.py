@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from sessionledger.server.app import create_app
+from sessionledger.server.app import LABELS, create_app
 from sessionledger.server.front import Front
+from sessionledger.server.metrics import Tally
 from sessionledger.server.settings import Settings
 from sessionledger.server.wire import BoundedProtocol
 from sessionledger.server.workers import supervise
@@ -29,9 +30,15 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """
     listening = _bind(settings.host, settings.port)
     ready(_address(listening))
+    tally = Tally(LABELS, settings.workers)
+
+    def work(number: int, lifeline: int | None) -> int:
+        tally.count_as(number)
+        return _work(create_app(settings, tally), listening, lifeline)
+
     if settings.workers == 1:
-        return _work(settings, listening, None)
-    return supervise(settings.workers, lambda lifeline: _work(settings, listening, lifeline))
+        return work(0, None)
+    return supervise(settings.workers, work)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -44,8 +51,7 @@ def _address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _work(settings: Settings, listening: socket.socket, lifeline: int | None) -> int:
-    front = create_app(settings)
+def _work(front: Front, listening: socket.socket, lifeline: int | None) -> int:
     server = _Server(_config(front), front, lifeline)
     server.run([listening])
     return 0 if server.started else 1

@@ -1,0 +1,85 @@
+"""Who may introspect and revoke: an admin key, as a bearer or as an OAuth client's password.
+
+Errors are those of RFC 6749, section 5.2, and RFC 6750: a client of either kind of credentials
+gets the challenge of its kind.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sessionledger.server.asgi import RawHeaders, Scope, Send, respond
+from sessionledger.server.credentials import (
+    basic_credentials,
+    bearer_token,
+    insufficient,
+    refused_token,
+)
+from sessionledger.server.keys import Key, authenticate_key
+from sessionledger.server.problems import Refused
+from sessionledger.server.service import Service
+
+NO_STORE = (b"cache-control", b"no-store")
+JSON = (b"content-type", b"application/json")
+
+# Codes that OAuth does not have, as those it has.
+_OAUTH = {
+    "unauthorized": "invalid_client",
+    "too_large": "invalid_request",
+    "too_slow": "invalid_request",
+    "unsupported_media_type": "invalid_request",
+    "method_not_allowed": "invalid_request",
+    "internal_error": "server_error",
+}
+
+
+async def authenticate_client(service: Service, scope: Scope, needed: str) -> Key:
+    """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
+    headers: RawHeaders = scope["headers"]
+    realm = service.settings.realm
+    token = bearer_token(headers, realm)
+    if token is not None:
+        key = await authenticate_key(service.ledger.keys, token)
+        if key is None:
+            raise refused_token(realm)
+    else:
+        key = await _password(service, headers, realm)
+    if needed not in key.scopes:
+        raise insufficient(realm, needed)
+    scope.setdefault("state", {})["caller"] = key
+    return key
+
+
+async def _password(service: Service, headers: RawHeaders, realm: str) -> Key:
+    """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
+    given = basic_credentials(headers, realm)
+    if given is None:
+        raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
+    name, secret = given
+    key = await authenticate_key(service.ledger.keys, secret)
+    if key is None or key.name != name:
+        raise _challenge(f'Basic realm="{realm}"')
+    return key
+
+
+def _challenge(challenge: str) -> Refused:
+    return Refused(
+        401,
+        "unauthorized",
+        "the client is to authenticate with an admin key",
+        headers={"WWW-Authenticate": challenge},
+    )
+
+
+async def answer_error(send: Send, refused: Refused) -> None:
+    """The error as RFC 6749, section 5.2, writes one."""
+    problem = refused.problem
+    told = {"error": _OAUTH.get(problem.code, problem.code), "error_description": problem.detail}
+    headers = [(name.lower().encode(), text.encode()) for name, text in refused.headers.items()]
+    await respond(send, problem.status, [JSON, NO_STORE, *headers], msgspec.json.encode(told))
+
+
+def only_post(scope: Scope) -> None:
+    """Raises `Refused` for another method."""
+    if scope["method"] != "POST":
+        raise Refused(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})

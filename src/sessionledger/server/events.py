@@ -1,0 +1,125 @@
+"""`/v1/events`: what happens to sessions, as server-sent events.
+
+An event's id is the ledger's: a client that comes back with `Last-Event-ID`, to this process or
+to one started since, goes on where it was, and misses and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Annotated, TypeAlias
+
+import msgspec
+from litestar import get
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response import Stream
+
+from sessionledger import CaughtUp, HistoryEntry, SessionLedgerError
+from sessionledger.server.documents import Name, entry_document
+from sessionledger.server.keys import Key, is_good
+from sessionledger.server.problems import invalid
+from sessionledger.server.rights import needs
+from sessionledger.server.service import Call, Service, caller_of, service_of
+
+MEDIA_TYPE = "text/event-stream"
+RETRY_MILLISECONDS = 1000
+MAX_DIGITS = 18
+
+Happened: TypeAlias = HistoryEntry | CaughtUp
+Told: TypeAlias = AsyncIterator[Happened]
+
+After = Annotated[
+    int | None,
+    QueryParameter(
+        name="after", required=False, ge=0, description="First what followed it; 0 for all."
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID", required=False, description="As `after`, from who comes back."
+    ),
+]
+
+_encode = msgspec.json.Encoder().encode
+
+
+@get("/v1/events", opt=needs("events:read"), media_type=MEDIA_TYPE, summary="What happens")
+async def stream_events(
+    request: Call,
+    after: After = None,
+    last_event_id: LastEventId = None,
+    principal: Annotated[Name | None, QueryParameter(name="principal", required=False)] = None,
+) -> Stream:
+    """Of a principal or of all sessions, from now on unless told otherwise, without an end.
+
+    It ends when the service stops, and when the key is no longer good; a client then comes back.
+    """
+    service = service_of(request)
+    service.streams.check()
+    cursor = after if last_event_id is None else _cursor(last_event_id)
+    told = service.ledger.sessions.watch(
+        after=cursor, principal=principal, heartbeat=service.settings.heartbeat
+    )
+    # The first that is told shows that the question can be answered at all.
+    first = await anext(told)
+    return Stream(
+        _stream(service, caller_of(request), told, first),
+        media_type=MEDIA_TYPE,
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(service: Service, key: Key, told: Told, first: Happened) -> AsyncIterator[bytes]:
+    with service.streams.one():
+        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+        yield _frame(first)
+        async with aclosing(_until_stopped(service, told)) as happening:
+            with suppress(SessionLedgerError):
+                async for happened in happening:
+                    if not await is_good(service.ledger.keys, key):
+                        return
+                    yield _frame(happened)
+
+
+async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happened, None]:
+    """What is told until the service stops, which waits for nothing else."""
+    stopping = asyncio.ensure_future(service.stopping.wait())
+    coming: asyncio.Future[Happened] | None = None
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(told))
+            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                return
+            yield await coming
+    finally:
+        stopping.cancel()
+        await _give_up(coming)
+
+
+async def _give_up(coming: asyncio.Future[Happened] | None) -> None:
+    """Wait for nothing more, and leave no task behind."""
+    if coming is not None and not coming.done():
+        coming.cancel()
+        await asyncio.wait({coming})
+
+
+def _frame(happened: Happened) -> bytes:
+    """An event; or the id alone where all is told, from which a client goes on all the same."""
+    if isinstance(happened, CaughtUp):
+        return b": caught up\nid: %d\n\n" % happened.cursor
+    document = entry_document(happened)
+    kind = document.kind.encode()
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (document.event_id, kind, _encode(document))
+
+
+def _cursor(last_event_id: str) -> int:
+    if not last_event_id.isdecimal() or len(last_event_id) > MAX_DIGITS:
+        raise invalid("Last-Event-ID", "is the id of an event")
+    return int(last_event_id)
+
+
+ROUTES = [stream_events]

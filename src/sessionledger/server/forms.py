@@ -1,0 +1,71 @@
+"""Form-encoded bodies, as OAuth sends them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from urllib.parse import unquote_to_bytes
+
+from sessionledger.server.asgi import RawHeaders, Receive
+from sessionledger.server.problems import Refused, invalid
+
+FORM = b"application/x-www-form-urlencoded"
+
+
+async def read_form(
+    headers: RawHeaders, receive: Receive, most: int, patience: timedelta
+) -> dict[str, str]:
+    """The parameters of a body, each once (RFC 6749, section 3.1). Raises `Refused`."""
+    _check_media_type(headers)
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            body = await _read(receive, most)
+    except TimeoutError:
+        raise Refused(408, "too_slow", "the body did not arrive in time") from None
+    return _parse(body)
+
+
+def _check_media_type(headers: RawHeaders) -> None:
+    given = next((value for name, value in headers if name == b"content-type"), b"")
+    if given != FORM and given.partition(b";")[0].strip().lower() != FORM:
+        raise Refused(
+            415,
+            "unsupported_media_type",
+            f"Content-Type is {FORM.decode()} here",
+            field="Content-Type",
+        )
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Refused(400, "invalid_request", "the client is gone")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > most:
+            raise Refused(413, "too_large", "the body is larger than allowed")
+    return body
+
+
+def _parse(body: bytes) -> dict[str, str]:
+    form: dict[str, str] = {}
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        told, called = _decoded(value), _decoded(name)
+        if called in form:
+            raise invalid(called, "is there more than once")
+        # RFC 6749: without a value it counts as left out.
+        if told:
+            form[called] = told
+    return form
+
+
+def _decoded(text: bytes) -> str:
+    if b"%" in text or b"+" in text:
+        text = unquote_to_bytes(text.replace(b"+", b" "))
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise invalid("body", "is not UTF-8") from None

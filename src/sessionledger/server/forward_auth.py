@@ -1,0 +1,158 @@
+"""`/auth`: may this request pass? For nginx, Traefik, Caddy, Envoy and whoever asks likewise.
+
+1. The answer is 200, 401 or 403 and never another, whatever the method, the path after `/auth`,
+   and whatever goes wrong: proxies take other answers for a fault of ours, or for a pass.
+2. It always has all identity headers, empty where there is nothing to say, so that a proxy that
+   copies them never lets a client's own through. Values are percent-encoded.
+3. What is required beside a live session stands in the query, where the path is `/auth` itself.
+   After a longer path the query is the client's own, and is not looked at.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+
+from sessionledger import ReauthenticationRequired, Session
+from sessionledger.server.asgi import Receive, Scope, Send, respond
+from sessionledger.server.claims import scope_of, text_of
+from sessionledger.server.credentials import (
+    bearer_token,
+    cookie_token,
+    insufficient,
+    missing,
+    refused_token,
+)
+from sessionledger.server.problems import MEDIA_TYPE, Refused, with_status
+from sessionledger.server.refusals import refusal
+from sessionledger.server.service import Service
+
+PATH = "/auth"
+IDENTITY = (
+    b"x-auth-principal",
+    b"x-auth-handle",
+    b"x-auth-expires",
+    b"x-auth-scope",
+    b"x-auth-client-id",
+    b"x-auth-username",
+)
+
+_NO_STORE = (b"cache-control", b"no-store")
+_NOBODY = [*((name, b"") for name in IDENTITY), _NO_STORE]
+_PROBLEM = (b"content-type", MEDIA_TYPE.encode())
+_encode = msgspec.json.Encoder().encode
+
+
+class Required(msgspec.Struct, frozen=True):
+    """What a session needs to have: scopes, and a proof of who bears it that is no older."""
+
+    scopes: frozenset[str] = frozenset()
+    max_auth_age: timedelta | None = None
+
+
+_NOTHING = Required()
+
+
+class ForwardAuth:
+    """The endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._realm = service.settings.realm
+        self._cookie = service.settings.cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  a body is the client's, for somebody else
+        """Answer a request."""
+        try:
+            session = await self._session(scope)
+        except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
+            await _refuse(send, refusal(error))
+        else:
+            await respond(send, 200, [*_identity(session), _NO_STORE])
+
+    async def _session(self, scope: Scope) -> Session:
+        """The session that lets the request pass. Raises `Refused`, and what the store raises."""
+        headers = scope["headers"]
+        token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
+        if token is None:
+            raise missing(self._realm)
+        query = scope["query_string"]
+        required = required_by(query) if query and scope["path"] == PATH else _NOTHING
+        sessions = self._service.ledger.sessions
+        try:
+            session = await sessions.authenticate(token, max_auth_age=required.max_auth_age)
+        except ReauthenticationRequired:
+            raise self._too_old(required) from None
+        if session is None:
+            raise refused_token(self._realm)
+        if required.scopes and not required.scopes <= set((scope_of(session) or "").split()):
+            raise insufficient(self._realm, " ".join(sorted(required.scopes)))
+        return session
+
+    def _too_old(self, required: Required) -> Refused:
+        """RFC 9470: the session is good, and its proof too old for this."""
+        assert required.max_auth_age is not None
+        seconds = round(required.max_auth_age.total_seconds())
+        challenge = (
+            f'Bearer realm="{self._realm}", error="insufficient_user_authentication", '
+            f'max_age="{seconds}"'
+        )
+        return Refused(
+            401,
+            ReauthenticationRequired.code,
+            "who bears the session must prove anew who that is",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+@lru_cache(maxsize=256)
+def required_by(query: bytes) -> Required:
+    """What a query asks for. Raises `Refused` for one that can't be read: nothing passes."""
+    scopes: set[str] = set()
+    age: timedelta | None = None
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name == "scope" and _is_scope(value):
+            scopes |= set(value.split())
+        elif name == "max_auth_age" and value.isdecimal() and 0 < len(value) < 10 and int(value):
+            age = timedelta(seconds=int(value))
+        else:
+            raise Refused(403, "misconfigured", "what /auth is to require can't be read")
+    return Required(frozenset(scopes), age)
+
+
+def _is_scope(value: str) -> bool:
+    """Whether it is one or several scopes that a challenge can repeat (RFC 6749, section 3.3)."""
+    return bool(value.strip()) and all("\x20" <= c <= "\x7e" and c not in '"\\' for c in value)
+
+
+def _identity(session: Session) -> list[tuple[bytes, bytes]]:
+    told = (
+        session.principal,
+        session.handle,
+        str(int(session.expires_at.timestamp())),
+        scope_of(session),
+        text_of(session, "client_id"),
+        text_of(session, "username"),
+    )
+    return [(name, _encoded(value)) for name, value in zip(IDENTITY, told, strict=True)]
+
+
+def _encoded(value: str | None) -> bytes:
+    if not value:
+        return b""
+    plain = value.isascii() and value.isalnum()
+    return (value if plain else quote(value, safe="")).encode("ascii")
+
+
+async def _refuse(send: Send, refused: Refused) -> None:
+    """401 where other credentials may help, 403 for all else: a fault of ours lets nobody in."""
+    status = 401 if refused.problem.status in (400, 401) else 403
+    problem = with_status(refused.problem, status)
+    challenge = refused.headers.get("WWW-Authenticate")
+    headers = [*_NOBODY, _PROBLEM]
+    if challenge is not None:
+        headers.append((b"www-authenticate", challenge.encode()))
+    await respond(send, status, headers, _encode(problem))

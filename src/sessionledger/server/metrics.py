@@ -1,0 +1,81 @@
+"""Counts and durations of requests, in memory that all workers share, as Prometheus reads them.
+
+Each worker counts in a block of its own, and whichever is asked answers the sum. So no counter
+goes back when another worker answers, or when one was replaced.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS_AT = len(CLASSES)
+_SUM_AT = _BUCKETS_AT + len(BUCKETS) + 1
+_CELLS = _SUM_AT + 1
+_DOUBLE = 8
+
+_REQUESTS = "sessionledger_http_requests_total"
+_SECONDS = "sessionledger_http_request_duration_seconds"
+_STREAMS = "sessionledger_event_streams"
+
+
+class Tally:
+    """The blocks of all workers: made before they are forked, so that all have the same memory."""
+
+    def __init__(self, routes: Sequence[str], workers: int = 1) -> None:
+        self._routes = {route: number for number, route in enumerate(routes)}
+        self._block = len(routes) * _CELLS + 1
+        self._workers = workers
+        self._cells = memoryview(mmap.mmap(-1, self._block * workers * _DOUBLE)).cast("d")
+        self._start = 0
+
+    def count_as(self, worker: int) -> None:
+        """What is counted from here on, in this process, is this worker's."""
+        self._start = worker * self._block
+        self.set_streams(0)
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        at, cells = self._start + self._routes[route] * _CELLS, self._cells
+        cells[at + status // 100 - 1] += 1
+        cells[at + _BUCKETS_AT + bisect_left(BUCKETS, seconds)] += 1
+        cells[at + _SUM_AT] += seconds
+
+    def set_streams(self, count: int) -> None:
+        """How many streams this worker has open."""
+        self._cells[self._start + self._block - 1] = count
+
+    def exposition(self) -> bytes:
+        """All of it, in the text format of Prometheus."""
+        return "\n".join([*self._lines(), ""]).encode()
+
+    def _lines(self) -> Iterator[str]:
+        yield f"# TYPE {_REQUESTS} counter"
+        for route, number in self._routes.items():
+            for place, status in enumerate(CLASSES):
+                if count := self._total(number * _CELLS + place):
+                    yield f'{_REQUESTS}{{route="{route}",status="{status}"}} {count:.0f}'
+        yield f"# TYPE {_SECONDS} histogram"
+        for route, number in self._routes.items():
+            yield from self._histogram(route, number * _CELLS)
+        yield f"# TYPE {_STREAMS} gauge"
+        yield f"{_STREAMS} {self._total(self._block - 1):.0f}"
+
+    def _histogram(self, route: str, at: int) -> Iterator[str]:
+        counts = [self._total(at + _BUCKETS_AT + place) for place in range(len(BUCKETS) + 1)]
+        if not any(counts):
+            return
+        below = 0.0
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
+            below += count
+            yield f'{_SECONDS}_bucket{{route="{route}",le="{bound}"}} {below:.0f}'
+        yield f'{_SECONDS}_sum{{route="{route}"}} {self._total(at + _SUM_AT):.6f}'
+        yield f'{_SECONDS}_count{{route="{route}"}} {below:.0f}'
+
+    def _total(self, place: int) -> float:
+        return sum(self._cells[worker * self._block + place] for worker in range(self._workers))
