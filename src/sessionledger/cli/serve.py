@@ -14,7 +14,7 @@ from msgspec import structs
 from sessionledger import InvalidPolicy, Policy
 from sessionledger.cli import options
 from sessionledger.cli.durations import format_duration
-from sessionledger.cli.exits import USAGE, Failure
+from sessionledger.cli.exits import UNAVAILABLE, USAGE, Failure
 from sessionledger.cli.opening import address
 from sessionledger.cli.present import Record, escape, show_all
 from sessionledger.cli.settings import HELP, OF_POLICY, VARIABLES
@@ -33,7 +33,10 @@ def serve(context: typer.Context, show_config: bool, json: bool, **given: Any) -
     if show_config:
         show_all(_told(context, settings), TITLES, json)
         return
-    raise typer.Exit(_serving()(settings, _announce))
+    try:
+        raise typer.Exit(_serving()(settings, _announce))
+    except OSError as error:
+        raise Failure(UNAVAILABLE, "system", str(error)) from None
 
 
 def _settings(given: dict[str, Any]) -> Settings:

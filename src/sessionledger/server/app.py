@@ -30,9 +30,9 @@ ROUTES = [
     *listings.ROUTES,
     *events.ROUTES,
 ]
-TEMPLATES = {path: path.replace(":str", "") for route in ROUTES for path in route.paths}
+PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
 BARE = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
-LABELS = [*BARE, *dict.fromkeys(TEMPLATES.values()), OTHER]
+LABELS = [*BARE, *sorted(PATHS), OTHER]
 
 
 def create_app(settings: Settings | None = None, tally: Tally | None = None) -> Front:
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, tally: Tally | None = None) -> 
     """
     service = Service(settings or Settings(), tally or Tally(LABELS))
     write = write_to_stderr if service.settings.access_log else None
-    return Front(service, _framework(service), TEMPLATES, _endpoints(service), write)
+    return Front(service, _framework(service), PATHS, _endpoints(service), write)
 
 
 def _endpoints(service: Service) -> dict[str, App]:

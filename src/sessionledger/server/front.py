@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
@@ -24,17 +24,17 @@ ENDLESS = "/v1/events"
 
 
 class Front:
-    """The service as an ASGI application.
+    """The service as an ASGI application. failure: why it could not start, if it could not.
 
-    routes: the label under which each of the framework's paths is counted. endpoints: what is
-    answered without it, by path, and by all that lies below one that ends in a slash.
+    routes: the framework's paths, by which its requests are counted. endpoints: what is answered
+    without it, by path, and by all that lies below one that ends in a slash.
     """
 
     def __init__(
         self,
         service: Service,
         framework: App,
-        routes: Mapping[str, str],
+        routes: Collection[str],
         endpoints: Mapping[str, App],
         write: Write | None,
     ) -> None:
@@ -44,6 +44,7 @@ class Front:
         self._endpoints = {path: one for path, one in endpoints.items() if path[-1] != "/"}
         self._below = [(path, one) for path, one in endpoints.items() if path[-1] == "/"]
         self._write = write
+        self.failure: Exception | None = None
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """The service's ledger is open in here: what the lifespan does under a server."""
@@ -79,7 +80,8 @@ class Front:
                 await _answer_problem(noting, failed())
         finally:
             if endpoint is None:
-                route = self._routes.get(scope.get("path_template", ""), OTHER)
+                template = scope.get("path_template", OTHER)
+                route = template if template in self._routes else OTHER
             self._note(scope, route, status or 500, time.perf_counter() - begun)
 
     def _find(self, path: str) -> tuple[str, App | None]:
@@ -108,9 +110,10 @@ class Front:
             await receive()
             try:
                 await stack.enter_async_context(self.running())
-            except Exception as error:
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
-                raise
+            except Exception as error:  # noqa: BLE001  whoever serves tells of it
+                self.failure = error
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

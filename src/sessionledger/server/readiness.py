@@ -13,7 +13,7 @@ from sessionledger import Log, SessionLedgerError
 from sessionledger.server.settings import KEYS_TOPIC
 
 CONSUMER = "readyz"
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 1.0
 FRESH_SECONDS = 1.0
 
 

@@ -26,7 +26,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until a signal says to stop, and answer the exit code.
 
     ready: told the address once it is bound, which is before the ledger is open. Raises `OSError`
-    where it can't be bound.
+    where it can't be bound, and what opening the ledger raises.
     """
     listening = _bind(settings.host, settings.port)
     ready(_address(listening))
@@ -52,9 +52,13 @@ def _address(listening: socket.socket) -> str:
 
 
 def _work(front: Front, listening: socket.socket, lifeline: int | None) -> int:
-    server = _Server(_config(front), front, lifeline)
-    server.run([listening])
-    return 0 if server.started else 1
+    try:
+        _Server(_config(front), front, lifeline).run([listening])
+    except SystemExit:
+        if front.failure is None:
+            raise
+        raise front.failure from None
+    return 0
 
 
 def _config(front: Front) -> uvicorn.Config:

@@ -10,11 +10,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn, TypeAlias
 
+from sessionledger import SessionLedgerError
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-SHORT_SECONDS = 5.0
+SHORT_SECONDS = 1.0
 
 Work: TypeAlias = Callable[[int, int], int]
 """Told which worker it is, and the end of the pipe; answers an exit code."""
@@ -30,7 +32,8 @@ class _Worker(NamedTuple):
 def supervise(count: int, work: Work) -> int:
     """Run `work` in so many forked processes until told to stop; answer the exit code.
 
-    A worker that ends too soon can't start at all: then all are stopped, and the answer is 1.
+    A worker that is killed is replaced. One that fails by itself could not start: then all are
+    stopped, and its exit code is the answer.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     lifeline, ours = os.pipe()
@@ -44,14 +47,12 @@ def supervise(count: int, work: Work) -> int:
 
     workers = dict(begin(number) for number in range(count))
     code = 0
-    while signal.sigwait(SIGNALS) == signal.SIGCHLD:
-        for pid in _ended(workers):
-            worker = workers.pop(pid)
+    while not code and signal.sigwait(SIGNALS) == signal.SIGCHLD:
+        for worker, ended in _ended(workers):
             _LOG.error("worker %d ended by itself", worker.number)
-            if time.monotonic() - worker.begun < SHORT_SECONDS:
-                code = 1
-                os.kill(os.getpid(), signal.SIGTERM)
-            else:
+            code = max(code, ended)
+            if not code:
+                _pause_after(worker)
                 workers.update([begin(worker.number)])
     _stop(workers)
     return code
@@ -62,15 +63,24 @@ def _become(work: Work, number: int, lifeline: int) -> NoReturn:
     code = 1
     try:
         code = work(number, lifeline)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+    except SessionLedgerError as error:
+        _LOG.error("%s", error)
     finally:
         # Not the way of the process that was forked, whose buffers and exit handlers are its own.
         os._exit(code)
 
 
-def _ended(workers: dict[int, _Worker]) -> list[int]:
-    return [pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0] == pid]
+def _ended(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, int]]:
+    """The workers that are gone, each with its exit code; negative for a signal."""
+    for pid in list(workers):
+        gone, status = os.waitpid(pid, os.WNOHANG)
+        if gone:
+            yield workers.pop(pid), os.waitstatus_to_exitcode(status)
+
+
+def _pause_after(worker: _Worker) -> None:
+    """Workers that die as soon as they are there are not replaced as fast as that."""
+    time.sleep(max(0.0, worker.begun + SHORT_SECONDS - time.monotonic()))
 
 
 def _stop(workers: dict[int, _Worker]) -> None:

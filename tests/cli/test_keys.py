@@ -1,0 +1,59 @@
+"""keys: made, listed and revoked."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.running import Line
+
+INTROSPECT = ("--scope", "introspect")
+
+
+def made(line: Line, name: str, *options: str, given: str = "") -> tuple[str, str]:
+    """A new key, and its handle."""
+    answer = line("keys", "create", name, *options, "--json", given=given)
+    assert answer.code == 0, answer.err
+    return answer.record["key"], answer.record["handle"]
+
+
+def test_a_key_is_printed_once_and_listed_without_itself(line: Line) -> None:
+    key = line("keys", "create", "api", *INTROSPECT, "--ttl", "30d").out.strip()
+    assert key.startswith("harn_sess_")
+    listed = line("keys", "list", "--json")
+    assert key not in listed.out
+    told = listed.record
+    assert (told["name"], told["scopes"], told["state"]) == ("api", "introspect", "live")
+
+
+def test_keys_are_no_sessions(line: Line) -> None:
+    _, handle = made(line, "api", *INTROSPECT)
+    assert line("sessions", "--all").out == ""
+    assert line("get", "--handle", handle).code == 1
+
+
+def test_a_key_is_revoked(line: Line) -> None:
+    key, handle = made(line, "api", *INTROSPECT)
+    assert line("keys", "revoke", "--handle", handle, "--reason", "lost").code == 0
+    assert line("keys", "list").out == ""
+    assert line("keys", "list", "--all", "--json").record["state"] == "ended"
+    told = line("keys", "create", "sub", *INTROSPECT, "--by-key", given=key)
+    assert (told.code, told.out) == (1, "")
+    assert line("keys", "revoke", "--handle", "sha256:v1:" + "0" * 64).code == 1
+
+
+def test_a_key_makes_only_keys_that_do_no_more(line: Line) -> None:
+    key, handle = made(line, "top", *INTROSPECT, "--scope", "sessions:read")
+    _, below = made(line, "below", *INTROSPECT, "--by-key", given=key)
+    more = line("keys", "create", "more", "--scope", "sessions:create", "--by-key", given=key)
+    assert more.code == 2
+    assert "without sessions:create" in more.err
+    told = {r["name"]: r for r in line("keys", "list", "--json").records}
+    assert told["below"]["above"] == [handle]
+    history = line("history", "--handle", below, "--topic", "sessionledger.keys", "--json")
+    assert history.record["actor"] == "top"
+
+
+@pytest.mark.parametrize("options", [("a b", *INTROSPECT), ("a", "--scope", "everything"), ("a",)])
+def test_a_key_that_makes_no_sense_is_refused(line: Line, options: tuple[str, ...]) -> None:
+    answer = line("keys", "create", *options)
+    assert (answer.code, answer.out) == (2, "")

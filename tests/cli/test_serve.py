@@ -1,0 +1,64 @@
+"""serve: settings, shown and refused. What it serves is tested in tests/server."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.cli.running import Line
+
+
+def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
+    answer = line(
+        "serve",
+        "--show-config",
+        "--json",
+        "--port",
+        "1234",
+        SESSIONLEDGER_URL="postgresql://me:secret@db/x",
+        SESSIONLEDGER_TTL="2h",
+        SESSIONLEDGER_ACCESS_LOG="0",
+    )
+    assert "secret" not in answer.out
+    told = {record["setting"]: (record["value"], record["source"]) for record in answer.records}
+    assert told["ledger"] == ("postgresql://me:***@db/x", "environment")
+    assert told["port"] == (1234, "commandline")
+    assert told["ttl"] == ("PT7200S", "environment")
+    assert told["access_log"] == (False, "environment")
+    assert told["host"] == ("127.0.0.1", "default")
+    assert list(line.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("topic", "sessionledger.keys"),
+        ("topic", "sessionledger.replays"),
+        ("workers", "0"),
+        ("cookie", "a b"),
+        ("realm", 'a"b'),
+        ("ttl", "x"),
+        ("on-reuse", "shrug"),
+        ("port", "x"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(line: Line, name: str, value: str) -> None:
+    answer = line("serve", f"--{name}", value)
+    assert (answer.code, answer.out) == (2, "")
+    assert name.replace("-", "_") in answer.err.replace("-", "_")
+    assert list(line.folder.iterdir()) == []
+
+
+def test_an_address_that_is_taken_is_said(line: Line) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = line("serve", "--port", str(taken.getsockname()[1]))
+    assert answer.code == 4
+    assert "in use" in answer.err
+
+
+def test_what_is_no_ledger_is_said(line: Line) -> None:
+    (line.folder / "sessions.db").write_bytes(b"this is not a ledger" * 100)
+    answer = line("serve", "--port", "0")
+    assert answer.code == 4
+    assert "is not a SQLite database" in answer.err

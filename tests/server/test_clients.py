@@ -1,0 +1,191 @@
+"""Clients of others: Authlib's OAuth 2 client, and nginx in front of an upstream."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from authlib.integrations.httpx_client import OAuth2Client  # type: ignore[import-untyped]
+
+from sessionledger import SessionStore
+from tests.server.served import PATIENCE_SECONDS, Served, command, make_key
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = ROOT / "examples" / "nginx.conf"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clients")
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> str:
+    return make_key(folder, "api")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, key: str) -> Iterator[Served]:
+    with Served(folder, "--no-access-log") as served:
+        yield served
+
+
+def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
+    token = served.create(key, attributes={"scope": "read"})["token"]
+    with OAuth2Client("api", key) as client:
+        told = client.introspect_token(f"{served.url}/introspect", token=token).json()
+        assert (told["active"], told["sub"], told["scope"]) == (True, "alice", "read")
+        revoked = client.revoke_token(
+            f"{served.url}/revoke", token=token, token_type_hint="access_token"
+        )
+        assert revoked.status_code == 200
+        told = client.introspect_token(f"{served.url}/introspect", token=token).json()
+    assert told == {"active": False}
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """An application that answers with what it was told of who is there."""
+
+    def do_GET(self) -> None:
+        lines = [f"{name}={unquote(self.headers.get(name, '?'))}" for name in TOLD]
+        body = "\n".join(lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815  the names are http.server's
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+TOLD = ("X-Auth-Principal", "X-Auth-Handle", "X-Auth-Scope", "X-Auth-Username")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def guarded(served: Served, tmp_path: Path) -> Iterator[httpx.Client]:
+    """nginx, by the configuration of the examples, before an upstream."""
+    nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if nginx is None:
+        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    port = free_port()
+    text = CONFIGURATION.read_text()
+    for said, here in (
+        ("127.0.0.1:8420", "{}:{}".format(*served.address)),
+        ("127.0.0.1:9000", f"127.0.0.1:{upstream.server_address[1]}"),
+        ("listen 8080", f"listen 127.0.0.1:{port}"),
+    ):
+        assert said in text
+        text = text.replace(said, here)
+    (tmp_path / "nginx.conf").write_text(text)
+    process = subprocess.Popen(
+        [nginx, "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
+            _wait_for(port, process)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+        upstream.shutdown()
+        upstream.server_close()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
+        except ConnectionRefusedError:
+            continue
+        return
+    raise AssertionError("nginx did not start")
+
+
+def test_nginx_guards_an_upstream(
+    guarded: httpx.Client, served: Served, folder: Path, key: str
+) -> None:
+    made = served.create(key, "alice é", attributes={"scope": "a b"})
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    forged = {"X-Auth-Principal": "root", "X-Auth-Username": "root"}
+
+    assert guarded.get("/orders").status_code == 401
+    told = guarded.get("/orders/1?x=y", headers=bearer | forged).text.splitlines()
+    assert told == [
+        "X-Auth-Principal=alice é",
+        f"X-Auth-Handle={made['handle']}",
+        "X-Auth-Scope=a b",
+        "X-Auth-Username=?",
+    ]
+    assert guarded.post("/orders", headers=bearer, content=b"x" * 1000).status_code == 200
+    cookie = {"Cookie": f"__Host-session={made['token']}"}
+    assert guarded.get("/orders", headers=cookie).status_code == 200
+
+    # By another process: the door is shut at the next request.
+    command(folder, "revoke", "--handle", made["handle"])
+    answer = guarded.get("/orders", headers=bearer | forged)
+    assert answer.status_code == 401
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+def test_nginx_asks_for_a_scope(guarded: httpx.Client, served: Served, key: str) -> None:
+    plain = served.create(key, "alice")
+    admin = served.create(key, "root", attributes={"scope": ["admin"]})
+    for made, status in ((plain, 403), (admin, 200)):
+        bearer = {"Authorization": f"Bearer {made['token']}"}
+        assert guarded.get("/admin/", headers=bearer).status_code == status
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    """`kill -9` under load: every create and every revocation that was answered holds."""
+    key = make_key(tmp_path, "root")
+    created: list[str] = []
+    revoked: list[str] = []
+    with Served(tmp_path, "--no-access-log") as served:
+        threads = [
+            threading.Thread(target=_load, args=(served.url, key, created, revoked))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        while len(revoked) < 20:
+            served.call("GET", "/healthz")
+        served.process.kill()
+        for thread in threads:
+            thread.join(PATIENCE_SECONDS)
+    with SessionStore.open(f"sqlite:///{tmp_path}/sessions.db") as store:
+        live = {session.handle for session in store.sessions()}
+        known = {session.handle for session in store.sessions(live=False)}
+        assert store.verify().ok
+    assert set(created) <= known
+    assert not set(revoked) & live
+
+
+def _load(url: str, key: str, created: list[str], revoked: list[str]) -> None:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_SECONDS) as client:
+        try:
+            while True:
+                handle = client.post("/v1/sessions", json={"principal": "a"}).json()["handle"]
+                created.append(handle)
+                if client.delete(f"/v1/sessions/{handle}").status_code == 200:
+                    revoked.append(handle)
+        except httpx.TransportError:
+            return

@@ -1,0 +1,165 @@
+"""/v1/events: a client that comes back misses nothing and sees nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sessionledger import SessionStore
+from tests.server.served import Served, make_key
+from tests.server.web import Web, problem
+
+
+class Listening:
+    """A client of server-sent events, after the HTML standard, section 9.2."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self.last_id = ""
+        self._lines = answer.iter_lines()
+
+    def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Id and data of each event, until the stream ends."""
+        data = ""
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            if name == "id":
+                self.last_id = value
+            elif name == "data":
+                data = value
+            elif not line and data:
+                yield self.last_id, json.loads(data)
+                data = ""
+
+    def until_caught_up(self) -> None:
+        for line in self._lines:
+            if line.startswith(":"):
+                break
+        self.last_id = next(self._lines).removeprefix("id: ")
+
+
+@contextmanager
+def listening(served: Served, key: str, query: str = "", **headers: str) -> Iterator[Listening]:
+    told = {"Authorization": f"Bearer {key}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    with served.client.stream("GET", f"/v1/events{query}", headers=told) as answer:
+        assert answer.status_code == 200, answer.read()
+        yield Listening(answer)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("events")
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> str:
+    return make_key(folder, "root")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, key: str) -> Iterator[Served]:
+    with Served(folder, "--no-access-log", "--heartbeat", "1s", "--max-streams", "2") as served:
+        yield served
+
+
+def test_what_happens_is_told_as_it_happens(served: Served, folder: Path, key: str) -> None:
+    with listening(served, key) as stream:
+        stream.until_caught_up()
+        assert stream.answer.headers["content-type"].startswith("text/event-stream")
+        assert stream.answer.headers["cache-control"] == "no-store"
+        with SessionStore.open(f"sqlite:///{folder}/sessions.db") as store:
+            made = store.create("alice", reason="signed in")
+        id, told = next(stream.events())
+    assert (told["kind"], told["handle"]) == ("session_created", made.handle)
+    assert (told["reason"], told["principal"]) == ("signed in", "alice")
+    assert id == str(told["event_id"]) == str(made.version)
+    assert made.token not in json.dumps(told)
+
+
+def test_only_those_of_a_principal_are_told(served: Served, key: str) -> None:
+    with listening(served, key, "?principal=carol") as stream:
+        stream.until_caught_up()
+        before = stream.last_id
+        served.create(key, "dave")
+        carol = served.create(key, "carol")
+        id, told = next(stream.events())
+    assert told["handle"] == carol["handle"]
+    assert int(id) > int(before)
+
+
+def test_a_client_resumes_over_a_restart(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "root")
+    seen: list[str] = []
+    with Served(tmp_path, "--no-access-log") as first:
+        port = first.address[1]
+        with listening(first, key, "?after=0") as stream:
+            stream.until_caught_up()
+            made = [first.create(key, f"user-{n}")["handle"] for n in range(3)]
+            events = stream.events()
+            seen += [next(events)[1]["handle"] for _ in range(3)]
+            first.process.terminate()
+            assert list(events) == [], "the stream ends properly"
+            last = stream.last_id
+        assert first.ended() == 0
+    with SessionStore.open(f"sqlite:///{tmp_path}/sessions.db") as store:
+        made += [store.create("meanwhile").handle for _ in range(2)]
+    with Served(tmp_path, "--no-access-log", port=port) as second:
+        made.append(second.create(key, "afterwards")["handle"])
+        with listening(second, key, Last_Event_ID=last) as stream:
+            events = stream.events()
+            seen += [next(events)[1]["handle"] for _ in range(3)]
+    assert seen == made
+
+
+def test_a_stream_ends_with_its_key(served: Served, folder: Path) -> None:
+    key = make_key(folder, "watcher", "events:read")
+    with listening(served, key) as stream:
+        stream.until_caught_up()
+        with SessionStore.open(
+            f"sqlite:///{folder}/sessions.db", topic="sessionledger.keys"
+        ) as keys:
+            keys.expire(key)
+        assert list(stream.events()) == []
+
+
+def test_so_many_streams_may_be_open(served: Served, key: str) -> None:
+    # Those of other tests are gone once that is noticed.
+    while "sessionledger_event_streams 0" not in served.call("GET", "/metrics").text:
+        pass
+    with listening(served, key) as one, httpx.Client(base_url=served.url) as client:
+        one.until_caught_up()
+        admin = {"Authorization": f"Bearer {key}"}
+        with client.stream("GET", "/v1/events", headers=admin) as two:
+            other = Listening(two)
+            other.until_caught_up()
+            assert "sessionledger_event_streams 2" in served.call("GET", "/metrics").text
+            answer = served.call("GET", "/v1/events", key)
+            assert (answer.status_code, answer.json()["code"]) == (503, "too_many_streams")
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "field"),
+    [
+        ("?after=x", {}, 400, "after"),
+        ("?after=-1", {}, 400, "after"),
+        ("", {"Last-Event-ID": "x"}, 400, "Last-Event-ID"),
+        ("", {"Last-Event-ID": "9" * 19}, 400, "Last-Event-ID"),
+        ("?principal=%20", {}, 422, "principal"),
+    ],
+)
+def test_what_can_t_be_taken_is_named(
+    web: Web, query: str, headers: dict[str, str], status: int, field: str
+) -> None:
+    answer = web("GET", f"/v1/events{query}", headers=headers)
+    assert problem(answer)[::2] == (status, field)
+
+
+def test_it_takes_a_right(web: Web) -> None:
+    answer = web("GET", "/v1/events", token=web.make_key("reader", "sessions:read"))
+    assert problem(answer)[0] == 403

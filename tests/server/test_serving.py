@@ -1,0 +1,209 @@
+"""The service as a process: what it says, bounds on the wire, and how it stops."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sessionledger import SessionStore
+from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, make_key
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> str:
+    return make_key(folder, "root")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, key: str) -> Iterator[Served]:
+    with Served(folder, "--request-timeout", "1s", "--stop-timeout", "5s") as served:
+        yield served
+
+
+def spoken(served: Served, *sent: bytes) -> bytes:
+    """All that comes back for bytes on a connection of their own, until it is closed."""
+    with socket.create_connection(served.address, timeout=PATIENCE_SECONDS) as connection:
+        for part in sent:
+            connection.sendall(part)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+def test_it_listens_on_the_loopback_unless_told_otherwise(served: Served) -> None:
+    assert served.address[0] == "127.0.0.1"
+    assert served.call("GET", "/healthz").json() == {"status": "ok"}
+    assert served.call("GET", "/readyz").status_code == 200
+
+
+def test_a_head_may_be_so_large(served: Served) -> None:
+    long = "a" * 20_000
+    for answer in (
+        served.call("GET", "/healthz", headers={"X-Long": long}),
+        served.call("GET", f"/healthz?x={long}"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
+
+
+def test_what_is_no_http_is_refused(served: Served) -> None:
+    answer = spoken(served, b"this is not http\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_has_to_arrive_in_time(served: Served, sent: bytes) -> None:
+    assert spoken(served, sent).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [("/v1/sessions", b"application/json", b"503"), ("/revoke", b"form", b"408")],
+)
+def test_a_body_has_to_arrive_in_time(
+    served: Served, key: str, path: str, kind: bytes, status: bytes
+) -> None:
+    kind = kind.replace(b"form", b"application/x-www-form-urlencoded")
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
+    )
+    sent = head.encode() + b"Content-Type: " + kind + b"\r\nContent-Length: 50\r\n\r\n{"
+    assert spoken(served, sent).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_body_without_a_length_may_be_so_large(served: Served, key: str) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 10_000
+
+    json = {"Content-Type": "application/json"}
+    answer = served.call("POST", "/v1/sessions", key, content=parts(), headers=json)
+    assert answer.status_code == 413
+
+
+def test_no_token_is_in_any_line_or_metric(served: Served, key: str) -> None:
+    made = served.create(key)
+    token, wrong = made["token"], "harn_sess_" + "Z" * 43
+    served.call("GET", "/auth", token)
+    served.call("GET", f"/auth/{token}?token={token}")
+    served.call("GET", f"/v1/sessions/{token}", key)
+    served.call("GET", f"/{token}?access_token={token}", wrong)
+    served.call("GET", f"/v1/sessions?cursor={token}&principal={token}", key)
+    served.call("POST", "/introspect", key, data={"token": token})
+    served.call("POST", "/introspect", key, data={token: token, "token": wrong})
+    metrics = served.call("GET", "/metrics").text
+    described = served.call("GET", "/openapi.json").text
+    while "/openapi.json" not in served.line():
+        pass
+    told = "\n".join(served.told)
+    for secret in (token, wrong, key):
+        assert secret not in told
+        assert secret not in metrics
+        assert secret not in described
+    lines = served.requests()[-10:]
+    routes = [line["route"] for line in lines]
+    assert routes[:5] == ["/v1/sessions", "/auth", "/auth", "/v1/sessions/{handle}", "other"]
+    assert [line.get("key") for line in lines][:2] == ["root", None]
+
+
+def test_metrics_count_what_was_answered(served: Served, key: str) -> None:
+    def count(part: str) -> int:
+        lines = served.call("GET", "/metrics").text.splitlines()
+        return next((int(line.split()[-1]) for line in lines if part in line), 0)
+
+    parts = (
+        'requests_total{route="/auth",status="2xx"}',
+        'requests_total{route="/auth",status="4xx"}',
+        'request_duration_seconds_count{route="/auth"}',
+        'request_duration_seconds_bucket{route="/auth",le="+Inf"}',
+    )
+    before = [count(part) for part in parts]
+    token = served.create(key)["token"]
+    for good in (token, token, token, "harn_sess_" + "Z" * 43):
+        served.call("GET", "/auth", good)
+    assert [count(part) - had for part, had in zip(parts, before, strict=True)] == [3, 1, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_stop_loses_nothing_that_was_acknowledged(folder: Path, key: str, number: int) -> None:
+    """Creates are under way all the time; whatever was answered 201 is there afterwards."""
+    acknowledged: list[str] = []
+    begun = threading.Barrier(5)
+    with Served(folder, "--no-access-log") as served:
+
+        def load() -> None:
+            with httpx.Client(base_url=served.url, timeout=PATIENCE_SECONDS) as client:
+                begun.wait(PATIENCE_SECONDS)
+                try:
+                    while True:
+                        answer = client.post(
+                            "/v1/sessions",
+                            json={"principal": "load"},
+                            headers={"Authorization": f"Bearer {key}"},
+                        )
+                        if answer.status_code == 201:
+                            acknowledged.append(answer.json()["handle"])
+                except httpx.TransportError:
+                    return
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        begun.wait(PATIENCE_SECONDS)
+        while len(acknowledged) < 20:
+            served.call("GET", "/healthz")
+        assert served.stop(number) == 0
+        for thread in threads:
+            thread.join(PATIENCE_SECONDS)
+    with SessionStore.open(f"sqlite:///{folder}/sessions.db") as store:
+        assert [handle for handle in acknowledged if store.find(handle=handle) is None] == []
+
+
+def test_a_ledger_that_can_t_be_written_is_not_ready(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "root")
+    with Served(tmp_path) as served:
+        made = served.create(key)
+        assert served.call("GET", "/readyz").status_code == 200
+        holder = subprocess.Popen(
+            [*_HOLDING, str(tmp_path / "sessions.db")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline() == b"held\n"
+            answer = served.call("GET", "/readyz")
+            while answer.status_code == 200:
+                answer = served.call("GET", "/readyz")
+            assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+            assert served.call("GET", "/auth", made["token"]).status_code == 200
+        finally:
+            holder.communicate(b"\n", timeout=PATIENCE_SECONDS)
+        answer = served.call("GET", "/readyz")
+        while answer.status_code != 200:
+            answer = served.call("GET", "/readyz")
+
+
+_HOLD = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+_HOLDING = [COMMAND[0], "-c", _HOLD]

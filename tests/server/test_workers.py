@@ -1,0 +1,110 @@
+"""Several processes on one SQLite ledger."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server.served import PATIENCE_SECONDS, Served, make_key
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun, by what the system says."""
+    told = Path(f"/proc/{pid}/task/{pid}/children")
+    if not told.exists():
+        pytest.skip("the system does not say who whose child is")
+    return [int(child) for child in told.read_text().split()]
+
+
+def connections(served: Served) -> dict[int, httpx.Client]:
+    """A connection to each worker, by the worker's pid: told by which process has its socket."""
+    found: dict[int, httpx.Client] = {}
+    workers = children(served.process.pid)
+    while set(found) != set(workers):
+        client = httpx.Client(base_url=served.url, timeout=PATIENCE_SECONDS)
+        client.get("/healthz")
+        worker = next(pid for pid in workers if port_of(client) in ports_of(pid))
+        if worker in found:
+            client.close()
+        else:
+            found[worker] = client
+    return found
+
+
+def port_of(client: httpx.Client) -> int:
+    """The local port of the one connection that a client has."""
+    (connection,) = client._transport._pool.connections  # type: ignore[attr-defined]
+    stream = connection._connection._network_stream
+    return int(stream.get_extra_info("client_addr")[1])
+
+
+def ports_of(pid: int) -> set[int]:
+    """The peers' ports of the connections that a process holds."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(descriptor)
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
+
+
+def test_a_revocation_through_one_is_seen_by_the_next_request_to_any_other(
+    tmp_path: Path,
+) -> None:
+    key = make_key(tmp_path, "root")
+    admin = {"Authorization": f"Bearer {key}"}
+    with Served(tmp_path, "--workers", "3", "--no-access-log") as served:
+        clients = list(connections(served).values())
+        assert len(clients) == 3
+        for revoking in clients:
+            made = revoking.post("/v1/sessions", json={"principal": "a"}, headers=admin).json()
+            bearer = {"Authorization": f"Bearer {made['token']}"}
+            assert [c.get("/auth", headers=bearer).status_code for c in clients] == [200] * 3
+            revoking.delete(f"/v1/sessions/{made['handle']}", headers=admin)
+            assert [c.get("/auth", headers=bearer).status_code for c in clients] == [401] * 3
+        counts = {
+            client.get("/metrics").text.count('route="/auth",status="2xx"} 9') for client in clients
+        }
+        assert counts == {1}, "whichever is asked answers for all"
+        for client in clients:
+            client.close()
+        assert served.stop() == 0
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    with Served(tmp_path, "--workers", "2", "--no-access-log") as served:
+        served.call("GET", "/healthz")
+        workers = children(served.process.pid)
+        served.client.close()
+        served.process.kill()
+        # Its stderr is closed only once nobody has it any more, the workers included.
+        served.ended()
+    assert len(workers) == 2
+    assert not [pid for pid in workers if Path(f"/proc/{pid}/cmdline").exists() and is_ours(pid)]
+
+
+def is_ours(pid: int) -> bool:
+    return b"sessionledger" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_service_whose_workers_can_t_start_ends(tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").write_bytes(b"this is not a ledger" * 100)
+    with Served(tmp_path, "--workers", "2") as served:
+        assert served.ended() == 1
+        assert "is not a SQLite database" in "\n".join(served.rest())
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    with Served(tmp_path, "--workers", "2", "--no-access-log") as served:
+        served.call("GET", "/healthz")
+        served.client.close()
+        before = children(served.process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        assert "ended by itself" in served.line()
