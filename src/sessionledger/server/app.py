@@ -15,6 +15,7 @@ from sessionledger.server.description import describe
 from sessionledger.server.forward_auth import ForwardAuth
 from sessionledger.server.front import OTHER, Front
 from sessionledger.server.introspection import Introspect
+from sessionledger.server.methods import options_at
 from sessionledger.server.metrics import Tally
 from sessionledger.server.pages import Page
 from sessionledger.server.refusals import HANDLERS
@@ -30,6 +31,8 @@ ROUTES = [
     *listings.ROUTES,
     *events.ROUTES,
 ]
+# First of all: the framework answers OPTIONS for the first handler of a path alone.
+OPTIONS = [options_at(path, ROUTES) for path in dict.fromkeys(p for r in ROUTES for p in r.paths)]
 PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
 BARE = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
 LABELS = [*BARE, *sorted(PATHS), OTHER]
@@ -63,7 +66,7 @@ def _endpoints(service: Service) -> dict[str, App]:
 
 def _framework(service: Service) -> App:
     framework = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*OPTIONS, *ROUTES],
         guards=[authorise],
         request_class=StrictRequest,
         exception_handlers=HANDLERS,

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
+from sessionledger.server.documents import HANDLE_PATTERN, NewSession, SessionPatch
 from sessionledger.server.forms import FORM
 from sessionledger.server.introspection import Introspection
 from sessionledger.server.problems import MEDIA_TYPE, Problem
@@ -21,6 +22,8 @@ SCHEMES = {
     "adminKey": "An admin key with the scope that the operation names.",
     "sessionToken": "The token of a session.",
 }
+DOCUMENTS = (NewSession, SessionPatch)
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 CLIENT = {
     "type": "http",
     "scheme": "basic",
@@ -56,6 +59,10 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
 
 def _complete(operation: dict[str, Any], needed: str) -> None:
     """Who may call it, and how it fails."""
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"] = _without_null(parameter["schema"])
+        if "items" in schema:
+            schema["items"] = {"type": "string", "pattern": HANDLE_PATTERN}
     responses = operation["responses"]
     for status in [status for status in responses if status[0] in "45"]:
         del responses[status]
@@ -71,6 +78,15 @@ def _complete(operation: dict[str, Any], needed: str) -> None:
         responses["403"] = _problem("The key lacks the scope.")
 
 
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is left out, and never null."""
+    told = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
+    if len(told) != 1:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "oneOf"}
+    return {**rest, **told[0]}
+
+
 def _problem(description: str) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
@@ -78,7 +94,7 @@ def _problem(description: str) -> dict[str, Any]:
 
 def _add_components(components: dict[str, Any]) -> None:
     _, schemas = msgspec.json.schema_components(
-        (Problem, Introspection), ref_template="#/components/schemas/{name}"
+        (Problem, Introspection, *DOCUMENTS), ref_template="#/components/schemas/{name}"
     )
     components.setdefault("schemas", {}).update(schemas)
     components["securitySchemes"] = {
@@ -102,17 +118,19 @@ def _bare() -> dict[str, Any]:
                 {"200": {"description": "Whatever it was, it is not good any more."}},
             )
         },
-        "/auth": {
-            "get": {
-                "operationId": "forwardAuth",
-                "summary": "May a request pass; any method, any path below",
-                "security": [{"sessionToken": []}],
-                "responses": {
-                    "200": {"description": "It may; the identity headers say whose it is."},
-                    "401": _problem("Not with these credentials."),
-                    "403": _problem("Not with this session."),
-                },
-            }
+        "/auth": {method: _auth(method) for method in METHODS},
+    }
+
+
+def _auth(method: str) -> dict[str, Any]:
+    return {
+        "operationId": f"forwardAuth{method.title()}",
+        "summary": "May a request pass; any method, any path below",
+        "security": [{"sessionToken": []}],
+        "responses": {
+            "200": {"description": "It may; the identity headers say whose it is."},
+            "401": _problem("Not with these credentials."),
+            "403": _problem("Not with this session."),
         },
     }
 
@@ -130,6 +148,7 @@ def _oauth(id: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
             "token_type_hint": {"type": "string"},
         },
         "required": ["token"],
+        "additionalProperties": {"type": "string"},
     }
     return {
         "operationId": id,

@@ -1,6 +1,6 @@
 """Documents: what clients send and what they get, each type declared here and nowhere else.
 
-Spans are whole seconds on the way in, and seconds on the way out. Times are RFC 3339.
+Spans are seconds, times RFC 3339.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sessionledger import HistoryEntry, IssuedSession, Session, Stats
 LONGEST = 100 * 366 * 24 * 3600
 HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
 
-Seconds: TypeAlias = Annotated[int, Meta(ge=1, le=LONGEST, description="Whole seconds.")]
+Seconds: TypeAlias = Annotated[float, Meta(ge=1, le=LONGEST, description="Seconds.")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
@@ -154,7 +154,7 @@ def stats_document(stats: Stats) -> StatsDocument:
     )
 
 
-def span(seconds: int | None) -> timedelta | None:
+def span(seconds: float | None) -> timedelta | None:
     """Seconds as the store takes them."""
     return None if seconds is None else timedelta(seconds=seconds)
 

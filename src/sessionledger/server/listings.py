@@ -14,7 +14,6 @@ from sessionledger.server.documents import (
     Name,
     SessionPage,
     StatsDocument,
-    Text,
     session_document,
     stats_document,
 )
@@ -26,7 +25,10 @@ MAX_PAGE = 1000
 Principal = Annotated[str, QueryParameter(name="principal", min_length=1, max_length=512)]
 ExternalId = Annotated[str, QueryParameter(name="external_id", min_length=1, max_length=512)]
 Reason = Annotated[
-    Text | None, QueryParameter(name="reason", required=False, description="Kept in the history.")
+    str | None,
+    QueryParameter(
+        name="reason", required=False, max_length=1024, description="Kept in the history."
+    ),
 ]
 Cursor = Annotated[
     str | None,
@@ -35,7 +37,9 @@ Cursor = Annotated[
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PAGE)]
 Keep = Annotated[
     list[Annotated[str, Meta(pattern=HANDLE_PATTERN)]] | None,
-    QueryParameter(name="keep", required=False, max_items=100, description="Handles not to end."),
+    QueryParameter(
+        name="keep", required=False, min_items=1, max_items=100, description="Handles not to end."
+    ),
 ]
 
 

@@ -15,13 +15,12 @@ from sessionledger.server.documents import (
     NewSession,
     SessionDocument,
     SessionPatch,
-    Text,
     entry_document,
     issued_document,
     session_document,
     span,
 )
-from sessionledger.server.etags import etag, mismatch, versions_in
+from sessionledger.server.etags import IF_MATCH, etag, mismatch, versions_in
 from sessionledger.server.problems import Refused, not_found
 from sessionledger.server.replays import IdempotencyKey, create_once
 from sessionledger.server.rights import needs
@@ -31,11 +30,20 @@ MERGE_PATCH = "application/merge-patch+json"
 
 Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
 Reason = Annotated[
-    Text | None, QueryParameter(name="reason", required=False, description="Kept in the history.")
+    str | None,
+    QueryParameter(
+        name="reason", required=False, max_length=1024, description="Kept in the history."
+    ),
 ]
 IfMatch = Annotated[
     str | None,
-    HeaderParameter(name="If-Match", required=False, description="The `ETag` that it must be at."),
+    HeaderParameter(
+        name="If-Match",
+        required=False,
+        min_length=1,
+        pattern=IF_MATCH,
+        description="The `ETag` that it must be at.",
+    ),
 ]
 
 

@@ -1,0 +1,75 @@
+"""The OpenAPI document, and what schemathesis finds when it takes the service at its word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sessionledger.server.app import ROUTES
+from tests.server.served import Served, make_key
+from tests.server.web import Web
+
+# What fits the schema and is refused for what no schema can say: an end in the past, say.
+CHECKS = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422", "429"]
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "429", "431"]
+
+# Without QUERY: /auth takes any method, and OpenAPI 3.1 has no word for that one.
+[phases.coverage]
+unexpected-methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"]
+"""
+
+
+def test_the_document_is_complete(web: Web) -> None:
+    document = web("GET", "/openapi.json", token="").json()
+    assert document["openapi"].startswith("3.1")
+    for route in ROUTES:
+        for path in route.paths:
+            operations = document["paths"][path.replace(":str", "")]
+            for method in {*route.http_methods} - {"OPTIONS"}:
+                operation = operations[method.lower()]
+                assert operation["summary"]
+                assert ("security" in operation) == (route.opt["needs"] != "nobody")
+    assert {"/auth", "/introspect", "/revoke"} <= set(document["paths"])
+
+
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [
+        ("examples,coverage,fuzzing,stateful", 1),
+        pytest.param("examples,coverage,fuzzing,stateful", 60, marks=pytest.mark.slow),
+    ],
+)
+def test_schemathesis_finds_nothing(tmp_path: Path, phases: str, examples: int) -> None:
+    """All checks, on a ledger of its own. Streams of events have no end, and so no turn here."""
+    key = make_key(tmp_path, "root")
+    (tmp_path / "schemathesis.toml").write_text(CHECKS)
+    options = ["--no-access-log", "--writes-per-minute", "100000"]
+    with Served(tmp_path, *options) as served:
+        done = subprocess.run(
+            [
+                *(str(Path(sys.executable).with_name("st")), "run", f"{served.url}/openapi.json"),
+                *("--checks", "all", "--phases", phases, "--max-examples", str(examples)),
+                *("--exclude-path", "/v1/events", "--no-color", "--workers", "1"),
+            ],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "KEY": key,
+                "SERVICE": served.url,
+                "SCHEMATHESIS_HOOKS": "tests.server.hooks",
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1200,
+        )
+        assert served.call("GET", "/readyz").status_code == 200
+    assert done.returncode == 0, done.stdout + done.stderr
