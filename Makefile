@@ -6,9 +6,12 @@ PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-all lint format parity bench clean
+.PHONY: run tour test test-all lint format parity bench clean
 
 run: $(READY)
+	@$(BIN)/python examples/http/serve.py
+
+tour: $(READY)
 	@$(BIN)/python examples/tour.py
 
 # One process for each processor; the tests of a file stay together, and share what is dear to make.

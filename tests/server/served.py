@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,12 @@ ALL_SCOPES = (
 
 def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("SESSIONLEDGER_")}
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody had just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def command(folder: Path, *arguments: str, given: str = "") -> str:

@@ -148,7 +148,7 @@ def test_patching_merges_into_the_attributes(web: Web) -> None:
         ('"2", "3"', 412),
         ('"x"', 412),
         ("1", 400),
-        ("", 400),
+        ("", 412),
     ],
 )
 def test_patching_under_a_condition(web: Web, tags: str, status: int) -> None:

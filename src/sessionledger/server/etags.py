@@ -7,8 +7,8 @@ import re
 from sessionledger.server.problems import Refused
 
 _TAG = r'(W/)?"[!#-~]*"'
-IF_MATCH = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
-"""What the header may hold: entity tags, or any."""
+IF_MATCH = rf"^(\*|({_TAG}( *, *{_TAG})*)?)$"
+"""What the header may hold: any tag, or a list of tags; an empty one matches none."""
 
 _STRONG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
 

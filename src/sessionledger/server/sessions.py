@@ -40,7 +40,6 @@ IfMatch = Annotated[
     HeaderParameter(
         name="If-Match",
         required=False,
-        min_length=1,
         pattern=IF_MATCH,
         description="The `ETag` that it must be at.",
     ),

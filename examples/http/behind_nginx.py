@@ -1,0 +1,46 @@
+"""A FastAPI application behind nginx, which asks the service about every request.
+
+    uvicorn --app-dir examples/http --port 9000 behind_nginx:app
+    nginx -p "$PWD" -c examples/http/nginx.conf -g 'daemon off;'
+
+Who is there stands in headers that nginx sets for every request. That is only as good as this: the
+application listens where nothing but nginx reaches it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Depends, FastAPI, Header
+from pydantic import BaseModel
+
+
+class Visitor(BaseModel):
+    """Whose session it is, by which handle, and what it may do."""
+
+    principal: str
+    handle: str
+    scopes: list[str]
+
+
+def visitor(
+    x_auth_principal: Annotated[str, Header()],
+    x_auth_handle: Annotated[str, Header()],
+    x_auth_scope: Annotated[str, Header()] = "",
+) -> Visitor:
+    """Who is there; values are percent-encoded, since a name may be any text."""
+    return Visitor(
+        principal=unquote(x_auth_principal),
+        handle=unquote(x_auth_handle),
+        scopes=unquote(x_auth_scope).split(),
+    )
+
+
+app = FastAPI()
+
+
+@app.api_route("/{path:path}", methods=["GET", "POST"])
+def whoever(who: Annotated[Visitor, Depends(visitor)]) -> Visitor:
+    """Everything here is for who is logged in; nobody else gets this far."""
+    return who
