@@ -1,4 +1,4 @@
-"""A tour of sessionledger in a few seconds: `make run`.
+"""A tour of sessionledger in a few seconds: `make tour`.
 
 Every step goes through the command line, in a process of its own, on a ledger in a temporary
 folder. The tour checks what it shows, and exits with 1 when something promised does not hold.

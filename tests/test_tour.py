@@ -1,4 +1,4 @@
-"""`make run` shows what is promised, from any folder, and leaves nothing behind."""
+"""`make tour` shows what is promised, from any folder, and leaves nothing behind."""
 
 from __future__ import annotations
 
