@@ -70,18 +70,18 @@ def test_a_head_has_to_arrive_in_time(served: Served, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "status"),
-    [("/v1/sessions", b"application/json", b"503"), ("/revoke", b"form", b"408")],
+    ("path", "kind"),
+    [
+        ("/v1/sessions", b"application/json"),
+        ("/revoke", b"application/x-www-form-urlencoded"),
+    ],
 )
-def test_a_body_has_to_arrive_in_time(
-    served: Served, key: str, path: str, kind: bytes, status: bytes
-) -> None:
-    kind = kind.replace(b"form", b"application/x-www-form-urlencoded")
+def test_a_body_has_to_arrive_in_time(served: Served, key: str, path: str, kind: bytes) -> None:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
     )
     sent = head.encode() + b"Content-Type: " + kind + b"\r\nContent-Length: 50\r\n\r\n{"
-    assert spoken(served, sent).startswith(b"HTTP/1.1 " + status)
+    assert spoken(served, sent).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_without_a_length_may_be_so_large(served: Served, key: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
 from urllib.parse import unquote_to_bytes
 
 from sessionledger.server.asgi import RawHeaders, Receive
@@ -12,17 +10,10 @@ from sessionledger.server.problems import Refused, invalid
 FORM = b"application/x-www-form-urlencoded"
 
 
-async def read_form(
-    headers: RawHeaders, receive: Receive, most: int, patience: timedelta
-) -> dict[str, str]:
+async def read_form(headers: RawHeaders, receive: Receive, most: int) -> dict[str, str]:
     """The parameters of a body, each once (RFC 6749, section 3.1). Raises `Refused`."""
     _check_media_type(headers)
-    try:
-        async with asyncio.timeout(patience.total_seconds()):
-            body = await _read(receive, most)
-    except TimeoutError:
-        raise Refused(408, "too_slow", "the body did not arrive in time") from None
-    return _parse(body)
+    return _parse(await _read(receive, most))
 
 
 def _check_media_type(headers: RawHeaders) -> None:

@@ -140,11 +140,10 @@ def _identity(session: Session) -> list[tuple[bytes, bytes]]:
     return [(name, _encoded(value)) for name, value in zip(IDENTITY, told, strict=True)]
 
 
+@lru_cache(maxsize=8192)
 def _encoded(value: str | None) -> bytes:
-    if not value:
-        return b""
-    plain = value.isascii() and value.isalnum()
-    return (value if plain else quote(value, safe="")).encode("ascii")
+    """A value percent-encoded: kept, since a session is asked about again and again."""
+    return quote(value or "", safe="").encode("ascii")
 
 
 async def _refuse(send: Send, refused: Refused) -> None:

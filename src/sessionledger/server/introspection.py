@@ -62,9 +62,7 @@ class Introspect:
         only_post(scope)
         await authenticate_client(service, scope, "introspect")
         settings = service.settings
-        form = await read_form(
-            scope["headers"], receive, settings.max_body_bytes, settings.request_timeout
-        )
+        form = await read_form(scope["headers"], receive, settings.max_body_bytes)
         if "token" not in form:
             raise invalid("token", "is required")
         session = await service.ledger.sessions.authenticate(form["token"])

@@ -32,10 +32,7 @@ class Revoke:
         service = self._service
         only_post(scope)
         caller = await authenticate_client(service, scope, "sessions:revoke")
-        settings = service.settings
-        form = await read_form(
-            scope["headers"], receive, settings.max_body_bytes, settings.request_timeout
-        )
+        form = await read_form(scope["headers"], receive, service.settings.max_body_bytes)
         if "token" not in form:
             raise invalid("token", "is required")
         try:

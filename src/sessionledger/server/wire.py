@@ -1,4 +1,6 @@
-"""HTTP/1.1 on the wire, with bounds: on the size of a head, and on how long it may take to come."""
+"""HTTP/1.1 on the wire, with bounds: on the size of a head, and on how long a request may take to
+come, body and all. What comes in one piece, as nearly all does, is not timed.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a head that is not complete yet has so long to be."""
+        """Take what came; a request that is not complete yet has so long to be."""
         super().data_received(data)
         if self._arriving and self._timer is None:
             self._timer = self.loop.call_later(self._patience, self._too_slow)
@@ -68,11 +70,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """The head is there."""
+    def on_message_complete(self) -> None:
+        """The request is there."""
         self._arriving = False
         self._stop_waiting()
-        super().on_headers_complete()
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says it as a problem
         """Answer what can't be parsed, or is more than is taken, and hang up."""
@@ -90,7 +92,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and self.cycle.response_started:
+            self.transport.close()
+        else:
             self._hang_up(TOO_SLOW)
 
     def _hang_up(self, refused: Refused) -> None:
