@@ -1,12 +1,14 @@
-"""A service for each test, on a ledger in memory."""
+"""A service for each test, on a ledger in memory; or one for a module, in a process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sessionledger.server import Settings
+from tests.server.served import Served, make_key
 from tests.server.web import Web
 
 SETTINGS = Settings(ledger="memory:", sweep_interval=None)
@@ -16,3 +18,23 @@ SETTINGS = Settings(ledger="memory:", sweep_interval=None)
 def web() -> Iterator[Web]:
     with Web(SETTINGS) as web:
         yield web
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the ledger of a module's service is."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> str:
+    """An admin key that may do everything there."""
+    return make_key(folder, "root")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, key: str, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """The service, with the options that the module says."""
+    options = getattr(request.module, "OPTIONS", ("--no-access-log",))
+    with Served(folder, *options) as served:
+        yield served

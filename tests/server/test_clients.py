@@ -22,25 +22,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "http"
 NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clients")
-
-
-@pytest.fixture(scope="module")
-def key(folder: Path) -> str:
-    return make_key(folder, "api")
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, key: str) -> Iterator[Served]:
-    with Served(folder, "--no-access-log") as served:
-        yield served
-
-
 def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
     token = served.create(key, attributes={"scope": "read"})["token"]
-    with OAuth2Client("api", key) as client:
+    with OAuth2Client("root", key) as client:
         told = client.introspect_token(f"{served.url}/introspect", token=token).json()
         assert (told["active"], told["sub"], told["scope"]) == (True, "alice", "read")
         revoked = client.revoke_token(

@@ -15,6 +15,8 @@ from sessionledger import SessionStore
 from tests.server.served import Served, make_key
 from tests.server.web import Web, problem
 
+OPTIONS = ("--no-access-log", "--heartbeat", "1s", "--max-streams", "2")
+
 
 class Listening:
     """A client of server-sent events, after the HTML standard, section 9.2."""
@@ -50,22 +52,6 @@ def listening(served: Served, key: str, query: str = "", **headers: str) -> Iter
     with served.client.stream("GET", f"/v1/events{query}", headers=told) as answer:
         assert answer.status_code == 200, answer.read()
         yield Listening(answer)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("events")
-
-
-@pytest.fixture(scope="module")
-def key(folder: Path) -> str:
-    return make_key(folder, "root")
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, key: str) -> Iterator[Served]:
-    with Served(folder, "--no-access-log", "--heartbeat", "1s", "--max-streams", "2") as served:
-        yield served
 
 
 def test_what_happens_is_told_as_it_happens(served: Served, folder: Path, key: str) -> None:

@@ -15,28 +15,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.server.served import PATIENCE_SECONDS, Served, environment, free_port, make_key
+from tests.server.served import PATIENCE_SECONDS, Served, environment, free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "http"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("examples")
-
-
-@pytest.fixture(scope="module")
-def header(folder: Path) -> Path:
+def header(folder: Path, key: str) -> Path:
     """The file with the header that an admin sends."""
     file = folder / "admin.key"
-    file.write_text(f"Authorization: Bearer {make_key(folder, 'admin')}\n")
+    file.write_text(f"Authorization: Bearer {key}\n")
     return file
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, header: Path) -> Iterator[Served]:
-    with Served(folder, "--no-access-log") as served:
-        yield served
 
 
 def run_once(folder: Path) -> tuple[list[str], list[str]]:

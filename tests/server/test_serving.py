@@ -15,21 +15,7 @@ import pytest
 from sessionledger import SessionStore
 from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, make_key
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("served")
-
-
-@pytest.fixture(scope="module")
-def key(folder: Path) -> str:
-    return make_key(folder, "root")
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, key: str) -> Iterator[Served]:
-    with Served(folder, "--request-timeout", "1s", "--stop-timeout", "5s") as served:
-        yield served
+OPTIONS = ("--request-timeout", "1s", "--stop-timeout", "5s")
 
 
 def spoken(served: Served, *sent: bytes) -> bytes:

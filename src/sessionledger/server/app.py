@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 
 from sessionledger.server import bearer, events, health, listings, metrics, sessions
-from sessionledger.server.access_log import write_to_stderr
+from sessionledger.server.access_log import Gathered, write_to_stderr
 from sessionledger.server.asgi import App
 from sessionledger.server.bodies import StrictRequest
 from sessionledger.server.description import describe
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, tally: Tally | None = None) -> 
     alone.
     """
     service = Service(settings or Settings(), tally or Tally(LABELS))
-    write = write_to_stderr if service.settings.access_log else None
+    write = Gathered(write_to_stderr) if service.settings.access_log else None
     return Front(service, _framework(service), PATHS, _endpoints(service), write)
 
 

@@ -17,6 +17,7 @@ from sessionledger.server.documents import (
     session_document,
     stats_document,
 )
+from sessionledger.server.parameters import Reason
 from sessionledger.server.rights import needs
 from sessionledger.server.service import Call, caller_of, ledger_of
 
@@ -24,12 +25,6 @@ MAX_PAGE = 1000
 
 Principal = Annotated[str, QueryParameter(name="principal", min_length=1, max_length=512)]
 ExternalId = Annotated[str, QueryParameter(name="external_id", min_length=1, max_length=512)]
-Reason = Annotated[
-    str | None,
-    QueryParameter(
-        name="reason", required=False, max_length=1024, description="Kept in the history."
-    ),
-]
 Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", required=False, description="Where a page said the next begins."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, patch, post
-from litestar.params import Body, HeaderParameter, JSONBody, PathParameter, QueryParameter
+from litestar.params import Body, HeaderParameter, JSONBody, PathParameter
 
 from sessionledger import IssuedSession, Session
 from sessionledger.server.documents import (
@@ -21,6 +21,7 @@ from sessionledger.server.documents import (
     span,
 )
 from sessionledger.server.etags import IF_MATCH, etag, mismatch, versions_in
+from sessionledger.server.parameters import Reason
 from sessionledger.server.problems import Refused, not_found
 from sessionledger.server.replays import IdempotencyKey, create_once
 from sessionledger.server.rights import needs
@@ -29,12 +30,6 @@ from sessionledger.server.service import Call, caller_of, ledger_of, service_of
 MERGE_PATCH = "application/merge-patch+json"
 
 Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
-Reason = Annotated[
-    str | None,
-    QueryParameter(
-        name="reason", required=False, max_length=1024, description="Kept in the history."
-    ),
-]
 IfMatch = Annotated[
     str | None,
     HeaderParameter(
