@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.server.app import ROUTES
+from tests.cli.forking import commands
 from tests.cli.test_docs import Example, examples, matches, run
 from tests.server.served import Served
 
@@ -30,15 +31,24 @@ def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
         pytest.skip("jq is not installed: apt-get install jq")
     first, *others = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
     assert len(others) >= 15
-    check(first, tmp_path)
-    with Served(tmp_path, "--no-access-log") as served:
-        for block in others:
+    apart = tmp_path / "bin"
+    folder = tmp_path / "work"
+    apart.mkdir()
+    folder.mkdir()
+    with commands(apart):
+        check(first, folder, apart)
+        _check_served(others, folder, apart)
+
+
+def _check_served(blocks: list[list[Example]], folder: Path, apart: Path) -> None:
+    with Served(folder, "--no-access-log") as served:
+        for block in blocks:
             for example in block:
                 example.command = example.command.replace(_ADDRESS, "{}:{}".format(*served.address))
-            check(block, tmp_path)
+            check(block, folder, apart)
 
 
-def check(block: list[Example], folder: Path) -> None:
-    for example, (out, code) in zip(block, run(block, folder), strict=True):
+def check(block: list[Example], folder: Path, apart: Path) -> None:
+    for example, (out, code) in zip(block, run(block, folder, apart), strict=True):
         assert code == example.code, (example.command, out)
         assert matches(example.output, out), (example.command, example.output, out)

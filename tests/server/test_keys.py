@@ -22,7 +22,7 @@ CALLS = [
     ("sessions:create", "POST", "/v1/sessions"),
     ("sessions:read", "GET", "/v1/sessions"),
     ("sessions:read", "GET", f"/v1/sessions/{HANDLE}"),
-    ("sessions:read", "GET", f"/v1/sessions/{HANDLE}/history"),
+    ("sessions:read", "GET", f"/v1/history/{HANDLE}"),
     ("sessions:read", "GET", "/v1/stats"),
     ("sessions:write", "PATCH", f"/v1/sessions/{HANDLE}"),
     ("sessions:revoke", "DELETE", f"/v1/sessions/{HANDLE}"),
@@ -67,7 +67,7 @@ def test_no_door_of_the_sessions_leads_to_a_key(web: Web) -> None:
     assert web("GET", "/v1/session", token=web.key).status_code == 401
     assert web("DELETE", "/v1/session", token=web.key).status_code == 401
     assert web("GET", path).status_code == 404
-    assert web("GET", path + "/history").status_code == 404
+    assert web("GET", f"/v1/history/{handle.handle}").status_code == 404
     assert web("DELETE", path).status_code == 404
     assert web("DELETE", "/v1/sessions?principal=root").json() == {"ended": 0}
     assert web("GET", "/v1/sessions?live=false").json()["sessions"] == []

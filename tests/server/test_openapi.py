@@ -42,7 +42,7 @@ def test_the_document_is_complete(web: Web) -> None:
 @pytest.mark.parametrize(
     ("phases", "examples"),
     [
-        ("fuzzing,stateful", 3),
+        ("fuzzing,stateful", 2),
         pytest.param("examples,coverage,fuzzing,stateful", 60, marks=pytest.mark.slow),
     ],
 )

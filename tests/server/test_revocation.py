@@ -12,7 +12,7 @@ def test_a_token_is_revoked_for_good(web: Web) -> None:
     answer = web("POST", "/revoke", data={"token": made["token"], "token_type_hint": "x"})
     assert (answer.status_code, answer.content) == (200, b"")
     assert web("GET", "/v1/session", token=made["token"]).status_code == 401
-    told = web("GET", f"/v1/sessions/{made['handle']}/history").json()["events"][-1]
+    told = web("GET", f"/v1/history/{made['handle']}").json()["events"][-1]
     assert (told["kind"], told["reason"], told["actor"]) == ("session_expired", "revoked", "root")
 
 

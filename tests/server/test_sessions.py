@@ -47,7 +47,7 @@ def test_creating_answers_the_token_once(web: Web) -> None:
     assert made["state"] == "live"
     assert (made["idle_timeout"], made["attributes"]) == (600, {"cart": [2**70]})
     assert web("GET", path(made)).json() == made
-    events = web("GET", path(made) + "/history").json()["events"]
+    events = web("GET", path(made).replace("sessions", "history")).json()["events"]
     assert [(e["kind"], e["reason"], e["actor"]) for e in events] == [
         ("session_created", "signed in", "root")
     ]
@@ -133,7 +133,7 @@ def test_patching_merges_into_the_attributes(web: Web) -> None:
     )
     assert answer.json()["attributes"] == {"b": {"c": 2, "d": 3}}
     assert answer.headers["etag"] == '"2"'
-    told = web("GET", path(made) + "/history").json()["events"][-1]
+    told = web("GET", path(made).replace("sessions", "history")).json()["events"][-1]
     assert (told["reason"], told["actor"]) == ("because", "root")
 
 
@@ -180,7 +180,7 @@ def test_ending_again_appends_nothing(web: Web) -> None:
 
 def test_a_handle_never_seen_can_t_be_ended(web: Web) -> None:
     assert problem(web("DELETE", f"/v1/sessions/{NEVER_SEEN}"))[0] == 404
-    assert problem(web("GET", f"/v1/sessions/{NEVER_SEEN}/history"))[0] == 404
+    assert problem(web("GET", f"/v1/history/{NEVER_SEEN}"))[0] == 404
 
 
 @pytest.mark.parametrize("wrong", ["x", "sha256:v1:" + "A" * 64, "sha256:v1:" + "a" * 65])

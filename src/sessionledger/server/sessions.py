@@ -1,4 +1,4 @@
-"""`/v1/sessions/{handle}`: what applications and administrators do with one session."""
+"""One session and its history: what applications and administrators do with it by its handle."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def revoke_session(
 
 
 @get(
-    "/v1/sessions/{handle:str}/history",
+    "/v1/history/{handle:str}",
     opt=needs("sessions:read"),
     summary="What happened to a session",
 )
