@@ -55,6 +55,20 @@ def test_a_head_has_to_arrive_in_time(served: Served, sent: bytes) -> None:
     assert spoken(served, sent).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_second_head_has_to_arrive_in_time_too(served: Served) -> None:
+    first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = spoken(served, first, b"GET /healthz HT")
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 408 " in answer
+
+
+def test_a_body_that_nobody_waits_for_is_not_answered_twice(served: Served) -> None:
+    head = b"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"
+    answer = spoken(served, head)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

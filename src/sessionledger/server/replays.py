@@ -68,7 +68,7 @@ async def create_once(
             attributes={"request": request, "handle": handle, "at": _now()},
         )
     except DuplicateSession:
-        return await _replay(ledger, name, request, create)
+        return await _replay(ledger, caller, name, request, create)
     return await _begin(ledger, name, token, create)
 
 
@@ -81,7 +81,9 @@ async def _begin(ledger: Ledger, name: str, token: str, create: Create) -> Issue
         raise
 
 
-async def _replay(ledger: Ledger, name: str, request: str, create: Create) -> IssuedSession:
+async def _replay(
+    ledger: Ledger, caller: Key, name: str, request: str, create: Create
+) -> IssuedSession:
     record = await ledger.replays.get(name)
     if record is None:
         raise Refused(409, "idempotency_key_spent", "that key was used too long ago", field=_FIELD)
@@ -90,7 +92,9 @@ async def _replay(ledger: Ledger, name: str, request: str, create: Create) -> Is
     handle = await _newest(ledger, record.attributes["handle"])
     if handle is None:
         return await _take_over(ledger, name, record, create)
-    issued = await ledger.sessions.rotate(handle=handle, grace=timedelta(0), reason=REPLAYED)
+    issued = await ledger.sessions.rotate(
+        handle=handle, grace=timedelta(0), reason=REPLAYED, actor=caller.name
+    )
     if issued is None:
         raise Refused(409, "session_over", "the session that the key began is over", field=_FIELD)
     return issued

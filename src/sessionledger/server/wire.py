@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from sessionledger.server.front import Front
@@ -36,7 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._most = settings.max_header_bytes
         self._patience = settings.request_timeout.total_seconds()
         self._size = 0
-        self._arriving = True
+        self._arriving = self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._size, self._arriving = 0, True
+        self._size, self._arriving, self._in_head = 0, True, True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -69,6 +69,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """A header."""
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there."""
@@ -94,10 +99,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self.cycle is not None and self.cycle.response_started:
-            self.transport.close()
-        else:
+        if self._owes_an_answer():
             self._hang_up(TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def _owes_an_answer(self) -> bool:
+        """Whether what arrives is not answered yet, and nothing before it is being answered."""
+        # Before the first request there is none, whatever uvicorn's annotation says.
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        if cycle is None:
+            return True
+        return cycle.response_complete if self._in_head else not cycle.response_started
 
     def _hang_up(self, refused: Refused) -> None:
         body = msgspec.json.encode(refused.problem)
