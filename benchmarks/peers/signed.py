@@ -95,7 +95,8 @@ def _starlette(place: Place) -> Peer:
     from itsdangerous import BadSignature
     from starlette.middleware.sessions import Session, SessionMiddleware
 
-    signer = SessionMiddleware(None, secrets.token_hex(32)).signer
+    nothing: Any = None
+    signer = SessionMiddleware(nothing, secrets.token_hex(32)).signer
 
     def validate(cookie: str) -> Any:
         return Session(json.loads(b64decode(signer.unsign(cookie.encode(), max_age=TTL))))
