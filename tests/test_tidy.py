@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
     # A replay must know the handle before the session is there, which only a token tells.
-    "server": {"server", "core", ""},
+    "server": {"server", "webhooks", "core", ""},
     "cli": {"cli", "server", "webhooks", ""},
     "": {"core", "logs", "store", "errors", "findings"},
 }

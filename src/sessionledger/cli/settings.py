@@ -34,6 +34,7 @@ HELP = {
     "stop_timeout": "How long what is under way may take when told to stop.",
     "heartbeat": "How often a quiet stream says that it is there.",
     "sweep_interval": "How often what lapsed is recorded as ended.",
+    "webhooks": "The file of webhook endpoints; beside the ledger if not said.",
     "access_log": "A line of JSON on stderr for each request.",
     "ttl": "How long a session lives that does not say so.",
     "idle_timeout": "How long a session may go unseen.",

@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
 from sessionledger import AsyncSessionStore, Log, Policy, open_log
 from sessionledger.server.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
+from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.endpoints import EndpointFile
+from sessionledger.webhooks.places import file_of
 
 REPLAYABLE_FOR = timedelta(hours=24)
 
@@ -27,7 +31,8 @@ class Ledger(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger of the settings; what lapsed in it is swept while it is open."""
+    """The ledger of the settings; what lapsed in it is swept, and what happens is delivered,
+    while it is open."""
     log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
     try:
         async with (
@@ -39,7 +44,10 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
         ):
             # What others appended is folded here, in a thread, and not by the first request.
             await sessions.count()
-            async with _swept(sessions, settings.sweep_interval):
+            async with (
+                _swept(sessions, settings.sweep_interval),
+                _delivered(log, sessions, settings),
+            ):
                 yield Ledger(log, sessions, keys, replays)
     finally:
         await asyncio.shield(asyncio.to_thread(log.close))
@@ -58,3 +66,18 @@ async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncI
         stop.set()
         with suppress(asyncio.CancelledError):
             await sweeper
+
+
+@asynccontextmanager
+async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
+    path = Path(settings.webhooks) if settings.webhooks else file_of(settings.ledger)
+    if path is None:
+        yield
+        return
+    courier = asyncio.create_task(Courier(store, log, settings.topic, EndpointFile(path)).run())
+    try:
+        yield
+    finally:
+        courier.cancel()
+        with suppress(asyncio.CancelledError):
+            await courier

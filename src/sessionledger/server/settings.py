@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
     stop_timeout: for what is under way when the service is told to stop.
     heartbeat: between signs of life on a quiet stream; sweep_interval: None to sweep elsewhere.
+    webhooks: the file of endpoints that are told what happens; None for the one beside the ledger.
     access_log: whether each request is a line on stderr.
     """
 
@@ -55,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stop_timeout: timedelta = timedelta(seconds=10)
     heartbeat: timedelta = timedelta(seconds=15)
     sweep_interval: timedelta | None = timedelta(minutes=1)
+    webhooks: str | None = None
     access_log: bool = True
 
     def __post_init__(self) -> None:

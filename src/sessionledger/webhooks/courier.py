@@ -59,6 +59,8 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until the task is cancelled, whenever no other process does."""
+        while not self._file.path.exists():  # noqa: ASYNC110  the command line tells nobody
+            await asyncio.sleep(LOOK_SECONDS)
         async with self._turn():
             try:
                 while True:

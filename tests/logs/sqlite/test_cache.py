@@ -77,7 +77,7 @@ def keep(store: SessionStore, *tokens: str) -> None:
             assert store.get(token) is not None
 
 
-def is_kept(log: SQLiteLog, get: Callable[[], Session | None]) -> bool:
+def is_kept(log: SQLiteLog, get: Callable[[], object]) -> bool:
     """Whether a read is answered without a statement; it must find a session."""
     with statements(log) as seen:
         assert get() is not None
@@ -278,6 +278,7 @@ def test_rows_of_both_generations_are_kept_and_dropped(
     log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_ROWS", 5)
+    monkeypatch.setattr(cache, "ADMIT_EVERY", 1)
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(8)]
     add(log, [event(key) for key in keys])
@@ -289,6 +290,38 @@ def test_rows_of_both_generations_are_kept_and_dropped(
     add(log, [event(keys[n], n=1) for n in (0, 1, 7)])
     after = [log.state(TOPIC, key) for key in keys]
     assert [row and row[0] for row in after] == [9, 10, 3, 4, 5, 6, 7, 11]
+
+
+def test_where_not_all_fit_what_is_asked_for_often_is_kept(
+    log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_ROWS", 5)
+    log.fold_with(TOPIC, FOLD)
+    keys = [bytes([n]) for n in range(20)]
+    add(log, [event(key) for key in keys])
+    for key in keys:
+        log.state(TOPIC, key)
+    assert not is_kept(log, lambda: log.state(TOPIC, keys[19]))
+    for _ in range(cache.ADMIT_EVERY):
+        log.state(TOPIC, keys[19])
+    assert is_kept(log, lambda: log.state(TOPIC, keys[19]))
+
+
+def test_a_ledger_that_nobody_wrote_to_since_it_was_begun_keeps_nothing_until_then(
+    log: SQLiteLog, store: SessionStore, tmp_path: Path
+) -> None:
+    token = store.create("alice").token
+    log.close()
+    with SessionStore.open(f"sqlite:///{log.path}") as again:
+        opened = again._log
+        assert isinstance(opened, SQLiteLog)
+        for _ in range(3):
+            assert again.get(token)
+        assert not is_kept(opened, lambda: again.get(token))
+        other = again.create("bob").token
+        keep(again, token)
+        assert is_kept(opened, lambda: again.get(token))
+        assert again.get(other)
 
 
 def test_a_large_state_is_not_kept(log: SQLiteLog, store: SessionStore) -> None:

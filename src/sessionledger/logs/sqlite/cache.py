@@ -33,6 +33,8 @@ MAX_ROWS = 16_384
 """Of each generation: when there are so many, they become the old ones, and the old ones go. A row
 that is asked for becomes young again."""
 MAX_STATE_BYTES = 2048
+ADMIT_EVERY = 8
+"""Once there are two generations, so many reads of rows that are not kept lead to one that is."""
 MAX_SUPERSEDED = 256
 
 Changes: TypeAlias = tuple[int, int, int | None, str | None]
@@ -53,14 +55,18 @@ Unsettled: TypeAlias = tuple[memoryview | None, int, memoryview]
 
 
 class Cache:
-    """Rows of one topic. `header`, `name`, `until` and `rows` are looked at without a lock.
+    """Rows of one topic. What has a public name is looked at without a lock.
 
-    until: when to see again whether the file is still in its place, by the monotonic clock.
+    statement: finds one row. nameless: the header, where it names nothing and will not until
+    somebody commits. until: when to see again whether the file is still in its place, by the
+    monotonic clock.
     """
 
-    def __init__(self, header: memoryview) -> None:
+    def __init__(self, header: memoryview, statement: str = "") -> None:
         self.header = header
+        self.statement = statement
         self.name: memoryview | None = None
+        self.nameless: memoryview | None = None
         self.until = 0.0
         self.rows: dict[bytes, KeyState] = {}
         self._old: dict[bytes, KeyState] = {}
@@ -69,6 +75,7 @@ class Cache:
         self._old_keys: dict[int, bytes] = {}
         self._glimpsed = b""
         self._seen = 0
+        self._passed = 0
         self._epoch: int | None = None
         lock = threading.Lock()
         self._take, self._give = lock.acquire, lock.release
@@ -84,7 +91,10 @@ class Cache:
             self._glimpsed = header
             return None
         name = name_in(header)
-        return None if name is None else (before, seen, name)
+        if name is None:
+            self.nameless = memoryview(header).cast("Q")
+            return None
+        return before, seen, name
 
     def settle(self, unsettled: Unsettled, changes: Changes) -> bool:
         """From one name to the next, if nobody else was faster and the rows are folded."""
@@ -118,6 +128,11 @@ class Cache:
 
     def keep(self, name: memoryview, key: bytes, row: KeyState) -> None:
         """Keep a row that was read after the name was taken, if the cache still has that name."""
+        if self._old:
+            # Where not all fit, few of those that are asked for once are asked for again soon.
+            self._passed += 1
+            if self._passed % ADMIT_EVERY:
+                return
         if len(row[2]) > MAX_STATE_BYTES or not self._take(False):
             return
         try:

@@ -34,28 +34,23 @@ class Caches:
     def know(self, topic: str, number: int) -> None:
         """That this is the topic's number in our tables."""
         self._known[topic] = (number, queries.STATE_IF_CURRENT.format(number))
+        cache = self.by_topic.get(topic)
+        if cache is not None:
+            _, cache.statement = self._known[topic]
 
     def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
         """The row, from the cache of the topic if that can be settled, else by the one statement.
 
         None where that finds nothing, since there is none or the rows are behind.
         """
-        cache = self.by_topic.get(topic)
-        name = None if cache is None else cache.name
-        if cache is None or cache.header != name or monotonic() >= cache.until:
-            cache, name = self._settle(reader, topic)
-        if cache is None or name is None:
-            return self._ask(reader, topic, key)
-        found = cache.find(name, key)
+        cache, name = self._settle(reader, topic)
+        found = None if cache is None or name is None else cache.find(name, key)
         if found is None:
-            found = self._ask(reader, topic, key)
-            if found is not None:
+            _, statement = self._known.get(topic, _UNKNOWN)
+            found = reader.line(statement, (key,))
+            if found is not None and cache is not None and name is not None:
                 cache.keep(name, key, found)
         return found
-
-    def _ask(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
-        _, sql = self._known.get(topic, _UNKNOWN)
-        return reader.line(sql, (key,))  # type: ignore[no-any-return]
 
     def _settle(self, reader: Reader, topic: str) -> tuple[Cache | None, memoryview | None]:
         """The cache of the topic, and the name under which rows may be kept from now on."""
@@ -98,7 +93,8 @@ class Caches:
             return None
         cache = self.by_topic.get(topic)
         if cache is None or cache.header is not header:
-            cache = self.by_topic[topic] = Cache(header)
+            _, statement = self._known.get(topic, _UNKNOWN)
+            cache = self.by_topic[topic] = Cache(header, statement)
         if monotonic() >= cache.until:
             self._look_for_the_file()
             cache.until = monotonic() + LOOK_AGAIN_SECONDS

@@ -190,17 +190,27 @@ class SQLiteLog:
         return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        cache = self._caches.by_topic.get(topic)
-        if cache is not None and cache.header == cache.name and monotonic() < cache.until:
-            found = cache.rows.get(key)
-            if found is not None:
-                return found
-        return self._look_up(topic, key)
-
-    def _look_up(self, topic: str, key: bytes) -> KeyState | None:
+        # Each request comes through here: what is kept, else what one statement finds, and only
+        # after a change what is done about it.
+        cache, name = self._caches.by_topic.get(topic), None
+        if cache is not None:
+            name = cache.name
+            if cache.header == name and monotonic() < cache.until:
+                found = cache.rows.get(key) or cache.find(name, key)
+                if found is not None:
+                    return found
+            else:
+                name = None
+                if cache.header != cache.nameless:
+                    cache = None
         try:
             reader = self._local.reader or self._readers.mine()
-            found = self._caches.read(reader, topic, key)
+            if cache is None:
+                found = self._caches.read(reader, topic, key)
+            else:
+                found = reader.line(cache.statement, (key,))
+                if name is not None and found is not None:
+                    cache.keep(name, key, found)
         except apsw.Error:
             with self._reading():
                 raise
