@@ -15,6 +15,7 @@ from benchmarks import (
     reading,
     scale,
     scale_file,
+    serving,
     starting,
     sweeping,
 )
@@ -63,6 +64,12 @@ def _start(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("start", title, timings, starting.GOALS, figures, starting.LIMITS)
 
 
+def _serve(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings, figures = serving.serving(folder, min(arguments.rounds, 7))
+    title = f"serving with one worker, {serving.CONNECTIONS} connections"
+    yield section("serve", title, timings, serving.GOALS, figures)
+
+
 def _scale(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     timings, figures = scale.scaling(folder, arguments.million, arguments.rounds)
     title = f"scale, {arguments.million:,} live sessions in SQLite"
@@ -87,6 +94,7 @@ SECTIONS: dict[str, Measuring] = {
     "administer": _administer,
     "sweep": _sweep,
     "start": _start,
+    "serve": _serve,
     "scale": _scale,
     "scale-file": _scale_file,
     "peers": _peers,

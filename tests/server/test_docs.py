@@ -1,4 +1,4 @@
-"""docs/http.md: every endpoint is there, and its examples do what it says."""
+"""docs/http.md: every endpoint is there, and its examples do what it says; so do the README's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.cli.forking import commands
 from tests.cli.test_docs import Example, examples, matches, run
 from tests.server.served import Served
 
-PAGE = Path(__file__).parents[2] / "docs" / "http.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "http.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ADDRESS = "127.0.0.1:8420"
 
@@ -30,6 +31,11 @@ def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
     if shutil.which("jq") is None:
         pytest.skip("jq is not installed: apt-get install jq")
     first, *others = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
+    others += [
+        examples(block)
+        for block in _BLOCK.findall((ROOT / "README.md").read_text())
+        if "curl" in block
+    ]
     assert len(others) >= 15
     apart = tmp_path / "bin"
     folder = tmp_path / "work"

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from sessionledger import ReauthenticationRequired, Session
-from sessionledger.server.asgi import Receive, Scope, Send, respond
+from sessionledger.server.asgi import RawHeaders, Receive, Scope, Send, respond
 from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.credentials import (
     bearer_token,
@@ -41,6 +41,7 @@ IDENTITY = (
 )
 
 _NO_STORE = (b"cache-control", b"no-store")
+_EMPTY = (b"content-length", b"0")
 _NOBODY = [*((name, b"") for name in IDENTITY), _NO_STORE]
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
 _encode = msgspec.json.Encoder().encode
@@ -71,7 +72,17 @@ class ForwardAuth:
         except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
             await _refuse(send, refusal(error))
         else:
-            await respond(send, 200, [*_identity(session), _NO_STORE])
+            await respond(send, 200, [*_identity(*_told(session)), _NO_STORE])
+
+    def at_once(self, headers: RawHeaders) -> bytes | None:
+        """The head of the answer to a request that passes, but for the line of its status; None
+        where that has to be found out."""
+        try:
+            token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
+            session = self._service.ledger.sessions.settled(token)
+        except Exception:  # noqa: BLE001  who is asked next tells what it was
+            return None
+        return None if session is None else _head(*_told(session))
 
     async def _session(self, scope: Scope) -> Session:
         """The session that lets the request pass. Raises `Refused`, and what the store raises."""
@@ -128,8 +139,9 @@ def _is_scope(value: str) -> bool:
     return bool(value.strip()) and all("\x20" <= c <= "\x7e" and c not in '"\\' for c in value)
 
 
-def _identity(session: Session) -> list[tuple[bytes, bytes]]:
-    told = (
+def _told(session: Session) -> tuple[str | None, ...]:
+    """What is told of a session, in the order of the headers."""
+    return (
         session.principal,
         session.handle,
         str(int(session.expires_at.timestamp())),
@@ -137,13 +149,21 @@ def _identity(session: Session) -> list[tuple[bytes, bytes]]:
         text_of(session, "client_id"),
         text_of(session, "username"),
     )
-    return [(name, _encoded(value)) for name, value in zip(IDENTITY, told, strict=True)]
+
+
+# Kept, both, since a session is asked about again and again.
 
 
 @lru_cache(maxsize=8192)
-def _encoded(value: str | None) -> bytes:
-    """A value percent-encoded: kept, since a session is asked about again and again."""
-    return quote(value or "", safe="").encode("ascii")
+def _identity(*told: str | None) -> list[tuple[bytes, bytes]]:
+    values = (quote(value or "", safe="").encode("ascii") for value in told)
+    return list(zip(IDENTITY, values, strict=True))
+
+
+@lru_cache(maxsize=8192)
+def _head(*told: str | None) -> bytes:
+    headers = [_EMPTY, *_identity(*told), _NO_STORE]
+    return b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
 
 
 async def _refuse(send: Send, refused: Refused) -> None:

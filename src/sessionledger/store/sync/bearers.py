@@ -62,6 +62,20 @@ class ByToken(Part):
         key = digest(parse_token(token, engine.policy))
         return engine.live(self._log.state(engine.topic, key), now)
 
+    def settled(self, token: str | None) -> Session | None:
+        """The live session of a token that a client presented, if that is all there is to say.
+
+        For servers that answer most requests in place: it waits for nothing and writes nothing.
+        None where a touch is due as well as for whatever is not live, which `authenticate` tells
+        apart.
+        """
+        engine = self._engine
+        presented = bearers.presented(engine, token)
+        if presented is None:
+            return None
+        session = engine.live(self._log.state(engine.topic, presented[1]), None)
+        return session if bearers.is_settled(engine, session, None) else None
+
     def authenticate(
         self,
         token: str | None,

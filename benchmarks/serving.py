@@ -1,0 +1,192 @@
+"""The service on one worker, beside the same server answering a constant, and beside its like.
+
+wrk sends to one at a time, in rounds; each server has one core to itself and wrk the other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.redis_server import free_port
+from benchmarks.rounds import Figure, Goal, Timing, measure
+from sessionledger import SessionStore
+
+ROOT = Path(__file__).parent.parent
+PEERS = ROOT / ".venv-bench" / "bin" / "python"
+CONNECTIONS = 16
+SECONDS = 2
+READY_SECONDS = 30
+
+CONSTANT = "a constant"
+AUTH, INTROSPECT = "/auth", "/introspect"
+OTHERS = {
+    "Starlette, PyJWT": "pyjwt",
+    "Starlette, signed cookie": "cookie",
+    "starsessions, Redis": "starsessions_redis",
+    "fastapi-users, database": "fastapi_users",
+}
+GOALS = (
+    Goal(AUTH, CONSTANT, 0.7, at_least=True),
+    Goal(INTROSPECT, CONSTANT, 0.7, at_least=True),
+    *(Goal(AUTH, name, 1.0, at_least=True) for name in OTHERS),
+)
+
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_P99 = re.compile(r"^\s+99%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
+_FAILED = re.compile(r"Non-2xx|Socket errors")
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where to send to, and how."""
+
+    url: str
+    header: str
+    script: Path | None = None
+
+
+class Load:
+    """Sends to one target at a time, and keeps the p99 of each time."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.p99: list[float] = []
+
+    def __call__(self) -> int:
+        """Send for a while; how many requests that would be in one second more."""
+        wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
+        script = [] if self._target.script is None else ["-s", str(self._target.script)]
+        command = [*_on_core(1), *wrk, *script, "-H", self._target.header, self._target.url]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert not _FAILED.search(told), told
+        rate, p99 = _RATE.search(told), _P99.search(told)
+        assert rate is not None, told
+        assert p99 is not None, told
+        self.p99.append(float(p99[1]) * _MILLISECONDS[p99[2]])
+        return round(float(rate[1]) * SECONDS)
+
+
+def serving(folder: Path, rounds: int) -> tuple[dict[str, Timing], list[Figure]]:
+    """Microseconds of one worker for each request, and the p99 in milliseconds."""
+    if shutil.which("wrk") is None:
+        return {}, []
+    with ExitStack() as stack:
+        targets = stack.enter_context(_ours(folder))
+        targets |= stack.enter_context(_app(CONSTANT, "constant", Path(sys.executable), folder))
+        if PEERS.exists():
+            redis = stack.enter_context(_redis(folder))
+            for name, factory in OTHERS.items():
+                if factory != "starsessions_redis" or redis:
+                    targets |= stack.enter_context(_app(name, factory, PEERS, folder, **redis))
+        loads = {name: Load(target) for name, target in targets.items()}
+        contenders: dict[str, Callable[[], int]] = dict(loads)
+        timings = measure(contenders, rounds)
+    figures = [
+        Figure(f"{name}, p99", statistics.median(load.p99), "ms") for name, load in loads.items()
+    ]
+    return timings, figures
+
+
+@contextmanager
+def _ours(folder: Path) -> Iterator[dict[str, Target]]:
+    at = folder / "ours"
+    at.mkdir()
+    with SessionStore.open(f"sqlite:///{at / 'sessions.db'}") as store:
+        token = store.create("alice", attributes={"scope": "read"}).token
+    command = [sys.executable, "-m", "sessionledger.cli"]
+    key = subprocess.run(
+        [*command, "keys", "create", "bench", "--scope", "introspect"],
+        cwd=at,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+    asking = at / "introspect.lua"
+    asking.write_text(
+        f'wrk.method = "POST"\nwrk.body = "token={token}"\n'
+        'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
+    )
+    port = free_port()
+    with _process([*command, "serve", "--port", str(port)], at, {}):
+        url = f"http://127.0.0.1:{port}"
+        _until_answered(url)
+        yield {
+            AUTH: Target(f"{url}/auth", f"Authorization: Bearer {token}"),
+            INTROSPECT: Target(f"{url}/introspect", f"Authorization: Bearer {key}", asking),
+        }
+
+
+@contextmanager
+def _app(
+    name: str, factory: str, python: Path, folder: Path, **variables: str
+) -> Iterator[dict[str, Target]]:
+    at = folder / factory
+    at.mkdir()
+    credentials, port = at / "credentials", free_port()
+    uvicorn = ["-m", "uvicorn", "--factory", f"benchmarks.serving_apps:{factory}"]
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header"]
+    command = [str(python), *uvicorn, *options, "--log-level", "error", "--port", str(port)]
+    given = {"CREDENTIALS": str(credentials), "PYTHONPATH": str(ROOT), **variables}
+    with _process(command, at, given):
+        url = f"http://127.0.0.1:{port}/auth"
+        _until(credentials.exists)
+        _until_answered(url)
+        yield {name: Target(url, credentials.read_text())}
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[dict[str, str]]:
+    program, port = shutil.which("redis-server"), str(free_port())
+    if program is None:
+        yield {}
+        return
+    with _process([program, "--port", port, "--save", "", "--dir", str(folder)], folder, {}):
+        _until(lambda: _listens(int(port)))
+        yield {"REDIS_PORT": port}
+
+
+@contextmanager
+def _process(command: list[str], at: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    with (at / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*_on_core(0), *command], cwd=at, env=os.environ | variables, stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(READY_SECONDS)
+
+
+def _on_core(number: int) -> list[str]:
+    enough = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
+    return ["taskset", "-c", str(number)] if enough else []
+
+
+def _until_answered(url: str) -> None:
+    port = int(url.split(":")[2].split("/")[0])
+    _until(lambda: _listens(port))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "a server did not start"
+        time.sleep(0.05)

@@ -1,0 +1,186 @@
+"""`/auth` on the wire: the shorter way answers what the usual one does, and only what is plain."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sessionledger import SessionStore
+from tests.server.served import PATIENCE_SECONDS, Served
+
+OPTIONS = ("--no-access-log", "--touch-interval", "1h")
+
+
+class Wire:
+    """A connection, on which answers without a body are read one by one."""
+
+    def __init__(self, served: Served) -> None:
+        self._socket = socket.create_connection(served.address, PATIENCE_SECONDS)
+        self._file = self._socket.makefile("rb")
+
+    def send(self, *requests: bytes) -> None:
+        self._socket.sendall(b"".join(requests))
+
+    def answer(self) -> tuple[int, dict[str, str]]:
+        """The status and the headers of the next answer; its body is read over."""
+        status = int(self._file.readline().split()[1])
+        headers: dict[str, str] = {}
+        while (line := self._file.readline().rstrip(b"\r\n")) != b"":
+            name, _, value = line.decode().partition(": ")
+            assert name not in headers
+            headers[name] = value
+        self._file.read(int(headers.get("content-length", 0)))
+        return status, headers
+
+    def is_closed(self) -> bool:
+        return self._file.read(1) == b""
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def wire(served: Served) -> Iterator[Wire]:
+    wire = Wire(served)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def token(served: Served, key: str) -> str:
+    told = {"principal": "alice ü", "attributes": {"scope": "read write", "username": "al"}}
+    admin = {"Authorization": f"Bearer {key}"}
+    created = served.client.post("/v1/sessions", json=told, headers=admin)
+    return str(created.json()["token"])
+
+
+def request(
+    token: str, line: bytes = b"GET /auth HTTP/1.1", *headers: bytes, body: bytes = b""
+) -> bytes:
+    lines = [line, b"host: here", b"authorization: Bearer " + token.encode(), *headers, b"", body]
+    return b"\r\n".join(lines)
+
+
+USUAL = (
+    request("TOKEN", b"POST /auth HTTP/1.1", b"content-length: 0"),
+    request("TOKEN", b"GET /auth HTTP/1.1", b"content-length: 2", body=b"ab"),
+    request("TOKEN", b"GET /auth? HTTP/1.1"),
+    request("TOKEN", b"GET /auth?scope=read HTTP/1.1"),
+    request("TOKEN", b"GET /auth HTTP/1.1", b"connection: close"),
+    request("TOKEN", b"GET /auth HTTP/1.0"),
+    request("TOKEN", b"DELETE /auth/a/b HTTP/1.1"),
+)
+PLAIN = (
+    request("TOKEN"),
+    request("TOKEN", b"GET /auth/a/b HTTP/1.1"),
+    request("TOKEN", b"GET /auth/%2e%2e/x HTTP/1.1", b"x-other: 1"),
+    request("TOKEN", b"GET /auth HTTP/1.1", b"connection: keep-alive"),
+)
+
+
+def told(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in ("date", "connection")}
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+def test_both_ways_answer_the_same(served: Served, token: str, plain: bytes) -> None:
+    answers = []
+    for one in (plain, *USUAL):
+        wire = Wire(served)
+        wire.send(one.replace(b"TOKEN", token.encode()))
+        status, headers = wire.answer()
+        answers.append((status, told(headers)))
+        assert "date" in headers
+        wire.close()
+    assert [one for one in answers if one != answers[0]] == []
+    status, headers = answers[0]
+    assert status == 200
+    assert headers["x-auth-principal"] == "alice%20%C3%BC"
+    assert (headers["x-auth-scope"], headers["x-auth-client-id"]) == ("read%20write", "")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_requests_in_one_piece_are_answered_in_order(wire: Wire, token: str) -> None:
+    health = b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n"
+    bad = request("harn_sess_" + "x" * 43)
+    good = request(token)
+    wire.send(good, health, good, bad, good, good, health)
+    found = [wire.answer() for _ in range(7)]
+    assert [status for status, _ in found] == [200, 200, 200, 401, 200, 200, 200]
+    whose = [headers.get("x-auth-principal") for _, headers in found]
+    who = "alice%20%C3%BC"
+    assert whose == [who, None, who, "", who, who, None]
+
+
+def test_a_connection_is_kept_and_closed_as_asked(wire: Wire, token: str) -> None:
+    for _ in range(3):
+        wire.send(request(token))
+        assert wire.answer()[0] == 200
+    wire.send(request(token, b"GET /auth HTTP/1.1", b"connection: close"))
+    assert wire.answer()[0] == 200
+    assert wire.is_closed()
+
+
+def test_a_head_that_comes_in_pieces_is_answered_once(wire: Wire, token: str) -> None:
+    whole = request(token)
+    for at in range(0, len(whole), 7):
+        wire.send(whole[at : at + 7])
+    assert wire.answer()[0] == 200
+    wire.send(request("harn_sess_" + "y" * 43))
+    assert wire.answer()[0] == 401
+
+
+def test_a_revocation_shuts_the_door_on_the_next_request(
+    served: Served, wire: Wire, key: str, token: str
+) -> None:
+    wire.send(request(token))
+    assert wire.answer()[0] == 200
+    mine = {"Authorization": f"Bearer {token}"}
+    assert served.client.delete("/v1/session", headers=mine).status_code == 204
+    wire.send(request(token), request(token))
+    assert [wire.answer()[0] for _ in range(2)] == [401, 401]
+
+
+def test_duplicate_credentials_are_refused(wire: Wire, token: str) -> None:
+    again = b"authorization: Bearer " + token.encode()
+    wire.send(request(token, b"GET /auth HTTP/1.1", again))
+    assert wire.answer()[0] == 401
+
+
+def test_requests_are_counted_either_way(served: Served, wire: Wire, token: str) -> None:
+    def count() -> int:
+        text = served.client.get("/metrics").text
+        name = 'sessionledger_http_requests_total{route="/auth",status="2xx"} '
+        return sum(int(line.removeprefix(name)) for line in text.splitlines() if name in line)
+
+    before = count()
+    wire.send(request(token), request(token, b"HEAD /auth HTTP/1.1"), request(token))
+    for _ in range(3):
+        wire.answer()
+    assert count() == before + 3
+
+
+def test_it_is_written_into_the_access_log_and_touches_when_that_is_due(tmp_path: Path) -> None:
+    ago = datetime.now(UTC) - timedelta(hours=1)
+    with SessionStore.open(f"sqlite:///{tmp_path / 'sessions.db'}") as store:
+        issued = store.create("bob", created_at=ago, ttl=timedelta(days=1))
+    with Served(tmp_path) as served:
+        wire = Wire(served)
+        for _ in range(3):
+            wire.send(request(issued.token))
+            assert wire.answer()[0] == 200
+        wire.close()
+        lines = [json.loads(served.line()) for _ in range(3)]
+    with SessionStore.open(f"sqlite:///{tmp_path / 'sessions.db'}") as store:
+        kinds = [entry.kind for entry in store.history(handle=issued.handle)]
+    assert kinds == ["session_created", "session_touched"]
+    assert [(line["route"], line["status"], line["method"]) for line in lines] == [
+        ("/auth", 200, "GET")
+    ] * 3
+    assert issued.token not in str(lines)
