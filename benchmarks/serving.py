@@ -15,7 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import msgspec
 
@@ -103,8 +105,6 @@ def serving(folder: Path, rounds: int) -> tuple[dict[str, Timing], list[Figure]]
 def _ours(folder: Path) -> Iterator[dict[str, Target]]:
     at = folder / "ours"
     at.mkdir()
-    with SessionStore.open(f"sqlite:///{at / 'sessions.db'}") as store:
-        token = store.create("alice", attributes={"scope": "read"}).token
     command = [sys.executable, "-m", "sessionledger.cli"]
     key = subprocess.run(
         [*command, "keys", "create", "bench", "--scope", "introspect"],
@@ -113,15 +113,18 @@ def _ours(folder: Path) -> Iterator[dict[str, Target]]:
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
-    asking = at / "introspect.lua"
-    asking.write_text(
-        f'wrk.method = "POST"\nwrk.body = "token={token}"\n'
-        'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
-    )
     port = free_port()
     with _process([*command, "serve", "--port", str(port)], at, {}):
         url = f"http://127.0.0.1:{port}"
-        _until_answered(url)
+        _until(lambda: _is_ready(f"{url}/readyz"))
+        # By another process, while it is served: as in any ledger that is in use.
+        with SessionStore.open(f"sqlite:///{at / 'sessions.db'}") as store:
+            token = store.create("alice", attributes={"scope": "read"}).token
+        asking = at / "introspect.lua"
+        asking.write_text(
+            f'wrk.method = "POST"\nwrk.body = "token={token}"\n'
+            'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
+        )
         yield {
             AUTH: Target(f"{url}/auth", f"Authorization: Bearer {token}"),
             INTROSPECT: Target(f"{url}/introspect", f"Authorization: Bearer {key}", asking),
@@ -142,7 +145,7 @@ def _app(
     with _process(command, at, given):
         url = f"http://127.0.0.1:{port}/auth"
         _until(credentials.exists)
-        _until_answered(url)
+        _until(lambda: _listens(port))
         yield {name: Target(url, credentials.read_text())}
 
 
@@ -175,9 +178,12 @@ def _on_core(number: int) -> list[str]:
     return ["taskset", "-c", str(number)] if enough else []
 
 
-def _until_answered(url: str) -> None:
-    port = int(url.split(":")[2].split("/")[0])
-    _until(lambda: _listens(port))
+def _is_ready(url: str) -> bool:
+    try:
+        with urlopen(url) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def _listens(port: int) -> bool:

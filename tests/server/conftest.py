@@ -7,16 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger.server import Settings
+from sessionledger.server import Settings, create_app
+from sessionledger.server.front import Front
 from tests.server.served import Served, make_key
 from tests.server.web import Web
 
 SETTINGS = Settings(ledger="memory:", sweep_interval=None)
 
 
+@pytest.fixture(scope="session")
+def front() -> Front:
+    """One application for all tests, which runs anew for each: making it takes longer than most."""
+    return create_app(SETTINGS)
+
+
 @pytest.fixture
-def web() -> Iterator[Web]:
-    with Web(SETTINGS) as web:
+def web(front: Front) -> Iterator[Web]:
+    with Web(front) as web:
         yield web
 
 

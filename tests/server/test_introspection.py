@@ -10,6 +10,7 @@ import httpx
 import pytest
 from msgspec import structs
 
+from sessionledger.server import create_app
 from tests.server.conftest import SETTINGS
 from tests.server.web import Web
 
@@ -46,7 +47,7 @@ def test_what_is_not_known_is_left_out(web: Web) -> None:
 
 
 def test_an_audience_is_told_where_there_is_one() -> None:
-    with Web(structs.replace(SETTINGS, audience="https://api.test")) as web:
+    with Web(create_app(structs.replace(SETTINGS, audience="https://api.test"))) as web:
         assert ask(web, web.create()["token"]).json()["aud"] == "https://api.test"
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from sessionledger import Policy
+from sessionledger.server import create_app
 from tests.server.conftest import SETTINGS
 from tests.server.web import Web, problem
 
@@ -198,7 +199,7 @@ def test_one_session_may_be_written_so_often(web: Web) -> None:
 
 def test_a_limit_of_sessions_is_a_conflict() -> None:
     policy = Policy(max_sessions_per_principal=1)
-    with Web(structs.replace(SETTINGS, policy=policy)) as web:
+    with Web(create_app(structs.replace(SETTINGS, policy=policy))) as web:
         web.create("alice")
         answer = web("POST", "/v1/sessions", json={"principal": "alice"})
         assert problem(answer) == (409, "session_limit_reached", None)

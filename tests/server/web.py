@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from sessionledger.server import Settings, create_app
 from sessionledger.server.front import Front
 from sessionledger.server.keys import SCOPES, new_key
 from sessionledger.server.ledger import Ledger
@@ -21,9 +20,9 @@ JSON = dict[str, Any]
 class Web:
     """Requests to a service, with the key of who may do everything unless told otherwise."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, front: Front) -> None:
         self._runner = asyncio.Runner()
-        self.front: Front = create_app(settings)
+        self.front = front
         self._stack = ExitStack()
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.front), base_url="http://ledger.test"

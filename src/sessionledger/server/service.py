@@ -29,11 +29,15 @@ class Service:
     def __init__(self, settings: Settings, tally: Tally) -> None:
         self.settings = settings
         self.tally = tally
-        self.writes = WriteLimit(settings.writes_per_minute)
-        self.streams = StreamLimit(settings.max_streams, tally.set_streams)
+        self._ledger: Ledger | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """As nobody has called yet; an event belongs to the loop that waits for it."""
+        self.writes = WriteLimit(self.settings.writes_per_minute)
+        self.streams = StreamLimit(self.settings.max_streams, self.tally.set_streams)
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
-        self._ledger: Ledger | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -44,7 +48,8 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The ledger is open in here."""
+        """The ledger is open in here. It may run again once it has stopped."""
+        self._begin()
         async with open_ledger(self.settings) as self._ledger:
             try:
                 yield

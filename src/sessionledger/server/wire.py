@@ -9,6 +9,7 @@ waits for it before every request that it lets through. Whatever is not plain go
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from sessionledger.server import forward_auth
+from sessionledger.server.asgi import Scope
 from sessionledger.server.front import Front
 from sessionledger.server.problems import MEDIA_TYPE, Refused
 
@@ -27,6 +29,11 @@ _OF_BODIES = (b"content-length", b"transfer-encoding")
 TOO_LARGE = Refused(431, "headers_too_large", "the path and the headers are larger than allowed")
 TOO_SLOW = Refused(408, "too_slow", "the request did not arrive in time")
 NOT_HTTP = Refused(400, "invalid_request", "that is not an HTTP/1.1 request")
+
+
+@lru_cache(maxsize=1)
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -121,11 +128,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _passed(self) -> bool:
         """Let it pass, if that can be told at once."""
-        head = self._front.pass_at_once({**self.scope, "method": "GET"})
+        self.scope["method"] = "GET"
+        head = self._front.pass_at_once(cast(Scope, self.scope))
         if head is None:
             return False
-        ours = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-        self.transport.write(b"HTTP/1.1 200 OK\r\n" + ours + head)
+        # uvicorn makes this list anew each second, for the date.
+        defaults = self.server_state.default_headers
+        self.transport.write(b"HTTP/1.1 200 OK\r\n" + _lines(tuple(defaults)) + head)
         self.on_response_complete()
         return True
 
