@@ -10,7 +10,7 @@ import apsw
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.cache import CHANGES, MAX_SUPERSEDED, Cache
-from sessionledger.logs.sqlite.connection import connect
+from sessionledger.logs.sqlite.connection import connect_reader
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
 
@@ -71,7 +71,7 @@ class Caches:
     def connect(self, vfs: str | None) -> apsw.Connection:
         """A connection that reads."""
         self._look_for_the_file()
-        connection = connect(self._path, vfs)
+        connection = connect_reader(self._path, vfs)
         self._look_for_the_file()
         return connection
 

@@ -94,17 +94,33 @@ def check_place(path: Path) -> None:
         )
 
 
-def create(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
+def connect_writer(path: Path, mode_of: Path, vfs: str | None, durability: str) -> apsw.Connection:
+    """A connection that writes, to a file that is a ledger by then. Raises `NotALedger`,
+    `UnsupportedSchema`."""
+    connection = _create(path, mode_of, vfs)
+    try:
+        _prepare(connection, path, durability)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
+    """A connection that only reads."""
+    connection = _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
+    connection.pragma("query_only", True)
+    connection.pragma("mmap_size", MMAP_BYTES)
+    connection.pragma("cache_size", -READER_CACHE_KIB)
+    return connection
+
+
+def _create(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
     """A connection to the file, which is made, if need be, with the permissions of `mode_of`."""
     if path.exists():
-        return connect(path, vfs)
+        return _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
     uri = f"file:{quote(str(path))}?modeof={quote(str(mode_of))}"
     return _connect(uri, _FLAGS | apsw.SQLITE_OPEN_CREATE, vfs)
-
-
-def connect(path: Path, vfs: str | None) -> apsw.Connection:
-    """A connection to a file that exists."""
-    return _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
 
 
 def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
@@ -116,7 +132,7 @@ def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
     return connection
 
 
-def prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
+def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     """Make the file a ledger, if it is one or empty. Raises `NotALedger`, `UnsupportedSchema`."""
     tables = {name for (name,) in connection.execute(queries.TABLES)}
     check_is_ledger(connection.execute, path, tables)
@@ -146,13 +162,6 @@ def _migrate(connection: apsw.Connection) -> None:
     for version in range(schema, queries.SCHEMA_VERSION):
         for statement in queries.MIGRATIONS[version]:
             connection.execute(statement)
-
-
-def prepare_reader(connection: apsw.Connection) -> None:
-    """Settings of a connection that only reads."""
-    connection.pragma("query_only", True)
-    connection.pragma("mmap_size", MMAP_BYTES)
-    connection.pragma("cache_size", -READER_CACHE_KIB)
 
 
 def check_is_ledger(execute: Execute, path: Path, tables: set[str]) -> None:

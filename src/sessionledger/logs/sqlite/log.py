@@ -34,13 +34,7 @@ from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.caches import Caches
-from sessionledger.logs.sqlite.connection import (
-    check_place,
-    create,
-    explained,
-    prepare,
-    prepare_reader,
-)
+from sessionledger.logs.sqlite.connection import check_place, connect_writer, explained
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
@@ -363,13 +357,8 @@ class SQLiteLog:
 
     def _open_writer(self) -> Writer:
         with self._turn:
-            connection = create(self.path, self._turn.path, self._vfs)
-            try:
-                prepare(connection, self.path, self.durability)
-            except BaseException:
-                connection.close()
-                raise
-        return Writer(connection)
+            place = (self.path, self._turn.path, self._vfs)
+            return Writer(connect_writer(*place, self.durability))
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -379,9 +368,7 @@ class SQLiteLog:
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
         with explained(self.path):
-            connection = self._caches.connect(self._vfs)
-            prepare_reader(connection)
-            return connection
+            return self._caches.connect(self._vfs)
 
     def _select(self, sql: str, values: Any) -> list[Any]:
         try:
