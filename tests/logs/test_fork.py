@@ -15,7 +15,7 @@ from sessionledger.testing.forks import fork, in_fork, reap
 
 READERS = 8
 WRITERS = 2
-FORKS = 20
+FORKS = 10
 
 
 @pytest.fixture
