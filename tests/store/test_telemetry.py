@@ -30,7 +30,7 @@ from sessionledger import (
     Unit,
 )
 from sessionledger.logs.base import Outcome
-from sessionledger.store import measuring
+from sessionledger.store import measuring, telemetry
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.exporting import Exporting
@@ -62,6 +62,14 @@ UNMEASURED = {"open", "close", "sessions", "events", "watch", "run_sweeper"}
 @cache
 def exporting() -> Exporting:
     return Exporting()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heard() -> Iterator[None]:
+    """An SDK can't be taken away again, and its locks are not for signal handlers: the stores of
+    tests that this process runs later are not measured."""
+    yield
+    telemetry._measuring = lambda: None  # type: ignore[assignment]
 
 
 # For every test here: a store is measured if an SDK was set up before it was opened.
