@@ -1,8 +1,15 @@
-"""How hard the properties are tried: `--hypothesis-profile=thorough` tries them harder."""
+"""How hard the properties are tried: `--hypothesis-profile=thorough` tries them harder; and that
+tests can be interrupted."""
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would every process from here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Neither timing nor the speed of this machine is ever a reason to fail.
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
