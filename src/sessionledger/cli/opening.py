@@ -50,7 +50,7 @@ def existing(ledger: str) -> str:
 
 def _require(url: str) -> None:
     """A question must not leave an empty ledger behind where the path was mistyped."""
-    path = _path_in(url)
+    path = path_in(url)
     if path and "\0" not in path and not Path(path).exists():
         raise Failure(
             UNAVAILABLE,
@@ -60,7 +60,7 @@ def _require(url: str) -> None:
         )
 
 
-def _path_in(url: str) -> str:
+def path_in(url: str) -> str:
     """The path that the address of a ledger names; empty where it names none."""
     scheme, colon, rest = url.partition(":")
     whole = scheme.lower() + colon + rest

@@ -21,7 +21,7 @@ from sessionledger.cli.exits import (
     unknown,
     warn,
 )
-from sessionledger.cli.opening import existing, open_events
+from sessionledger.cli.opening import existing, open_events, path_in
 from sessionledger.cli.present import Record, on_terminal, show, show_all, write
 from sessionledger.webhooks.endpoints import (
     DEFAULT_TYPES,
@@ -33,7 +33,7 @@ from sessionledger.webhooks.endpoints import (
     succeeded,
 )
 from sessionledger.webhooks.messages import TYPES
-from sessionledger.webhooks.places import file_of
+from sessionledger.webhooks.places import file_beside
 
 MISSING = "webhooks need a package that is not installed: pip install 'sessionledger[webhooks]'"
 TITLES = {
@@ -151,10 +151,12 @@ def deliver(
 
 
 def _file(ledger: str, given: Path | None) -> EndpointFile:
-    path = given or file_of(existing(ledger))
-    if path is None:
+    if given is not None:
+        return EndpointFile(given)
+    path = path_in(existing(ledger))
+    if not path:
         raise Failure(USAGE, "no_file", "this ledger has no folder: say --file")
-    return EndpointFile(path)
+    return EndpointFile(file_beside(Path(path)))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sessionledger.server.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
 from sessionledger.webhooks.courier import Courier
 from sessionledger.webhooks.endpoints import EndpointFile
-from sessionledger.webhooks.places import file_of
+from sessionledger.webhooks.places import file_beside
 
 REPLAYABLE_FOR = timedelta(hours=24)
 
@@ -70,7 +70,7 @@ async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncI
 
 @asynccontextmanager
 async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
-    path = Path(settings.webhooks) if settings.webhooks else file_of(settings.ledger)
+    path = _endpoints_of(log, settings)
     if path is None:
         yield
         return
@@ -81,3 +81,11 @@ async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> 
         courier.cancel()
         with suppress(asyncio.CancelledError):
             await courier
+
+
+def _endpoints_of(log: Log, settings: Settings) -> Path | None:
+    """The file of the endpoints; None where none is said and the ledger is in no place."""
+    if settings.webhooks:
+        return Path(settings.webhooks)
+    place = Path(log.describe().location)
+    return file_beside(place) if place.is_absolute() else None

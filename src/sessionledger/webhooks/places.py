@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote
 
 
-def file_of(url: str) -> Path | None:
-    """The file beside the ledger at an address; None for a ledger that is in no place."""
-    scheme, _, rest = url.partition(":")
-    match scheme.lower():
-        case "sqlite":
-            path = Path(unquote(rest.removeprefix("///")))
-            return path.with_name(path.name + "-webhooks")
-        case "file":
-            place = rest.removeprefix("//") if rest.startswith("///") else rest
-            return Path(unquote(place)) / "webhooks"
-    return None
+def file_beside(ledger: Path) -> Path:
+    """The file of the endpoints: in the folder of a ledger that is one, or beside its file."""
+    return ledger / "webhooks" if ledger.is_dir() else ledger.with_name(ledger.name + "-webhooks")

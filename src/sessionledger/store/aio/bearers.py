@@ -69,12 +69,7 @@ class ByToken(Part):
         None where a touch is due as well as for whatever is not live, which `authenticate` tells
         apart.
         """
-        engine = self._engine
-        presented = bearers.presented(engine, token)
-        if presented is None:
-            return None
-        session = engine.live(self._log.state(engine.topic, presented[1]), None)
-        return session if bearers.is_settled(engine, session, None) else None
+        return bearers.settled(self._engine, self._log, token)
 
     async def authenticate(
         self,
