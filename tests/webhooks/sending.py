@@ -11,6 +11,7 @@ from pathlib import Path
 from sessionledger import AsyncSessionStore, SessionStore, open_log
 from sessionledger.testing.bench import PATIENCE
 from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, EndpointFile, new_endpoint
 from tests.webhooks.receiving import Receiver
 
@@ -69,7 +70,7 @@ class Scene:
         log = open_log(self.url)
         try:
             async with AsyncSessionStore(log) as store:
-                courier = Courier(store, log, TOPIC, self.file, pauses)
+                courier = Courier(Source(store, log, TOPIC, self.file, pauses))
                 running = asyncio.create_task(courier.run())
                 ended = asyncio.create_task(asyncio.to_thread(stop.wait))
                 await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)

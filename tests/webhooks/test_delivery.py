@@ -166,12 +166,14 @@ import sys, asyncio
 from pathlib import Path
 from sessionledger import AsyncSessionStore, open_log
 from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoints import EndpointFile
 
 async def main(url, topic, file):
     log = open_log(url)
     async with AsyncSessionStore(log) as store:
-        await Courier(store, log, topic, EndpointFile(Path(file)), (0.001,) * 5).run()
+        source = Source(store, log, topic, EndpointFile(Path(file)), (0.001,) * 5)
+        await Courier(source).run()
 
 asyncio.run(main(*sys.argv[1:]))
 """

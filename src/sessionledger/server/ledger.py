@@ -14,6 +14,7 @@ from sessionledger import AsyncSessionStore, Log, Policy, open_log
 from sessionledger.server.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
 from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoints import EndpointFile
 from sessionledger.webhooks.places import file_beside
 
@@ -74,7 +75,8 @@ async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> 
     if path is None:
         yield
         return
-    courier = asyncio.create_task(Courier(store, log, settings.topic, EndpointFile(path)).run())
+    source = Source(store, log, settings.topic, EndpointFile(path))
+    courier = asyncio.create_task(Courier(source).run())
     try:
         yield
     finally:

@@ -10,12 +10,12 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from sessionledger import AsyncSessionStore, Log, SessionLedgerError
-from sessionledger.webhooks.delivery import PAUSES, Delivery
+from sessionledger.webhooks.delivery import Delivery, Source
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile
 
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
@@ -30,30 +30,17 @@ def deliver_to_all(log: Log, topic: str, file: EndpointFile, on_error: OnError) 
 
     async def run() -> None:
         async with AsyncSessionStore(log, topic=topic, on_error=on_error) as store:
-            await Courier(store, log, topic, file).run()
+            await Courier(Source(store, log, topic, file)).run()
 
     asyncio.run(run())
 
 
 class Courier:
-    """Tells the endpoints in a file what happens in a store on this log and topic.
+    """Tells all endpoints of a source what happens there."""
 
-    pauses: seconds before each further attempt; after the last an endpoint is disabled.
-    """
-
-    def __init__(
-        self,
-        store: AsyncSessionStore,
-        log: Log,
-        topic: str,
-        file: EndpointFile,
-        pauses: Sequence[float] = PAUSES,
-    ) -> None:
-        self._store = store
-        self._log = log
-        self._topic = topic
-        self._file = file
-        self._pauses = pauses
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._file = source.file
         self._rounds: dict[str, _Round] = {}
         self._problem: str | None = None
 
@@ -93,7 +80,7 @@ class Courier:
         return endpoints
 
     def _begin(self, endpoint: Endpoint) -> None:
-        delivery = Delivery(self._store, self._log, self._topic, self._file, endpoint, self._pauses)
+        delivery = Delivery(self._source, endpoint)
         self._rounds[endpoint.id] = _Round(delivery)
 
     async def _end(self, id: str) -> None:

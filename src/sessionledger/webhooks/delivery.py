@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import anyio
 import httpcore
@@ -38,24 +39,25 @@ _JITTER = 0.1
 _HEARTBEAT = timedelta(seconds=1)
 
 
+class Source(NamedTuple):
+    """What is told, and to whom: a store on a topic of a log, and the file of its endpoints.
+
+    pauses: seconds before each further attempt; after the last an endpoint is disabled.
+    """
+
+    store: AsyncSessionStore
+    log: Log
+    topic: str
+    file: EndpointFile
+    pauses: Sequence[float] = PAUSES
+
+
 class Delivery:
     """Tells one endpoint what happens in a store."""
 
-    def __init__(
-        self,
-        store: AsyncSessionStore,
-        log: Log,
-        topic: str,
-        file: EndpointFile,
-        endpoint: Endpoint,
-        pauses: Sequence[float] = PAUSES,
-    ) -> None:
-        self._store = store
-        self._log = log
-        self._topic = topic
-        self._file = file
+    def __init__(self, source: Source, endpoint: Endpoint) -> None:
+        self._source = source
         self._endpoint = endpoint
-        self._pauses = pauses
         self._acknowledged = 0
 
     @property
@@ -66,7 +68,7 @@ class Delivery:
     async def run(self) -> None:
         """Tell of what happens, until the endpoint is disabled or the task is cancelled."""
         self._acknowledged = await asyncio.to_thread(
-            self._log.cursor, self._topic, self._endpoint.consumer
+            self._source.log.cursor, self._source.topic, self._endpoint.consumer
         )
         allowed = (self._endpoint.host,) if self._endpoint.allowed else ()
         async with httpcore.AsyncConnectionPool(
@@ -79,7 +81,7 @@ class Delivery:
                     return
 
     def _happening(self) -> AsyncIterator[HistoryEntry | CaughtUp]:
-        return self._store.watch(after=self._acknowledged, heartbeat=_HEARTBEAT)
+        return self._source.store.watch(after=self._acknowledged, heartbeat=_HEARTBEAT)
 
     async def _told(self, pool: httpcore.AsyncConnectionPool, entry: HistoryEntry) -> bool:
         """Whether the endpoint is told further: it took the message, or did not want it."""
@@ -130,11 +132,11 @@ class Delivery:
     async def _may_try_again(self, problem: str) -> bool:
         """Write the failure down, and wait for the next attempt if there is one."""
         after = failed(self._endpoint, problem)
-        last = after.failures > len(self._pauses) or problem == f"answered {_GONE}"
+        last = after.failures > len(self._source.pauses) or problem == f"answered {_GONE}"
         await self._record(disabled(after, datetime.now(UTC)) if last else after)
         if last:
             return False
-        pause = self._pauses[after.failures - 1]
+        pause = self._source.pauses[after.failures - 1]
         await anyio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         return True
 
@@ -142,11 +144,15 @@ class Delivery:
         told = ("failures", "problem", "disabled_at")
         became = {name: getattr(endpoint, name) for name in told}
         await asyncio.to_thread(
-            self._file.record, endpoint.id, lambda one: msgspec.structs.replace(one, **became)
+            self._source.file.record,
+            endpoint.id,
+            lambda one: msgspec.structs.replace(one, **became),
         )
         self._endpoint = endpoint
 
     async def _acknowledge(self, cursor: int) -> None:
         if cursor > self._acknowledged:
-            await asyncio.to_thread(self._log.ack, self._topic, self._endpoint.consumer, cursor)
+            await asyncio.to_thread(
+                self._source.log.ack, self._source.topic, self._endpoint.consumer, cursor
+            )
             self._acknowledged = cursor
