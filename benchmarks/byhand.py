@@ -115,7 +115,7 @@ class ByHand:
         self._execute(_inserting(queries.ADD_EVENTS, 6, len(batch)), events)
         self._execute(_inserting(queries.ADD_ROWS, 9, len(batch)), rows)
         self._execute(queries.SET_HEAD, (TOPIC, self._id))
-        self._execute(queries.SET_FOLDED, (self._id, 1))
+        self._execute(queries.SET_FOLDED, (self._id, self._id - len(batch), "", 1))
         self._execute("COMMIT")
 
     def _chain(self, payload: bytes, at: int) -> str:

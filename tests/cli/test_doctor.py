@@ -316,6 +316,10 @@ def test_a_part_of_our_schema_that_went(line: Line, path: Path, name: str) -> No
 def test_a_schema_of_before(line: Line, path: Path) -> None:
     bare_sqlite.execute(path, "DROP INDEX ledger_rows_by_alias")
     bare_sqlite.execute(path, "ALTER TABLE ledger_rows DROP COLUMN alias")
+    for trigger in ("ledger_rows_removed", "ledger_rows_rewritten"):
+        bare_sqlite.execute(path, f"DROP TRIGGER {trigger}")
+    for column in ("epoch", "since", "until", "superseded"):
+        bare_sqlite.execute(path, f"ALTER TABLE ledger_topics DROP COLUMN {column}")
     bare_sqlite.execute(path, "UPDATE ledger_meta SET value = 1")
     assert only(line, "schema_old")["severity"] == "note"
     assert line("sessions").code == 0

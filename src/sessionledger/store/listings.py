@@ -14,7 +14,7 @@ from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, ro
 ANYBODY = Policy.reference()
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True, gc=False):
     """Which sessions: of a principal, with an external id of the application, live ones."""
 
     principal: object = None
@@ -43,10 +43,12 @@ async def page(engine: Engine, which: Selection, after: str | None, size: int = 
             after=row_at(after),
             limit=limit,
         )
-        rows = found[:size]
-        read = [decode_session(row.version, row.state) for row in rows]
-        sessions = [session for session in read if session is not None]
-        return call.answer(Page(sessions, cursor_of(rows[-1]) if len(found) > size else None))
+        cursor = None
+        if len(found) == limit:
+            del found[size:]
+            cursor = cursor_of(found[-1])
+        read = [decode_session(row.version, row.state) for row in found]
+        return call.answer(Page([one for one in read if one is not None], cursor))
 
 
 async def count(engine: Engine, which: Selection) -> int:

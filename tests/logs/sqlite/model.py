@@ -33,6 +33,9 @@ class Data(NamedTuple):
     folded: int = 1
     epoch: int = 0
     links: tuple[tuple[int, int], ...] = ()
+    since: int = 0
+    until: int = 0
+    news: str = ""
 
     @property
     def truth(self) -> int:
@@ -157,14 +160,17 @@ def changed(data: Data, job: str) -> Data:
     data = folded(data)
     event = data.head + 1
     placed = data._replace(head=event, folded=event)
+    told = placed._replace(since=data.head, until=event, news="")
     match job:
         case "create":
-            return placed._replace(value=data.value + 1, version=event)
+            return told._replace(value=data.value + 1, version=event)
         case "revoke":
+            return superseded(told._replace(news=str(data.version or "")), event)
+        case "untold":  # an older release
             return superseded(placed, event)
         case "rewrite":
             return data._replace(value=data.value + 1, epoch=data.epoch + 1)
-    return placed
+    return told
 
 
 def folded(data: Data) -> Data:
@@ -399,7 +405,11 @@ def _changes(world: World, i: int, without: Variant) -> Steps:
         return
     me, data = ready.actors[i], content(ready.shared)
     superseded = ",".join(str(before) for event, before in data.links if event > me.seen)
-    epoch = None if "epoch" in without else data.epoch
+    if ("since" in without or data.since == me.seen) and (
+        "until" in without or data.until == data.head
+    ):
+        superseded = data.news
+    epoch = 0 if "epoch" in without else data.epoch
     current = "gap" in without or data.head == data.folded
     found = (int(current), data.head, epoch, superseded or None)
     then = "name first" if "name before" in without else "move"

@@ -31,6 +31,7 @@ with SessionStore.open(sys.argv[1]) as store:
     for _ in range(int(sys.argv[2])):
         print(store.create("bob").token)
 """
+UNTOLD = "UPDATE ledger_topics SET superseded = NULL"
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_what_others_changed_is_asked_for_and_the_rest_is_not(
     with SessionStore.open(f"sqlite:///{path}") as other:
         other.patch(first, {"n": 1})
     with statements(log) as seen:
-        for reads, asked in enumerate(["ledger_rows", "ledger_links"], 1):
+        for reads, asked in enumerate(["ledger_rows", "superseded"], 1):
             assert store.get(second) is not None
             assert len(seen) == reads
             assert asked in seen[-1]
@@ -231,6 +232,31 @@ def test_what_changes_no_row_drops_none(
     assert store.get(token) is None
 
 
+@pytest.mark.parametrize(
+    "news",
+    [
+        UNTOLD,
+        "UPDATE ledger_topics SET since = 2, until = 3, superseded = ''",
+        "UPDATE ledger_topics SET since = 3, until = 4, superseded = ''",
+    ],
+    ids=["none", "of the write before", "of the last alone"],
+)
+def test_news_that_does_not_tell_all_is_not_relied_on(
+    log: SQLiteLog, store: SessionStore, path: Path, news: str
+) -> None:
+    first, second = store.create("alice").token, store.create("alice").token
+    keep(store, first, second)
+    with SessionStore.open(f"sqlite:///{path}") as other:
+        other.expire(first)
+        other.patch(second, {"n": 1})
+    bare_sqlite.execute(path, news)
+    for _ in range(3):
+        assert store.get(first) is None
+        found = store.get(second)
+        assert found is not None
+        assert found.attributes == {"n": 1}
+
+
 def test_more_changes_than_are_told_drop_everything(log: SQLiteLog, path: Path) -> None:
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(3)]
@@ -246,13 +272,22 @@ def test_more_changes_than_are_told_drop_everything(log: SQLiteLog, path: Path) 
     assert log.state(TOPIC, keys[0]) == found[0]
 
 
-def test_a_link_that_is_no_number_drops_everything(
-    log: SQLiteLog, store: SessionStore, path: Path
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        ["UPDATE ledger_topics SET superseded = 'x'"],
+        [UNTOLD, "UPDATE ledger_links SET previous = 'x'"],
+    ],
+    ids=["told", "linked"],
+)
+def test_a_version_that_is_no_number_drops_everything(
+    log: SQLiteLog, store: SessionStore, path: Path, spoilt: list[str]
 ) -> None:
     first, second = store.create("alice").token, store.create("alice").token
     keep(store, first, second)
     store.patch(first, {"n": 1})
-    bare_sqlite.execute(path, "UPDATE ledger_links SET previous = 'x'")
+    for sql in spoilt:
+        bare_sqlite.execute(path, sql)
     for _ in range(2):
         assert store.get(second) is not None
     found = store.get(first)

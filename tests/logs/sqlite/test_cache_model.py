@@ -42,6 +42,7 @@ WORLDS = {
     "a rebuild": world("get pass get", "rewrite", "revoke"),
     "a foreign writer": world("get pass get", "foreign", "other"),
     "foreign, then ours": world("get pass get", "foreign revoke"),
+    "an older release": world("get pass get", "other untold"),
     "a creation": world("get get", "get", "create", data=NOTHING_YET),
 }
 
@@ -58,6 +59,8 @@ VARIANTS = {
     "salts": "an empty log",
     "name before": "another session",
     "epoch": "a rebuild",
+    "since": "one after another",
+    "until": "an older release",
     "gap": "a foreign writer",
     "dropping": "another session",
     "moving on": "two threads",

@@ -3,11 +3,11 @@
 One cache holds rows of one topic, with the name of the state of the database that they are right
 in. While the header of the WAL-index still has that name, they answer without asking SQLite.
 
-When it has another, and keeps it for two reads, one statement tells what happened since: each
-event of a key that had one before left a link to it, and so the versions that were superseded are
-known, and dropped. Whatever rewrites rows without an event begins another epoch, and everything is
-dropped. The first read after a change is done without the cache: after a commit SQLite has to read
-its pages anew, and those of the row alone are fewer.
+When it has another, and keeps it for two reads, one statement tells what happened since: which
+versions were superseded, told by the last write itself, or by the link to the one before that each
+event of a key left. They are dropped. Whatever rewrites rows without an event begins another epoch,
+and everything is dropped. The first read after a change is done without the cache: after a commit
+SQLite has to read its pages anew, and those of the row alone are fewer.
 
 The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` walks all of them:
 
@@ -37,15 +37,15 @@ ADMIT_EVERY = 8
 """Once there are two generations, so many reads of rows that are not kept lead to one that is."""
 MAX_SUPERSEDED = 256
 
-Changes: TypeAlias = tuple[int, int, int | None, str | None]
+Changes: TypeAlias = tuple[int, int, int, str | None]
 """Whether the rows are folded up to the head, the head, the epoch, and versions with commas
 between."""
 
-# For a topic's number, an event, and at most so many versions. Mostly there was one event, whose
-# link is found faster than those of several.
-CHANGES = """SELECT head = folded, head, (SELECT value FROM ledger_meta WHERE name = 'epoch'),
-    CASE head - ?2 WHEN 0 THEN NULL WHEN 1 THEN
-        (SELECT previous || '' FROM ledger_links WHERE topic = ?1 AND event_id = head)
+# For a topic's number, an event, and at most so many versions. Mostly it was one write since that
+# event, whose news stands in the line itself; otherwise the links are walked.
+CHANGES = """SELECT head = folded, head, epoch, CASE
+    WHEN head = ?2 THEN NULL
+    WHEN since = ?2 AND until = head AND superseded IS NOT NULL THEN superseded
     ELSE (SELECT group_concat(previous) FROM (SELECT previous FROM ledger_links
         WHERE topic = ?1 AND event_id > ?2 LIMIT ?3)) END
     FROM ledger_topics WHERE id = ?1"""

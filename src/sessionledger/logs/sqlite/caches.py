@@ -38,6 +38,11 @@ class Caches:
         if cache is not None:
             _, cache.statement = self._known[topic]
 
+    def number(self, topic: str) -> int:
+        """The topic's number in our tables; that of no topic while it is not known."""
+        number, _ = self._known.get(topic, _UNKNOWN)
+        return number
+
     def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
         """The row, from the cache of the topic if that can be settled, else by the one statement.
 
@@ -58,10 +63,9 @@ class Caches:
         unsettled = None if cache is None else cache.begin()
         if cache is None or unsettled is None:
             return None, None
-        number, _ = self._known.get(topic, _UNKNOWN)
         _, seen, name = unsettled
         try:
-            changes = reader.line(CHANGES, (number, seen, MAX_SUPERSEDED + 1))
+            changes = reader.line(CHANGES, (self.number(topic), seen, MAX_SUPERSEDED + 1))
         except apsw.SQLError:
             # A table of ours is missing that the row itself does not need.
             return None, None

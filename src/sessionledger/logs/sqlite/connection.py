@@ -147,7 +147,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if "ledger_meta" in tables:
         _migrate(connection)
-    for statement in (*queries.SCHEMA, *rewrites.TRIGGERS, rewrites.NEW_EPOCH):
+    for statement in (*queries.SCHEMA, *rewrites.TRIGGERS, rewrites.NEW_EPOCHS):
         connection.execute(statement)
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
     # What was appended while the triggers were not there.

@@ -22,7 +22,7 @@ from sessionledger.logs.permissions import look_at_file, look_at_folder
 from sessionledger.logs.sqlite import queries, rewrites
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
 from sessionledger.logs.sqlite.looking import Looking, companions
-from sessionledger.logs.sqlite.writer import stored_event, stored_row
+from sessionledger.logs.sqlite.writer import stored_event, stored_rows
 
 # The versions before it may damage a ledger that several connections write (the WAL-reset bug).
 SOUND_SQLITE = (3, 51, 3)
@@ -62,7 +62,7 @@ class _View:
         if not self._number:
             return []
         found = self._select(self._rows_after, (self._number, after, limit))
-        return [stored_row(columns) for columns in found]
+        return stored_rows(found)
 
 
 def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Finding]:

@@ -37,7 +37,7 @@ from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import check_place, connect_writer, explained
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.walindex import Pin
-from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_row
+from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
 from sessionledger.logs.turn import Turn
 from sessionledger.logs.waiting import wait_above
 
@@ -233,16 +233,16 @@ class SQLiteLog:
             after=after,
             limit=check_limit(limit),
         )
-        found = self._select(queries.if_current(sql), values | {"name": topic})
-        return [stored_row(columns) for columns in found or self._list(topic, sql, values)]
+        found = self._select(queries.if_current(sql), (self._caches.number(topic), *values))
+        return stored_rows(found or self._list(topic, sql, values))
 
     def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
         sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
         return cast(int, self._list(topic, sql, values)[0][0])
 
-    def _list(self, topic: str, sql: str, values: dict[str, Any]) -> list[Any]:
+    def _list(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
         return self._current(
-            topic, lambda execute, number: execute(sql, values | {"topic": number}).fetchall()
+            topic, lambda execute, number: execute(sql, (number, *values)).fetchall()
         )
 
     def owner_version(self, topic: str, owner: str) -> int:

@@ -5,12 +5,16 @@ create is kept without rowid, which spares an index and changes no statement. Ou
 them under names that begin with `ledger_`:
 
 ledger_meta     the version of our schema
-ledger_topics   a small number per topic, the id up to which its rows are folded, and its head
+ledger_topics   a small number per topic, its head, the id up to which its rows are folded, and what
+                tells a cache of rows what changed: an epoch, and news of the last write
 ledger_rows     the newest state of every key, in the order they came; an index finds a key's
 ledger_links    for an event of a key that had one before, that event's id: the way back
 
 Triggers copy every head into `ledger_topics`, whoever wrote it, so that a read learns whether the
 rows are current without looking into the reference's table.
+
+News: the versions that the events after `since`, up to `until`, superseded, with commas between;
+NULL where they are not told.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 
 from sessionledger.logs.base import OVER, Row
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -55,7 +59,11 @@ SCHEMA = (
         id INTEGER PRIMARY KEY,
         topic TEXT NOT NULL UNIQUE,
         folded INTEGER NOT NULL,
-        head INTEGER NOT NULL
+        head INTEGER NOT NULL,
+        epoch INTEGER NOT NULL DEFAULT 0,
+        since INTEGER,
+        until INTEGER,
+        superseded TEXT
     )""",
     """CREATE TABLE IF NOT EXISTS ledger_rows (
         key BLOB NOT NULL,
@@ -86,10 +94,23 @@ SCHEMA = (
     """CREATE TRIGGER IF NOT EXISTS ledger_head_moved AFTER UPDATE ON topic_heads BEGIN
         UPDATE ledger_topics SET head = NEW.last_id WHERE topic = NEW.topic;
     END""",
+    """CREATE TRIGGER IF NOT EXISTS ledger_head_removed AFTER DELETE ON topic_heads BEGIN
+        UPDATE ledger_topics SET head = 0 WHERE topic = OLD.topic;
+    END""",
 )
 
 # What brings a file of an older schema to this one, by the schema it has.
-MIGRATIONS = {1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",)}
+MIGRATIONS = {
+    1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",),
+    2: (
+        "ALTER TABLE ledger_topics ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ledger_topics ADD COLUMN since INTEGER",
+        "ALTER TABLE ledger_topics ADD COLUMN until INTEGER",
+        "ALTER TABLE ledger_topics ADD COLUMN superseded TEXT",
+        "DROP TRIGGER IF EXISTS ledger_rows_removed",
+        "DROP TRIGGER IF EXISTS ledger_rows_rewritten",
+    ),
+}
 
 # Everything of ours that the schema makes.
 NAMES = frozenset(re.findall(r"IF NOT EXISTS (ledger_\w+)", "".join(SCHEMA)))
@@ -101,7 +122,7 @@ COPY_HEADS = """UPDATE ledger_topics SET head =
 # The tables that are folded from the log, and how to have all of it folded again.
 ROW_TABLES = {"ledger_topics", "ledger_rows", "ledger_links"}
 FOLD_ALL_ANEW = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
-    UPDATE ledger_topics SET folded = 0"""
+    UPDATE ledger_topics SET folded = 0, superseded = NULL"""
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
@@ -153,9 +174,11 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
     ) SELECT id FROM history WHERE id > ?3 ORDER BY id LIMIT ?4"""
 TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
-ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head) VALUES
-    (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)) RETURNING id"""
-SET_FOLDED = "UPDATE ledger_topics SET folded = ? WHERE id = ?"
+ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES
+    (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
+SET_FOLDED = """UPDATE ledger_topics SET folded = ?1, since = ?2, until = ?1, superseded = ?3
+    WHERE id = ?4"""
+SET_UNFOLDED = "UPDATE ledger_topics SET folded = 0, superseded = NULL WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
 # Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies
@@ -201,35 +224,26 @@ def listing(
     expires_before: int | None = None,
     after: Row | None = None,
     limit: int | None = None,
-) -> tuple[str, dict[str, Any]]:
-    """The statement that lists or counts rows, and its values, but for `topic`."""
-    values: dict[str, Any] = {
-        "owner": owner,
-        "alias": alias,
-        "live_at": live_at,
-        "expires_before": expires_before,
-        "after": after,
-        "limit": limit,
-    }
-    sql = _listing(what, *[value is not None for value in values.values()])
+) -> tuple[str, list[Any]]:
+    """The statement that lists or counts rows, and the values that follow the topic's number."""
+    values = [owner, alias, live_at, expires_before]
+    sql = _listing(what, *[value is not None for value in (*values, after, limit)])
+    given: list[Any] = [value for value in values if value is not None]
     if after is not None:
-        values |= {
-            "after_key": after.key,
-            "after_created": after.created,
-            "after_expires": after.expires,
-        }
-    del values["after"]
-    return sql, values
+        named = owner is not None or alias is not None
+        given += _place(after, named, expires_before is not None)
+    if limit is not None:
+        given.append(limit)
+    return sql, given
 
 
-_NUMBER_IF_CURRENT = """SELECT id FROM ledger_topics WHERE topic = :name
-    AND folded = (SELECT last_id FROM topic_heads WHERE topic = :name)"""
+_TOPIC_IF_CURRENT = "topic = (SELECT id FROM ledger_topics WHERE id = ? AND folded = head)"
 
 
 @cache
 def if_current(listing: str) -> str:
-    """The listing for a topic by its `name`; it answers nothing where the rows are behind."""
-    return listing.replace(":topic", f"({_NUMBER_IF_CURRENT})")
+    """The listing, which answers nothing where the rows are behind."""
+    return listing.replace("topic = ?", _TOPIC_IF_CURRENT)
 
 
 @cache
@@ -245,22 +259,29 @@ def _listing(
     by_key = limit and not named and not ends
     order, follows = _order(named, ends)
     conditions = {
-        f"{'+' if by_key else ''}topic = :topic": True,
-        "owner = :owner": owner,
-        f"{'+' if owner else ''}alias = :alias": alias,
-        f"live AND {'+' if by_key or named else ''}expires > :live_at": live_at,
-        "live AND expires < :expires_before": ends,
+        f"{'+' if by_key else ''}topic = ?": True,
+        "owner = ?": owner,
+        f"{'+' if owner else ''}alias = ?": alias,
+        f"live AND {'+' if by_key or named else ''}expires > ?": live_at,
+        "live AND expires < ?": ends,
         follows: after,
     }
     where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = f" ORDER BY {order} LIMIT :limit" if limit else ""
+    page = f" ORDER BY {order} LIMIT ?" if limit else ""
     return f"SELECT {what} FROM ledger_rows WHERE {where}{page}"
 
 
 def _order(named: bool, ends: bool) -> tuple[str, str]:
-    """How a listing is ordered, and the condition that a row comes after a given one."""
+    """How a listing is ordered, and the condition that a row comes after a given place."""
     if ends:
-        return "expires, key", "(expires, key) > (:after_expires, :after_key)"
+        return "expires, key", "(expires, key) > (?, ?)"
     if named:
-        return "created", "created > :after_created"
-    return "key", "key > :after_key"
+        return "created", "created > ?"
+    return "key", "key > ?"
+
+
+def _place(row: Row, named: bool, ends: bool) -> tuple[object, ...]:
+    """Where a row stands in that order."""
+    if ends:
+        return row.expires, row.key
+    return (row.created,) if named else (row.key,)

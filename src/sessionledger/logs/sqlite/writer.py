@@ -20,6 +20,7 @@ from sessionledger.logs.sqlite import queries
 FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
 _LINES_A_STATEMENT = 64
+_TOLD_AT_MOST = 64
 
 _headers = msgspec.json.Decoder(dict[str, str])
 
@@ -50,7 +51,8 @@ class Writer:
             self._heads[topic] = plan.head
             if fold is not None:
                 self._store_rows(number, plan, known)
-                self.connection.execute(queries.SET_FOLDED, (plan.head.id, number))
+                news = (plan.head.id, head, _superseded(plan.links), number)
+                self.connection.execute(queries.SET_FOLDED, news)
         return plan.outcomes
 
     def fold_gap(self, topic: str, fold: Fold) -> int:
@@ -71,9 +73,11 @@ class Writer:
         keys = {key for event in events if (key := fold.key(event)) is not None}
         rows = self._rows(number, keys)
         known = set(rows)
-        self._store_rows(number, units.refold(fold, events, rows), known)
-        folded = events[-1].id if len(events) == FOLD_PAGE else head
-        self.connection.execute(queries.SET_FOLDED, (folded, number))
+        plan = units.refold(fold, events, rows)
+        self._store_rows(number, plan, known)
+        until = events[-1].id if len(events) == FOLD_PAGE else head
+        news = (until, folded, _superseded(plan.links), number)
+        self.connection.execute(queries.SET_FOLDED, news)
         return len(events)
 
     def drop_rows(self, topic: str) -> None:
@@ -82,7 +86,7 @@ class Writer:
         _refuse_shortened(topic, folded, head)
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
-        self.connection.execute(queries.SET_FOLDED, (0, number))
+        self.connection.execute(queries.SET_UNFOLDED, (number,))
         self.connection.execute(queries.COPY_HEADS)
 
     def place_of(self, topic: str) -> tuple[int, int, int]:
@@ -116,9 +120,7 @@ class Writer:
         for few in _pages(iter(keys)):
             marks = ",".join("?" * len(few))
             found = self.connection.execute(queries.ROWS_OF_KEYS.format(marks), (number, *few))
-            for columns in found:
-                row = stored_row(columns)
-                rows[row.key] = row
+            rows.update({row.key: row for row in stored_rows(found)})
         return rows
 
     def _store_events(self, topic: str, events: Sequence[StoredEvent]) -> None:
@@ -159,6 +161,12 @@ class Writer:
 _inserting = cache(queries.inserting)
 
 
+def _superseded(links: Sequence[units.Link]) -> str | None:
+    """The versions that were superseded, with commas between; None for more than are told."""
+    versions = [str(link.previous) for link in links if link.previous]
+    return ",".join(versions) if len(versions) <= _TOLD_AT_MOST else None
+
+
 def _headers_text(event: StoredEvent) -> str:
     return chain.encode_headers(event.headers).decode()
 
@@ -184,10 +192,12 @@ def stored_event(columns: Sequence[Any]) -> StoredEvent:
     )
 
 
-def stored_row(columns: Sequence[object]) -> Row:
-    """The row of a line of `ledger_rows`."""
-    key, version, created, owner, expires, live, state, alias = columns
-    return Row(key, version, created, owner, expires, live == 1, state, alias)  # type: ignore[arg-type]
+def stored_rows(lines: Iterable[Any]) -> list[Row]:
+    """The rows of lines of `ledger_rows`."""
+    return [
+        Row(key, version, created, owner, expires, live == 1, state, alias)
+        for key, version, created, owner, expires, live, state, alias in lines
+    ]
 
 
 def events_of(
@@ -201,8 +211,8 @@ def events_of(
 
 def row_of(execute: Callable[..., apsw.Cursor], number: int, key: bytes) -> Row | None:
     """The row of a key, None where there is none."""
-    found = execute(queries.ROWS_OF_KEYS.format("?"), (number, key)).fetchall()
-    return stored_row(found[0]) if found else None
+    found = stored_rows(execute(queries.ROWS_OF_KEYS.format("?"), (number, key)))
+    return found[0] if found else None
 
 
 def _read_headers(text: bytes) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sessionledger.core.decide import Expire
 from sessionledger.core.history import HistoryEntry
@@ -35,8 +36,7 @@ class Sessions:
             yield page
 
     def __iter__(self) -> Iterator[Session]:
-        for page in self.pages():
-            yield from page.sessions
+        return chain.from_iterable(page.sessions for page in self.pages())
 
 
 class ByName(Part):
