@@ -213,7 +213,11 @@ def read(folder: Path, board: Board, me: int) -> None:
 
 def read_without_dropping(folder: Path, board: Board, me: int) -> None:
     """The same with a cache that is wrong, to see that the race finds it out."""
-    Cache._drop_versions = lambda self, versions: None  # type: ignore[method-assign]
+
+    def drop_nothing(self: Cache, since: int | None, superseded: str | None) -> None:
+        pass
+
+    Cache._drop_superseded = drop_nothing  # type: ignore[method-assign]
     read(folder, board, me)
 
 

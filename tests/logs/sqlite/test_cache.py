@@ -121,17 +121,17 @@ def test_what_others_changed_is_asked_for_and_the_rest_is_not(
     with SessionStore.open(f"sqlite:///{path}") as other:
         other.patch(first, {"n": 1})
     with statements(log) as seen:
-        for reads, asked in enumerate(["ledger_rows", "superseded"], 1):
+        for _ in range(2):
             assert store.get(second) is not None
-            assert len(seen) == reads
-            assert asked in seen[-1]
+            assert len(seen) == 1
+        assert "superseded" in seen[0]
         again = store.get(first)
         assert again is not None
         assert again.attributes == {"n": 1}
-        assert len(seen) == 3
+        assert len(seen) == 2
         assert store.get(first) == again
         assert store.get(second) is not None
-        assert len(seen) == 3
+        assert len(seen) == 2
 
 
 def test_a_revocation_by_another_process_shows_at_once(store: SessionStore, path: Path) -> None:
@@ -225,8 +225,7 @@ def test_what_changes_no_row_drops_none(
     assert store.get(token) is not None
     with statements(log) as seen:
         assert store.get(token) is not None
-        assert len(seen) == 1
-    assert is_kept(log, lambda: store.get(token))
+        assert seen == []
     with SessionStore.open(f"sqlite:///{path}") as other:
         other.expire(token)
     assert store.get(token) is None
@@ -265,17 +264,17 @@ def test_more_changes_than_are_told_drop_everything(log: SQLiteLog, path: Path) 
         assert all(log.state(TOPIC, key) for key in keys)
     kept = log._caches.by_topic[TOPIC]
     assert len(kept.rows) == 3
-    add(log, [event(keys[0]) for _ in range(cache.MAX_SUPERSEDED + 1)])
+    add(log, [event(keys[0]) for _ in range(256 + 1)])
     assert log.state(TOPIC, keys[1]) is not None
     found = [log.state(TOPIC, key) for key in keys]
-    assert [row[0] for row in found if row] == [cache.MAX_SUPERSEDED + 4, 2, 3]
+    assert [row[0] for row in found if row] == [256 + 4, 2, 3]
     assert log.state(TOPIC, keys[0]) == found[0]
 
 
 @pytest.mark.parametrize(
     "spoilt",
     [
-        ["UPDATE ledger_topics SET superseded = 'x'"],
+        ["UPDATE ledger_topics SET superseded = 'x,'"],
         [UNTOLD, "UPDATE ledger_links SET previous = 'x'"],
     ],
     ids=["told", "linked"],
@@ -317,7 +316,7 @@ def test_rows_of_both_generations_are_kept_and_dropped(
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(8)]
     add(log, [event(key) for key in keys])
-    before = [log.state(TOPIC, key) for key in [*keys[:2], *keys]][2:]
+    before = [log.state(TOPIC, key) for key in [*keys[:3], *keys]][3:]
     with statements(log) as seen:
         # The first is old by now, and becomes young again.
         assert [log.state(TOPIC, keys[n]) for n in (7, 0)] == [before[7], before[0]]

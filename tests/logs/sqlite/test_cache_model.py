@@ -13,6 +13,7 @@ from tests.logs.sqlite.model import (
     Shared,
     Walk,
     World,
+    copy_of,
     walk,
 )
 
@@ -20,34 +21,41 @@ ONE_ROW = Data()
 NOTHING_YET = Data(value=0, version=0, head=0, folded=0)
 
 
-def world(*actors: str, data: Data = ONE_ROW, log: bool = True, crashes: int = 1) -> World:
-    """One actor for each list of jobs: a thread of the process that reads, or a writing process."""
+def world(
+    *actors: str, data: Data = ONE_ROW, log: bool = True, kept: bool = True, crashes: int = 1
+) -> World:
+    """One actor for each list of jobs: a thread of the process that reads, or a writing process.
+
+    The cache has a name already, and the row if it is `kept`; unless there is no `log` yet.
+    """
     header = Header(1, 1, data)
     shared = Shared(data, 1, (data,), header, header)
+    row = (data.value, data.version) if kept else None
+    cached = Cached(copy_of(header) * 2, data.head, epoch=data.epoch, row=row)
     if not log:
-        shared = Shared(data, 0, (), NO_LOG, NO_LOG)
+        shared, cached = Shared(data, 0, (), NO_LOG, NO_LOG), Cached()
     jobs = tuple(Actor(tuple(actor.split())) for actor in actors)
-    return World(shared, Cached(), jobs, data.truth, crashes)
+    return World(shared, cached, jobs, data.truth, crashes)
 
 
 WORLDS = {
     "a revocation": world("get get get", "revoke"),
-    "two threads": world("get get", "get", "revoke"),
+    "two threads": world("get get get", "get", "revoke", kept=False),
     "two writers": world("get get get", "revoke", "revoke"),
     "another session": world("get pass get", "revoke", "other"),
-    "one after another": world("get get pass get", "revoke other"),
+    "one after another": world("get pass pass get", "revoke other"),
     "checkpoints": world("get pass get", "checkpoint revoke", "truncate"),
-    "an empty log": world("get get get", "revoke truncate truncate", log=False),
+    "an empty log": world("get get get get", "revoke truncate truncate", log=False),
     "a fork or close": world("get get", "close", "revoke"),
     "a rebuild": world("get pass get", "rewrite", "revoke"),
     "a foreign writer": world("get pass get", "foreign", "other"),
     "foreign, then ours": world("get pass get", "foreign revoke"),
-    "an older release": world("get pass get", "other untold"),
-    "a creation": world("get get", "get", "create", data=NOTHING_YET),
+    "an older release": world("get pass get", "other untold", "other"),
+    "a creation": world("get get get", "get", "create", data=NOTHING_YET, kept=False),
 }
 
 LARGE = {
-    "threads that move": world("get get", "get get", "revoke"),
+    "threads that move": world("get get get", "get get", "revoke"),
     "threads and two revocations": world("get get", "get get", "revoke revoke"),
     "a fork amid reads": world("get get", "close get", "revoke revoke"),
     "a log cut amid threads": world("get get", "get", "revoke truncate", "checkpoint"),
@@ -59,11 +67,10 @@ VARIANTS = {
     "salts": "an empty log",
     "name before": "another session",
     "epoch": "a rebuild",
-    "since": "one after another",
+    "since": "an older release",
     "until": "an older release",
     "gap": "a foreign writer",
     "dropping": "another session",
-    "moving on": "two threads",
     "keeping": "two threads",
     "misses": "a creation",
     "release": "a fork or close",

@@ -3,11 +3,12 @@
 One cache holds rows of one topic, with the name of the state of the database that they are right
 in. While the header of the WAL-index still has that name, they answer without asking SQLite.
 
-When it has another, and keeps it for two reads, one statement tells what happened since: which
-versions were superseded, told by the last write itself, or by the link to the one before that each
-event of a key left. They are dropped. Whatever rewrites rows without an event begins another epoch,
-and everything is dropped. The first read after a change is done without the cache: after a commit
-SQLite has to read its pages anew, and those of the row alone are fewer.
+When it has another, the statement that finds a row also tells what happened since: which versions
+were superseded by the last writes; who has missed too many of them asks for the links that events
+leave to the one before. If rows were rewritten without an event, another epoch began, and
+everything is dropped. It is done at a later read, if the header is still the same: doing so at once
+would make the read dear that comes right after a commit, when SQLite has to read its pages anew.
+And it is put off, once, for a read that has to ask SQLite anyway.
 
 The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` walks all of them:
 
@@ -27,7 +28,7 @@ import threading
 from typing import TypeAlias
 
 from sessionledger.logs.base import KeyState
-from sessionledger.logs.sqlite.walindex import name_in
+from sessionledger.logs.sqlite.walindex import is_name
 
 MAX_ROWS = 16_384
 """Of each generation: when there are so many, they become the old ones, and the old ones go. A row
@@ -35,23 +36,20 @@ that is asked for becomes young again."""
 MAX_STATE_BYTES = 2048
 ADMIT_EVERY = 8
 """Once there are two generations, so many reads of rows that are not kept lead to one that is."""
-MAX_SUPERSEDED = 256
 
-Changes: TypeAlias = tuple[int, int, int, str | None]
-"""Whether the rows are folded up to the head, the head, the epoch, and versions with commas
-between."""
-
-# For a topic's number, an event, and at most so many versions. Mostly it was one write since that
-# event, whose news stands in the line itself; otherwise the links are walked.
-CHANGES = """SELECT head = folded, head, epoch, CASE
-    WHEN head = ?2 THEN NULL
-    WHEN since = ?2 AND until = head AND superseded IS NOT NULL THEN superseded
-    ELSE (SELECT group_concat(previous) FROM (SELECT previous FROM ledger_links
-        WHERE topic = ?1 AND event_id > ?2 LIMIT ?3)) END
-    FROM ledger_topics WHERE id = ?1"""
+News: TypeAlias = tuple[int, int, int, int | None, int | None, str | None]
+"""Whether the rows are folded up to the head, the head, the epoch, and between which two heads
+which versions were superseded, each before a comma: None where that is not told. News that begin at
+the same head only grow."""
 
 Unsettled: TypeAlias = tuple[memoryview | None, int, memoryview]
-"""The name and the event up to which the cache was settled, and the name that it may have next."""
+"""The name and the event up to which the cache was settled, and the header as it is seen next."""
+
+
+def reaches(news: News, seen: int) -> bool:
+    """Whether these news tell all that happened since an event."""
+    _, head, _, since, until, superseded = news
+    return superseded is not None and since is not None and since <= seen and until == head
 
 
 class Cache:
@@ -73,49 +71,66 @@ class Cache:
         # By the version of their rows, of both generations.
         self._keys: dict[int, bytes] = {}
         self._old_keys: dict[int, bytes] = {}
-        self._glimpsed = b""
-        self._seen = 0
+        self.seen = 0
+        self._told: tuple[int | None, str] = (None, "")
+        self._learnt: tuple[Unsettled, News] | None = None
+        self._put_off = False
         self._passed = 0
         self._epoch: int | None = None
         lock = threading.Lock()
         self._take, self._give = lock.acquire, lock.release
 
     def begin(self) -> Unsettled | None:
-        """What to settle by asking what happened since; None if it is not to be settled now."""
-        before, seen = self.name, self._seen
+        """What a read has to start with that asks what happened since; None without a header."""
+        before, seen = self.name, self.seen
         try:
-            header = self.header.tobytes()
+            return before, seen, memoryview(self.header.tobytes()).cast("Q")
         except ValueError:
             return None
-        if header != self._glimpsed:
-            self._glimpsed = header
-            return None
-        name = name_in(header)
-        if name is None:
-            self.nameless = memoryview(header).cast("Q")
-            return None
-        return before, seen, name
 
-    def settle(self, unsettled: Unsettled, changes: Changes) -> bool:
-        """From one name to the next, if nobody else was faster and the rows are folded."""
-        before, seen, name = unsettled
-        current, head, epoch, superseded = changes
-        if not current:
-            return False
-        if not self._take(False):
-            return False
+    def learn(self, unsettled: Unsettled, news: News) -> None:
+        """What happened since, for a later read to act upon."""
+        self._learnt = unsettled, news
+
+    def settle(self, key: bytes) -> memoryview | None:
+        """From one name to the next, which is answered, if that is still the header's.
+
+        None where nothing was learnt, somebody else was faster, or the rows are behind; and once
+        where a read of that key would not be answered all the same.
+        """
+        learnt = self._learnt
+        if learnt is None:
+            return None
+        (before, seen, name), news = learnt
+        current, head, epoch, since, _, superseded = news
+        if self.header != name:
+            return None
+        if not self._put_off and self._is_news_of(key, superseded or ""):
+            self._put_off = True
+            return None
+        self._learnt = None
+        if not is_name(name):
+            self.nameless = name
+            return None
+        if not current or not self._take(False):
+            return None
         try:
-            if self.name is not before or self._seen != seen:
-                return False
+            if self.name is not before or self.seen != seen:
+                return None
             if epoch != self._epoch or head < seen:
                 self._drop_all()
-            else:
-                self._drop_versions(superseded.split(",") if superseded else [])
-            self._seen, self._epoch = head, epoch
+            elif head > seen:
+                self._drop_superseded(since, superseded if reaches(news, seen) else None)
+            self.seen, self._epoch = head, epoch
+            self._put_off = False
             self.name = name
-            return True
+            return name
         finally:
             self._give()
+
+    def _is_news_of(self, key: bytes, superseded: str) -> bool:
+        row = self.rows.get(key) or self._old.get(key)
+        return row is None or f"{row[0]}," in superseded
 
     def find(self, name: memoryview, key: bytes) -> KeyState | None:
         """The row, if it is kept."""
@@ -161,10 +176,15 @@ class Cache:
         self._keys = {}
         self._old_keys = {}
 
-    def _drop_versions(self, versions: list[str]) -> None:
-        if len(versions) > MAX_SUPERSEDED or not all(map(str.isdecimal, versions)):
+    def _drop_superseded(self, since: int | None, superseded: str | None) -> None:
+        """Drop the rows of these versions, or everything where they are not told."""
+        began, known = self._told
+        new = (superseded or "").removeprefix(known if began == since else "")
+        *versions, rest = new.split(",")
+        if superseded is None or rest or not all(map(str.isdecimal, versions)):
             self._drop_all()
             return
+        self._told = since, superseded
         for version in map(int, versions):
             key = self._keys.get(version) or self._old_keys.get(version)
             if key is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache as memoized
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import apsw
 
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.cache import CHANGES, MAX_SUPERSEDED, Cache
+from sessionledger.logs.sqlite.cache import Cache, News, reaches
 from sessionledger.logs.sqlite.connection import connect_reader
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
@@ -48,29 +50,11 @@ class Caches:
 
         None where that finds nothing, since there is none or the rows are behind.
         """
-        cache, name = self._settle(reader, topic)
-        found = None if cache is None or name is None else cache.find(name, key)
-        if found is None:
-            _, statement = self._known.get(topic, _UNKNOWN)
-            found = reader.line(statement, (key,))
-            if found is not None and cache is not None and name is not None:
-                cache.keep(name, key, found)
-        return found
-
-    def _settle(self, reader: Reader, topic: str) -> tuple[Cache | None, memoryview | None]:
-        """The cache of the topic, and the name under which rows may be kept from now on."""
         cache = self._of(topic)
-        unsettled = None if cache is None else cache.begin()
-        if cache is None or unsettled is None:
-            return None, None
-        _, seen, name = unsettled
-        try:
-            changes = reader.line(CHANGES, (self.number(topic), seen, MAX_SUPERSEDED + 1))
-        except apsw.SQLError:
-            # A table of ours is missing that the row itself does not need.
-            return None, None
-        settled = changes is not None and cache.settle(unsettled, changes)
-        return cache, name if settled else None
+        number, statement = self._known.get(topic, _UNKNOWN)
+        if cache is None:
+            return cast(KeyState | None, reader.line(statement, (key,)))
+        return _read(reader, cache, number, key)
 
     def connect(self, vfs: str | None) -> apsw.Connection:
         """A connection that reads."""
@@ -103,6 +87,42 @@ class Caches:
             self._look_for_the_file()
             cache.until = monotonic() + LOOK_AGAIN_SECONDS
         return cache
+
+
+def _read(reader: Reader, cache: Cache, number: int, key: bytes) -> KeyState | None:
+    """The row; and from one read to the next, the cache comes to have the header's name."""
+    name = cache.settle(key)
+    found = None if name is None else cache.find(name, key)
+    if found is not None:
+        return found
+    unsettled = cache.begin() if name is None else None
+    line = reader.line(_with_news(number), (key,))
+    if line is None:
+        return None
+    row, news = line[:3], line[3:]
+    version, current = row[0], news[0]
+    if version is None or not current:
+        return None
+    if name is not None:
+        cache.keep(name, key, row)
+    elif unsettled is not None:
+        cache.learn(unsettled, _reaching(reader, number, unsettled[1], news))
+    return cast(KeyState, row)
+
+
+def _reaching(reader: Reader, number: int, seen: int, news: News) -> News:
+    """News that tell all that happened since an event, if that can be told."""
+    current, head, epoch, *_ = news
+    if head <= seen or reaches(news, seen):
+        return news
+    try:
+        superseded = reader.line(queries.SUPERSEDED_BETWEEN, (number, seen, head))
+    except apsw.SQLError:
+        superseded = None  # without the links, which are not needed for the row
+    return current, head, epoch, seen, head, superseded
+
+
+_with_news = memoized(queries.STATE_AND_NEWS.format)
 
 
 def _identity(path: Path) -> tuple[int, int]:

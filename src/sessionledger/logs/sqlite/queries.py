@@ -6,14 +6,14 @@ them under names that begin with `ledger_`:
 
 ledger_meta     the version of our schema
 ledger_topics   a small number per topic, its head, the id up to which its rows are folded, and what
-                tells a cache of rows what changed: an epoch, and news of the last write
+                tells a cache of rows what changed: an epoch, and news of the last writes
 ledger_rows     the newest state of every key, in the order they came; an index finds a key's
 ledger_links    for an event of a key that had one before, that event's id: the way back
 
 Triggers copy every head into `ledger_topics`, whoever wrote it, so that a read learns whether the
 rows are current without looking into the reference's table.
 
-News: the versions that the events after `since`, up to `until`, superseded, with commas between;
+News: the versions that the events after `since`, up to `until`, superseded, each before a comma;
 NULL where they are not told.
 """
 
@@ -136,6 +136,16 @@ STATE_IF_CURRENT = (
     f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
     "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
 )
+# The same, and what tells whether other rows are as they were.
+STATE_AND_NEWS = f"""SELECT version, iif(live, expires, {OVER}), state,
+    head = folded, head, epoch, since, until, superseded
+    FROM ledger_topics LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}}
+    WHERE id = {{0}}"""
+# For who has missed too many writes. Nothing is said of more than so many versions.
+SUPERSEDED_BETWEEN = """SELECT
+    iif(count(*) > 256, NULL, ifnull(group_concat(previous || ',', ''), ''))
+    FROM (SELECT previous FROM ledger_links
+        WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT 257)"""
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
 # With the plus the rows come in the order of their keys, and are not sorted: see `listing`.
 ROWS_AFTER = """SELECT {} FROM ledger_rows
@@ -176,7 +186,11 @@ TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
 ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
-SET_FOLDED = """UPDATE ledger_topics SET folded = ?1, since = ?2, until = ?1, superseded = ?3
+# The news of several writes, one after the other, stand in the line until it is long enough.
+_GOES_ON = "until = ?2 AND length(superseded) < 512"
+SET_FOLDED = f"""UPDATE ledger_topics SET folded = ?1, until = ?1,
+    since = iif({_GOES_ON}, since, ?2),
+    superseded = iif({_GOES_ON}, superseded || ?3, ?3)
     WHERE id = ?4"""
 SET_UNFOLDED = "UPDATE ledger_topics SET folded = 0, superseded = NULL WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)

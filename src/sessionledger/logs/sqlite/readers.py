@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -41,6 +41,9 @@ class Reader:
 
     def select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         """All lines of a statement, which is thereby over."""
+        if self.inside:
+            with self._aside() as execute:
+                return execute(sql, values).fetchall()
         self.inside = True
         try:
             if self._gate.closed:
@@ -51,6 +54,9 @@ class Reader:
 
     def line(self, sql: str, values: tuple[Any, ...]) -> Any:
         """The line of a statement that finds one at most; None for none. Cheaper than a list."""
+        if self.inside:
+            with self._aside() as execute:
+                return execute(sql, values).get
         self.inside = True
         try:
             if self._gate.closed:
@@ -62,6 +68,11 @@ class Reader:
     @contextmanager
     def snapshot(self) -> Iterator[Callable[..., apsw.Cursor]]:
         """How to execute statements that all see the same state of the database."""
+        if self.inside:
+            with self._aside() as execute:
+                execute("BEGIN")
+                yield execute
+                return
         self.inside = True
         try:
             if self._gate.closed:
@@ -79,6 +90,15 @@ class Reader:
             self.execute = execute
         finally:
             self.inside = False
+
+    @contextmanager
+    def _aside(self) -> Iterator[Callable[..., apsw.Cursor]]:
+        """For a signal handler that reads while its own thread does: a connection for it alone.
+
+        It does not look at the gate: who closes that waits for the read that was interrupted.
+        """
+        with closing(self._connect()) as connection:
+            yield connection.cursor().execute
 
     def close(self) -> None:
         """Close the connection; the next statement opens another."""

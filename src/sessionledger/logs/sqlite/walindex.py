@@ -112,15 +112,14 @@ class Pin(Reader):
             header.release()
 
 
-def name_in(seen: bytes) -> memoryview | None:
-    """The name of the state that both copies together tell of, to be compared with the header.
+def is_name(header: memoryview) -> bool:
+    """Whether the header, with both its copies, names a state of the database.
 
-    None where the header was being written, or names no state.
+    It does not while it is being written, nor where two different states may look alike.
     """
+    seen = header.tobytes()
     whole = seen[:COPY_BYTES] == seen[COPY_BYTES:] and seen.startswith(_VERSION)
-    if not whole or seen[_IS_INIT] != 1 or seen[_SALTS] == _NO_SALTS:
-        return None
-    return memoryview(seen).cast("Q")
+    return whole and seen[_IS_INIT] == 1 and seen[_SALTS] != _NO_SALTS
 
 
 def _header_of(connection: apsw.Connection) -> memoryview | None:

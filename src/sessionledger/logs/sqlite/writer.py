@@ -162,9 +162,9 @@ _inserting = cache(queries.inserting)
 
 
 def _superseded(links: Sequence[units.Link]) -> str | None:
-    """The versions that were superseded, with commas between; None for more than are told."""
-    versions = [str(link.previous) for link in links if link.previous]
-    return ",".join(versions) if len(versions) <= _TOLD_AT_MOST else None
+    """The versions that were superseded, each before a comma; None for more than are told."""
+    versions = [f"{link.previous}," for link in links if link.previous]
+    return "".join(versions) if len(versions) <= _TOLD_AT_MOST else None
 
 
 def _headers_text(event: StoredEvent) -> str:
