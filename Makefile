@@ -5,6 +5,8 @@ READY := .venv/.ready
 PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start some hundred processes, each of which would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run tour test test-all lint format parity bench clean
 
