@@ -32,7 +32,7 @@ def world(*actors: str, data: Data = ONE_ROW, log: bool = True, crashes: int = 1
 
 WORLDS = {
     "a revocation": world("get get get", "revoke"),
-    "two threads": world("get get", "get", "revoke"),
+    "two threads": world("get get", "get", "revoke", crashes=0),
     "two writers": world("get get get", "revoke", "revoke"),
     "another session": world("get pass get", "revoke", "other"),
     "one after another": world("get get pass get", "revoke other"),
@@ -42,10 +42,12 @@ WORLDS = {
     "a rebuild": world("get pass get", "rewrite", "revoke"),
     "a foreign writer": world("get pass get", "foreign", "other"),
     "foreign, then ours": world("get pass get", "foreign revoke"),
-    "a creation": world("get get", "get", "create", data=NOTHING_YET),
+    "a creation": world("get get", "get", "create", data=NOTHING_YET, crashes=0),
 }
 
 LARGE = {
+    "two threads and a crash": world("get get", "get", "revoke"),
+    "a creation and a crash": world("get get", "get", "create", data=NOTHING_YET),
     "threads that move": world("get get", "get get", "revoke"),
     "threads and two revocations": world("get get", "get get", "revoke revoke"),
     "a fork amid reads": world("get get", "close get", "revoke revoke"),
