@@ -16,7 +16,8 @@ run: $(READY)
 tour: $(READY)
 	@$(BIN)/python examples/tour.py
 
-# One process for each processor; the tests of a file stay together, and share what is dear to make.
+# The tests of a file stay together, and share what is dear to make. How many processes there are is
+# said in tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: $(READY)
