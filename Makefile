@@ -5,6 +5,8 @@ READY := .venv/.ready
 PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start some hundred processes, each of which would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run tour test test-all lint format parity bench clean
 
@@ -14,7 +16,8 @@ run: $(READY)
 tour: $(READY)
 	@$(BIN)/python examples/tour.py
 
-# One process for each processor; the tests of a file stay together, and share what is dear to make.
+# The tests of a file stay together, and share what is dear to make. How many processes there are is
+# said in tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: $(READY)

@@ -1,8 +1,9 @@
-"""How hard the properties are tried: `--hypothesis-profile=thorough` tries them harder; and that
-tests can be interrupted."""
+"""How hard the properties are tried: `--hypothesis-profile=thorough` tries them harder; in how many
+processes; and that tests can be interrupted."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -17,3 +18,8 @@ _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", max_examples=60, **_CALM)  # type: ignore[arg-type]
 settings.register_profile("thorough", max_examples=2000, **_CALM)  # type: ignore[arg-type]
 settings.load_profile("default")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two processors: a third of the time, tests wait for the disk and for others."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)

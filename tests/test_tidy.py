@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import statistics
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "sessionledger"
@@ -49,50 +49,66 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {name_of(path) for path in MODULES}
+
+
+class Facts(NamedTuple):
+    """What a module is asked about, so that it is parsed once."""
+
+    imports: set[str]
+    functions: list[tuple[str, int]]
+    classes: list[str]
+    calls: set[str]
+
+
+@cache
+def facts_of(path: Path) -> Facts:
+    facts = Facts(set(), [], [], set())
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=module) if (module or "").startswith("sessionledger"):
+                facts.imports.update(_imported(node))
+            case ast.Import(names=names):
+                facts.imports.update(a.name for a in names if a.name.startswith("sessionledger"))
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                assert node.end_lineno is not None
+                facts.functions.append((name, node.end_lineno - node.lineno + 1))
+            case ast.ClassDef(name=name):
+                facts.classes.append(name)
+            case ast.Call(func=ast.Name() | ast.Attribute() as called):
+                facts.calls.add(ast.unparse(called))
+    return facts
+
+
 def part_of(module: str) -> str:
     """`core`, `logs`, … of a module's full name; empty for the package itself."""
     return module.partition(".")[2].partition(".")[0]
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sessionledger"):
-            yield from _imported(node)
-        elif isinstance(node, ast.Import):
-            yield from (a.name for a in node.names if a.name.startswith("sessionledger"))
-
-
 def _imported(node: ast.ImportFrom) -> Iterator[str]:
     """The modules named: `from package import module` names the module, not the package."""
     assert node.level == 0, "imports are absolute"
-    names = {name_of(module) for module in MODULES}
     for alias in node.names:
         whole = f"{node.module}.{alias.name}"
-        yield whole if whole in names else str(node.module)
+        yield whole if whole in NAMES else str(node.module)
 
 
-def functions_of(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            yield node.name, node.end_lineno - node.lineno + 1
+def test_imports_point_one_way() -> None:
+    for name, path in zip(map(name_of, MODULES), MODULES, strict=True):
+        allowed = MAY_IMPORT[part_of(name)]
+        assert not [m for m in facts_of(path).imports if part_of(m) not in allowed], name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_one_way(path: Path) -> None:
-    allowed = MAY_IMPORT[part_of(name_of(path))]
-    wrong = [module for module in imports_of(path) if part_of(module) not in allowed]
-    assert not wrong
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_are_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+def test_modules_are_small() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert not {name: lines for name, lines in lengths.items() if lines > MAX_MODULE_LINES}
 
 
 def test_functions_are_small() -> None:
     lengths = {
-        f"{name_of(path)}.{name}": lines for path in MODULES for name, lines in functions_of(path)
+        f"{name_of(path)}.{name}": lines
+        for path in MODULES
+        for name, lines in facts_of(path).functions
     }
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
     assert statistics.quantiles(lengths.values(), n=10)[-1] <= NINETIETH_PERCENTILE_LINES
@@ -107,30 +123,24 @@ def test_no_file_is_dead() -> None:
         module = waiting.pop()
         reached.add(module)
         parents = {module.rpartition(".")[0]} - {""}
-        waiting |= ({*imports_of(paths[module]), *parents}) - reached
+        waiting |= ({*facts_of(paths[module]).imports, *parents}) - reached
     assert set(paths) - reached == set()
 
 
 def test_no_name_says_nothing() -> None:
     for path in MODULES:
         assert path.stem not in BANNED_NAMES
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                assert not node.name.lower().endswith(tuple(BANNED_NAMES)), f"{path}: {node.name}"
+        for name in facts_of(path).classes:
+            assert not name.lower().endswith(tuple(BANNED_NAMES)), f"{path}: {name}"
 
 
 TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(SOURCE / "testing").rglob("*.py")])
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_no_test_sleeps(path: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    assert not [call for call in calls if ast.unparse(call.func) in ("time.sleep", "sleep")]
+def test_no_test_sleeps() -> None:
+    assert not [path for path in TESTS if facts_of(path).calls & {"time.sleep", "sleep"}]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if part_of(name_of(path)) != "cli"], ids=name_of
-)
-def test_the_library_prints_nothing(path: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    assert not [call for call in calls if ast.unparse(call.func) == "print"]
+def test_the_library_prints_nothing() -> None:
+    silent = [path for path in MODULES if part_of(name_of(path)) != "cli"]
+    assert not [path for path in silent if "print" in facts_of(path).calls]

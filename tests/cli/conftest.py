@@ -1,12 +1,30 @@
+"""A command line in a folder of the test, and the command as something that can be started."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.forking import commands
 from tests.cli.running import Line
+from tests.cli.screen import Screen
 
 
 @pytest.fixture
 def line(tmp_path: Path) -> Line:
     return Line(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the command, forked for each call."""
+    folder = tmp_path_factory.mktemp("commands")
+    with commands(folder):
+        yield folder
+
+
+@pytest.fixture
+def screen(line: Line, apart: Path) -> Screen:
+    return Screen(line, [str(apart / "sessionledger")])

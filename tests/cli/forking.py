@@ -6,13 +6,14 @@ hands its arguments, streams, folder and environment over, and exits as the fork
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -48,8 +49,7 @@ def commands(folder: Path) -> Iterator[None]:
 
 def serve(path: str) -> None:
     """Fork for whoever connects."""
-    for name in ("sessionledger.cli.app", "sessionledger.logs.sqlite", "rich.console"):
-        import_module(name)
+    _get_ready()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -60,6 +60,14 @@ def serve(path: str) -> None:
             with caller:
                 if not os.fork():
                     os._exit(_answer(caller))
+
+
+def _get_ready() -> None:
+    """Import what the commands import, also what Typer leaves for the first command's options."""
+    for name in ("sessionledger.logs.sqlite", "sessionledger.logs.file", "rich.table"):
+        import_module(name)
+    with redirect_stdout(io.StringIO()), suppress(SystemExit):
+        import_module("sessionledger.cli.main").main(["create", "--help"])
 
 
 def _answer(caller: socket.socket) -> int:

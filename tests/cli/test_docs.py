@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.cli.forking import commands
 from tests.cli.running import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -70,14 +68,6 @@ def run(block: list[Example], folder: Path, apart: Path) -> list[tuple[str, int]
 def matches(expected: list[str], found: str) -> bool:
     pattern = "\n".join(".*".join(map(re.escape, text.split("…"))) for text in expected)
     return re.fullmatch(pattern, found.removesuffix("\n")) is not None
-
-
-@pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the command."""
-    folder = tmp_path_factory.mktemp("commands")
-    with commands(folder):
-        yield folder
 
 
 # Its examples ask a service: tests/server runs them.

@@ -28,7 +28,7 @@ from sessionledger.logs.sqlite import queries
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import FOLD, PATIENCE, creation
 from tests.cli.running import Answer, Line
-from tests.cli.test_terminal import on_terminal
+from tests.cli.screen import Screen
 from tests.logs import bare_sqlite, children
 
 TOPIC = "orchestrator.sessions"
@@ -83,10 +83,10 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.usefixtures("path")
-def test_a_ledger_that_is_well(line: Line) -> None:
+def test_a_ledger_that_is_well(line: Line, screen: Screen) -> None:
     for options in ([], ["--json"]):
         assert line("doctor", *options) == Answer(0, "", "")
-    assert "nothing is wrong with orchestrator.sessions" in on_terminal(line, "doctor")
+    assert "nothing is wrong with orchestrator.sessions" in screen("doctor")
 
 
 def test_no_ledger_and_what_is_none(line: Line) -> None:
@@ -432,7 +432,7 @@ def test_very_many_findings_stay_a_page(line: Line, path: Path) -> None:
     assert doctor(line) == []
 
 
-def test_control_characters_are_shown_as_escapes(line: Line) -> None:
+def test_control_characters_are_shown_as_escapes(line: Line, screen: Screen) -> None:
     name = "red\x1b[31m.db"
     assert line("create", "alice", "--ledger", name).code == 0
     (line.folder / name).chmod(0o644)
@@ -441,29 +441,29 @@ def test_control_characters_are_shown_as_escapes(line: Line) -> None:
         assert answer.code == 1
         assert "\x1b" not in answer.out
         assert "\\x1b" in answer.out or "\\u001b" in answer.out
-    seen = on_terminal(line, "doctor", "--ledger", name, NO_COLOR="1")
+    seen = screen("doctor", "--ledger", name, NO_COLOR="1")
     assert "\x1b[31m" not in seen
     assert "\\x1b" in seen
 
 
-def test_lines_and_a_table(line: Line, path: Path) -> None:
+def test_lines_and_a_table(line: Line, screen: Screen, path: Path) -> None:
     path.chmod(0o644)
     answer = line("doctor")
     assert answer.row[:3] == ["problem", "open_to_others", "sessions.db"]
-    seen = on_terminal(line, "doctor")
+    seen = screen("doctor")
     for word in ("severity", "what to do", "open_to_others", "chmod 600 sessions.db"):
         assert word in seen
 
 
-def test_a_bar_shows_how_far_it_is(line: Line, path: Path) -> None:
+def test_a_bar_shows_how_far_it_is(line: Line, screen: Screen, path: Path) -> None:
     program = (
         "import sys; from sessionledger.cli import progress; progress.PATIENCE_SECONDS = -1\n"
         "from sessionledger.cli.main import main; sys.exit(main(['doctor']))"
     )
-    seen = on_terminal(line, command=[sys.executable, "-c", program])
+    seen = Screen(line, [sys.executable, "-c", program])()
     assert "examining" in seen
     assert "nothing is wrong" in seen
-    assert "examining" not in on_terminal(line, "doctor")
+    assert "examining" not in screen("doctor")
 
 
 def test_it_can_be_interrupted(line: Line, path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from sessionledger import Change, LogEvent, Unit, open_log
 from tests.cli.running import Line
+from tests.cli.screen import Screen
 from tests.cli.test_bearers import long_ago
 from tests.cli.test_sessions import UNKNOWN
-from tests.cli.test_terminal import on_terminal
 
 
 def states(line: Line, *options: str) -> dict[str, str]:
@@ -106,8 +106,8 @@ def test_sweep_refuses_when_the_newest_event_lies_in_the_future(line: Line) -> N
     assert states(line) == {lapsed: "lapsed"}
 
 
-def test_answers_for_people(line: Line) -> None:
+def test_answers_for_people(line: Line, screen: Screen) -> None:
     line.create("alice", "--context", "device=phone", "--context", "address=192.0.2.7")
-    assert "phone" in on_terminal(line, "sessions")
-    assert "ended 1 session\r\n" in on_terminal(line, "revoke-all", "--principal", "alice")
-    assert "swept 0 sessions" in on_terminal(line, "sweep")
+    assert "phone" in screen("sessions")
+    assert "ended 1 session\r\n" in screen("revoke-all", "--principal", "alice")
+    assert "swept 0 sessions" in screen("sweep")

@@ -6,16 +6,11 @@ It opens the file, goes by the last line, writes all of its lines at once, and f
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from sessionledger import LogEvent
-
-_events = msgspec.json.Decoder(list[LogEvent])
+from sessionledger.testing.child import elsewhere
 
 
 def append(root: Path, topic: str, events: Sequence[LogEvent]) -> None:
@@ -30,12 +25,7 @@ def append(root: Path, topic: str, events: Sequence[LogEvent]) -> None:
 
 def append_elsewhere(root: Path, topic: str, events: Sequence[LogEvent]) -> None:
     """The same in another process."""
-    subprocess.run(
-        [sys.executable, "-m", "tests.logs.bare_file", str(root), topic],
-        input=msgspec.json.encode(events),
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
+    elsewhere(append, root, topic, list(events))
 
 
 def last_id(text: bytes) -> int:
@@ -54,7 +44,3 @@ def line(id: int, event: LogEvent) -> bytes:
     text = json.dumps({"id": id, "event": told}, ensure_ascii=False, separators=(",", ":"))
     before, _, after = text.partition('"PAYLOAD"')
     return before.encode() + event.payload + after.encode() + b"\n"
-
-
-if __name__ == "__main__":
-    append(Path(sys.argv[1]), sys.argv[2], _events.decode(sys.stdin.buffer.read()))

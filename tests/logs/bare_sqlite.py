@@ -1,14 +1,11 @@
 """Appending to a SQLite ledger as the reference does: no rows of ours, no chain.
 
 In another process, because two SQLite libraries in one drop each other's locks, and because a
-stranger has none of our caches. Run as `python -m tests.logs.bare_sqlite PATH TOPIC`, with the
-events on standard input.
+stranger has none of our caches.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,18 +13,12 @@ import apsw
 import msgspec
 
 from sessionledger import LogEvent
-
-_events = msgspec.json.Decoder(list[LogEvent])
+from sessionledger.testing.child import elsewhere
 
 
 def append(path: Path, topic: str, events: Sequence[LogEvent]) -> None:
     """Append the events, in one transaction, in another process."""
-    subprocess.run(
-        [sys.executable, "-m", "tests.logs.bare_sqlite", str(path), topic],
-        input=msgspec.json.encode(events),
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
+    elsewhere(_append_here, str(path), topic, list(events))
 
 
 def empty(path: Path, topic: str) -> None:
@@ -37,9 +28,11 @@ def empty(path: Path, topic: str) -> None:
 
 def execute(path: Path, sql: str, *values: object) -> None:
     """Run one statement as a stranger: whatever somebody might do to the file."""
-    script = "import apsw, sys, ast\n_, path, sql, values = sys.argv\n"
-    script += "apsw.Connection(path).execute(sql, ast.literal_eval(values)).fetchall()"
-    subprocess.run([sys.executable, "-c", script, str(path), sql, repr(values)], check=True)
+    elsewhere(_execute_here, str(path), sql, values)
+
+
+def _execute_here(path: str, sql: str, values: tuple[object, ...]) -> None:
+    apsw.Connection(path).execute(sql, values).fetchall()
 
 
 def _append_here(path: str, topic: str, events: Sequence[LogEvent]) -> None:
@@ -66,7 +59,3 @@ def _append_here(path: str, topic: str, events: Sequence[LogEvent]) -> None:
             " ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id",
             (topic, last + len(events)),
         )
-
-
-if __name__ == "__main__":
-    _append_here(sys.argv[1], sys.argv[2], _events.decode(sys.stdin.buffer.read()))

@@ -15,7 +15,7 @@ from sessionledger.testing.forks import fork, in_fork, reap
 
 READERS = 8
 WRITERS = 2
-FORKS = 10
+FORKS = pytest.mark.parametrize("forks", [4, pytest.param(40, marks=pytest.mark.slow)])
 
 
 @pytest.fixture
@@ -120,7 +120,8 @@ def busy(*jobs: Callable[[], object]) -> Iterator[None]:
     assert errors == []
 
 
-def test_a_fork_amid_readers_and_writers_never_deadlocks(store: SessionStore) -> None:
+@FORKS
+def test_a_fork_amid_readers_and_writers_never_deadlocks(store: SessionStore, forks: int) -> None:
     token = store.create("alice").token
 
     def read() -> None:
@@ -132,9 +133,9 @@ def test_a_fork_amid_readers_and_writers_never_deadlocks(store: SessionStore) ->
         assert store.get(mine) is not None
 
     with busy(*[read] * READERS, *[lambda: store.create("thread")] * WRITERS):
-        for _ in range(FORKS):
+        for _ in range(forks):
             in_fork(read_and_write)
-    assert store.count(principal="child") == FORKS
+    assert store.count(principal="child") == forks
     assert store.verify().ok
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from sessionledger import Appended, Change, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
 from sessionledger.logs.groupcommit import GroupCommit, Ticket
-from sessionledger.testing.bench import PATIENCE, event
+from sessionledger.testing.bench import PATIENCE, event, until
 
 
 class Stop(BaseException):
@@ -92,16 +92,6 @@ class Scene:
         self.let_go(100)
         for caller in self.callers:
             caller.finish()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Look again and again, without a pause, for what another thread is about to do."""
-    ticks = threading.Event()
-    for _ in range(int(PATIENCE * 1000)):
-        if condition():
-            return
-        ticks.wait(0.001)
-    raise AssertionError("it never came about")
 
 
 @pytest.fixture

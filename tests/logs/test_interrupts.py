@@ -10,7 +10,7 @@ import pytest
 from sessionledger.testing.bench import PATIENCE
 from tests.logs.children import run
 
-HITS = 100
+HITS = 50
 
 # Interrupted at random moments of reads and writes, and asked each time whether all is well.
 ANYWHERE = """
@@ -88,7 +88,7 @@ def test_interrupts_anywhere_in_writes(url: str) -> None:
 
 @pytest.mark.slow
 def test_interrupts_anywhere_in_many_writes(url: str) -> None:
-    run(ANYWHERE, url, "writes", 20 * HITS, 2)
+    run(ANYWHERE, url, "writes", 40 * HITS, 2)
 
 
 def test_interrupts_anywhere_in_memory() -> None:

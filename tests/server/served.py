@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from tests.cli.running import Line
+
 COMMAND = [sys.executable, "-m", "sessionledger.cli"]
 PATIENCE_SECONDS = 30
 ALL_SCOPES = (
@@ -51,7 +53,9 @@ def command(folder: Path, *arguments: str, given: str = "") -> str:
 
 def make_key(folder: Path, name: str, *scopes: str) -> str:
     options = [part for scope in scopes or ALL_SCOPES for part in ("--scope", scope)]
-    return command(folder, "keys", "create", name, *options)
+    made = Line(folder)("keys", "create", name, *options)
+    assert made.code == 0, made.err
+    return made.out.strip()
 
 
 class Served:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from authlib.integrations.httpx_client import OAuth2Client  # type: ignore[import-untyped]
+from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 
 from sessionledger import SessionStore
+from sessionledger.testing.bench import until
 from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "http"
@@ -24,7 +25,7 @@ NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
 
 def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
     token = served.create(key, attributes={"scope": "read"})["token"]
-    with OAuth2Client("root", key) as client:
+    with OAuth2Session("root", key) as client:
         told = client.introspect_token(f"{served.url}/introspect", token=token).json()
         assert (told["active"], told["sub"], told["scope"]) == (True, "alice", "read")
         revoked = client.revoke_token(
@@ -73,13 +74,12 @@ def running(command: list[str], folder: Path, port: int) -> Iterator[None]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS).close()
-        except ConnectionRefusedError:
-            continue
-        return
-    raise AssertionError(f"{process.args!r} did not start")
+    def listens() -> bool:
+        assert process.poll() is None, f"{process.args!r} did not start"
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens)
 
 
 def test_nginx_guards_an_upstream(
@@ -123,8 +123,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         ]
         for thread in threads:
             thread.start()
-        while len(revoked) < 20:
-            served.call("GET", "/healthz")
+        until(lambda: len(revoked) >= 20)
         served.process.kill()
         for thread in threads:
             thread.join(PATIENCE_SECONDS)

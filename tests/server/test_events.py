@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from sessionledger import SessionStore
+from sessionledger.testing.bench import until
 from tests.server.served import Served, make_key
 from tests.server.web import Web, problem
 
@@ -116,8 +117,7 @@ def test_a_stream_ends_with_its_key(served: Served, folder: Path) -> None:
 
 def test_so_many_streams_may_be_open(served: Served, key: str) -> None:
     # Those of other tests are gone once that is noticed.
-    while "sessionledger_event_streams 0" not in served.call("GET", "/metrics").text:
-        pass
+    until(lambda: "sessionledger_event_streams 0" in served.call("GET", "/metrics").text)
     with listening(served, key) as one, httpx.Client(base_url=served.url) as client:
         one.until_caught_up()
         admin = {"Authorization": f"Bearer {key}"}

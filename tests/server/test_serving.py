@@ -7,12 +7,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from sessionledger import SessionStore
+from sessionledger.testing.bench import together, until
 from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, make_key
 
 OPTIONS = ("--request-timeout", "1s", "--stop-timeout", "5s")
@@ -50,38 +52,50 @@ def test_what_is_no_http_is_refused(served: Served) -> None:
     assert b"application/problem+json" in answer
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_has_to_arrive_in_time(served: Served, sent: bytes) -> None:
-    assert spoken(served, sent).startswith(b"HTTP/1.1 408 ")
+def beginning(path: str, kind: str, key: str) -> bytes:
+    """A request whose body begins, and does not go on."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    return (
+        f"{head}Connection: close\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\n{{".encode()
+    )
 
 
-def test_a_second_head_has_to_arrive_in_time_too(served: Served) -> None:
-    first = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    answer = spoken(served, first, b"GET /healthz HT")
+@pytest.fixture(scope="module")
+def late(served: Served, key: str) -> dict[str, bytes]:
+    """What they are told who don't go on; all of them let the service wait at the same time."""
+    parts = {
+        "nothing": [b""],
+        "a method": [b"GET / HT"],
+        "half a head": [b"GET /healthz HTTP/1.1\r\nHost: x\r\n"],
+        "a second head": [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HT"],
+        "a body for nobody": [b"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"],
+        "a session": [beginning("/v1/sessions", "application/json", key)],
+        "a form": [beginning("/revoke", "application/x-www-form-urlencoded", key)],
+    }
+    answers = together(*[partial(spoken, served, *sent) for sent in parts.values()])
+    return dict(zip(parts, answers, strict=True))
+
+
+@pytest.mark.parametrize("what", ["nothing", "a method", "half a head"])
+def test_a_head_has_to_arrive_in_time(late: dict[str, bytes], what: str) -> None:
+    assert late[what].startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_second_head_has_to_arrive_in_time_too(late: dict[str, bytes]) -> None:
+    answer = late["a second head"]
     assert answer.count(b"HTTP/1.1 ") == 2
     assert b"HTTP/1.1 408 " in answer
 
 
-def test_a_body_that_nobody_waits_for_is_not_answered_twice(served: Served) -> None:
-    head = b"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"
-    answer = spoken(served, head)
+def test_a_body_that_nobody_waits_for_is_not_answered_twice(late: dict[str, bytes]) -> None:
+    answer = late["a body for nobody"]
     assert answer.count(b"HTTP/1.1 ") == 1
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/v1/sessions", b"application/json"),
-        ("/revoke", b"application/x-www-form-urlencoded"),
-    ],
-)
-def test_a_body_has_to_arrive_in_time(served: Served, key: str, path: str, kind: bytes) -> None:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
-    )
-    sent = head.encode() + b"Content-Type: " + kind + b"\r\nContent-Length: 50\r\n\r\n{"
-    assert spoken(served, sent).startswith(b"HTTP/1.1 408 ")
+@pytest.mark.parametrize("what", ["a session", "a form"])
+def test_a_body_has_to_arrive_in_time(late: dict[str, bytes], what: str) -> None:
+    assert late[what].startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_without_a_length_may_be_so_large(served: Served, key: str) -> None:
@@ -165,8 +179,7 @@ def test_a_stop_loses_nothing_that_was_acknowledged(folder: Path, key: str, numb
         for thread in threads:
             thread.start()
         begun.wait(PATIENCE_SECONDS)
-        while len(acknowledged) < 20:
-            served.call("GET", "/healthz")
+        until(lambda: len(acknowledged) >= 20)
         assert served.stop(number) == 0
         for thread in threads:
             thread.join(PATIENCE_SECONDS)
@@ -187,16 +200,13 @@ def test_a_ledger_that_can_t_be_written_is_not_ready(tmp_path: Path) -> None:
         try:
             assert holder.stdout
             assert holder.stdout.readline() == b"held\n"
+            until(lambda: served.call("GET", "/readyz").status_code != 200)
             answer = served.call("GET", "/readyz")
-            while answer.status_code == 200:
-                answer = served.call("GET", "/readyz")
             assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
             assert served.call("GET", "/auth", made["token"]).status_code == 200
         finally:
             holder.communicate(b"\n", timeout=PATIENCE_SECONDS)
-        answer = served.call("GET", "/readyz")
-        while answer.status_code != 200:
-            answer = served.call("GET", "/readyz")
+        until(lambda: served.call("GET", "/readyz").status_code == 200)
 
 
 _HOLD = """

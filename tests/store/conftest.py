@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,15 @@ def clock(bench: Bench) -> Clock:
 @pytest.fixture
 def store(bench: Bench) -> SessionStore:
     return bench.open()
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def settled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SessionStore]:
+    """A store with one live session, the token's, for all tests of a module that change nothing."""
+    bench = Bench(request.param, tmp_path_factory.mktemp("settled") / "ledger.db")
+    store = bench.open()
+    store.create("alice", token=TOKEN, ttl=timedelta(days=1), attributes={"role": "reader"})
+    yield store
+    bench.close()

@@ -170,13 +170,6 @@ def handle(store: SessionStore) -> str:
     return session.handle
 
 
-@pytest.fixture
-def settled(store: SessionStore) -> SessionStore:
-    """A store with one live session, the token's."""
-    store.create("alice", token=TOKEN, ttl=timedelta(days=1))
-    return store
-
-
 def is_refused(store: SessionStore, case: Refused) -> None:
     """The call raises for its field, tells no token and writes nothing."""
     before = store.head()

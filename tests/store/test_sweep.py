@@ -22,7 +22,8 @@ from sessionledger import (
     StoreClosed,
 )
 from sessionledger.core.token import digest, handle_of
-from sessionledger.testing.bench import PATIENCE, together
+from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.testing.bench import PATIENCE, together, until
 from sessionledger.testing.clock import NOON, Clock
 from tests.logs.children import finish, start
 from tests.store.conftest import OTHER, TOKEN
@@ -204,16 +205,6 @@ def test_of_many_processes_that_sweep_each_session_is_ended_once(tmp_path: Path)
 # -- run_sweeper
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for a condition that another thread brings about."""
-    never = threading.Event()
-    for _ in range(int(PATIENCE / 0.01)):
-        if holds():
-            return
-        never.wait(0.01)
-    raise AssertionError("it never came to be")
-
-
 @pytest.fixture(params=["memory", "sqlite"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
@@ -233,7 +224,7 @@ def test_a_sweeper_sweeps_and_ends_when_the_store_is_closed(either: Bench, owned
     store.create("alice", ttl=HOUR)
     sweeper = in_thread(lambda: store.run_sweeper(timedelta(milliseconds=1)))
     either.clock.advance(2 * HOUR)
-    wait_until(lambda: store.head().id == 2)
+    until(lambda: store.head().id == 2)
     store.close()
     sweeper.join(PATIENCE)
     assert not sweeper.is_alive()
@@ -244,7 +235,7 @@ def test_a_sweeper_that_rests_for_long_ends_when_it_is_told_to(either: Bench) ->
     store.create("alice", ttl=HOUR)
     either.clock.advance(2 * HOUR)
     sweepers = [in_thread(lambda: store.run_sweeper(HOUR, stop=stop)) for _ in range(3)]
-    wait_until(lambda: store.head().id == 2)
+    until(lambda: store.head().id == 2)
     stop.set()
     for sweeper in sweepers:
         sweeper.join(PATIENCE)
@@ -267,7 +258,7 @@ def test_a_sweeper_empties_more_than_a_batch_at_once(either: Bench) -> None:
         created(store, 10, ttl=HOUR)
     bench.clock.advance(2 * HOUR)
     sweeper = in_thread(lambda: store.run_sweeper(HOUR, stop=stop))
-    wait_until(lambda: store.head().id == 60)
+    until(lambda: store.head().id == 60)
     stop.set()
     sweeper.join(PATIENCE)
 
@@ -279,12 +270,12 @@ def test_a_sweeper_reports_and_goes_on() -> None:
     clock.advance(2 * HOUR)
     log.refuses = True
     sweeper = in_thread(lambda: store.run_sweeper(timedelta(milliseconds=1), stop=stop))
-    wait_until(lambda: len(told) > 2)
+    until(lambda: len(told) > 2)
     assert {error.code for error in told} == {"log_unavailable"}
     log.refuses = False
-    wait_until(lambda: store.head().id == 2)
+    until(lambda: store.head().id == 2)
     clock.advance(-HOUR)
-    wait_until(lambda: any(error.code == "clock_jumped" for error in told))
+    until(lambda: any(error.code == "clock_jumped" for error in told))
     stop.set()
     sweeper.join(PATIENCE)
     assert not sweeper.is_alive()
@@ -308,28 +299,18 @@ def test_no_sweeper_runs_on_a_closed_store(store: SessionStore) -> None:
         store.run_sweeper()
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    """Give other tasks their turn until a condition holds."""
-    async with asyncio.timeout(PATIENCE):
-        while not await holds():
-            await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("ends_by", ["stop", "close", "cancel"])
 @pytest.mark.parametrize("interval", [timedelta(milliseconds=1), HOUR])
 def test_a_sweeping_task_ends(either: Bench, ends_by: str, interval: timedelta) -> None:
     clock = either.clock
 
     async def main() -> None:
-        store, stop = AsyncSessionStore(either.log(), clock=clock), asyncio.Event()
+        log, stop = either.log(), asyncio.Event()
+        store = AsyncSessionStore(log, clock=clock)
         await store.create("alice", ttl=HOUR)
         clock.advance(2 * HOUR)
         sweeper = asyncio.create_task(store.run_sweeper(interval, stop=stop))
-
-        async def swept() -> bool:
-            return (await store.head()).id == 2
-
-        await until(swept)
+        await asyncio.to_thread(until, lambda: log.latest(SESSIONS_TOPIC) == 2)
         if ends_by == "stop":
             stop.set()
         elif ends_by == "close":
@@ -354,17 +335,9 @@ def test_a_sweeping_task_reports_and_goes_on() -> None:
             clock.advance(2 * HOUR)
             log.refuses = True
             sweeper = asyncio.create_task(store.run_sweeper(timedelta(milliseconds=1)))
-
-            async def reported() -> bool:
-                return bool(told)
-
-            await until(reported)
+            await asyncio.to_thread(until, lambda: bool(told))
             log.refuses = False
-
-            async def swept() -> bool:
-                return (await store.head()).id == 2
-
-            await until(swept)
+            await asyncio.to_thread(until, lambda: log.latest(SESSIONS_TOPIC) == 2)
         await sweeper
 
     asyncio.run(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,13 +79,3 @@ class Scene:
                 await ended
         finally:
             log.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Look again and again for what another thread or process is about to do."""
-    ticks = threading.Event()
-    for _ in range(int(PATIENCE * 200)):
-        if condition():
-            return
-        ticks.wait(0.005)
-    raise AssertionError("it never came about")

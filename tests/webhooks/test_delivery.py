@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.bench import PATIENCE, until
 from sessionledger.webhooks.endpoints import succeeded
 from tests.webhooks.receiving import Receiver
-from tests.webhooks.sending import QUICK, TOPIC, Scene, until
+from tests.webhooks.sending import QUICK, TOPIC, Scene
 
 
 def test_events_are_told_in_order_and_signed(scene: Scene, receiver: Receiver) -> None:

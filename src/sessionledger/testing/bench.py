@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -207,6 +208,15 @@ def restless() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Look again and again for what another thread or process is about to do."""
+    last, pause, never = time.monotonic() + PATIENCE, 0.001, threading.Event()
+    while not holds():
+        assert time.monotonic() < last, "it never came about"
+        never.wait(pause)
+        pause = min(pause * 2, 0.02)
 
 
 def together(*jobs: Callable[[], T]) -> list[T]:

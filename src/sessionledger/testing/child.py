@@ -75,6 +75,15 @@ class Child:
         self._process.close()
 
 
+def elsewhere(job: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Have a function of a module done in a process of its own, which must end well."""
+    process = _starting.Process(target=job, args=args, kwargs=kwargs, daemon=True)
+    process.start()
+    process.join(_PATIENCE)
+    assert process.exitcode == 0, "another process failed or hangs: what it wrote says why"
+    process.close()
+
+
 def _serve(open: Callable[[], Log], connection: Connection) -> None:
     log = open()
     with contextlib.suppress(EOFError, BrokenPipeError):
