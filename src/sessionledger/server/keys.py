@@ -83,7 +83,11 @@ def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, An
 
 async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key | None:
     """The key that a caller presented; None for whatever is not good."""
-    session = await store.authenticate(token)
+    return await good_key(store, await store.authenticate(token))
+
+
+async def good_key(store: AsyncSessionStore, session: Session | None) -> Key | None:
+    """The key that a live session in the topic of keys is, with live keys above it, or None."""
     key = None if session is None else key_of(session)
     if key is None or not await _all_live(store, key.above):
         return None
