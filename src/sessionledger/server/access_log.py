@@ -23,6 +23,7 @@ STDERR = 2
 Write: TypeAlias = Callable[[bytes], object]
 Request: TypeAlias = tuple[str, str, int, float, str | None, Key | None]
 """Method, route, status, seconds, the client's address, and the admin key that it came with."""
+SECONDS_TO_GATHER = 0.01
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -40,7 +41,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Noted:
-    """Counts and writes down what was answered, all of one turn of the event loop together.
+    """Counts and writes down what was answered, all of some milliseconds together.
 
     That takes little longer for many than for one, and nobody waits for it.
     """
@@ -48,26 +49,27 @@ class Noted:
     def __init__(self, tally: Tally, write: Write | None) -> None:
         self._tally = tally
         self._write = write
-        self._requests: list[Request] = []
+        self._requests: list[tuple[float, Request]] = []
 
     def note(self, request: Request) -> None:
         """Note a request that was answered."""
-        self._requests.append(request)
-        if len(self._requests) == 1:
-            asyncio.get_running_loop().call_soon(self.hand_over)
+        if not self._requests:
+            asyncio.get_running_loop().call_later(SECONDS_TO_GATHER, self.hand_over)
+        self._requests.append((time.time(), request))
 
     def hand_over(self) -> None:
         """Count and write down what is noted."""
-        requests, self._requests = self._requests, []
+        noted, self._requests = self._requests, []
         observe = self._tally.observe
-        for _, route, status, seconds, *_ in requests:
+        for _, (_, route, status, seconds, *_) in noted:
             observe(route, status, seconds)
-        if self._write is not None and requests:
-            self._write(_lines(requests, _stamp(time.time())))
+        if self._write is not None and noted:
+            self._write(_encode_lines([_line(_stamp(at), *request) for at, request in noted]))
 
-
-def _lines(requests: list[Request], now: str) -> bytes:
-    return _encode_lines([_line(now, *request) for request in requests])
+    def exposition(self) -> bytes:
+        """The counts, with all that this process has noted."""
+        self.hand_over()
+        return self._tally.exposition()
 
 
 def _line(

@@ -49,7 +49,9 @@ def create_app(settings: Settings | None = None, tally: Tally | None = None) -> 
     service = Service(settings or Settings(), tally or Tally(LABELS))
     write = write_to_stderr if service.settings.access_log else None
     noted = Noted(service.tally, write)
-    return Front(service, _framework(service), PATHS, _prompt(service), _bare(service), noted)
+    return Front(
+        service, _framework(service), PATHS, _prompt(service), _bare(service, noted), noted
+    )
 
 
 def _prompt(service: Service) -> dict[str, Endpoint]:
@@ -58,12 +60,12 @@ def _prompt(service: Service) -> dict[str, Endpoint]:
     return {"/auth": auth, "/auth/": auth, "/introspect": Introspect(service)}
 
 
-def _bare(service: Service) -> dict[str, App]:
+def _bare(service: Service, noted: Noted) -> dict[str, App]:
     """What else is answered without the framework, which has no words for it."""
     document = describe(ROUTES)
     return {
         "/revoke": application(Revoke(service)),
-        "/metrics": Page(metrics.MEDIA_TYPE, service.tally.exposition),
+        "/metrics": Page(metrics.MEDIA_TYPE, noted.exposition),
         "/openapi.json": Page("application/json", lambda: document),
     }
 

@@ -18,7 +18,11 @@ async def read_form(call: Call, most: int) -> dict[str, str]:
 
 
 def _check_media_type(headers: RawHeaders) -> None:
-    given = next((value for name, value in headers if name == b"content-type"), b"")
+    given = b""
+    for name, value in headers:
+        if name == b"content-type":
+            given = value
+            break
     if given != FORM and given.partition(b";")[0].strip().lower() != FORM:
         raise Refused(
             415,

@@ -47,18 +47,24 @@ class Key(msgspec.Struct, frozen=True):
     above: tuple[str, ...] = ()
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What the attributes of a key's session have to be."""
+
+    scopes: frozenset[str]
+    above: tuple[str, ...]
+
+
 class NotAllowed(ValueError):
     """A key that can't be made: the message says why."""
 
 
 def key_of(session: Session) -> Key | None:
     """The key that a session in the topic of keys is; None where it says nothing of the kind."""
-    match session.attributes:
-        case {"scopes": [*scopes], "above": [*above]} if all(
-            isinstance(text, str) for text in (*scopes, *above)
-        ):
-            return Key(session.principal, session.handle, frozenset(scopes), tuple(above))
-    return None
+    try:
+        told = msgspec.convert(session.attributes, _Told)
+    except msgspec.ValidationError:
+        return None
+    return Key(session.principal, session.handle, told.scopes, told.above)
 
 
 def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, Any]:
