@@ -21,8 +21,8 @@ from sessionledger.server.metrics import Tally
 
 STDERR = 2
 Write: TypeAlias = Callable[[bytes], object]
-Request: TypeAlias = tuple[str, str, int, float, str | None, Key | None]
-"""Method, route, status, seconds, the client's address, and the admin key that it came with."""
+Request: TypeAlias = tuple[float, str, str, int, float, str | None, Key | None]
+"""When, method, route, status, seconds, the client's address, and the admin key it came with."""
 SECONDS_TO_GATHER = 0.01
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -49,22 +49,31 @@ class Noted:
     def __init__(self, tally: Tally, write: Write | None) -> None:
         self._tally = tally
         self._write = write
-        self._requests: list[tuple[float, Request]] = []
+        self._requests: list[Request] = []
 
-    def note(self, request: Request) -> None:
-        """Note a request that was answered."""
+    def note(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        begun: float,
+        client: str | None,
+        key: Key | None,
+    ) -> None:
+        """Note a request that was answered just now. begun: by the performance counter."""
         if not self._requests:
             asyncio.get_running_loop().call_later(SECONDS_TO_GATHER, self.hand_over)
-        self._requests.append((time.time(), request))
+        seconds = time.perf_counter() - begun
+        self._requests.append((time.time(), method, route, status, seconds, client, key))
 
     def hand_over(self) -> None:
         """Count and write down what is noted."""
         noted, self._requests = self._requests, []
         observe = self._tally.observe
-        for _, (_, route, status, seconds, *_) in noted:
+        for _, _, route, status, seconds, _, _ in noted:
             observe(route, status, seconds)
         if self._write is not None and noted:
-            self._write(_encode_lines([_line(_stamp(at), *request) for at, request in noted]))
+            self._write(_encode_lines([_line(*request) for request in noted]))
 
     def exposition(self) -> bytes:
         """The counts, with all that this process has noted."""
@@ -73,7 +82,7 @@ class Noted:
 
 
 def _line(
-    now: str,
+    now: float,
     method: str,
     route: str,
     status: int,
@@ -83,7 +92,7 @@ def _line(
 ) -> Line:
     milliseconds = int(seconds * 1_000_000) / 1000
     name = None if key is None else key.name
-    return Line(now, method, route, status, milliseconds, client, name)
+    return Line(_stamp(now), method, route, status, milliseconds, client, name)
 
 
 def write_to_stderr(lines: bytes) -> None:

@@ -94,10 +94,13 @@ def insufficient(realm: str, scope: str) -> Refused:
 
 def _authorization(headers: RawHeaders, realm: str) -> tuple[bytes, bytes] | None:
     """Scheme, in lower case, and what follows it. Raises `Refused` for more than one header."""
-    found = [value for name, value in headers if name == b"authorization"]
-    if not found:
+    found = None
+    for name, value in headers:
+        if name == b"authorization":
+            if found is not None:
+                raise malformed(realm)
+            found = value
+    if found is None:
         return None
-    if len(found) > 1:
-        raise malformed(realm)
-    scheme, _, rest = found[0].strip(b" \t").partition(b" ")
+    scheme, _, rest = found.strip(b" \t").partition(b" ")
     return scheme.lower(), rest.strip(b" ")

@@ -64,25 +64,10 @@ class ForwardAuth:
 
     async def answer(self, call: Call) -> Answer:
         """That a request passes, and as whom."""
-        return _passed(*_told(await self._session(call)))
-
-    def refuse(self, refused: Refused) -> Answer:
-        """401 where other credentials may help, 403 for all else: our faults let nobody in."""
-        status = 401 if refused.problem.status in (400, 401) else 403
-        problem = with_status(refused.problem, status)
-        challenge = refused.headers.get("WWW-Authenticate")
-        headers = [*_NOBODY, _PROBLEM]
-        if challenge is not None:
-            headers.append((b"www-authenticate", challenge.encode()))
-        return Answer(status, Headers(*headers), msgspec.json.encode(problem))
-
-    async def _session(self, call: Call) -> Session:
-        """The session that lets the request pass. Raises `Refused`, and what the store raises."""
-        headers = call.headers
+        headers, query = call.headers, call.query
         token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
         if token is None:
             raise missing(self._realm)
-        query = call.query
         required = required_by(query) if query and call.path == PATH else _NOTHING
         sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
@@ -93,7 +78,17 @@ class ForwardAuth:
             raise refused_token(self._realm)
         if required.scopes and not required.scopes <= set((scope_of(session) or "").split()):
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
-        return session
+        return _passed(*_told(session))
+
+    def refuse(self, refused: Refused) -> Answer:
+        """401 where other credentials may help, 403 for all else: our faults let nobody in."""
+        status = 401 if refused.problem.status in (400, 401) else 403
+        problem = with_status(refused.problem, status)
+        challenge = refused.headers.get("WWW-Authenticate")
+        headers = [*_NOBODY, _PROBLEM]
+        if challenge is not None:
+            headers.append((b"www-authenticate", challenge.encode()))
+        return Answer(status, Headers(*headers), msgspec.json.encode(problem))
 
     def _too_old(self, required: Required) -> Refused:
         """RFC 9470: the session is good, and its proof too old for this."""

@@ -54,6 +54,9 @@ class Front:
         self._prompt = prompt
         self._endpoints = {path: application(one) for path, one in prompt.items()} | dict(bare)
         self._below = [path for path in self._endpoints if path[-1] == "/"]
+        urls = [path.encode("ascii") for path in prompt]
+        self._prompt_urls = frozenset(urls)
+        self._prompt_below = tuple(url for url in urls if url.endswith(b"/"))
         self._noted = noted
         self.failure: Exception | None = None
 
@@ -75,9 +78,9 @@ class Front:
         else:
             await self._framework(scope, receive, send)
 
-    def is_prompt(self, path: str) -> bool:
+    def is_prompt(self, url: bytes) -> bool:
         """Whether what is at a path can be asked at once."""
-        return self._place(path) in self._prompt
+        return url in self._prompt_urls or url.startswith(self._prompt_below)
 
     def answer_at_once(self, call: Arrived, client: str | None) -> Answer | None:
         """The answer to a request to such a path, if there is one at once: for a server that can
@@ -86,9 +89,8 @@ class Front:
         place = self._place(call.path)
         answer = at_once(self._prompt[place], call)
         if answer is not None:
-            seconds = time.perf_counter() - begun
-            told = (call.method, place.rstrip("/"), answer.status, seconds, client, call.caller)
-            self._noted.note(told)
+            route = place.rstrip("/")
+            self._noted.note(call.method, route, answer.status, begun, client, call.caller)
         return answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,9 +118,8 @@ class Front:
                 template = scope.get("path_template", OTHER)
                 route = template if template in self._routes else OTHER
             client = (scope.get("client") or [None])[0]
-            seconds = time.perf_counter() - begun
-            told = (scope["method"], route, status or 500, seconds, client, caller_in(scope))
-            self._noted.note(told)
+            caller = caller_in(scope)
+            self._noted.note(scope["method"], route, status or 500, begun, client, caller)
 
     def _place(self, path: str) -> str:
         """Where something is that answers at a path, or the path itself."""

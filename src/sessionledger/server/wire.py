@@ -88,12 +88,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """A part of the path and the query."""
-        self._count(len(url))
+        self._size += len(url)
+        if self._size > self._most:
+            raise TOO_LARGE
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        self._count(len(name) + len(value) + 4)
+        self._size += len(name) + len(value) + 4
+        if self._size > self._most:
+            raise TOO_LARGE
         name = name.lower()
         if name in _NOT_PLAIN:
             self._plain = False
@@ -116,7 +120,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there."""
         self._arriving = False
-        self._stop_waiting()
+        if self._timer is not None:
+            self._stop_waiting()
         if self._waiting and self._is_answered():
             self._waiting = False
             return
@@ -150,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._plain
             and b"?" not in self.url
             and parser.get_method() in PLAIN_METHODS
-            and self._front.is_prompt(self.url.decode("latin-1"))
+            and self._front.is_prompt(self.url)
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
@@ -199,11 +204,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if body:
             super().on_body(body)
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self._most:
-            raise TOO_LARGE
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
