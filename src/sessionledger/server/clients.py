@@ -39,12 +39,14 @@ async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
     realm = service.settings.realm
     token = bearer_token(call.headers, realm)
-    if token is not None:
-        key = await _key(service, call, token)
-        if key is None:
-            raise refused_token(realm)
-    else:
+    if token is None:
         key = await _password(service, call, realm)
+    else:
+        keys = service.ledger.keys
+        found = await good_key(keys, await call.authenticate(keys, token))
+        if found is None:
+            raise refused_token(realm)
+        key = found
     if needed not in key.scopes:
         raise insufficient(realm, needed)
     call.caller = key
@@ -57,15 +59,11 @@ async def _password(service: Service, call: Call, realm: str) -> Key:
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
     name, secret = given
-    key = await _key(service, call, secret)
+    keys = service.ledger.keys
+    key = await good_key(keys, await call.authenticate(keys, secret))
     if key is None or key.name != name:
         raise _challenge(f'Basic realm="{realm}"')
     return key
-
-
-async def _key(service: Service, call: Call, token: str) -> Key | None:
-    keys = service.ledger.keys
-    return await good_key(keys, await call.authenticate(keys, token))
 
 
 def _challenge(challenge: str) -> Refused:

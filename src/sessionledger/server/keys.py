@@ -95,7 +95,7 @@ async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key |
 async def good_key(store: AsyncSessionStore, session: Session | None) -> Key | None:
     """The key that a live session in the topic of keys is, with live keys above it, or None."""
     key = None if session is None else key_of(session)
-    if key is None or not await _all_live(store, key.above):
+    if key is not None and key.above and not await _all_live(store, key.above):
         return None
     return key
 
