@@ -23,6 +23,7 @@ class RedisSessions:
     """Sessions as JSON under the hash of their token: hash, one GET, decode."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.client: Any = redis.Redis(port=port)
 
     def get(self, token: str) -> Session:

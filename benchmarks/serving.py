@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 import msgspec
 
-from benchmarks.redis_server import free_port
+from benchmarks.redis_server import free_port, running_redis
 from benchmarks.rounds import Figure, Goal, Timing, measure
 from sessionledger import SessionStore
 
@@ -88,10 +88,12 @@ def serving(folder: Path, rounds: int) -> tuple[dict[str, Timing], list[Figure]]
         targets = stack.enter_context(_ours(folder))
         targets |= stack.enter_context(_app(CONSTANT, "constant", Path(sys.executable), folder))
         if PEERS.exists():
-            redis = stack.enter_context(_redis(folder))
+            # On no core of its own: it runs where the system finds room, beside server and load.
+            redis = stack.enter_context(running_redis([]))
+            told = {} if redis is None else {"REDIS_PORT": str(redis.port)}
             for name, factory in OTHERS.items():
-                if factory != "starsessions_redis" or redis:
-                    targets |= stack.enter_context(_app(name, factory, PEERS, folder, **redis))
+                if factory != "starsessions_redis" or told:
+                    targets |= stack.enter_context(_app(name, factory, PEERS, folder, **told))
         loads = {name: Load(target) for name, target in targets.items()}
         contenders: dict[str, Callable[[], int]] = dict(loads)
         timings = measure(contenders, rounds)
@@ -147,17 +149,6 @@ def _app(
         _until(credentials.exists)
         _until(lambda: _listens(port))
         yield {name: Target(url, credentials.read_text())}
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[dict[str, str]]:
-    program, port = shutil.which("redis-server"), str(free_port())
-    if program is None:
-        yield {}
-        return
-    with _process([program, "--port", port, "--save", "", "--dir", str(folder)], folder, {}):
-        _until(lambda: _listens(int(port)))
-        yield {"REDIS_PORT": port}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessionledger.server.answering import application
 from sessionledger.server.asgi import Message
 from sessionledger.server.forward_auth import IDENTITY, ForwardAuth
 from sessionledger.server.metrics import Tally
@@ -165,7 +166,7 @@ def answered(scope: JSON) -> int:
 
     async def run() -> None:
         endpoint = ForwardAuth(Service(SETTINGS, Tally(["x"])))
-        await endpoint(scope, nothing, send)
+        await application(endpoint)(scope, nothing, send)
 
     asyncio.run(run())
     return statuses[0]

@@ -184,3 +184,18 @@ def test_it_is_written_into_the_access_log_and_touches_when_that_is_due(tmp_path
         ("/auth", 200, "GET")
     ] * 3
     assert issued.token not in str(lines)
+
+
+def test_a_connection_on_which_nothing_follows_is_closed(tmp_path: Path) -> None:
+    with SessionStore.open(f"sqlite:///{tmp_path / 'sessions.db'}") as store:
+        token = store.create("bob").token
+    with Served(tmp_path, *OPTIONS, "--keep-alive", "1s") as served:
+        at_once, usual = Wire(served), Wire(served)
+        for _ in range(2):
+            at_once.send(request(token))
+            usual.send(request(token, b"DELETE /auth HTTP/1.1"))
+            assert (at_once.answer()[0], usual.answer()[0]) == (200, 200)
+        assert at_once.is_closed()
+        assert usual.is_closed()
+        at_once.close()
+        usual.close()

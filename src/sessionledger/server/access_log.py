@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,64 +16,101 @@ from typing import TypeAlias
 
 import msgspec
 
-from sessionledger.server.asgi import Scope
 from sessionledger.server.keys import Key
+from sessionledger.server.metrics import Tally
 
 STDERR = 2
 Write: TypeAlias = Callable[[bytes], object]
+Request: TypeAlias = tuple[float, str, str, int, float, str | None, Key | None]
+"""When, method, route, status, seconds, the client's address, and the admin key it came with."""
+SECONDS_TO_GATHER = 0.01
+
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
-_text = msgspec.json.Encoder().encode
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """A request as it is written down. milliseconds: until all was handed over."""
+
+    time: str
+    method: str
+    route: str
+    status: int
+    milliseconds: float
+    client: str | None = None
+    key: str | None = None
 
 
-class Gathered:
-    """Hands over the lines of one turn of the event loop in one piece: a write takes as long for
-    many as for one, and the lines of several workers don't mix."""
+class Noted:
+    """Counts and writes down what was answered, all of some milliseconds together.
 
-    def __init__(self, write: Write) -> None:
+    That takes little longer for many than for one, and nobody waits for it.
+    """
+
+    def __init__(self, tally: Tally, write: Write | None) -> None:
+        self._tally = tally
         self._write = write
-        self._lines: list[bytes] = []
+        self._requests: list[Request] = []
 
-    def __call__(self, line: bytes) -> None:
-        """Take a line."""
-        self._lines.append(line)
-        if len(self._lines) == 1:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+    def note(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        begun: float,
+        client: str | None,
+        key: Key | None,
+    ) -> None:
+        """Note a request that was answered just now. begun: by the performance counter."""
+        if not self._requests:
+            asyncio.get_running_loop().call_later(SECONDS_TO_GATHER, self.hand_over)
+        seconds = time.perf_counter() - begun
+        self._requests.append((time.time(), method, route, status, seconds, client, key))
 
-    def _hand_over(self) -> None:
-        lines, self._lines = self._lines, []
-        self._write(b"".join(lines))
+    def hand_over(self) -> None:
+        """Count and write down what is noted."""
+        noted, self._requests = self._requests, []
+        observe = self._tally.observe
+        for _, _, route, status, seconds, _, _ in noted:
+            observe(route, status, seconds)
+        if self._write is not None and noted:
+            self._write(_encode_lines([_line(*request) for request in noted]))
+
+    def exposition(self) -> bytes:
+        """The counts, with all that this process has noted."""
+        self.hand_over()
+        return self._tally.exposition()
+
+
+def _line(
+    now: float,
+    method: str,
+    route: str,
+    status: int,
+    seconds: float,
+    client: str | None,
+    key: Key | None,
+) -> Line:
+    milliseconds = int(seconds * 1_000_000) / 1000
+    name = None if key is None else key.name
+    return Line(_stamp(now), method, route, status, milliseconds, client, name)
 
 
 def write_to_stderr(lines: bytes) -> None:
-    """Write to the standard error of the process, which nobody buffers."""
-    os.write(STDERR, lines)
+    """Write to the standard error of the process, which nobody buffers. Pieces of whole lines that
+    a pipe takes at once, so that the lines of several workers don't mix."""
+    while lines:
+        end = len(lines)
+        if end > select.PIPE_BUF:
+            end = lines.rindex(b"\n", 0, select.PIPE_BUF) + 1
+        lines = lines[os.write(STDERR, lines[:end]) :]
 
 
-def log_request(write: Write, scope: Scope, route: str, status: int, seconds: float) -> None:
-    """Write a request down: milliseconds until all was handed over, and an admin key's name."""
-    client, caller = scope.get("client"), scope.get("state", {}).get("caller")
-    # Everything is a text of ours or a number, but for the client's address and the method.
-    line = b'{"time":"%s","method":%s,"route":"%s","status":%d,"milliseconds":%.3f' % (
-        _stamp(time.time()),
-        _text(scope["method"]),
-        route.encode(),
-        status,
-        seconds * 1000,
-    )
-    if client:
-        line += b',"client":%s' % _text(client[0])
-    if isinstance(caller, Key):
-        line += b',"key":%s' % _text(caller.name)
-    write(line + b"}\n")
-
-
-def _stamp(now: float) -> bytes:
+def _stamp(now: float) -> str:
     """The time in UTC, as RFC 3339 with milliseconds."""
     second = int(now)
-    return b"%s.%03dZ" % (_second(second), int((now - second) * 1000))
+    return f"{_second(second)}.{int((now - second) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=1)
-def _second(second: int) -> bytes:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

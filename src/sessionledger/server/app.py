@@ -8,7 +8,8 @@ from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 
 from sessionledger.server import bearer, events, health, listings, metrics, sessions
-from sessionledger.server.access_log import Gathered, write_to_stderr
+from sessionledger.server.access_log import Noted, write_to_stderr
+from sessionledger.server.answering import Endpoint, application
 from sessionledger.server.asgi import App
 from sessionledger.server.bodies import StrictRequest
 from sessionledger.server.description import describe
@@ -46,20 +47,25 @@ def create_app(settings: Settings | None = None, tally: Tally | None = None) -> 
     alone.
     """
     service = Service(settings or Settings(), tally or Tally(LABELS))
-    write = Gathered(write_to_stderr) if service.settings.access_log else None
-    return Front(service, _framework(service), PATHS, _endpoints(service), write)
+    write = write_to_stderr if service.settings.access_log else None
+    noted = Noted(service.tally, write)
+    return Front(
+        service, _framework(service), PATHS, _prompt(service), _bare(service, noted), noted
+    )
 
 
-def _endpoints(service: Service) -> dict[str, App]:
-    """What is answered without the framework: what has to be fast, and what it has no words for."""
+def _prompt(service: Service) -> dict[str, Endpoint]:
+    """What is asked most, and writes nothing itself."""
     auth = ForwardAuth(service)
+    return {"/auth": auth, "/auth/": auth, "/introspect": Introspect(service)}
+
+
+def _bare(service: Service, noted: Noted) -> dict[str, App]:
+    """What else is answered without the framework, which has no words for it."""
     document = describe(ROUTES)
     return {
-        "/auth": auth,
-        "/auth/": auth,
-        "/introspect": Introspect(service),
-        "/revoke": Revoke(service),
-        "/metrics": Page(metrics.MEDIA_TYPE, service.tally.exposition),
+        "/revoke": application(Revoke(service)),
+        "/metrics": Page(metrics.MEDIA_TYPE, noted.exposition),
         "/openapi.json": Page("application/json", lambda: document),
     }
 

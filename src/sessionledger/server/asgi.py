@@ -10,12 +10,11 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+Header: TypeAlias = tuple[bytes, bytes]
+RawHeaders: TypeAlias = Iterable[Header]
 
 
-async def respond(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b""
-) -> None:
+async def respond(send: Send, status: int, headers: Iterable[Header], body: bytes = b"") -> None:
     """A whole response."""
     length = (b"content-length", str(len(body)).encode("ascii"))
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import msgspec
 
-from sessionledger.server.asgi import RawHeaders, Scope, Send, respond
+from sessionledger.server.answering import Answer, Call, Headers
 from sessionledger.server.credentials import (
     basic_credentials,
     bearer_token,
     insufficient,
     refused_token,
 )
-from sessionledger.server.keys import Key, authenticate_key
+from sessionledger.server.keys import Key, good_key
 from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
-NO_STORE = (b"cache-control", b"no-store")
-JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+_JSON = (b"content-type", b"application/json")
+NO_STORE = Headers(_NO_STORE)
+JSON = Headers(_JSON, _NO_STORE)
 
 # Codes that OAuth does not have, as those it has.
 _OAUTH = {
@@ -33,30 +35,32 @@ _OAUTH = {
 }
 
 
-async def authenticate_client(service: Service, scope: Scope, needed: str) -> Key:
+async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
-    headers: RawHeaders = scope["headers"]
     realm = service.settings.realm
-    token = bearer_token(headers, realm)
-    if token is not None:
-        key = await authenticate_key(service.ledger.keys, token)
-        if key is None:
-            raise refused_token(realm)
+    token = bearer_token(call.headers, realm)
+    if token is None:
+        key = await _password(service, call, realm)
     else:
-        key = await _password(service, headers, realm)
+        keys = service.ledger.keys
+        found = await good_key(keys, await call.authenticate(keys, token))
+        if found is None:
+            raise refused_token(realm)
+        key = found
     if needed not in key.scopes:
         raise insufficient(realm, needed)
-    scope.setdefault("state", {})["caller"] = key
+    call.caller = key
     return key
 
 
-async def _password(service: Service, headers: RawHeaders, realm: str) -> Key:
+async def _password(service: Service, call: Call, realm: str) -> Key:
     """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
-    given = basic_credentials(headers, realm)
+    given = basic_credentials(call.headers, realm)
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
     name, secret = given
-    key = await authenticate_key(service.ledger.keys, secret)
+    keys = service.ledger.keys
+    key = await good_key(keys, await call.authenticate(keys, secret))
     if key is None or key.name != name:
         raise _challenge(f'Basic realm="{realm}"')
     return key
@@ -71,15 +75,15 @@ def _challenge(challenge: str) -> Refused:
     )
 
 
-async def answer_error(send: Send, refused: Refused) -> None:
+def error_answer(refused: Refused) -> Answer:
     """The error as RFC 6749, section 5.2, writes one."""
     problem = refused.problem
     told = {"error": _OAUTH.get(problem.code, problem.code), "error_description": problem.detail}
     headers = [(name.lower().encode(), text.encode()) for name, text in refused.headers.items()]
-    await respond(send, problem.status, [JSON, NO_STORE, *headers], msgspec.json.encode(told))
+    return Answer(problem.status, Headers(_JSON, _NO_STORE, *headers), msgspec.json.encode(told))
 
 
-def only_post(scope: Scope) -> None:
+def only_post(call: Call) -> None:
     """Raises `Refused` for another method."""
-    if scope["method"] != "POST":
+    if call.method != "POST":
         raise Refused(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})

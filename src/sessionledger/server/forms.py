@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from sessionledger.server.asgi import RawHeaders, Receive
+from sessionledger.server.answering import Call
+from sessionledger.server.asgi import RawHeaders
 from sessionledger.server.problems import Refused, invalid
 
 FORM = b"application/x-www-form-urlencoded"
 
 
-async def read_form(headers: RawHeaders, receive: Receive, most: int) -> dict[str, str]:
+async def read_form(call: Call, most: int) -> dict[str, str]:
     """The parameters of a body, each once (RFC 6749, section 3.1). Raises `Refused`."""
-    _check_media_type(headers)
-    return _parse(await _read(receive, most))
+    _check_media_type(call.headers)
+    return _parse(await call.body(most))
 
 
 def _check_media_type(headers: RawHeaders) -> None:
-    given = next((value for name, value in headers if name == b"content-type"), b"")
+    given = b""
+    for name, value in headers:
+        if name == b"content-type":
+            given = value
+            break
     if given != FORM and given.partition(b";")[0].strip().lower() != FORM:
         raise Refused(
             415,
@@ -25,19 +30,6 @@ def _check_media_type(headers: RawHeaders) -> None:
             f"Content-Type is {FORM.decode()} here",
             field="Content-Type",
         )
-
-
-async def _read(receive: Receive, most: int) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(400, "invalid_request", "the client is gone")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > most:
-            raise Refused(413, "too_large", "the body is larger than allowed")
-    return body
 
 
 def _parse(body: bytes) -> dict[str, str]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from sessionledger import ReauthenticationRequired, Session
-from sessionledger.server.asgi import RawHeaders, Receive, Scope, Send, respond
+from sessionledger.server.answering import Answer, Call, Headers
 from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.credentials import (
     bearer_token,
@@ -27,7 +27,6 @@ from sessionledger.server.credentials import (
     refused_token,
 )
 from sessionledger.server.problems import MEDIA_TYPE, Refused, with_status
-from sessionledger.server.refusals import refusal
 from sessionledger.server.service import Service
 
 PATH = "/auth"
@@ -41,10 +40,8 @@ IDENTITY = (
 )
 
 _NO_STORE = (b"cache-control", b"no-store")
-_EMPTY = (b"content-length", b"0")
 _NOBODY = [*((name, b"") for name in IDENTITY), _NO_STORE]
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
-_encode = msgspec.json.Encoder().encode
 
 
 class Required(msgspec.Struct, frozen=True):
@@ -65,43 +62,33 @@ class ForwardAuth:
         self._realm = service.settings.realm
         self._cookie = service.settings.cookie
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  a body is the client's, for somebody else
-        """Answer a request."""
-        try:
-            session = await self._session(scope)
-        except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
-            await _refuse(send, refusal(error))
-        else:
-            await respond(send, 200, [*_identity(*_told(session)), _NO_STORE])
-
-    def at_once(self, headers: RawHeaders) -> bytes | None:
-        """The head of the answer to a request that passes, but for the line of its status; None
-        where that has to be found out."""
-        try:
-            token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
-            session = self._service.ledger.sessions.settled(token)
-        except Exception:  # noqa: BLE001  who is asked next tells what it was
-            return None
-        return None if session is None else _head(*_told(session))
-
-    async def _session(self, scope: Scope) -> Session:
-        """The session that lets the request pass. Raises `Refused`, and what the store raises."""
-        headers = scope["headers"]
+    async def answer(self, call: Call) -> Answer:
+        """That a request passes, and as whom."""
+        headers, query = call.headers, call.query
         token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
         if token is None:
             raise missing(self._realm)
-        query = scope["query_string"]
-        required = required_by(query) if query and scope["path"] == PATH else _NOTHING
-        sessions = self._service.ledger.sessions
+        required = required_by(query) if query and call.path == PATH else _NOTHING
+        sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
-            session = await sessions.authenticate(token, max_auth_age=required.max_auth_age)
+            session = await call.authenticate(sessions, token, age)
         except ReauthenticationRequired:
             raise self._too_old(required) from None
         if session is None:
             raise refused_token(self._realm)
         if required.scopes and not required.scopes <= set((scope_of(session) or "").split()):
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
-        return session
+        return _passed(*_told(session))
+
+    def refuse(self, refused: Refused) -> Answer:
+        """401 where other credentials may help, 403 for all else: our faults let nobody in."""
+        status = 401 if refused.problem.status in (400, 401) else 403
+        problem = with_status(refused.problem, status)
+        challenge = refused.headers.get("WWW-Authenticate")
+        headers = [*_NOBODY, _PROBLEM]
+        if challenge is not None:
+            headers.append((b"www-authenticate", challenge.encode()))
+        return Answer(status, Headers(*headers), msgspec.json.encode(problem))
 
     def _too_old(self, required: Required) -> Refused:
         """RFC 9470: the session is good, and its proof too old for this."""
@@ -151,27 +138,8 @@ def _told(session: Session) -> tuple[str | None, ...]:
     )
 
 
-# Kept, both, since a session is asked about again and again.
-
-
 @lru_cache(maxsize=8192)
-def _identity(*told: str | None) -> list[tuple[bytes, bytes]]:
+def _passed(*told: str | None) -> Answer:
+    """Kept, since a session is asked about again and again."""
     values = (quote(value or "", safe="").encode("ascii") for value in told)
-    return list(zip(IDENTITY, values, strict=True))
-
-
-@lru_cache(maxsize=8192)
-def _head(*told: str | None) -> bytes:
-    headers = [_EMPTY, *_identity(*told), _NO_STORE]
-    return b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n"
-
-
-async def _refuse(send: Send, refused: Refused) -> None:
-    """401 where other credentials may help, 403 for all else: a fault of ours lets nobody in."""
-    status = 401 if refused.problem.status in (400, 401) else 403
-    problem = with_status(refused.problem, status)
-    challenge = refused.headers.get("WWW-Authenticate")
-    headers = [*_NOBODY, _PROBLEM]
-    if challenge is not None:
-        headers.append((b"www-authenticate", challenge.encode()))
-    await respond(send, status, headers, _encode(problem))
+    return Answer(200, Headers(*zip(IDENTITY, values, strict=True), _NO_STORE))

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from sessionledger.server.access_log import Write, log_request
+from sessionledger.server.access_log import Noted
+from sessionledger.server.answering import (
+    Answer,
+    Arrived,
+    Endpoint,
+    application,
+    at_once,
+    caller_in,
+)
 from sessionledger.server.asgi import App, Message, Receive, Scope, Send, respond
-from sessionledger.server.forward_auth import PATH, ForwardAuth
 from sessionledger.server.problems import MEDIA_TYPE, Refused, failed, unavailable
 from sessionledger.server.refusals import log_failure
 from sessionledger.server.service import Service
@@ -27,8 +34,9 @@ ENDLESS = "/v1/events"
 class Front:
     """The service as an ASGI application. failure: why it could not start, if it could not.
 
-    routes: the framework's paths, by which its requests are counted. endpoints: what is answered
-    without it, by path, and by all that lies below one that ends in a slash.
+    routes: the framework's paths, by which its requests are counted. prompt and bare: what is
+    answered without it, by path, and by all that lies below one that ends in a slash; prompt is
+    what can be asked at once. noted: told of each request.
     """
 
     def __init__(
@@ -36,21 +44,30 @@ class Front:
         service: Service,
         framework: App,
         routes: Collection[str],
-        endpoints: Mapping[str, App],
-        write: Write | None,
+        prompt: Mapping[str, Endpoint],
+        bare: Mapping[str, App],
+        noted: Noted,
     ) -> None:
         self.service = service
         self._framework = framework
         self._routes = routes
-        self._endpoints = {path: one for path, one in endpoints.items() if path[-1] != "/"}
-        self._below = [(path, one) for path, one in endpoints.items() if path[-1] == "/"]
-        self._write = write
-        self._auth = ForwardAuth(service)
+        self._prompt = prompt
+        self._endpoints = {path: application(one) for path, one in prompt.items()} | dict(bare)
+        self._below = [path for path in self._endpoints if path[-1] == "/"]
+        urls = [path.encode("ascii") for path in prompt]
+        self._prompt_urls = frozenset(urls)
+        self._prompt_below = tuple(url for url in urls if url.endswith(b"/"))
+        self._noted = noted
         self.failure: Exception | None = None
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
         """The service's ledger is open in here: what the lifespan does under a server."""
-        return self.service.running()
+        async with self.service.running():
+            try:
+                yield
+            finally:
+                self._noted.hand_over()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live as long as the server does."""
@@ -61,14 +78,20 @@ class Front:
         else:
             await self._framework(scope, receive, send)
 
-    def pass_at_once(self, scope: Scope) -> bytes | None:
-        """The head of the answer to `GET /auth` where the request passes and all is known: for a
-        server that can send it in place. None where the application has to be asked."""
+    def is_prompt(self, url: bytes) -> bool:
+        """Whether what is at a path can be asked at once."""
+        return url in self._prompt_urls or url.startswith(self._prompt_below)
+
+    def answer_at_once(self, call: Arrived, client: str | None) -> Answer | None:
+        """The answer to a request to such a path, if there is one at once: for a server that can
+        send it in place. None where the application has to be asked."""
         begun = time.perf_counter()
-        head = self._auth.at_once(scope["headers"])
-        if head is not None:
-            self._note(scope, PATH, 200, time.perf_counter() - begun)
-        return head
+        place = self._place(call.path)
+        answer = at_once(self._prompt[place], call)
+        if answer is not None:
+            route = place.rstrip("/")
+            self._noted.note(call.method, route, answer.status, begun, client, call.caller)
+        return answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, status = time.perf_counter(), 0
@@ -79,7 +102,8 @@ class Front:
                 status = message["status"]
             await send(message)
 
-        route, endpoint = self._find(scope["path"])
+        place = self._place(scope["path"])
+        endpoint, route = self._endpoints.get(place), place.rstrip("/")
         try:
             if endpoint is None:
                 await self._ask_framework(scope, receive, noting)
@@ -93,15 +117,17 @@ class Front:
             if endpoint is None:
                 template = scope.get("path_template", OTHER)
                 route = template if template in self._routes else OTHER
-            self._note(scope, route, status or 500, time.perf_counter() - begun)
+            client = (scope.get("client") or [None])[0]
+            caller = caller_in(scope)
+            self._noted.note(scope["method"], route, status or 500, begun, client, caller)
 
-    def _find(self, path: str) -> tuple[str, App | None]:
-        endpoint = self._endpoints.get(path)
-        if endpoint is None:
-            for above, below in self._below:
+    def _place(self, path: str) -> str:
+        """Where something is that answers at a path, or the path itself."""
+        if path not in self._endpoints:
+            for above in self._below:
                 if path.startswith(above):
-                    return above[:-1], below
-        return path, endpoint
+                    return above
+        return path
 
     async def _ask_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         patience = self.service.settings.request_timeout.total_seconds()
@@ -110,11 +136,6 @@ class Front:
                 await self._framework(scope, receive, send)
         except TimeoutError:
             await _answer_problem(send, unavailable("timed_out", "that took too long"))
-
-    def _note(self, scope: Scope, route: str, status: int, seconds: float) -> None:
-        self.service.tally.observe(route, status, seconds)
-        if self._write is not None:
-            log_request(self._write, scope, route, status, seconds)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:

@@ -9,18 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from sessionledger import Session
-from sessionledger.server.asgi import Receive, Scope, Send, respond
+from sessionledger.server.answering import Answer, Call
 from sessionledger.server.claims import scope_of, text_of
-from sessionledger.server.clients import (
-    JSON,
-    NO_STORE,
-    answer_error,
-    authenticate_client,
-    only_post,
-)
+from sessionledger.server.clients import JSON, authenticate_client, error_answer, only_post
 from sessionledger.server.forms import read_form
-from sessionledger.server.problems import invalid
-from sessionledger.server.refusals import refusal
+from sessionledger.server.problems import Refused, invalid
 from sessionledger.server.service import Service
 
 
@@ -38,7 +31,7 @@ class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
     aud: str | None = None
 
 
-_INACTIVE = msgspec.json.encode(Introspection(active=False))
+_INACTIVE = Answer(200, JSON, msgspec.json.encode(Introspection(active=False)))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,25 +41,23 @@ class Introspect:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        try:
-            body = await self._answer(scope, receive)
-        except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
-            await answer_error(send, refusal(error))
-        else:
-            await respond(send, 200, [JSON, NO_STORE], body)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    async def answer(self, call: Call) -> Answer:
+        """What there is to tell of the token in the body, to whom it may be told."""
         service = self._service
-        only_post(scope)
-        await authenticate_client(service, scope, "introspect")
+        only_post(call)
+        await authenticate_client(service, call, "introspect")
         settings = service.settings
-        form = await read_form(scope["headers"], receive, settings.max_body_bytes)
+        form = await read_form(call, settings.max_body_bytes)
         if "token" not in form:
             raise invalid("token", "is required")
-        session = await service.ledger.sessions.authenticate(form["token"])
-        return _INACTIVE if session is None else _encode(introspection(session, settings.audience))
+        session = await call.authenticate(service.ledger.sessions, form["token"])
+        if session is None:
+            return _INACTIVE
+        return Answer(200, JSON, _encode(introspection(session, settings.audience)))
+
+    def refuse(self, refused: Refused) -> Answer:
+        """An error of OAuth."""
+        return error_answer(refused)
 
 
 def introspection(session: Session, audience: str | None) -> Introspection:

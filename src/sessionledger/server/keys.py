@@ -47,18 +47,24 @@ class Key(msgspec.Struct, frozen=True):
     above: tuple[str, ...] = ()
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What the attributes of a key's session have to be."""
+
+    scopes: frozenset[str]
+    above: tuple[str, ...]
+
+
 class NotAllowed(ValueError):
     """A key that can't be made: the message says why."""
 
 
 def key_of(session: Session) -> Key | None:
     """The key that a session in the topic of keys is; None where it says nothing of the kind."""
-    match session.attributes:
-        case {"scopes": [*scopes], "above": [*above]} if all(
-            isinstance(text, str) for text in (*scopes, *above)
-        ):
-            return Key(session.principal, session.handle, frozenset(scopes), tuple(above))
-    return None
+    try:
+        told = msgspec.convert(session.attributes, _Told)
+    except msgspec.ValidationError:
+        return None
+    return Key(session.principal, session.handle, told.scopes, told.above)
 
 
 def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, Any]:
@@ -83,9 +89,13 @@ def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, An
 
 async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key | None:
     """The key that a caller presented; None for whatever is not good."""
-    session = await store.authenticate(token)
+    return await good_key(store, await store.authenticate(token))
+
+
+async def good_key(store: AsyncSessionStore, session: Session | None) -> Key | None:
+    """The key that a live session in the topic of keys is, with live keys above it, or None."""
     key = None if session is None else key_of(session)
-    if key is None or not await _all_live(store, key.above):
+    if key is not None and key.above and not await _all_live(store, key.above):
         return None
     return key
 

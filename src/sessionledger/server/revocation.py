@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sessionledger import InvalidSession
-from sessionledger.server.asgi import Receive, Scope, Send, respond
-from sessionledger.server.clients import NO_STORE, answer_error, authenticate_client, only_post
+from sessionledger.server.answering import Answer, Call
+from sessionledger.server.clients import NO_STORE, authenticate_client, error_answer, only_post
 from sessionledger.server.forms import read_form
-from sessionledger.server.problems import invalid
-from sessionledger.server.refusals import refusal
+from sessionledger.server.problems import Refused, invalid
 from sessionledger.server.service import Service
 
 REASON = "revoked"
@@ -19,24 +20,19 @@ class Revoke:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        try:
-            await self._revoke(scope, receive)
-        except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
-            await answer_error(send, refusal(error))
-        else:
-            await respond(send, 200, [NO_STORE])
-
-    async def _revoke(self, scope: Scope, receive: Receive) -> None:
+    async def answer(self, call: Call) -> Answer:
+        """End the session of the token in the body, for whom that is allowed."""
         service = self._service
-        only_post(scope)
-        caller = await authenticate_client(service, scope, "sessions:revoke")
-        form = await read_form(scope["headers"], receive, service.settings.max_body_bytes)
+        only_post(call)
+        caller = await authenticate_client(service, call, "sessions:revoke")
+        form = await read_form(call, service.settings.max_body_bytes)
         if "token" not in form:
             raise invalid("token", "is required")
-        try:
+        # What can't be a token is one more that was never there (section 2.2).
+        with suppress(InvalidSession):
             await service.ledger.sessions.expire(form["token"], reason=REASON, actor=caller.name)
-        except InvalidSession:
-            # What can't be a token is one more that was never there (section 2.2).
-            return
+        return Answer(200, NO_STORE)
+
+    def refuse(self, refused: Refused) -> Answer:
+        """An error of OAuth."""
+        return error_answer(refused)

@@ -1,39 +1,38 @@
 """HTTP/1.1 on the wire: with bounds, on the size of a head and on how long a request may take to
 come, body and all; and with a shorter way for what is asked most.
 
-What comes in one piece, as nearly all does, is not timed. A plain `GET /auth` that passes is
-answered where it is read, without a task and without the checks of headers that are ours: a proxy
-waits for it before every request that it lets through. Whatever is not plain goes the usual way.
+What comes in one piece, as nearly all does, is not timed. A plain request that is there whole, to a
+path that can be asked at once, is answered where it is read, without a task and without the checks
+of headers that are ours. Whatever is not plain, or is not answered at once, goes the usual way, as
+if nothing had been tried.
 """
 
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
-from sessionledger.server import forward_auth
-from sessionledger.server.asgi import Scope
+from sessionledger.server.answering import Answer, Arrived
 from sessionledger.server.front import Front
 from sessionledger.server.problems import MEDIA_TYPE, Refused
+from sessionledger.server.putting_off import PutOff
 
-PATH, BELOW = forward_auth.PATH.encode(), forward_auth.PATH.encode() + b"/"
-_OF_BODIES = (b"content-length", b"transfer-encoding")
+PLAIN_METHODS = (b"GET", b"POST")
+_NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 
 TOO_LARGE = Refused(431, "headers_too_large", "the path and the headers are larger than allowed")
 TOO_SLOW = Refused(408, "too_slow", "the request did not arrive in time")
 NOT_HTTP = Refused(400, "invalid_request", "that is not an HTTP/1.1 request")
-
-
-@lru_cache(maxsize=1)
-def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -53,70 +52,112 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience = settings.request_timeout.total_seconds()
         self._size = 0
         self._arriving = self._in_head = True
+        self._plain = self._waiting = False
+        self._body = b""
         self._timer: asyncio.TimerHandle | None = None
-        self._answered = False
+        self._idle = PutOff(self.loop, self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Somebody connected, who may say nothing."""
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else None
         self._timer = self.loop.call_later(self._patience, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there to wait for."""
         self._stop_waiting()
+        self._idle.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that is not complete yet has so long to be."""
         super().data_received(data)
+        if self._waiting:
+            self._go_the_usual_way()
         if self._arriving and self._timer is None:
             self._timer = self.loop.call_later(self._patience, self._too_slow)
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """A head begins. What uvicorn makes for it is made when that is needed."""
         self._size, self._arriving, self._in_head = 0, True, True
-        super().on_message_begin()
+        self._plain = True
+        self.url = self._body = b""
+        self.headers = []
 
     def on_url(self, url: bytes) -> None:
         """A part of the path and the query."""
-        self._count(len(url))
-        super().on_url(url)
+        self._size += len(url)
+        if self._size > self._most:
+            raise TOO_LARGE
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        self._size += len(name) + len(value) + 4
+        if self._size > self._most:
+            raise TOO_LARGE
+        name = name.lower()
+        if name in _NOT_PLAIN:
+            self._plain = False
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head = False
-        self._answered = self._is_plain_auth() and self._passed()
-        if not self._answered:
-            super().on_headers_complete()
+        self._waiting = self._is_plain()
+        if not self._waiting:
+            self._go_the_usual_way()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._waiting:
+            self._body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is there."""
         self._arriving = False
-        self._stop_waiting()
-        if not self._answered:
-            super().on_message_complete()
+        if self._timer is not None:
+            self._stop_waiting()
+        if self._waiting and self._is_answered():
+            self._waiting = False
+            return
+        if self._waiting:
+            self._go_the_usual_way()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn does, with one timer for all the answers on a connection."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle.begin()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle.end()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says it as a problem
         """Answer what can't be parsed, or is more than is taken, and hang up."""
+        self._waiting = False
         self._hang_up(TOO_LARGE if self._size > self._most else NOT_HTTP)
 
-    def _is_plain_auth(self) -> bool:
-        """Whether it is `GET /auth` or below, with no body, no condition, and nothing before it."""
-        url, parser = self.url, self.parser
+    def _is_plain(self) -> bool:
+        """Whether it is a request that may be answered at once, with nothing before it."""
+        parser = self.parser
         return (
-            (url == PATH or url.startswith(BELOW))
-            and b"?" not in url
-            and parser.get_method() == b"GET"
+            self._plain
+            and b"?" not in self.url
+            and parser.get_method() in PLAIN_METHODS
+            and self._front.is_prompt(self.url)
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and not self.expect_100_continue
-            and not any(name in _OF_BODIES for name, _ in self.headers)
             and not self.flow.write_paused
             and not self.pipeline
             and not self.transport.is_closing()
@@ -126,22 +167,43 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         )
 
-    def _passed(self) -> bool:
-        """Let it pass, if that can be told at once."""
-        self.scope["method"] = "GET"
-        head = self._front.pass_at_once(cast(Scope, self.scope))
-        if head is None:
+    def _is_answered(self) -> bool:
+        """Answer it, if it can be told at once what."""
+        method, path = self.parser.get_method().decode("ascii"), self.url.decode("latin-1")
+        call = Arrived(method, path, self.headers, self._body)
+        answer = self._front.answer_at_once(call, self._address)
+        if answer is None:
             return False
-        # uvicorn makes this list anew each second, for the date.
-        defaults = self.server_state.default_headers
-        self.transport.write(b"HTTP/1.1 200 OK\r\n" + _lines(tuple(defaults)) + head)
-        self.on_response_complete()
+        self.transport.write(self._on_the_wire(answer))
+        self.server_state.total_requests += 1
+        self._idle.begin()
         return True
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self._most:
-            raise TOO_LARGE
+    def _on_the_wire(self, answer: Answer) -> bytes:
+        # uvicorn makes this list anew each second, for the date.
+        if self._defaults is not self.server_state.default_headers:
+            self._defaults = self.server_state.default_headers
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in self._defaults)
+        body = answer.body
+        return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (
+            STATUS_LINE[answer.status],
+            self._default_lines,
+            len(body),
+            answer.headers.lines,
+            body,
+        )
+
+    def _go_the_usual_way(self) -> None:
+        """What uvicorn does from the beginning of a head on, with all of it that is there."""
+        self._waiting = False
+        url, headers, body = self.url, self.headers, self._body
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
