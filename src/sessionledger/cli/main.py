@@ -5,6 +5,7 @@ Nothing but the standard library is imported before it is known that the extra i
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -16,7 +17,14 @@ MISSING = "the command line needs packages that are not installed: pip install '
 
 def run() -> None:
     """The entry point of the `sessionledger` script."""
-    sys.exit(main(sys.argv[1:]))
+    # Importing leaves much that stays and little to collect, and so does the end of the process,
+    # where the collector would go through all of it several times for memory that goes anyway.
+    gc.disable()
+    try:
+        code = main(sys.argv[1:])
+    finally:
+        gc.freeze()
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,6 +52,7 @@ def _carried_out(arguments: list[str]) -> int:
         return outcome(quick.run, as_json)
     from sessionledger.cli.app import run
 
+    gc.enable()  # what follows may run for days
     return outcome(lambda: run(arguments), as_json)
 
 

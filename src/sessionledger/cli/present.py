@@ -11,7 +11,6 @@ import select
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -143,7 +142,13 @@ def check_reader() -> None:
 def _aligned(record: Record, columns: Mapping[str, int]) -> str:
     """Columns below those of the line before, cut to the width of the terminal."""
     cells = (_short(record[field]).ljust(width) for field, width in columns.items())
-    return "  ".join(cells).rstrip()[: get_terminal_size().columns]
+    return "  ".join(cells).rstrip()[: _terminal_width()]
+
+
+def _terminal_width() -> int:
+    from shutil import get_terminal_size  # brings compressors along, and pipes have no width
+
+    return get_terminal_size().columns
 
 
 def _draw_fields(record: Record) -> None:
@@ -163,7 +168,7 @@ def _draw_table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    wide = get_terminal_size().columns >= _WIDE_COLUMNS
+    wide = _terminal_width() >= _WIDE_COLUMNS
     for field, title in columns.items():
         table.add_column(title, overflow="fold", no_wrap=wide and field == "handle")
     for record in records:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sessionledger import (
-    Finding,
-    HistoryEntry,
-    LedgerHead,
-    Session,
-    Stats,
-    StoredEvent,
-    Verification,
-)
 from sessionledger.cli.present import Record
+
+if TYPE_CHECKING:  # each command shows one of them, and need not import the others
+    from sessionledger import (
+        Finding,
+        HistoryEntry,
+        LedgerHead,
+        Session,
+        Stats,
+        StoredEvent,
+        Verification,
+    )
 
 SESSION_TITLES = {
     "principal": "principal",
