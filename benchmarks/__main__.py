@@ -12,6 +12,7 @@ from benchmarks import (
     administering,
     caching,
     creating,
+    growing,
     reading,
     scale,
     scale_file,
@@ -82,6 +83,12 @@ def _scale_file(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
     yield section("scale-file", title, timings, scale_file.GOALS, figures)
 
 
+def _grow(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings, figures = growing.growing(folder, arguments.grown, arguments.rounds)
+    title = f"growing to {arguments.grown:,} live sessions in SQLite"
+    yield section("grow", title, timings, growing.GOALS, figures)
+
+
 def _peers(folder: Path, arguments: argparse.Namespace) -> Iterator[Compared]:
     yield compare(folder, arguments.rounds)
 
@@ -98,7 +105,10 @@ SECTIONS: dict[str, Measuring] = {
     "scale": _scale,
     "scale-file": _scale_file,
     "peers": _peers,
+    "grow": _grow,
 }
+RARE = {"grow"}
+"""Run only when they are named."""
 
 
 def main() -> int:
@@ -114,11 +124,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    plain = [name for name in SECTIONS if name not in RARE]
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=plain)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sessions", type=int, nargs="+", default=[1_000, 100_000])
     parser.add_argument("--cached", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--million", type=int, default=1_000_000, help="sessions of scale")
+    parser.add_argument("--grown", type=int, default=10_000_000, help="sessions of grow")
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()

@@ -22,7 +22,6 @@ UNCOMPILED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 PASS, GET = "python -c pass", "sessionledger get"
 GOALS = (Goal(GET, PASS, 4),)
 
-# The bare package has little to import: its names come when they are asked for.
 IMPORT = "from sessionledger import SessionStore"
 LIMITS = (Limit(IMPORT, 60),)
 

@@ -20,7 +20,7 @@ LIMITS = (Limit(RATE, 20_000, at_least=True),)
 def sweeping(folder: Path) -> list[Figure]:
     """The rate over all, and that of the slowest tenth."""
     url = f"sqlite:///{folder / 'sweep.db'}"
-    asyncio.run(_fill(url))
+    lapse(url, SESSIONS)
     tenth, seconds = SESSIONS // 10, []
     with SessionStore.open(url) as store:
         for _ in range(10):
@@ -34,11 +34,15 @@ def sweeping(folder: Path) -> list[Figure]:
     ]
 
 
-async def _fill(url: str) -> None:
-    """Sessions that lapsed an hour ago, a microsecond after each other."""
+def lapse(url: str, count: int) -> None:
+    """Add sessions that lapsed an hour ago, a microsecond after each other."""
+    asyncio.run(_lapse(url, count))
+
+
+async def _lapse(url: str, count: int) -> None:
     over = datetime.now(UTC) - timedelta(hours=1)
     async with AsyncSessionStore.open(url, durability="normal") as store:
-        for start in range(0, SESSIONS, BATCH):
+        for start in range(0, count, BATCH):
             creates = [
                 store.create(
                     principal(number),
@@ -46,6 +50,6 @@ async def _fill(url: str) -> None:
                     expires_at=over + timedelta(microseconds=number),
                     attributes={"role": "operator", "number": number},
                 )
-                for number in range(start, start + BATCH)
+                for number in range(start, min(start + BATCH, count))
             ]
             await asyncio.gather(*creates)
