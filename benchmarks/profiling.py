@@ -110,7 +110,8 @@ def page(store: SessionStore) -> str:
     return f"""# Profile of the hot paths
 
 Made by `python -m benchmarks.profiling` on {machine.processor}, {machine.cores} cores. Each step by
-itself, in a loop of its own: processor time, best of {ROUNDS} rounds. What is left of these, and why, stands under
+itself, in a loop of its own: processor time, best of {ROUNDS} rounds. What is left of these, and
+why, stands under
 [where the time goes](../performance.md#where-the-time-goes).
 
 {table("`get` of a session that was read before", reading(store))}
