@@ -122,7 +122,7 @@ def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) ->
     planned = Plan([], [], {}, [], chain.EMPTY)
     event = None
     for event in events:
-        _fold_in(event, fold, tail, planned)
+        _fold_in(event, event.id, fold, tail, planned)
     planned.head = chain.EMPTY if event is None else chain.head_after(event)
     return planned
 
@@ -158,7 +158,8 @@ def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan)
         if change.put is not None:
             _place(change.put.key, event.id, change.put.draft, tail, planned)
         elif fold is not None:
-            _fold_in(event, fold, tail, planned)
+            # As it was given: a fold may remember that it has read it.
+            _fold_in(change.event, event.id, fold, tail, planned)
     return Appended(tuple(ids))
 
 
@@ -169,16 +170,16 @@ def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
     return LogEvent(event.kind, event.payload, headers, event.occurred_at_ms)
 
 
-def _fold_in(event: StoredEvent, fold: Fold, tail: Tail, planned: Plan) -> None:
+def _fold_in(event: LogEvent | StoredEvent, id: int, fold: Fold, tail: Tail, planned: Plan) -> None:
     key = fold.key(event)
     if key is None:
         return
     before = tail.rows.get(key)
-    if before is not None and event.id <= before.version:
+    if before is not None and id <= before.version:
         return
     draft = fold.evolve(before, event)
     if draft is not None:
-        _place(key, event.id, draft, tail, planned)
+        _place(key, id, draft, tail, planned)
 
 
 def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:

@@ -15,7 +15,7 @@ from typing import Never, TypeAlias, cast
 import msgspec
 
 from sessionledger.core import decide, families
-from sessionledger.core.annotations import REASON, annotate
+from sessionledger.core.annotations import REASON, annotate, with_context
 from sessionledger.core.codec import decode_session
 from sessionledger.core.events import Expired, SessionEvent
 from sessionledger.core.instant import microseconds, parse_instant
@@ -280,6 +280,8 @@ class Engine:
         states: list[State] = []
         for step in steps:
             change, state = prepare(step, at, secret)
+            if change.put is None:
+                self.fold.remember(change.event, with_context(step.event, step.headers))
             changes.append(change)
             states.append(state)
         return Unit(changes, guards), states

@@ -44,10 +44,14 @@ class SessionFold:
         if known is not None and known[0] is event:
             return known[1]
         happened = happening(event) or self._altered(event)
+        self.remember(event, happened)
+        return happened
+
+    def remember(self, event: LogEvent | StoredEvent, happened: Happened | None) -> None:
+        """What an event says, for who knows without reading it."""
         if len(self._read) >= _MOST_REMEMBERED:
             self._read.clear()
         self._read[id(event)] = (event, happened)
-        return happened
 
     def _altered(self, event: LogEvent | StoredEvent) -> Happened | None:
         """A damaged event whose kind is not one of ours any more, as its hash tells: it may have
