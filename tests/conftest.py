@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell lets what it runs in the background ignore Ctrl-C, and so would every process from here.
@@ -20,6 +21,7 @@ settings.register_profile("thorough", max_examples=2000, **_CALM)  # type: ignor
 settings.load_profile("default")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Three for two processors: a third of the time, tests wait for the disk and for others."""
     return max(1, (os.cpu_count() or 1) * 3 // 2)

@@ -149,3 +149,36 @@ def test_what_can_t_be_taken_is_named(
 def test_it_takes_a_right(web: Web) -> None:
     answer = web("GET", "/v1/events", token=web.make_key("reader", "sessions:read"))
     assert problem(answer)[0] == 403
+
+
+def test_a_stream_ends_after_its_time_and_is_gone_on_with(folder: Path, key: str) -> None:
+    with Served(
+        folder, "--no-access-log", "--stream-lifetime", "1s", "--max-streams", "1"
+    ) as served:
+        with listening(served, key) as stream:
+            stream.until_caught_up()
+            assert list(stream.events()) == []
+        made = served.create(key, "alice")
+        with listening(served, key, Last_Event_ID=stream.last_id) as stream:
+            _, told = next(stream.events())
+    assert told["handle"] == made["handle"]
+
+
+def test_who_reads_nothing_is_hung_up_on(folder: Path, key: str) -> None:
+    """And does not hold the place of others until TCP gives up."""
+    short = ("--stream-lifetime", "1s", "--request-timeout", "1s", "--max-streams", "1")
+    with Served(folder, "--no-access-log", *short) as served:
+        with SessionStore.open(f"sqlite:///{folder}/sessions.db") as store:
+            for number in range(200):
+                store.create("alice", attributes={"text": "x" * 60_000, "number": number})
+        with served.client.stream(
+            "GET", "/v1/events?after=0", headers={"Authorization": f"Bearer {key}"}
+        ) as stuck:
+            assert stuck.status_code == 200
+            until(lambda: place_is_free(served, key))
+
+
+def place_is_free(served: Served, key: str) -> bool:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.stream("GET", f"{served.url}/v1/events", headers=headers) as answer:
+        return answer.status_code == 200

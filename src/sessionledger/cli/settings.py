@@ -33,6 +33,7 @@ HELP = {
     "keep_alive": "How long an idle connection stays.",
     "stop_timeout": "How long what is under way may take when told to stop.",
     "heartbeat": "How often a quiet stream says that it is there.",
+    "stream_lifetime": "How long a stream of events lasts, until its client has to come back.",
     "sweep_interval": "How often what lapsed is recorded as ended.",
     "webhooks": "The file of webhook endpoints; beside the ledger if not said.",
     "access_log": "A line of JSON on stderr for each request.",

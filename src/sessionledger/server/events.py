@@ -7,6 +7,7 @@ to one started since, goes on where it was, and misses and repeats nothing.
 from __future__ import annotations
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Annotated, TypeAlias
@@ -39,7 +40,10 @@ After = Annotated[
 LastEventId = Annotated[
     str | None,
     HeaderParameter(
-        name="Last-Event-ID", required=False, description="As `after`, from who comes back."
+        name="Last-Event-ID",
+        required=False,
+        pattern=f"^[0-9]{{1,{MAX_DIGITS}}}$",
+        description="As `after`, from who comes back.",
     ),
 ]
 
@@ -55,7 +59,8 @@ async def stream_events(
 ) -> Stream:
     """Of a principal or of all sessions, from now on unless told otherwise, without an end.
 
-    It ends when the service stops, and when the key is no longer good; a client then comes back.
+    It ends after a while, when the service stops, and when the key is no longer good; a client then
+    comes back.
     """
     service = service_of(request)
     service.streams.check()
@@ -85,14 +90,17 @@ async def _stream(service: Service, key: Key, told: Told, first: Happened) -> As
 
 
 async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happened, None]:
-    """What is told until the service stops, which waits for nothing else."""
+    """What is told until the service stops, which waits for nothing else, or its time is up."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + service.settings.stream_lifetime.total_seconds()
     stopping = asyncio.ensure_future(service.stopping.wait())
     coming: asyncio.Future[Happened] | None = None
     try:
         while True:
             coming = asyncio.ensure_future(anext(told))
-            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
+            left = max(0, end - clock())
+            await asyncio.wait({coming, stopping}, timeout=left, return_when=FIRST_COMPLETED)
+            if stopping.done() or not coming.done():
                 return
             yield await coming
     finally:

@@ -109,6 +109,10 @@ class Front:
                 await self._ask_framework(scope, receive, noting)
             else:
                 await endpoint(scope, receive, noting)
+        except TimeoutError:
+            # Who was answered in part is hung up on: that is how the rest is known to be missing.
+            if not status:
+                await _answer_problem(noting, unavailable("timed_out", "that took too long"))
         except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
             log_failure(error)
             if not status:
@@ -130,12 +134,13 @@ class Front:
         return path
 
     async def _ask_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        patience = self.service.settings.request_timeout.total_seconds()
-        try:
-            async with asyncio.timeout(None if scope["path"] == ENDLESS else patience):
-                await self._framework(scope, receive, send)
-        except TimeoutError:
-            await _answer_problem(send, unavailable("timed_out", "that took too long"))
+        """Raises `TimeoutError` for what takes too long: a client that reads nothing, say."""
+        settings = self.service.settings
+        patience = settings.request_timeout
+        if scope["path"] == ENDLESS:
+            patience += settings.stream_lifetime
+        async with asyncio.timeout(patience.total_seconds()):
+            await self._framework(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:

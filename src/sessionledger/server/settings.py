@@ -32,7 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     writes_per_minute: that one bearer or one handle may cause, for each worker.
     request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
     stop_timeout: for what is under way when the service is told to stop.
-    heartbeat: between signs of life on a quiet stream; sweep_interval: None to sweep elsewhere.
+    heartbeat: between signs of life on a quiet stream; stream_lifetime: until its client has to
+        come back, and goes on where it was.
+    sweep_interval: None to sweep elsewhere.
     webhooks: the file of endpoints that are told what happens; None for the one beside the ledger.
     access_log: whether each request is a line on stderr.
     """
@@ -55,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: timedelta = timedelta(seconds=15)
     stop_timeout: timedelta = timedelta(seconds=10)
     heartbeat: timedelta = timedelta(seconds=15)
+    stream_lifetime: timedelta = timedelta(hours=1)
     sweep_interval: timedelta | None = timedelta(minutes=1)
     webhooks: str | None = None
     access_log: bool = True
@@ -75,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COUNTS = ("workers", "max_body_bytes", "max_header_bytes", "max_streams", "writes_per_minute")
-_SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat")
+_SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_lifetime")
 
 
 def shown(settings: Settings) -> dict[str, Any]:
