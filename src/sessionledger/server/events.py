@@ -31,10 +31,14 @@ MAX_DIGITS = 18
 Happened: TypeAlias = HistoryEntry | CaughtUp
 Told: TypeAlias = AsyncIterator[Happened]
 
+EVENT_ID = f"^[0-9]{{1,{MAX_DIGITS}}}$"
 After = Annotated[
-    int | None,
+    str | None,
     QueryParameter(
-        name="after", required=False, ge=0, description="First what followed it; 0 for all."
+        name="after",
+        required=False,
+        pattern=EVENT_ID,
+        description="First what followed this event; 0 for all.",
     ),
 ]
 LastEventId = Annotated[
@@ -42,7 +46,7 @@ LastEventId = Annotated[
     HeaderParameter(
         name="Last-Event-ID",
         required=False,
-        pattern=f"^[0-9]{{1,{MAX_DIGITS}}}$",
+        pattern=EVENT_ID,
         description="As `after`, from who comes back.",
     ),
 ]
@@ -64,7 +68,8 @@ async def stream_events(
     """
     service = service_of(request)
     service.streams.check()
-    cursor = after if last_event_id is None else _cursor(last_event_id)
+    back = _cursor("Last-Event-ID", last_event_id)
+    cursor = _cursor("after", after) if back is None else back
     told = service.ledger.sessions.watch(
         after=cursor, principal=principal, heartbeat=service.settings.heartbeat
     )
@@ -124,10 +129,12 @@ def _frame(happened: Happened) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (document.event_id, kind, _encode(document))
 
 
-def _cursor(last_event_id: str) -> int:
-    if not last_event_id.isdecimal() or len(last_event_id) > MAX_DIGITS:
-        raise invalid("Last-Event-ID", "is the id of an event")
-    return int(last_event_id)
+def _cursor(field: str, id: str | None) -> int | None:
+    if id is None:
+        return None
+    if not (id.isascii() and id.isdecimal()) or len(id) > MAX_DIGITS:
+        raise invalid(field, "is the id of an event")
+    return int(id)
 
 
 ROUTES = [stream_events]
