@@ -102,9 +102,9 @@ class Cache:
         if learnt is None:
             return None
         (before, seen, name), news = learnt
-        current, head, epoch, since, _, superseded = news
         if self.header != name:
             return None
+        current, head, epoch, since, _, superseded = news
         if not self._put_off and self._is_news_of(key, superseded or ""):
             self._put_off = True
             return None

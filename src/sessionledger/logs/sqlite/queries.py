@@ -201,11 +201,13 @@ ADD_EVENTS = """INSERT OR ROLLBACK INTO events
     (topic, event_id, kind, payload, headers, occurred_at_ms) VALUES {}"""
 ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
     (key, topic, version, created, owner, expires, live, state, alias) VALUES {}"""
-PUT_ROWS = """INSERT INTO ledger_rows
+# Of rows that stand where they stood in the indexes of owners and aliases.
+RENEW_ROWS = """INSERT INTO ledger_rows
     (key, topic, version, created, owner, expires, live, state, alias) VALUES {}
-    ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version, created = excluded.created,
-    owner = excluded.owner, expires = excluded.expires, live = excluded.live,
-    state = excluded.state, alias = excluded.alias"""
+    ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version,
+    expires = excluded.expires, live = excluded.live, state = excluded.state"""
+PUT_ROWS = f"""{RENEW_ROWS}, created = excluded.created, owner = excluded.owner,
+    alias = excluded.alias"""
 ADD_LINKS = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES {}"
 DROP_ROWS = "DELETE FROM ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM ledger_links WHERE topic = ?"

@@ -44,7 +44,7 @@ class Writer:
         if fold is not None and folded != head:
             self.fold_gap(topic, fold)
         tail = self._tail(topic, number, head, batch, fold)
-        known = set(tail.rows)
+        known = dict(tail.rows)
         plan = units.plan(topic, batch, fold, tail)
         if plan.events:
             self._store_events(topic, plan.events)
@@ -72,7 +72,7 @@ class Writer:
         events = [stored_event(columns) for columns in page]
         keys = {key for event in events if (key := fold.key(event)) is not None}
         rows = self._rows(number, keys)
-        known = set(rows)
+        known = dict(rows)
         plan = units.refold(fold, events, rows)
         self._store_rows(number, plan, known)
         until = events[-1].id if len(events) == FOLD_PAGE else head
@@ -130,17 +130,24 @@ class Writer:
         self._insert(queries.ADD_EVENTS, lines)
         self.connection.execute(queries.SET_HEAD, (topic, events[-1].id))
 
-    def _store_rows(self, number: int, plan: units.Plan, known: set[bytes]) -> None:
-        """Store the rows of a plan; `known` are the keys that had a row before."""
-        added: list[tuple[Any, ...]] = []
-        changed: list[tuple[Any, ...]] = []
+    def _store_rows(self, number: int, plan: units.Plan, known: dict[bytes, Row]) -> None:
+        """Store the rows of a plan; `known` are those that were there before."""
+        lines: dict[str, list[tuple[Any, ...]]] = {}
         for r in plan.rows.values():
-            lines = changed if r.key in known else added
-            lines.append(
-                (r.key, number, r.version, r.created, r.owner, r.expires, r.live, r.state, r.alias)
+            line = (
+                r.key,
+                number,
+                r.version,
+                r.created,
+                r.owner,
+                r.expires,
+                r.live,
+                r.state,
+                r.alias,
             )
-        self._insert(queries.ADD_ROWS, added)
-        self._insert(queries.PUT_ROWS, changed)
+            lines.setdefault(_storing(r, known.get(r.key)), []).append(line)
+        for statement, of_it in lines.items():
+            self._insert(statement, of_it)
         followed = [(number, link.id, link.previous) for link in plan.links if link.previous]
         self._insert(queries.ADD_LINKS, followed)
 
@@ -159,6 +166,15 @@ class Writer:
 
 
 _inserting = cache(queries.inserting)
+
+
+def _storing(row: Row, before: Row | None) -> str:
+    """The statement that stores a row: what is set is written to its index, changed or not."""
+    if before is None:
+        return queries.ADD_ROWS
+    if (row.created, row.owner, row.alias) == (before.created, before.owner, before.alias):
+        return queries.RENEW_ROWS
+    return queries.PUT_ROWS
 
 
 def _superseded(links: Sequence[units.Link]) -> str | None:
