@@ -104,9 +104,11 @@ def idle_timeout(session: Session, policy: Policy) -> timedelta | None:
 
 def is_touch_due(session: Session, now: datetime, policy: Policy) -> bool:
     """Whether it is time to record that the session was seen."""
-    idle, interval = idle_timeout(session, policy), policy.touch_interval
-    if idle is not None:
-        interval = min(interval, idle / _TOUCHES_IN_AN_IDLE_TIMEOUT)
+    interval = policy.touch_interval
+    if session.idle_timeout is not None or policy.idle_timeout is not None:
+        idle = idle_timeout(session, policy)
+        if idle is not None:
+            interval = min(interval, idle / _TOUCHES_IN_AN_IDLE_TIMEOUT)
     return now - session.last_seen_at >= interval
 
 
