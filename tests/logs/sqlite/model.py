@@ -321,7 +321,7 @@ def with_cache(cached: Cached, act: Callable[[Cache], T]) -> tuple[Cached, T]:
     """Let the library's own code act on the cache."""
     real = Cache(memoryview(b"").cast("Q"))
     real.name = None if cached.name is None else memory(cached.name)
-    real.seen, real._told, real._epoch = cached.seen, cached.told, cached.epoch
+    real._seen, real._told, real._epoch = cached.seen, cached.told, cached.epoch
     if cached.row is not None:
         value, version = cached.row
         real.rows[KEY], real._keys[version] = (version, value, b""), KEY
@@ -329,7 +329,7 @@ def with_cache(cached: Cached, act: Callable[[Cache], T]) -> tuple[Cached, T]:
     row = real.rows.get(KEY)
     after = cached._replace(
         name=None if real.name is None else bytes(real.name),
-        seen=real.seen,
+        seen=real._seen,
         told=real._told,
         epoch=real._epoch,
         row=None if row is None else (row[1], row[0]),

@@ -71,7 +71,7 @@ class Cache:
         # By the version of their rows, of both generations.
         self._keys: dict[int, bytes] = {}
         self._old_keys: dict[int, bytes] = {}
-        self.seen = 0
+        self._seen = 0
         self._told: tuple[int | None, str] = (None, "")
         self._learnt: tuple[Unsettled, News] | None = None
         self._put_off = False
@@ -82,7 +82,7 @@ class Cache:
 
     def begin(self) -> Unsettled | None:
         """What a read has to start with that asks what happened since; None without a header."""
-        before, seen = self.name, self.seen
+        before, seen = self.name, self._seen
         try:
             return before, seen, memoryview(self.header.tobytes()).cast("Q")
         except ValueError:
@@ -115,13 +115,13 @@ class Cache:
         if not current or not self._take(False):
             return None
         try:
-            if self.name is not before or self.seen != seen:
+            if self.name is not before or self._seen != seen:
                 return None
             if epoch != self._epoch or head < seen:
                 self._drop_all()
             elif head > seen:
                 self._drop_superseded(since, superseded if reaches(news, seen) else None)
-            self.seen, self._epoch = head, epoch
+            self._seen, self._epoch = head, epoch
             self._put_off = False
             self.name = name
             return name

@@ -18,8 +18,10 @@ from sessionledger.logs.sqlite.walindex import Pin
 
 LOOK_AGAIN_SECONDS = 1.0
 
-# Finds nothing: for a topic whose number is not known yet.
-_UNKNOWN = (0, queries.STATE_IF_CURRENT.format(0))
+_NO_TOPIC = 0
+
+_statement = memoized(queries.STATE_IF_CURRENT.format)
+_with_news = memoized(queries.STATE_AND_NEWS.format)
 
 
 class Caches:
@@ -28,32 +30,30 @@ class Caches:
     def __init__(self, path: Path, pin: Pin) -> None:
         self._path = path
         self.by_topic: dict[str, Cache] = {}
-        self._known: dict[str, tuple[int, str]] = {}
+        self._known: dict[str, int] = {}
         self._pin = pin
         self._asked = False
         self._files: set[tuple[int, int]] = set()
 
     def know(self, topic: str, number: int) -> None:
         """That this is the topic's number in our tables."""
-        self._known[topic] = (number, queries.STATE_IF_CURRENT.format(number))
+        self._known[topic] = number
         cache = self.by_topic.get(topic)
         if cache is not None:
-            _, cache.statement = self._known[topic]
+            cache.statement = _statement(number)
 
     def number(self, topic: str) -> int:
         """The topic's number in our tables; that of no topic while it is not known."""
-        number, _ = self._known.get(topic, _UNKNOWN)
-        return number
+        return self._known.get(topic, _NO_TOPIC)
 
     def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
         """The row, from the cache of the topic if that can be settled, else by the one statement.
 
         None where that finds nothing, since there is none or the rows are behind.
         """
-        cache = self._of(topic)
-        number, statement = self._known.get(topic, _UNKNOWN)
+        cache, number = self._of(topic), self.number(topic)
         if cache is None:
-            return cast(KeyState | None, reader.line(statement, (key,)))
+            return cast(KeyState | None, reader.line(_statement(number), (key,)))
         return _read(reader, cache, number, key)
 
     def connect(self, vfs: str | None) -> apsw.Connection:
@@ -81,8 +81,7 @@ class Caches:
             return None
         cache = self.by_topic.get(topic)
         if cache is None or cache.header is not header:
-            _, statement = self._known.get(topic, _UNKNOWN)
-            cache = self.by_topic[topic] = Cache(header, statement)
+            cache = self.by_topic[topic] = Cache(header, _statement(self.number(topic)))
         if monotonic() >= cache.until:
             self._look_for_the_file()
             cache.until = monotonic() + LOOK_AGAIN_SECONDS
@@ -120,9 +119,6 @@ def _reaching(reader: Reader, number: int, seen: int, news: News) -> News:
     except apsw.SQLError:
         superseded = None  # without the links, which are not needed for the row
     return current, head, epoch, seen, head, superseded
-
-
-_with_news = memoized(queries.STATE_AND_NEWS.format)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -51,8 +51,7 @@ class Writer:
             self._heads[topic] = plan.head
             if fold is not None:
                 self._store_rows(number, plan, known)
-                news = (plan.head.id, head, _superseded(plan.links), number)
-                self.connection.execute(queries.SET_FOLDED, news)
+                self._tell(number, head, plan.head.id, plan.links)
         return plan.outcomes
 
     def fold_gap(self, topic: str, fold: Fold) -> int:
@@ -76,8 +75,7 @@ class Writer:
         plan = units.refold(fold, events, rows)
         self._store_rows(number, plan, known)
         until = events[-1].id if len(events) == FOLD_PAGE else head
-        news = (until, folded, _superseded(plan.links), number)
-        self.connection.execute(queries.SET_FOLDED, news)
+        self._tell(number, folded, until, plan.links)
         return len(events)
 
     def drop_rows(self, topic: str) -> None:
@@ -150,6 +148,10 @@ class Writer:
             self._insert(statement, of_it)
         followed = [(number, link.id, link.previous) for link in plan.links if link.previous]
         self._insert(queries.ADD_LINKS, followed)
+
+    def _tell(self, number: int, since: int, until: int, links: Sequence[units.Link]) -> None:
+        """Say up to where the rows are folded, and what was superseded on the way."""
+        self.connection.execute(queries.SET_FOLDED, (until, since, _superseded(links), number))
 
     def _insert(self, statement: str, lines: Sequence[tuple[Any, ...]]) -> None:
         """Insert the lines with few statements: each is a trip into SQLite without the GIL.
