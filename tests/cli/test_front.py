@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -141,6 +142,41 @@ def test_ctrl_c_ends_with_130(line: Line) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert (answer.code, answer.out) == (130, "")
     assert "Traceback" not in answer.err
+
+
+def test_nothing_is_done_whose_answer_would_be_lost(line: Line) -> None:
+    command = shlex.join([*COMMAND, "create", "alice"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], cwd=line.folder, stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, list(line.folder.iterdir())) == (2, [])
+    assert done.stderr.startswith(b"error: standard output is closed")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-"])
+def test_no_standard_input_is_no_token(line: Line, closed: str) -> None:
+    line.create()
+    command = shlex.join([*COMMAND, "get"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {closed}"], cwd=line.folder, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_ledger_in_memory_is_no_use_to_a_command(line: Line) -> None:
+    for command in (("create", "alice"), ("get",), ("serve",), ("keys", "list")):
+        answer = line(*command, "--ledger", "memory:", SESSIONLEDGER_TOKEN=SECRET)
+        assert (answer.code, answer.out) == (2, "")
+        assert "memory:" in answer.err
+
+
+def test_the_topic_is_the_variables_too(line: Line) -> None:
+    token, _ = line.create()
+    assert line("get", SESSIONLEDGER_TOKEN=token, SESSIONLEDGER_TOPIC="other").code == 1
+    elsewhere = line("create", "bob", SESSIONLEDGER_TOPIC="other").out.strip()
+    assert line("get", SESSIONLEDGER_TOKEN=elsewhere).code == 1
+    assert line("get", "--topic", "other", SESSIONLEDGER_TOKEN=elsewhere).code == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -40,7 +40,10 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
         ("realm", 'a"b'),
         ("ttl", "x"),
         ("on-reuse", "shrug"),
+        ("on-limit", "90s"),
         ("port", "x"),
+        ("port", "-1"),
+        ("port", "99999"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(line: Line, name: str, value: str) -> None:

@@ -127,6 +127,7 @@ def test_what_is_no_token_is_bad_input(line: Line, command: str, given: str | by
         ["a", "--absolute-timeout", "0s"],
         ["a", "--external-id", " "],
         ["a", "--max-sessions", "0"],
+        ["a", "--evict-oldest"],
         ["a", "--topic", "no/topic"],
         ["a", "--ledger", "ftp://x"],
         ["a", "b"],

@@ -10,9 +10,11 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 EXTRA = ("typer", "rich")
 MISSING = "the command line needs packages that are not installed: pip install 'sessionledger[cli]'"
+NOWHERE = "standard output is closed: nothing was done, since the answer would be lost"
 
 
 def run() -> None:
@@ -30,8 +32,13 @@ def run() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Carry out one command, and answer its exit code."""
     _never_fail_to_encode()
+    if sys.stdout is None:
+        print(f"error: {NOWHERE}", file=sys.stderr)
+        return 2
     try:
         code = _carried_out(list(arguments))
+    except KeyboardInterrupt:
+        return 130  # while importing; what comes later says so itself
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
@@ -58,6 +65,9 @@ def _carried_out(arguments: list[str]) -> int:
 
 def _never_fail_to_encode() -> None:
     """A terminal that can't show a character gets its escape, not a traceback."""
+    if sys.stderr is None:
+        # What goes to no stderr would go to stdout, among the answers.
+        sys.stderr = _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -65,4 +75,8 @@ def _never_fail_to_encode() -> None:
 
 def _leave_the_pipe() -> None:
     """Give the interpreter something to flush at its end, now that nobody reads any more."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stdout = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123

@@ -7,11 +7,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sessionledger import Log, Policy, SessionStore, open_log
-from sessionledger.cli.exits import UNAVAILABLE, Failure, warn
+from sessionledger.cli.exits import UNAVAILABLE, USAGE, Failure, warn
 
 LEDGER = "sqlite:///sessions.db"
 LEDGER_VARIABLE = "SESSIONLEDGER_URL"
 TOPIC = "orchestrator.sessions"
+TOPIC_VARIABLE = "SESSIONLEDGER_TOPIC"
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # Before a path in an address, and what else of it is left of the path.
@@ -20,7 +21,14 @@ _PLACES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}
 
 def address(ledger: str) -> str:
     """The URL of a ledger that was given as URL or as a path: of a folder that holds topics, or
-    else of a SQLite file."""
+    else of a SQLite file. Raises `Failure` for one that no other process can reach."""
+    if ledger.lower().startswith("memory:"):
+        raise Failure(
+            USAGE,
+            "invalid_url",
+            "a memory: ledger ends with the process that opens it, and no command could reach what "
+            "another wrote; --ledger takes a file",
+        )
     if _SCHEME.match(ledger):
         return ledger
     if (Path(ledger) / "topics").is_dir():

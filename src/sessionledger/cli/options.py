@@ -11,7 +11,7 @@ import typer
 
 from sessionledger.cli.durations import parse_duration
 from sessionledger.cli.opening import LEDGER as LEDGER
-from sessionledger.cli.opening import LEDGER_VARIABLE
+from sessionledger.cli.opening import LEDGER_VARIABLE, TOPIC_VARIABLE
 from sessionledger.cli.opening import TOPIC as TOPIC
 
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -67,7 +67,12 @@ Ledger = Annotated[
         "--ledger", "-l", envvar=LEDGER_VARIABLE, metavar="URL", help="The ledger: URL or path."
     ),
 ]
-Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="The topic in the ledger.")]
+Topic = Annotated[
+    str,
+    typer.Option(
+        "--topic", envvar=TOPIC_VARIABLE, metavar="TOPIC", help="The topic in the ledger."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, a line for each record.")]
 Handle = Annotated[
     str | None, typer.Option("--handle", metavar="HANDLE", help="By handle instead of by token.")

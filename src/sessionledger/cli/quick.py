@@ -13,7 +13,13 @@ import msgspec
 
 from sessionledger.cli.answers import show_session
 from sessionledger.cli.exits import not_live
-from sessionledger.cli.opening import LEDGER, LEDGER_VARIABLE, TOPIC, open_store
+from sessionledger.cli.opening import (
+    LEDGER,
+    LEDGER_VARIABLE,
+    TOPIC,
+    TOPIC_VARIABLE,
+    open_store,
+)
 from sessionledger.cli.secret import read_token
 
 
@@ -48,4 +54,5 @@ def plain_get(arguments: Sequence[str]) -> Get | None:
             return None
         said[argument] = value
     ledger = said.get("--ledger", os.environ.get(LEDGER_VARIABLE) or LEDGER)
-    return Get(ledger, said.get("--topic", TOPIC), said.get("--handle"), as_json)
+    topic = said.get("--topic", os.environ.get(TOPIC_VARIABLE) or TOPIC)
+    return Get(ledger, topic, said.get("--handle"), as_json)

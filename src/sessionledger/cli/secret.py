@@ -21,7 +21,7 @@ def read_token() -> str:
 
 def read_token_from_input() -> str:
     """The token on the first line of standard input, or typed unseen. Raises `Failure`."""
-    token = _prompt() if sys.stdin.isatty() else _first_line()
+    token = _prompt() if sys.stdin is not None and sys.stdin.isatty() else _first_line()
     if not token.strip():
         raise Failure(
             USAGE, "no_token", f"no token: give it on standard input, or in the variable {VARIABLE}"
@@ -39,6 +39,8 @@ def _prompt() -> str:
 
 
 def _first_line() -> str:
+    if sys.stdin is None:  # closed by who started this process
+        return ""
     try:
         return sys.stdin.buffer.readline(_MAX_BYTES).decode()
     except UnicodeDecodeError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from inspect import Parameter, Signature
 from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from msgspec import structs
@@ -98,20 +99,36 @@ def _kind(hint: Any) -> Any:
     return get_args(hint)[0] if isinstance(hint, UnionType) else hint
 
 
+def _reading(kind: Any) -> dict[str, Any]:
+    """How the text of a setting is read that is neither text nor number."""
+    if get_origin(kind) is Literal:
+        return {"parser": _one_of(get_args(kind)), "metavar": "|".join(get_args(kind))}
+    if kind is timedelta:
+        return {"parser": options.duration, "metavar": "SPAN"}
+    return {}
+
+
 def _option(field: structs.FieldInfo, kind: Any) -> Any:
     """A setting as an option, whose help says what it is where it is not given."""
     name = field.name.replace("_", "-")
     flags = [f"--{name}/--no-{name}" if kind is bool else f"--{name}"]
     if field.name == "ledger":
         flags.append("-l")
-    spans = kind not in (str, int, bool)
     return typer.Option(
         *flags,
         envvar=VARIABLES.get(field.name, f"SESSIONLEDGER_{field.name.upper()}"),
         help=f"{HELP[field.name]} {_otherwise(field.default)}",
-        parser=options.duration if spans else None,
-        metavar="SPAN" if spans else None,
+        **_reading(kind),
     )
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def chosen(text: str) -> str:
+        if text not in choices:
+            raise typer.BadParameter(f"{escape(text)!r} is not one of {', '.join(choices)}")
+        return text
+
+    return chosen
 
 
 def _otherwise(default: Any) -> str:

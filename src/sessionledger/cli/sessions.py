@@ -50,6 +50,8 @@ def create(
 
     Makes the ledger if there is none. In a pipe the token stands alone on one line.
     """
+    if evict_oldest and max_sessions is None:
+        raise typer.BadParameter("--evict-oldest makes room where --max-sessions says how many")
     token = read_token_from_input() if token_stdin else None
     policy = Policy(
         max_sessions_per_principal=max_sessions,

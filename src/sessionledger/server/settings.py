@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("cookie must be the name of a cookie")
         if not _QUOTABLE.fullmatch(self.realm):
             raise ValueError("realm must be printable ASCII without quotes and backslashes")
+        if not 0 <= self.port <= _LAST_PORT:
+            raise ValueError(f"port must be 0 to {_LAST_PORT}")
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more")
@@ -77,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} must be longer than nothing")
 
 
+_LAST_PORT = 65535
 _COUNTS = ("workers", "max_body_bytes", "max_header_bytes", "max_streams", "writes_per_minute")
 _SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_lifetime")
 
