@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.server.served import PATIENCE_SECONDS, Served, make_key
+from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, environment, make_key
 
 
 def children(pid: int) -> list[int]:
@@ -93,11 +94,23 @@ def is_ours(pid: int) -> bool:
     return b"sessionledger" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_a_service_whose_workers_can_t_start_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "code"), [("1", 4), ("2", 1)])
+def test_a_service_that_can_t_start_tells_nobody_to_come(
+    tmp_path: Path, workers: str, code: int
+) -> None:
     (tmp_path / "sessions.db").write_bytes(b"this is not a ledger" * 100)
-    with Served(tmp_path, "--workers", "2") as served:
-        assert served.ended() == 1
-        assert "is not a SQLite database" in "\n".join(served.rest())
+    ended = subprocess.run(
+        [*COMMAND, "serve", "--port", "0", "--workers", workers],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert ended.returncode == code
+    assert "is not a SQLite database" in ended.stderr
+    assert "serving at" not in ended.stderr
 
 
 @pytest.mark.slow

@@ -25,16 +25,16 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until a signal says to stop, and answer the exit code.
 
-    ready: told the address once it is bound, which is before the ledger is open. Raises `OSError`
-    where it can't be bound, and what opening the ledger raises.
+    ready: told the address once, when requests are answered there. Raises `OSError` where it can't
+    be bound, and what opening the ledger raises.
     """
     listening = _bind(settings.host, settings.port)
-    ready(_address(listening))
     tally = Tally(LABELS, settings.workers)
+    first = _first_of_all(lambda: ready(_address(listening)))
 
     def work(number: int, lifeline: int | None) -> int:
         tally.count_as(number)
-        return _work(create_app(settings, tally), listening, lifeline)
+        return _work(create_app(settings, tally), listening, lifeline, first)
 
     if settings.workers == 1:
         return work(0, None)
@@ -51,9 +51,24 @@ def _address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _work(front: Front, listening: socket.socket, lifeline: int | None) -> int:
+def _first_of_all(tell: Callable[[], None]) -> Callable[[], None]:
+    """What tells only where it is called first, in whichever of the processes that are forked."""
+    ticket, ours = os.pipe()
+    os.write(ours, b"1")
+    os.close(ours)
+
+    def tell_once() -> None:
+        if os.read(ticket, 1):
+            tell()
+
+    return tell_once
+
+
+def _work(
+    front: Front, listening: socket.socket, lifeline: int | None, ready: Callable[[], None]
+) -> int:
     try:
-        _Server(_config(front), front, lifeline).run([listening])
+        _Server(_config(front), front, lifeline, ready).run([listening])
     except SystemExit:
         if front.failure is None:
             raise
@@ -71,7 +86,7 @@ def _config(front: Front) -> uvicorn.Config:
         interface="asgi3",
         lifespan="on",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # what clients send amiss stands in the access log, if anywhere
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -83,13 +98,27 @@ def _config(front: Front) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """A server that ends streams before it waits for what is under way.
 
-    lifeline: a pipe that is closed when the process that started this one is gone.
+    lifeline: a pipe that is closed when the process that started this one is gone. ready: called
+    once requests are answered.
     """
 
-    def __init__(self, config: uvicorn.Config, front: Front, lifeline: int | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        front: Front,
+        lifeline: int | None,
+        ready: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._front = front
         self._lifeline = lifeline
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """The ledger is opened first, and where that fails nobody is told to come."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
