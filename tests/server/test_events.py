@@ -137,6 +137,8 @@ def test_so_many_streams_may_be_open(served: Served, key: str) -> None:
         ("", {"Last-Event-ID": "x"}, 400, "Last-Event-ID"),
         ("", {"Last-Event-ID": "9" * 19}, 400, "Last-Event-ID"),
         ("?principal=%20", {}, 422, "principal"),
+        ("?after=99999", {}, 422, "after"),
+        ("", {"Last-Event-ID": "99999"}, 422, "after"),
     ],
 )
 def test_what_can_t_be_taken_is_named(

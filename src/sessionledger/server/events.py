@@ -20,6 +20,7 @@ from litestar.response import Stream
 from sessionledger import CaughtUp, HistoryEntry, SessionLedgerError
 from sessionledger.server.documents import Name, entry_document
 from sessionledger.server.keys import Key, is_good
+from sessionledger.server.limits import Place
 from sessionledger.server.problems import invalid
 from sessionledger.server.rights import needs
 from sessionledger.server.service import Call, Service, caller_of, service_of
@@ -67,7 +68,7 @@ async def stream_events(
     comes back.
     """
     service = service_of(request)
-    service.streams.check()
+    place = service.streams.place()
     back = _cursor("Last-Event-ID", last_event_id)
     cursor = _cursor("after", after) if back is None else back
     told = service.ledger.sessions.watch(
@@ -76,22 +77,27 @@ async def stream_events(
     # The first that is told shows that the question can be answered at all.
     first = await anext(told)
     return Stream(
-        _stream(service, caller_of(request), told, first),
+        _stream(service, caller_of(request), told, first, place),
         media_type=MEDIA_TYPE,
         headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(service: Service, key: Key, told: Told, first: Happened) -> AsyncIterator[bytes]:
-    with service.streams.one():
-        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-        yield _frame(first)
-        async with aclosing(_until_stopped(service, told)) as happening:
-            with suppress(SessionLedgerError):
-                async for happened in happening:
-                    if not await is_good(service.ledger.keys, key):
-                        return
-                    yield _frame(happened)
+async def _stream(
+    service: Service,
+    key: Key,
+    told: Told,
+    first: Happened,
+    place: Place,  # noqa: ARG001  held until the stream ends
+) -> AsyncIterator[bytes]:
+    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+    yield _frame(first)
+    async with aclosing(_until_stopped(service, told)) as happening:
+        with suppress(SessionLedgerError):
+            async for happened in happening:
+                if not await is_good(service.ledger.keys, key):
+                    return
+                yield _frame(happened)
 
 
 async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happened, None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from weakref import finalize
 
 from sessionledger.server.problems import too_many, unavailable
 
@@ -40,6 +40,11 @@ class WriteLimit:
         return min(self._most, left + (self._monotonic() - since) * self._most / _MINUTE)
 
 
+class Place:
+    """Of a stream among those that may be open: taken for as long as anybody holds it, since a
+    stream whose client went before it began is never told that it ended."""
+
+
 class StreamLimit:
     """How many streams are open, of so many at most; `tell` is told each time that it changes."""
 
@@ -48,19 +53,14 @@ class StreamLimit:
         self._tell = tell
         self._open = 0
 
-    def check(self) -> None:
-        """Raises `Refused` where no other stream may be opened."""
+    def place(self) -> Place:
+        """A place for one more stream. Raises `Refused` where there is none."""
         if self._open >= self._most:
             raise unavailable("too_many_streams", "as many streams are open as are allowed")
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count a stream while it lasts."""
+        place = Place()
+        finalize(place, self._count, -1)
         self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+        return place
 
     def _count(self, more: int) -> None:
         self._open += more

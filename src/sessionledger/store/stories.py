@@ -59,7 +59,7 @@ async def watch(
 ) -> AsyncIterator[HistoryEntry | CaughtUp]:
     """Every event with an id above `after`, from then on for ever."""
     owner = None if principal is None else parse_principal(principal, ANYBODY)
-    cursor = await engine.log.latest(engine.topic) if after is None else _cursor(after)
+    cursor = await _beginning(engine, after)
     patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
     narrator = _Narrator(engine)
     while True:
@@ -121,7 +121,18 @@ async def _events_of(engine: Engine, key: bytes) -> list[StoredEvent]:
     return events
 
 
-def _cursor(after: object) -> int:
-    if type(after) is not int or after < 0:
+async def _beginning(engine: Engine, after: object) -> int:
+    """The event to begin after. Raises `InvalidSession` for one that has not happened: all that
+    comes up to it would be missed, in silence."""
+    if after is not None and (type(after) is not int or after < 0):
         raise InvalidSession("after", "must be the id of an event, or 0")
+    newest = await engine.log.latest(engine.topic)
+    if after is None:
+        return newest
+    if after > newest:
+        raise InvalidSession(
+            "after",
+            f"is beyond the newest event, {newest}: it is a cursor of another ledger, or of this "
+            "one before an older copy was restored",
+        )
     return after
