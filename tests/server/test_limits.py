@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -11,9 +11,10 @@ from sessionledger.server.limits import Place, StreamLimit
 from sessionledger.server.problems import Refused
 
 
-async def stream(place: Place) -> AsyncIterator[bytes]:
-    yield b"one"
-    yield b"two"
+async def stream(place: Place) -> AsyncGenerator[bytes]:
+    with place:
+        yield b"one"
+        yield b"two"
 
 
 def test_a_place_is_taken_before_the_stream_begins_and_given_back_if_it_never_does() -> None:
@@ -36,7 +37,7 @@ def test_a_place_is_given_back_when_the_stream_ends() -> None:
         begun = stream(limit.place())
         await anext(begun)
         assert told == [1, 0, 1]
-        del begun
+        await begun.aclose()
 
     asyncio.run(streaming())
     assert told == [1, 0, 1, 0]

@@ -84,20 +84,17 @@ async def stream_events(
 
 
 async def _stream(
-    service: Service,
-    key: Key,
-    told: Told,
-    first: Happened,
-    place: Place,  # noqa: ARG001  held until the stream ends
+    service: Service, key: Key, told: Told, first: Happened, place: Place
 ) -> AsyncIterator[bytes]:
-    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-    yield _frame(first)
-    async with aclosing(_until_stopped(service, told)) as happening:
-        with suppress(SessionLedgerError):
-            async for happened in happening:
-                if not await is_good(service.ledger.keys, key):
-                    return
-                yield _frame(happened)
+    with place:
+        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+        yield _frame(first)
+        async with aclosing(_until_stopped(service, told)) as happening:
+            with suppress(SessionLedgerError):
+                async for happened in happening:
+                    if not await is_good(service.ledger.keys, key):
+                        return
+                    yield _frame(happened)
 
 
 async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happened, None]:

@@ -41,8 +41,17 @@ class WriteLimit:
 
 
 class Place:
-    """Of a stream among those that may be open: taken for as long as anybody holds it, since a
-    stream whose client went before it began is never told that it ended."""
+    """Of a stream among those that may be open: until it ends, or until nobody holds the place,
+    since a stream whose client went before it began is never told that it ended."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = finalize(self, give_back)
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()  # once, however often it is asked for
 
 
 class StreamLimit:
@@ -57,10 +66,8 @@ class StreamLimit:
         """A place for one more stream. Raises `Refused` where there is none."""
         if self._open >= self._most:
             raise unavailable("too_many_streams", "as many streams are open as are allowed")
-        place = Place()
-        finalize(place, self._count, -1)
         self._count(1)
-        return place
+        return Place(lambda: self._count(-1))
 
     def _count(self, more: int) -> None:
         self._open += more
