@@ -15,7 +15,7 @@ from sessionledger.server.credentials import (
     insufficient,
     refused_token,
 )
-from sessionledger.server.keys import Key, good_key
+from sessionledger.server.keys import KEY, Key, is_below_live
 from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
@@ -42,8 +42,7 @@ async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     if token is None:
         key = await _password(service, call, realm)
     else:
-        keys = service.ledger.keys
-        found = await good_key(keys, await call.authenticate(keys, token))
+        found = await _key(service, call, token)
         if found is None:
             raise refused_token(realm)
         key = found
@@ -53,14 +52,21 @@ async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     return key
 
 
+async def _key(service: Service, call: Call, token: str) -> Key | None:
+    keys = service.ledger.keys
+    key = await call.authenticate(keys, token, KEY)
+    if key is None or (key.above and not await is_below_live(keys, key)):
+        return None
+    return key
+
+
 async def _password(service: Service, call: Call, realm: str) -> Key:
     """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
     given = basic_credentials(call.headers, realm)
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
     name, secret = given
-    keys = service.ledger.keys
-    key = await good_key(keys, await call.authenticate(keys, secret))
+    key = await _key(service, call, secret)
     if key is None or key.name != name:
         raise _challenge(f'Basic realm="{realm}"')
     return key
