@@ -202,7 +202,9 @@ def test_what_is_plain_and_live_is_answered_at_once(
     call = Arrived(method, path, pairs, content)
 
     async def ask() -> tuple[Answer | None, list[Message]]:
-        return here.front.answer_at_once(call, None), await _asked(here, call, content)
+        found = here.front.prompt(path.encode())
+        assert found is not None
+        return here.front.answer_at_once(found, call, None), await _asked(here, call, content)
 
     at_once, (start, rest) = here.run(ask)
     assert (at_once is not None, start["status"]) == (prompt, status)

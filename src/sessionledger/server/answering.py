@@ -9,7 +9,7 @@ would, or fails, nothing has happened yet, and the usual way is taken.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -38,12 +38,18 @@ class Headers:
         self.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a request is answered; the length of the body is told by whoever sends it."""
+class Answer:
+    """What a request is answered. lines: what follows the first headers on the wire, put together
+    once for an answer that is given again; the length of the body is told there, or by who sends
+    it another way."""
 
-    status: int
-    headers: Headers
-    body: bytes = b""
+    __slots__ = ("body", "headers", "lines", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.lines = b"content-length: %d\r\n%b\r\n%b" % (len(body), headers.lines, body)
 
 
 class Call(Protocol):
@@ -154,6 +160,13 @@ class Arrived(msgspec.Struct, gc=False):
         if taken is None or max_auth_age is not None:
             raise NotAtOnce
         return taken
+
+
+class Prompt(NamedTuple):
+    """What can be asked at once, and the path that it is counted by."""
+
+    endpoint: Endpoint
+    route: str
 
 
 def at_once(endpoint: Endpoint, call: Arrived) -> Answer | None:
