@@ -37,39 +37,32 @@ _OAUTH = {
 
 async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
-    realm = service.settings.realm
-    token = bearer_token(call.headers, realm)
-    if token is None:
-        key = await _password(service, call, realm)
-    else:
-        found = await _key(service, call, token)
-        if found is None:
-            raise refused_token(realm)
-        key = found
+    realm, keys = service.settings.realm, service.ledger.keys
+    name, secret = None, bearer_token(call.headers, realm)
+    if secret is None:
+        name, secret = _password(call, realm)
+    key = await call.authenticate(keys, secret, KEY)
+    if key is None or name not in (None, key.name):
+        raise _refused(name, realm)
+    if key.above and not await is_below_live(keys, key):
+        raise _refused(name, realm)
     if needed not in key.scopes:
         raise insufficient(realm, needed)
     call.caller = key
     return key
 
 
-async def _key(service: Service, call: Call, token: str) -> Key | None:
-    keys = service.ledger.keys
-    key = await call.authenticate(keys, token, KEY)
-    if key is None or (key.above and not await is_below_live(keys, key)):
-        return None
-    return key
-
-
-async def _password(service: Service, call: Call, realm: str) -> Key:
+def _password(call: Call, realm: str) -> tuple[str, str]:
     """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
     given = basic_credentials(call.headers, realm)
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
-    name, secret = given
-    key = await _key(service, call, secret)
-    if key is None or key.name != name:
-        raise _challenge(f'Basic realm="{realm}"')
-    return key
+    return given
+
+
+def _refused(name: str | None, realm: str) -> Refused:
+    """The answer to a key that is not good, to a client of either kind."""
+    return refused_token(realm) if name is None else _challenge(f'Basic realm="{realm}"')
 
 
 def _challenge(challenge: str) -> Refused:

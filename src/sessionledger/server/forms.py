@@ -34,21 +34,20 @@ def _check_media_type(headers: RawHeaders) -> None:
 
 def _parse(body: bytes) -> dict[str, str]:
     form: dict[str, str] = {}
-    for pair in body.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        told, called = _decoded(value), _decoded(name)
-        if called in form:
-            raise invalid(called, "is there more than once")
-        # RFC 6749: without a value it counts as left out.
-        if told:
-            form[called] = told
+    decoded = _unquoted if b"%" in body or b"+" in body else bytes.decode
+    try:
+        for pair in body.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            called = decoded(name)
+            if called in form:
+                raise invalid(called, "is there more than once")
+            # RFC 6749: without a value it counts as left out.
+            if told := decoded(value):
+                form[called] = told
+    except UnicodeDecodeError:
+        raise invalid("body", "is not UTF-8") from None
     return form
 
 
-def _decoded(text: bytes) -> str:
-    if b"%" in text or b"+" in text:
-        text = unquote_to_bytes(text.replace(b"+", b" "))
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise invalid("body", "is not UTF-8") from None
+def _unquoted(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode()

@@ -99,7 +99,7 @@ async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key |
 
 async def is_below_live(store: AsyncSessionStore, key: Key) -> bool:
     """Whether the keys are live that a key was made with."""
-    return not key.above or await _all_live(store, key.above)
+    return await _all_live(store, key.above)
 
 
 async def is_good(store: AsyncSessionStore, key: Key) -> bool:

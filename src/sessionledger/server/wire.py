@@ -151,7 +151,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_plain(self) -> bool:
         """Whether it is a request that may be answered at once, with nothing before it."""
-        parser = self.parser
+        # Before the first request there is none, whatever uvicorn's annotation says.
+        parser, before = self.parser, self.cycle
         return (
             self._headers_are_plain
             and b"?" not in self.url
@@ -161,10 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
             and not self.flow.write_paused
             and not self.pipeline
             and not self.transport.is_closing()
-            and (
-                cast(RequestResponseCycle | None, self.cycle) is None
-                or self.cycle.response_complete
-            )
+            and (not before or before.response_complete)
         )
 
     def _is_answered(self, asked: Prompt) -> bool:
