@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from sessionledger.server.answering import Call
 from sessionledger.server.asgi import RawHeaders
 from sessionledger.server.problems import Refused, invalid
 
 FORM = b"application/x-www-form-urlencoded"
 
 
-async def read_form(call: Call, most: int) -> dict[str, str]:
-    """The parameters of a body, each once (RFC 6749, section 3.1). Raises `Refused`."""
-    _check_media_type(call.headers)
-    return _parse(await call.body(most))
+def token_in(headers: RawHeaders, body: bytes) -> str:
+    """The token in a form, each of whose parameters is there once (RFC 6749, section 3.1).
+
+    Raises `Refused`.
+    """
+    _check_media_type(headers)
+    token = _parse(body).get("token")
+    if token is None:
+        raise invalid("token", "is required")
+    return token
 
 
 def _check_media_type(headers: RawHeaders) -> None:

@@ -12,8 +12,8 @@ from sessionledger import Excerpt, Session
 from sessionledger.server.answering import Answer, Call
 from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.clients import JSON, authenticate_client, error_answer, only_post
-from sessionledger.server.forms import read_form
-from sessionledger.server.problems import Refused, invalid
+from sessionledger.server.forms import token_in
+from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
 
@@ -51,11 +51,9 @@ class Introspect:
         service = self._service
         only_post(call)
         await authenticate_client(service, call, "introspect")
-        form = await read_form(call, service.settings.max_body_bytes)
-        if "token" not in form:
-            raise invalid("token", "is required")
+        token = token_in(call.headers, await call.body(service.settings.max_body_bytes))
         sessions = service.ledger.sessions
-        return await call.authenticate(sessions, form["token"], self._told) or _INACTIVE
+        return await call.authenticate(sessions, token, self._told) or _INACTIVE
 
     def refuse(self, refused: Refused) -> Answer:
         """An error of OAuth."""

@@ -28,7 +28,7 @@ from sessionledger.server.problems import MEDIA_TYPE, Refused
 from sessionledger.server.putting_off import PutOff
 
 PLAIN_METHODS = {b"GET": "GET", b"POST": "POST"}
-_NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
+_ODD = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
 
 TOO_LARGE = Refused(431, "headers_too_large", "the path and the headers are larger than allowed")
 TOO_SLOW = Refused(408, "too_slow", "the request did not arrive in time")
@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._size > self._most:
             raise TOO_LARGE
         name = name.lower()
-        if name in _NOT_PLAIN:
+        if name in _ODD and not self._is_usual(name):
             self._headers_are_plain = False
         self.headers.append((name, value))
 
@@ -157,13 +157,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._headers_are_plain
             and b"?" not in self.url
             and parser.get_method() in PLAIN_METHODS
-            and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
             and not self.pipeline
             and not self.transport.is_closing()
             and (not before or before.response_complete)
         )
+
+    def _is_usual(self, name: bytes) -> bool:
+        """Whether a header is one of HTTP/1.1 that only says whether the connection is kept.
+
+        What it says is for the parser to tell. HTTP/1.0, which is answered in another way, keeps
+        none without this header: so nobody else has to ask for the version.
+        """
+        return name == b"connection" and self.parser.get_http_version() == "1.1"
 
     def _is_answered(self, asked: Prompt) -> bool:
         """Answer it, if it can be told at once what."""
