@@ -39,20 +39,22 @@ def _check_media_type(headers: RawHeaders) -> None:
 
 def _parse(body: bytes) -> dict[str, str]:
     form: dict[str, str] = {}
-    decoded = _unquoted if b"%" in body or b"+" in body else bytes.decode
     try:
-        for pair in body.split(b"&"):
-            name, _, value = pair.partition(b"=")
-            called = decoded(name)
-            if called in form:
-                raise invalid(called, "is there more than once")
+        text = body.decode()
+        quoted = "%" in text or "+" in text
+        for pair in text.split("&"):
+            name, _, value = pair.partition("=")
+            if quoted:
+                name, value = _unquoted(name), _unquoted(value)
+            if name in form:
+                raise invalid(name, "is there more than once")
             # RFC 6749: without a value it counts as left out.
-            if told := decoded(value):
-                form[called] = told
+            if value:
+                form[name] = value
     except UnicodeDecodeError:
         raise invalid("body", "is not UTF-8") from None
     return form
 
 
-def _unquoted(text: bytes) -> str:
-    return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+def _unquoted(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode()
