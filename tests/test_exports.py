@@ -20,6 +20,7 @@ NAMES = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Excerpt",
     "Finding",
     "Fold",
     "Guard",

@@ -43,6 +43,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.url import open_log
 from sessionledger.store.audit import LedgerHead, Stats, Verification
+from sessionledger.store.excerpts import Excerpt
 from sessionledger.store.pages import Page
 from sessionledger.store.stories import CaughtUp
 from sessionledger.store.sync import SessionStore
@@ -61,6 +62,7 @@ __all__ = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Excerpt",
     "Finding",
     "Fold",
     "Guard",

@@ -183,6 +183,53 @@ def test_both_ways_answer_the_same_to_the_letter(
         assert answers(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)) == told
 
 
+def test_what_has_changed_is_told_at_once_and_both_ways(
+    folder: Path, answers: Answers, known: dict[str, str]
+) -> None:
+    def ask(target: str, *headers: str, body: str = "") -> bytes:
+        told = [
+            answers(b"".join(request("POST", path, headers, body, known)))
+            for path in (target, target, target + "?")
+        ]
+        assert told[0] == told[1] == told[2]
+        return told[0]
+
+    with SessionStore.open(f"sqlite:///{folder / 'sessions.db'}") as store:
+        token = store.create("dora").token
+        for scope in ("one", "two", "three"):
+            store.patch(token, {"scope": scope})
+            assert f"x-auth-scope: {scope}\r\n".encode() in ask(
+                "/auth", f"authorization: Bearer {token}"
+            )
+            asking = ("authorization: Bearer {key}", FORM)
+            assert f'"scope":"{scope}"'.encode() in ask(
+                "/introspect", *asking, body=f"token={token}"
+            )
+        store.expire(token)
+    assert b" 401 " in ask("/auth", f"authorization: Bearer {token}")
+    assert ask("/introspect", *asking, body=f"token={token}").endswith(b'{"active":false}')
+
+
+@pytest.mark.parametrize("which", ["itself", "above"])
+def test_a_key_that_was_good_is_refused_once_it_or_one_above_is_revoked(
+    folder: Path, answers: Answers, known: dict[str, str], which: str
+) -> None:
+    def status(key: str) -> bytes:
+        asking = (f"authorization: Bearer {key}", FORM)
+        return answers(b"".join(request("POST", "/introspect", asking, "token={token}", known)))[
+            9:12
+        ]
+
+    address = f"sqlite:///{folder / 'sessions.db'}"
+    with SessionStore.open(address, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys:
+        maker = keys.create("maker", attributes=new_key("maker", ["introspect"], None))
+        lower = keys.create("lower", attributes=new_key("lower", ["introspect"], key_of(maker)))
+        assert [status(lower.token) for _ in range(3)] == [b"200"] * 3
+        keys.expire({"itself": lower, "above": maker}[which].token)
+        assert status(lower.token) == b"401"
+        assert status(maker.token) == {"itself": b"200", "above": b"401"}[which]
+
+
 @pytest.mark.parametrize(("method", "path", "headers", "body", "prompt", "status"), CASES)
 def test_what_is_plain_and_live_is_answered_at_once(
     here: Web,
@@ -202,7 +249,9 @@ def test_what_is_plain_and_live_is_answered_at_once(
     call = Arrived(method, path, pairs, content)
 
     async def ask() -> tuple[Answer | None, list[Message]]:
-        return here.front.answer_at_once(call, None), await _asked(here, call, content)
+        found = here.front.prompt(path.encode())
+        assert found is not None
+        return here.front.answer_at_once(found, call, None), await _asked(here, call, content)
 
     at_once, (start, rest) = here.run(ask)
     assert (at_once is not None, start["status"]) == (prompt, status)

@@ -74,6 +74,7 @@ USUAL = (
     request("TOKEN", b"GET /auth?scope=read HTTP/1.1"),
     request("TOKEN", b"GET /auth HTTP/1.1", b"connection: close"),
     request("TOKEN", b"GET /auth HTTP/1.0"),
+    request("TOKEN", b"GET /auth HTTP/1.0", b"connection: keep-alive"),
     request("TOKEN", b"DELETE /auth/a/b HTTP/1.1"),
 )
 PLAIN = (
@@ -124,6 +125,16 @@ def test_a_connection_is_kept_and_closed_as_asked(wire: Wire, token: str) -> Non
         assert wire.answer()[0] == 200
     wire.send(request(token, b"GET /auth HTTP/1.1", b"connection: close"))
     assert wire.answer()[0] == 200
+    assert wire.is_closed()
+
+
+@pytest.mark.parametrize("headers", [(), (b"connection: keep-alive",)])
+def test_an_older_client_s_connection_is_closed(
+    wire: Wire, token: str, headers: tuple[bytes, ...]
+) -> None:
+    wire.send(request(token, b"GET /auth HTTP/1.0", *headers))
+    status, told = wire.answer()
+    assert (status, told["connection"]) == (200, "close")
     assert wire.is_closed()
 
 

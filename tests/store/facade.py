@@ -73,8 +73,9 @@ class Blocking:
             return self._runner.run(answer)
         if isasyncgen(answer):
             return drain(self._runner, answer)
-        assert isinstance(answer, AsyncSessions)
-        return BlockingSessions(answer, self._runner)
+        if isinstance(answer, AsyncSessions):
+            return BlockingSessions(answer, self._runner)
+        return answer
 
 
 class BlockingSessions:

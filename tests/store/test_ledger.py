@@ -11,6 +11,7 @@ import pytest
 
 from sessionledger import (
     AsyncSessionStore,
+    Excerpt,
     InvalidEvent,
     Session,
     SessionStore,
@@ -28,6 +29,8 @@ TOPIC = "orchestrator.sessions"
 EVERY_CALL: dict[str, Callable[[SessionStore], Any]] = {
     "create": lambda s: s.create("alice"),
     "get": lambda s: s.get(TOKEN),
+    "settled": lambda s: s.settled(TOKEN),
+    "excerpt": lambda s: s.excerpt(TOKEN, Excerpt(lambda session: session.version)),
     "touch": lambda s: s.touch(TOKEN),
     "expire": lambda s: s.expire(TOKEN),
     "find": lambda s: s.find(handle=HANDLE),

@@ -21,6 +21,7 @@ from opentelemetry import trace
 from sessionledger import (
     AsyncSessionStore,
     DuplicateSession,
+    Excerpt,
     InvalidSession,
     Log,
     LogUnavailable,
@@ -307,6 +308,8 @@ ACTS: dict[str, Act] = {
     "get wrongly": lambda s, t, h: s.get(NEEDLE),
     "find": lambda s, t, h: s.find(handle=h),
     "find wrongly": lambda s, t, h: s.find(handle=t),
+    "settled": lambda s, t, h: s.settled(t),
+    "excerpt": lambda s, t, h: s.excerpt(t, Excerpt(lambda session: session.principal)),
     "authenticate": lambda s, t, h: s.authenticate(t, context={NEEDLE: NEEDLE}),
     "ask for more": lambda s, t, h: s.authenticate(t, max_auth_age=timedelta(microseconds=1)),
     "reauthenticate": lambda s, t, h: s.reauthenticate(t, **SAID),

@@ -104,12 +104,17 @@ def idle_timeout(session: Session, policy: Policy) -> timedelta | None:
 
 def is_touch_due(session: Session, now: datetime, policy: Policy) -> bool:
     """Whether it is time to record that the session was seen."""
+    return now - session.last_seen_at >= touch_interval(session, policy)
+
+
+def touch_interval(session: Session, policy: Policy) -> timedelta:
+    """How long after it was seen that is to be recorded again."""
     interval = policy.touch_interval
     if session.idle_timeout is not None or policy.idle_timeout is not None:
         idle = idle_timeout(session, policy)
         if idle is not None:
             interval = min(interval, idle / _TOUCHES_IN_AN_IDLE_TIMEOUT)
-    return now - session.last_seen_at >= interval
+    return interval
 
 
 def _span_or(field: str, span: object, otherwise: timedelta | None) -> timedelta | None:

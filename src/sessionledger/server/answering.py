@@ -9,11 +9,11 @@ would, or fails, nothing has happened yet, and the usual way is taken.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from sessionledger import AsyncSessionStore, Session
+from sessionledger import AsyncSessionStore, Excerpt
 from sessionledger.server.asgi import (
     App,
     Header,
@@ -27,6 +27,8 @@ from sessionledger.server.keys import Key
 from sessionledger.server.problems import Refused
 from sessionledger.server.refusals import refusal
 
+T = TypeVar("T")
+
 
 class Headers:
     """Headers of answers, put together once for all that have them. lines: as they are sent."""
@@ -36,12 +38,18 @@ class Headers:
         self.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a request is answered; the length of the body is told by whoever sends it."""
+class Answer:
+    """What a request is answered. lines: what follows the first headers on the wire, put together
+    once for an answer that is given again; the length of the body is told there, or by who sends
+    it another way."""
 
-    status: int
-    headers: Headers
-    body: bytes = b""
+    __slots__ = ("body", "headers", "lines", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.lines = b"content-length: %d\r\n%b\r\n%b" % (len(body), headers.lines, body)
 
 
 class Call(Protocol):
@@ -57,9 +65,14 @@ class Call(Protocol):
         """All of the body. Raises `Refused` where that is more than so many bytes."""
 
     async def authenticate(
-        self, store: AsyncSessionStore, token: str | None, max_auth_age: timedelta | None = None
-    ) -> Session | None:
-        """The live session of a token that was presented: as the store's own `authenticate`."""
+        self,
+        store: AsyncSessionStore,
+        token: str | None,
+        excerpt: Excerpt[T],
+        max_auth_age: timedelta | None = None,
+    ) -> T | None:
+        """What an excerpt takes out of the live session of a token that was presented: the one
+        that the store's own `authenticate` answers."""
 
 
 class Endpoint(Protocol):
@@ -105,42 +118,55 @@ class Arriving:
         return body
 
     async def authenticate(
-        self, store: AsyncSessionStore, token: str | None, max_auth_age: timedelta | None = None
-    ) -> Session | None:
-        """What the store says, which may write for it."""
-        return await store.authenticate(token, max_auth_age=max_auth_age)
+        self,
+        store: AsyncSessionStore,
+        token: str | None,
+        excerpt: Excerpt[T],
+        max_auth_age: timedelta | None = None,
+    ) -> T | None:
+        """From what the store says, which may write for it."""
+        session = await store.authenticate(token, max_auth_age=max_auth_age)
+        return None if session is None else excerpt.take(session)
 
 
 class NotAtOnce(Exception):
     """There is something to do before a call can be answered."""
 
 
-class Arrived:
+class Arrived(msgspec.Struct, gc=False):
     """A call that is there whole, and is answered at once or another way."""
 
-    __slots__ = ("_body", "caller", "headers", "method", "path", "query")
-
-    def __init__(self, method: str, path: str, headers: RawHeaders, body: bytes) -> None:
-        self.method = method
-        self.path = path
-        self.query = b""
-        self.headers = headers
-        self.caller: Key | None = None
-        self._body = body
+    method: str
+    path: str
+    headers: RawHeaders
+    content: bytes
+    query: bytes = b""
+    caller: Key | None = None
 
     async def body(self, most: int) -> bytes:
         """What came."""
-        _check_size(self._body, most)
-        return self._body
+        _check_size(self.content, most)
+        return self.content
 
     async def authenticate(
-        self, store: AsyncSessionStore, token: str | None, max_auth_age: timedelta | None = None
-    ) -> Session | None:
-        """What the store says, where it has nothing to do for it. Raises `NotAtOnce`."""
-        session = store.settled(token)
-        if session is None or max_auth_age is not None:
+        self,
+        store: AsyncSessionStore,
+        token: str | None,
+        excerpt: Excerpt[T],
+        max_auth_age: timedelta | None = None,
+    ) -> T | None:
+        """From what the store says, where it has nothing to do for it. Raises `NotAtOnce`."""
+        taken = store.excerpt(token, excerpt)
+        if taken is None or max_auth_age is not None:
             raise NotAtOnce
-        return session
+        return taken
+
+
+class Prompt(NamedTuple):
+    """What can be asked at once, and the path that it is counted by."""
+
+    endpoint: Endpoint
+    route: str
 
 
 def at_once(endpoint: Endpoint, call: Arrived) -> Answer | None:

@@ -15,7 +15,7 @@ from sessionledger.server.credentials import (
     insufficient,
     refused_token,
 )
-from sessionledger.server.keys import Key, good_key
+from sessionledger.server.keys import KEY, Key, is_below_live
 from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
@@ -37,33 +37,32 @@ _OAUTH = {
 
 async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
     """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
-    realm = service.settings.realm
-    token = bearer_token(call.headers, realm)
-    if token is None:
-        key = await _password(service, call, realm)
-    else:
-        keys = service.ledger.keys
-        found = await good_key(keys, await call.authenticate(keys, token))
-        if found is None:
-            raise refused_token(realm)
-        key = found
+    realm, keys = service.settings.realm, service.ledger.keys
+    name, secret = None, bearer_token(call.headers, realm)
+    if secret is None:
+        name, secret = _password(call, realm)
+    key = await call.authenticate(keys, secret, KEY)
+    if key is None or name not in (None, key.name):
+        raise _refused(name, realm)
+    if key.above and not await is_below_live(keys, key):
+        raise _refused(name, realm)
     if needed not in key.scopes:
         raise insufficient(realm, needed)
     call.caller = key
     return key
 
 
-async def _password(service: Service, call: Call, realm: str) -> Key:
+def _password(call: Call, realm: str) -> tuple[str, str]:
     """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
     given = basic_credentials(call.headers, realm)
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
-    name, secret = given
-    keys = service.ledger.keys
-    key = await good_key(keys, await call.authenticate(keys, secret))
-    if key is None or key.name != name:
-        raise _challenge(f'Basic realm="{realm}"')
-    return key
+    return given
+
+
+def _refused(name: str | None, realm: str) -> Refused:
+    """The answer to a key that is not good, to a client of either kind."""
+    return refused_token(realm) if name is None else _challenge(f'Basic realm="{realm}"')
 
 
 def _challenge(challenge: str) -> Refused:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from sessionledger.server.answering import Call
 from sessionledger.server.asgi import RawHeaders
 from sessionledger.server.problems import Refused, invalid
 
 FORM = b"application/x-www-form-urlencoded"
 
 
-async def read_form(call: Call, most: int) -> dict[str, str]:
-    """The parameters of a body, each once (RFC 6749, section 3.1). Raises `Refused`."""
-    _check_media_type(call.headers)
-    return _parse(await call.body(most))
+def token_in(headers: RawHeaders, body: bytes) -> str:
+    """The token in a form, each of whose parameters is there once (RFC 6749, section 3.1).
+
+    Raises `Refused`.
+    """
+    _check_media_type(headers)
+    token = _parse(body).get("token")
+    if token is None:
+        raise invalid("token", "is required")
+    return token
 
 
 def _check_media_type(headers: RawHeaders) -> None:
@@ -34,21 +39,22 @@ def _check_media_type(headers: RawHeaders) -> None:
 
 def _parse(body: bytes) -> dict[str, str]:
     form: dict[str, str] = {}
-    for pair in body.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        told, called = _decoded(value), _decoded(name)
-        if called in form:
-            raise invalid(called, "is there more than once")
-        # RFC 6749: without a value it counts as left out.
-        if told:
-            form[called] = told
+    try:
+        text = body.decode()
+        quoted = "%" in text or "+" in text
+        for pair in text.split("&"):
+            name, _, value = pair.partition("=")
+            if quoted:
+                name, value = _unquoted(name), _unquoted(value)
+            if name in form:
+                raise invalid(name, "is there more than once")
+            # RFC 6749: without a value it counts as left out.
+            if value:
+                form[name] = value
+    except UnicodeDecodeError:
+        raise invalid("body", "is not UTF-8") from None
     return form
 
 
-def _decoded(text: bytes) -> str:
-    if b"%" in text or b"+" in text:
-        text = unquote_to_bytes(text.replace(b"+", b" "))
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise invalid("body", "is not UTF-8") from None
+def _unquoted(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode()

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from sessionledger import ReauthenticationRequired, Session
+from sessionledger import Excerpt, ReauthenticationRequired, Session
 from sessionledger.server.answering import Answer, Call, Headers
 from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.credentials import (
@@ -51,6 +51,13 @@ class Required(msgspec.Struct, frozen=True):
     max_auth_age: timedelta | None = None
 
 
+class Passed(msgspec.Struct, frozen=True):
+    """What is told of a session, in the order of the headers, and the scopes that it has."""
+
+    scopes: frozenset[str]
+    answer: Answer
+
+
 _NOTHING = Required()
 
 
@@ -71,14 +78,14 @@ class ForwardAuth:
         required = required_by(query) if query and call.path == PATH else _NOTHING
         sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
-            session = await call.authenticate(sessions, token, age)
+            passed = await call.authenticate(sessions, token, _PASSED, age)
         except ReauthenticationRequired:
             raise self._too_old(required) from None
-        if session is None:
+        if passed is None:
             raise refused_token(self._realm)
-        if required.scopes and not required.scopes <= set((scope_of(session) or "").split()):
+        if not required.scopes <= passed.scopes:
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
-        return _passed(*_told(session))
+        return passed.answer
 
     def refuse(self, refused: Refused) -> Answer:
         """401 where other credentials may help, 403 for all else: our faults let nobody in."""
@@ -126,20 +133,19 @@ def _is_scope(value: str) -> bool:
     return bool(value.strip()) and all("\x20" <= c <= "\x7e" and c not in '"\\' for c in value)
 
 
-def _told(session: Session) -> tuple[str | None, ...]:
-    """What is told of a session, in the order of the headers."""
-    return (
+def _passed(session: Session) -> Passed:
+    scope = scope_of(session)
+    told = (
         session.principal,
         session.handle,
         str(int(session.expires_at.timestamp())),
-        scope_of(session),
+        scope,
         text_of(session, "client_id"),
         text_of(session, "username"),
     )
-
-
-@lru_cache(maxsize=8192)
-def _passed(*told: str | None) -> Answer:
-    """Kept, since a session is asked about again and again."""
     values = (quote(value or "", safe="").encode("ascii") for value in told)
-    return Answer(200, Headers(*zip(IDENTITY, values, strict=True), _NO_STORE))
+    headers = Headers(*zip(IDENTITY, values, strict=True), _NO_STORE)
+    return Passed(frozenset((scope or "").split()), Answer(200, headers))
+
+
+_PASSED = Excerpt(_passed)

@@ -18,6 +18,7 @@ from sessionledger.server.answering import (
     Answer,
     Arrived,
     Endpoint,
+    Prompt,
     application,
     at_once,
     caller_in,
@@ -51,12 +52,12 @@ class Front:
         self.service = service
         self._framework = framework
         self._routes = routes
-        self._prompt = prompt
         self._endpoints = {path: application(one) for path, one in prompt.items()} | dict(bare)
         self._below = [path for path in self._endpoints if path[-1] == "/"]
-        urls = [path.encode("ascii") for path in prompt]
-        self._prompt_urls = frozenset(urls)
-        self._prompt_below = tuple(url for url in urls if url.endswith(b"/"))
+        self._at_once = {
+            path.encode("ascii"): Prompt(one, _route(path)) for path, one in prompt.items()
+        }
+        self._at_once_below = [url for url in self._at_once if url.endswith(b"/")]
         self._noted = noted
         self.failure: Exception | None = None
 
@@ -78,19 +79,23 @@ class Front:
         else:
             await self._framework(scope, receive, send)
 
-    def is_prompt(self, url: bytes) -> bool:
-        """Whether what is at a path can be asked at once."""
-        return url in self._prompt_urls or url.startswith(self._prompt_below)
+    def prompt(self, url: bytes) -> Prompt | None:
+        """What is at a path, if it can be asked at once."""
+        found = self._at_once.get(url)
+        if found is None:
+            for above in self._at_once_below:
+                if url.startswith(above):
+                    return self._at_once[above]
+        return found
 
-    def answer_at_once(self, call: Arrived, client: str | None) -> Answer | None:
-        """The answer to a request to such a path, if there is one at once: for a server that can
-        send it in place. None where the application has to be asked."""
+    def answer_at_once(self, prompt: Prompt, call: Arrived, client: str | None) -> Answer | None:
+        """Its answer, if there is one at once: for a server that can send it in place. None where
+        the application has to be asked."""
         begun = time.perf_counter()
-        place = self._place(call.path)
-        answer = at_once(self._prompt[place], call)
+        answer = at_once(prompt.endpoint, call)
         if answer is not None:
-            route = place.rstrip("/")
-            self._noted.note(call.method, route, answer.status, begun, client, call.caller)
+            status, caller = answer.status, call.caller
+            self._noted.note(call.method, prompt.route, status, begun, client, caller)
         return answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +108,7 @@ class Front:
             await send(message)
 
         place = self._place(scope["path"])
-        endpoint, route = self._endpoints.get(place), place.rstrip("/")
+        endpoint, route = self._endpoints.get(place), _route(place)
         try:
             if endpoint is None:
                 await self._ask_framework(scope, receive, noting)
@@ -154,6 +159,11 @@ class Front:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _route(place: str) -> str:
+    """What requests are counted by, to a path or to what lies below it."""
+    return place.rstrip("/")
 
 
 async def _answer_problem(send: Send, refused: Refused) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-from sessionledger import Session
+from sessionledger import Excerpt, Session
 from sessionledger.server.answering import Answer, Call
 from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.clients import JSON, authenticate_client, error_answer, only_post
-from sessionledger.server.forms import read_form
-from sessionledger.server.problems import Refused, invalid
+from sessionledger.server.forms import token_in
+from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
 
@@ -31,8 +31,11 @@ class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
     aud: str | None = None
 
 
-_INACTIVE = Answer(200, JSON, msgspec.json.encode(Introspection(active=False)))
-_encode = msgspec.json.Encoder().encode
+def _answer(introspection: Introspection) -> Answer:
+    return Answer(200, JSON, msgspec.json.encode(introspection))
+
+
+_INACTIVE = _answer(Introspection(active=False))
 
 
 class Introspect:
@@ -40,20 +43,17 @@ class Introspect:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        audience = service.settings.audience
+        self._told = Excerpt(lambda session: _answer(introspection(session, audience)))
 
     async def answer(self, call: Call) -> Answer:
         """What there is to tell of the token in the body, to whom it may be told."""
         service = self._service
         only_post(call)
         await authenticate_client(service, call, "introspect")
-        settings = service.settings
-        form = await read_form(call, settings.max_body_bytes)
-        if "token" not in form:
-            raise invalid("token", "is required")
-        session = await call.authenticate(service.ledger.sessions, form["token"])
-        if session is None:
-            return _INACTIVE
-        return Answer(200, JSON, _encode(introspection(session, settings.audience)))
+        token = token_in(call.headers, await call.body(service.settings.max_body_bytes))
+        sessions = service.ledger.sessions
+        return await call.authenticate(sessions, token, self._told) or _INACTIVE
 
     def refuse(self, refused: Refused) -> Answer:
         """An error of OAuth."""

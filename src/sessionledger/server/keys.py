@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from sessionledger import AsyncSessionStore, Policy, Session
+from sessionledger import AsyncSessionStore, Excerpt, Policy, Session
 
 SCOPES = (
     "sessions:create",
@@ -67,6 +67,9 @@ def key_of(session: Session) -> Key | None:
     return Key(session.principal, session.handle, told.scopes, told.above)
 
 
+KEY = Excerpt(key_of)
+
+
 def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, Any]:
     """The attributes of a new key, made by another or by who holds the ledger.
 
@@ -89,15 +92,14 @@ def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, An
 
 async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key | None:
     """The key that a caller presented; None for whatever is not good."""
-    return await good_key(store, await store.authenticate(token))
-
-
-async def good_key(store: AsyncSessionStore, session: Session | None) -> Key | None:
-    """The key that a live session in the topic of keys is, with live keys above it, or None."""
+    session = await store.authenticate(token)
     key = None if session is None else key_of(session)
-    if key is not None and key.above and not await _all_live(store, key.above):
-        return None
-    return key
+    return None if key is None or not await is_below_live(store, key) else key
+
+
+async def is_below_live(store: AsyncSessionStore, key: Key) -> bool:
+    """Whether the keys are live that a key was made with."""
+    return await _all_live(store, key.above)
 
 
 async def is_good(store: AsyncSessionStore, key: Key) -> bool:

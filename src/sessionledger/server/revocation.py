@@ -7,8 +7,8 @@ from contextlib import suppress
 from sessionledger import InvalidSession
 from sessionledger.server.answering import Answer, Call
 from sessionledger.server.clients import NO_STORE, authenticate_client, error_answer, only_post
-from sessionledger.server.forms import read_form
-from sessionledger.server.problems import Refused, invalid
+from sessionledger.server.forms import token_in
+from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
 
 REASON = "revoked"
@@ -25,12 +25,10 @@ class Revoke:
         service = self._service
         only_post(call)
         caller = await authenticate_client(service, call, "sessions:revoke")
-        form = await read_form(call, service.settings.max_body_bytes)
-        if "token" not in form:
-            raise invalid("token", "is required")
+        token = token_in(call.headers, await call.body(service.settings.max_body_bytes))
         # What can't be a token is one more that was never there (section 2.2).
         with suppress(InvalidSession):
-            await service.ledger.sessions.expire(form["token"], reason=REASON, actor=caller.name)
+            await service.ledger.sessions.expire(token, reason=REASON, actor=caller.name)
         return Answer(200, NO_STORE)
 
     def refuse(self, refused: Refused) -> Answer:

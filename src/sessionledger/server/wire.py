@@ -22,13 +22,13 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from sessionledger.server.answering import Answer, Arrived
+from sessionledger.server.answering import Answer, Arrived, Prompt
 from sessionledger.server.front import Front
 from sessionledger.server.problems import MEDIA_TYPE, Refused
 from sessionledger.server.putting_off import PutOff
 
-PLAIN_METHODS = (b"GET", b"POST")
-_NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
+PLAIN_METHODS = {b"GET": "GET", b"POST": "POST"}
+_ODD = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
 
 TOO_LARGE = Refused(431, "headers_too_large", "the path and the headers are larger than allowed")
 TOO_SLOW = Refused(408, "too_slow", "the request did not arrive in time")
@@ -52,7 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience = settings.request_timeout.total_seconds()
         self._size = 0
         self._arriving = self._in_head = True
-        self._plain = self._waiting = False
+        self._headers_are_plain = False
+        self._asked: Prompt | None = None
         self._body = b""
         self._timer: asyncio.TimerHandle | None = None
         self._idle = PutOff(self.loop, self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -74,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that is not complete yet has so long to be."""
         super().data_received(data)
-        if self._waiting:
+        if self._asked is not None:
             self._go_the_usual_way()
         if self._arriving and self._timer is None:
             self._timer = self.loop.call_later(self._patience, self._too_slow)
@@ -82,7 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins. What uvicorn makes for it is made when that is needed."""
         self._size, self._arriving, self._in_head = 0, True, True
-        self._plain = True
+        self._headers_are_plain = True
         self.url = self._body = b""
         self.headers = []
 
@@ -99,20 +100,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._size > self._most:
             raise TOO_LARGE
         name = name.lower()
-        if name in _NOT_PLAIN:
-            self._plain = False
+        if name in _ODD and not self._is_usual(name):
+            self._headers_are_plain = False
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head = False
-        self._waiting = self._is_plain()
-        if not self._waiting:
+        self._asked = self._front.prompt(self.url) if self._is_plain() else None
+        if self._asked is None:
             self._go_the_usual_way()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self._waiting:
+        if self._asked is not None:
             self._body += body
         else:
             super().on_body(body)
@@ -122,10 +123,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = False
         if self._timer is not None:
             self._stop_waiting()
-        if self._waiting and self._is_answered():
-            self._waiting = False
-            return
-        if self._waiting:
+        if self._asked is not None:
+            if self._is_answered(self._asked):
+                self._asked = None
+                return
             self._go_the_usual_way()
         super().on_message_complete()
 
@@ -145,33 +146,37 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  ours says it as a problem
         """Answer what can't be parsed, or is more than is taken, and hang up."""
-        self._waiting = False
+        self._asked = None
         self._hang_up(TOO_LARGE if self._size > self._most else NOT_HTTP)
 
     def _is_plain(self) -> bool:
         """Whether it is a request that may be answered at once, with nothing before it."""
-        parser = self.parser
+        # Before the first request there is none, whatever uvicorn's annotation says.
+        parser, before = self.parser, self.cycle
         return (
-            self._plain
+            self._headers_are_plain
             and b"?" not in self.url
             and parser.get_method() in PLAIN_METHODS
-            and self._front.is_prompt(self.url)
-            and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
             and not self.pipeline
             and not self.transport.is_closing()
-            and (
-                cast(RequestResponseCycle | None, self.cycle) is None
-                or self.cycle.response_complete
-            )
+            and (not before or before.response_complete)
         )
 
-    def _is_answered(self) -> bool:
+    def _is_usual(self, name: bytes) -> bool:
+        """Whether a header is one of HTTP/1.1 that only says whether the connection is kept.
+
+        What it says is for the parser to tell. HTTP/1.0, which is answered in another way, keeps
+        none without this header: so nobody else has to ask for the version.
+        """
+        return name == b"connection" and self.parser.get_http_version() == "1.1"
+
+    def _is_answered(self, asked: Prompt) -> bool:
         """Answer it, if it can be told at once what."""
-        method, path = self.parser.get_method().decode("ascii"), self.url.decode("latin-1")
+        method, path = PLAIN_METHODS[self.parser.get_method()], self.url.decode("latin-1")
         call = Arrived(method, path, self.headers, self._body)
-        answer = self._front.answer_at_once(call, self._address)
+        answer = self._front.answer_at_once(asked, call, self._address)
         if answer is None:
             return False
         self.transport.write(self._on_the_wire(answer))
@@ -184,18 +189,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._defaults is not self.server_state.default_headers:
             self._defaults = self.server_state.default_headers
             self._default_lines = b"".join(b"%b: %b\r\n" % header for header in self._defaults)
-        body = answer.body
-        return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (
-            STATUS_LINE[answer.status],
-            self._default_lines,
-            len(body),
-            answer.headers.lines,
-            body,
-        )
+        return b"%b%b%b" % (STATUS_LINE[answer.status], self._default_lines, answer.lines)
 
     def _go_the_usual_way(self) -> None:
         """What uvicorn does from the beginning of a head on, with all of it that is there."""
-        self._waiting = False
+        self._asked = None
         url, headers, body = self.url, self.headers, self._body
         super().on_message_begin()
         self.url = url

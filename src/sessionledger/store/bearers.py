@@ -16,7 +16,7 @@ from sessionledger.errors import (
     ReauthenticationRequired,
     WriteContention,
 )
-from sessionledger.logs.base import KeyState, Log
+from sessionledger.logs.base import KeyState
 from sessionledger.store.engine import Engine, Why
 from sessionledger.store.families import end_reused, sayable
 
@@ -42,15 +42,6 @@ def is_settled(engine: Engine, session: Session | None, max_auth_age: object) ->
         and max_auth_age is None
         and not is_touch_due(session, engine.clock(), engine.policy)
     )
-
-
-def settled(engine: Engine, log: Log, token: object) -> Session | None:
-    """The live session of a token that a client presented, if that is all there is to say."""
-    known = presented(engine, token)
-    if known is None:
-        return None
-    session = engine.live(log.state(engine.topic, known[1]), None)
-    return session if is_settled(engine, session, None) else None
 
 
 async def authenticate(

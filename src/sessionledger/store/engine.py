@@ -48,6 +48,7 @@ from sessionledger.logs.chain import Break, Head
 from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_head, parse_head
 from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.diagnosis import session_check
+from sessionledger.store.excerpts import settled_until
 from sessionledger.store.steps import Step, prepare
 from sessionledger.store.table import SessionFold, session_of, state_of
 from sessionledger.store.telemetry import SILENT, Telemetry
@@ -117,6 +118,7 @@ class Engine:
         self.log = log
         self.topic = topic
         self.policy = policy
+        self.settled_until = settled_until(policy)
         # The system's time is a plain aware datetime as it is.
         self.clock = clock if clock is system_clock else lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
