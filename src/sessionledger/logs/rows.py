@@ -26,7 +26,7 @@ class Which(NamedTuple):
 class RowTable:
     """Every key's newest state, found by key, by owner, in the order of keys or of their ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.rows: dict[bytes, Row] = {}
         self._by_owner = _Named(self.rows)
         self._by_alias = _Named(self.rows)
@@ -34,6 +34,8 @@ class RowTable:
         self._events: dict[bytes, array[int]] = {}
         self._by_key = Order(_key)
         self._by_end = Order(_end)
+        for row in rows:
+            self._put(row)
 
     # -- changing
 

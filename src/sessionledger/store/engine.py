@@ -334,6 +334,8 @@ class Engine:
 
     async def verify(self, expect: str | None, progress: Progress | None) -> Verification:
         expected = Head(0, None) if expect is None else parse_head(expect, self.topic)
+        # Where all events were removed there is nothing to walk, and still a head.
+        latest = Head(await self.log.latest(self.topic), None)
         head, held, found = chain.EMPTY, 0, None
         broken: Break | None = None
         while broken is None and (events := await self.events(head.id, EVENT_PAGE)):
@@ -346,6 +348,8 @@ class Engine:
                 head, held = verdict, held + len(events)
             if progress is not None:
                 progress(held)
+        if not held and broken is None:
+            head, found = latest, latest if latest == expected else None
         broken = broken or missing_head(expected, found)
         return Verification(LedgerHead(self.topic, head.id, head.hash), held, broken)
 
