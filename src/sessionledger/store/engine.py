@@ -31,7 +31,7 @@ from sessionledger.core.token import (
     parse_token,
 )
 from sessionledger.errors import SessionLedgerError, StoreClosed, WriteContention
-from sessionledger.findings import Finding, worst_first
+from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
     AsyncLog,
@@ -356,7 +356,7 @@ class Engine:
     async def rebuild(self, progress: Progress | None) -> int:
         return await self.log.rebuild(self.topic, progress)
 
-    async def diagnose(self, progress: Progress | None) -> list[Finding]:
+    async def diagnose(self, progress: Examining | None) -> list[Finding]:
         check = session_check(self.topic, self.nanoseconds() // 1_000_000, progress)
         return worst_first(await self.log.examine(self.topic, check))
 

@@ -112,6 +112,20 @@ def test_sessions_live_on_and_none_comes_back(root: Path, times: int) -> None:
             assert store.get(ENDED) is None
 
 
+def test_a_diagnosis_tells_of_the_events_that_are_left(root: Path) -> None:
+    told: list[tuple[int, int]] = []
+    with store_on(root) as store:
+        store.create("alice", token=LIVE)
+    with opened(root) as log:
+        log.fold_with(SESSIONS_TOPIC, SessionFold(SESSIONS_TOPIC))
+        log.empty(SESSIONS_TOPIC)
+    with store_on(root) as store:
+        store.touch(LIVE)
+        store.expire(LIVE)
+        store.diagnose(progress=lambda *done: told.append(done))
+    assert told == [(2, 2)]
+
+
 # Others who have the ledger open
 
 
