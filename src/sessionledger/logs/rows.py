@@ -155,7 +155,14 @@ class _Named:
         if before is not None:
             self._keys[before].remove(key)
         if after is not None:
-            insort(self._keys.setdefault(after, []), key, key=self._created)
+            self._insert(self._keys.setdefault(after, []), key)
+
+    def _insert(self, keys: list[bytes], key: bytes) -> None:
+        # Nearly always the newest, and then nothing is to be searched.
+        if not keys or self._created(keys[-1]) < self._created(key):
+            keys.append(key)
+        else:
+            insort(keys, key, key=self._created)
 
     def walk(self, name: str, after: Row | None) -> Iterator[Row]:
         keys = self.keys(name)

@@ -149,7 +149,7 @@ def test_another_file_with_the_inode_and_the_length_of_an_old_one_is_not_taken_f
         add(writer, [event(b"k", n=1), event(b"l", n=1)])
         assert follower.state(TOPIC, b"k") == writer.state(TOPIC, b"k")
         before = topic_file(root).stat()
-        for _ in range(40):
+        for _ in range(100):
             writer.empty(TOPIC)
             id, last = add(writer, [event(b"k", n=2), event(b"l", n=1)])
             after = topic_file(root).stat()
