@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import signal
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -14,7 +16,7 @@ from sessionledger.logs.base import Log
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.table import SessionFold
-from sessionledger.testing.bench import TOPIC, add, event, every_event
+from sessionledger.testing.bench import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import start
 from tests.logs.file.places import (
@@ -352,3 +354,29 @@ def test_an_emptying_that_failed_leaves_the_topic_and_may_be_tried_again(
         log.empty(TOPIC)
         assert every_event(log) == []
         assert add(log, [event()]) == (7,)
+
+
+def test_readers_notice_nothing_but_that_events_are_gone(root: Path) -> None:
+    over = Event()
+
+    def write(log: FileLog) -> None:
+        for n in range(40):
+            add(log, [event(b"k", n=n)])
+            log.empty(TOPIC)
+        over.set()
+
+    def read(log: FileLog) -> None:
+        latest = version = 0
+        while not over.is_set():
+            for ids in (every_event(log), log.read_key(TOPIC, b"k")):
+                assert [one.id for one in ids] in ([], [one.id for one in ids[-1:]])
+            before, latest = latest, log.latest(TOPIC)
+            assert latest >= before
+            row = log.row(TOPIC, b"k")
+            assert row is None or row.version >= version
+            version = 0 if row is None else row.version
+
+    with opened(root) as log, opened(root) as another:
+        together(partial(write, log), partial(read, log), partial(read, another))
+        assert told(log) == told(another)
+        assert log.latest(TOPIC) == 40

@@ -71,6 +71,17 @@ class Image:
             return False
         return found.st_size == self.end and (found.st_ino, found.st_mtime_ns) == self.stamp
 
+    def is_in_place(self) -> bool:
+        """Whether the topic's file is still the one that was read; it may have grown."""
+        try:
+            file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return self._is_of(file)
+        finally:
+            os.close(file)
+
     def is_there(self, file: int | None) -> bool:
         """Whether the open file has the topic's name; None stands for a file that is not there."""
         try:
@@ -180,12 +191,22 @@ class Image:
             return
         file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if os.fstat(file).st_ino != self.stamp.inode:
+            if not self._is_of(file):
                 raise LogUnavailable(f"{self.path} was replaced while it was read: try again")
             for first in range(start, stop, _PAGE):
                 yield self._page(file, first, min(stop, first + _PAGE))
         finally:
             os.close(file)
+
+    def _is_of(self, file: int) -> bool:
+        """Whether the open file is the one that was read, and not another that has its inode."""
+        found = os.fstat(file)
+        if stamp_of(found) == self.stamp or found.st_ino != self.stamp.inode or not self._ids:
+            return found.st_ino == self.stamp.inode
+        last = len(self._ids) - 1
+        return (
+            found.st_size >= self.end and head_after(*self._page(file, last, last + 1)) == self.head
+        )
 
     def _page(self, file: int, first: int, stop: int) -> list[StoredEvent]:
         begins = self._offsets[first]

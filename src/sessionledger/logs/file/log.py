@@ -211,10 +211,19 @@ class FileLog:
                 if seen.is_more and not seen.is_beyond_claim:
                     seen = self._unless_others_write(topic, seen)
                 if not seen.is_beyond_claim or self._turns is None:
-                    return question(seen.image)
+                    return self._answer(topic, seen.image, question)
             self._in_turn(partial(self._adopt, topic))
             with self._lock:
-                return question(self._images.look(topic).image)
+                return self._answer(topic, self._images.look(topic).image, question)
+
+    def _answer(self, topic: str, image: Image, question: Callable[[Image], T]) -> T:
+        try:
+            return question(image)
+        except LogUnavailable:
+            if image.is_in_place():
+                raise
+        # It was emptied since the look, and what was asked stands in another file.
+        return self._answer(topic, self._images.look(topic).image, question)
 
     def _unless_others_write(self, topic: str, seen: Look) -> Look:
         """What was claimed and not published: being written, or left by a writer that died."""
