@@ -92,7 +92,7 @@ def auditing(store: SessionStore) -> None:
     assert_type(store.verify(expect=str(store.head())), Verification)
     assert_type(store.verify(progress=lambda done: None).ok, bool)
     assert_type(store.rebuild(), int)
-    assert_type(store.diagnose(progress=lambda done: None), list[Finding])
+    assert_type(store.diagnose(progress=lambda done, total: None), list[Finding])
     assert_type(diagnose("memory:"), list[Finding])
     assert_type(store.stats(), Stats)
 

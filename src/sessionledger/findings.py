@@ -7,7 +7,7 @@ own adds a code here, a line there, and a test that provokes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -27,6 +27,7 @@ SEVERITIES: dict[str, Severity] = {
     "schema_old": "note",
     "head_copy_stale": "problem",
     "log_cut_short": "problem",
+    "origin_wrong": "problem",
     "torn_tail": "warning",
     "cursor_damaged": "problem",
     "events_missing": "problem",
@@ -43,6 +44,9 @@ SEVERITIES: dict[str, Severity] = {
     "row_missing": "problem",
     "row_surplus": "problem",
 }
+
+Examining: TypeAlias = Callable[[int, int], None]
+"""Told now and then how many events were examined, and of about how many."""
 
 MOST_SHOWN = 20
 _ORDER = ("problem", "warning", "note")

@@ -462,6 +462,7 @@ def test_a_bar_shows_how_far_it_is(line: Line, screen: Screen, path: Path) -> No
     )
     seen = Screen(line, [sys.executable, "-c", program])()
     assert "examining" in seen
+    assert "100%" in seen
     assert "nothing is wrong" in seen
     assert "examining" not in screen("doctor")
 

@@ -61,9 +61,9 @@ def test_a_ledger_that_is_well(store: SessionStore) -> None:
         store.touch(session.token, attributes={"seen": True})
     for session in issued[::3]:
         store.expire(session.token)
-    done: list[int] = []
-    assert store.diagnose(progress=done.append) == []
-    assert done[-1] == 55
+    told: list[tuple[int, int]] = []
+    assert store.diagnose(progress=lambda *done: told.append(done)) == []
+    assert told == [(55, 55)]
 
 
 def test_sessions_that_were_rotated_patched_and_revoked(store: SessionStore) -> None:
@@ -266,6 +266,25 @@ def test_a_share_lets_go_of_what_is_too_much(filed: Bench, monkeypatch: pytest.M
     assert most == 10
 
 
+@pytest.mark.parametrize("held", [110, 150, 250, 1000])
+def test_it_is_known_beforehand_about_how_many_events_are_examined(
+    filed: Bench, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "MOST_ROWS_HELD", held)
+    monkeypatch.setattr(diagnosis, "PAGE", 50)
+    store = filed.open()
+    for number in range(300):
+        # Tokens are given, so that the keys are the same each time.
+        token = f"number {number} of as many tokens as there are"
+        store.touch(store.create("alice", token=token).token)
+    told: list[tuple[int, int]] = []
+    assert store.diagnose(progress=lambda *done: told.append(done)) == []
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert all(done <= total for done, total in told)
+    # As much as one walk more or less: how many keys a walk is enough for is not known before.
+    assert abs(told[0][1] - told[-1][0]) <= 600
+
+
 def test_one_state_is_looked_at_whatever_happens_meanwhile(
     filed: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,10 +292,12 @@ def test_one_state_is_looked_at_whatever_happens_meanwhile(
     store = filed.open()
     sessions = [store.create("alice") for _ in range(25)]
 
-    def change(_: int) -> None:
+    def change(_: int, total: int) -> None:
         with SessionStore.open(filed.url, clock=filed.clock) as another:
             another.expire(sessions.pop().token)
             another.create("bob")
+
+        assert total == 25
 
     assert store.diagnose(progress=change) == []
     assert len(sessions) == 25 - 3
@@ -288,7 +309,7 @@ def test_an_event_loop_goes_on_meanwhile(path: Path) -> None:
         threads: list[int] = []
         async with AsyncSessionStore.open(f"sqlite:///{path}") as store:
             await store.create("alice")
-            await store.diagnose(progress=lambda _: threads.append(threading.get_ident()))
+            await store.diagnose(progress=lambda *_: threads.append(threading.get_ident()))
         return threads
 
     assert threading.get_ident() not in asyncio.run(diagnosed())
@@ -298,7 +319,7 @@ def test_a_fork_meanwhile_ends_it(filed: Bench) -> None:
     store = filed.open()
     store.create("alice")
 
-    def fork(_: int) -> None:
+    def fork(*_: int) -> None:
         child = os.fork()
         if not child:
             os._exit(0)

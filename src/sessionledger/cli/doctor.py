@@ -22,7 +22,7 @@ def doctor(
 
     Exits with 1 for any problem or warning. A ledger that is well has nothing to say in a pipe.
     """
-    with progress("examining", None) as told:
+    with progress("examining") as told:
         found = diagnose(existing(ledger), topic=topic, progress=told)
     if found or json or not on_terminal():
         show_all(map(finding_record, found), FINDING_TITLES, json)

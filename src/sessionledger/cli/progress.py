@@ -15,10 +15,10 @@ PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
+def progress(label: str, total: int | None = None) -> Iterator[LateBar | None]:
     """What to tell how much is done; None where nobody is looking at stderr.
 
-    total: how much there is, None where that is not known.
+    total: how much there is, None where that is not known yet.
     """
     if not sys.stderr.isatty():
         yield None
@@ -42,13 +42,14 @@ class LateBar:
         self._began = clock()
         self._drawn: tuple[Progress, TaskID] | None = None
 
-    def __call__(self, done: int) -> None:
-        """So much is done."""
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """So much is done, and of so much, if that is known only now."""
+        self._total = total or self._total
         if self._drawn is None and self._clock() - self._began > PATIENCE_SECONDS:
             self._drawn = self._draw()
         if self._drawn is not None:
             bar, task = self._drawn
-            bar.update(task, completed=done)
+            bar.update(task, completed=done, total=self._total)
 
     def stop(self) -> None:
         """Take the bar off the screen, if it came to that."""

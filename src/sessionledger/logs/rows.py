@@ -26,7 +26,7 @@ class Which(NamedTuple):
 class RowTable:
     """Every key's newest state, found by key, by owner, in the order of keys or of their ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.rows: dict[bytes, Row] = {}
         self._by_owner = _Named(self.rows)
         self._by_alias = _Named(self.rows)
@@ -34,6 +34,8 @@ class RowTable:
         self._events: dict[bytes, array[int]] = {}
         self._by_key = Order(_key)
         self._by_end = Order(_end)
+        for row in rows:
+            self._put(row)
 
     # -- changing
 
@@ -153,7 +155,14 @@ class _Named:
         if before is not None:
             self._keys[before].remove(key)
         if after is not None:
-            insort(self._keys.setdefault(after, []), key, key=self._created)
+            self._insert(self._keys.setdefault(after, []), key)
+
+    def _insert(self, keys: list[bytes], key: bytes) -> None:
+        # Nearly always the newest, and then nothing is to be searched.
+        if not keys or self._created(keys[-1]) < self._created(key):
+            keys.append(key)
+        else:
+            insort(keys, key, key=self._created)
 
     def walk(self, name: str, after: Row | None) -> Iterator[Row]:
         keys = self.keys(name)

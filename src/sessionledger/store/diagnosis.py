@@ -12,9 +12,9 @@ from functools import partial
 
 from sessionledger.core.codec import handle_in_sight
 from sessionledger.core.token import handle_of
-from sessionledger.findings import Finding, Findings
+from sessionledger.findings import Examining, Finding, Findings
 from sessionledger.logs import units
-from sessionledger.logs.base import Check, LogEvent, Progress, Row, StoredEvent, View
+from sessionledger.logs.base import Check, LogEvent, Row, StoredEvent, View
 from sessionledger.store.inspection import Inspection
 from sessionledger.store.table import SessionFold
 
@@ -28,7 +28,7 @@ _CUT_SHORT = (
 )
 
 
-def session_check(topic: str, now_ms: int, progress: Progress | None) -> Check:
+def session_check(topic: str, now_ms: int, progress: Examining | None) -> Check:
     """The check of a topic of sessions, at an instant in milliseconds since 1970 UTC."""
     return partial(_check, topic, now_ms, progress)
 
@@ -61,9 +61,9 @@ class _Share(SessionFold):
             self.rows = {key: row for key, row in self.rows.items() if self.holds(key)}
 
 
-def _check(topic: str, now_ms: int, progress: Progress | None, view: View) -> list[Finding]:
+def _check(topic: str, now_ms: int, progress: Examining | None, view: View) -> list[Finding]:
     found = Findings()
-    told = _Told(progress)
+    told = _Told(progress, _to_examine(view))
     share = _Share(topic, b"")
     folded = 0 if view.folded is None else view.folded
     inspection = Inspection(topic, view, now_ms, share, found)
@@ -96,14 +96,32 @@ def _look_at_rows(
 class _Told:
     """Tells how many events are done, over all walks."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Examining | None, total: int) -> None:
         self._progress = progress
+        self._total = total
         self._done = 0
 
     def more(self, events: int) -> None:
         self._done += events
         if self._progress is not None:
-            self._progress(self._done)
+            self._progress(self._done, max(self._total, self._done))
+
+
+def _to_examine(view: View) -> int:
+    """How many events will be read, over all walks, about: without counting them."""
+    first = view.events(0, 1)
+    events = view.head - first[0].id + 1 if first else 0
+    return max(events, 0) * _walks(view)
+
+
+def _walks(view: View) -> int:
+    """How often the events will be walked. Keys are digests, and so spread evenly: how far a page
+    of them reaches tells how many there are."""
+    page = [] if view.folded is None else view.rows(b"", PAGE)
+    if len(page) < PAGE:
+        return 1
+    reach = int.from_bytes(page[-1].key[:8].ljust(8, b"\0")) + 1
+    return 1 + (PAGE << 64) // reach * 20 // (MOST_ROWS_HELD * 19)
 
 
 def _pages(view: View, told: _Told, until: int | None = None) -> Iterator[list[StoredEvent]]:

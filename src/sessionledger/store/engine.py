@@ -31,7 +31,7 @@ from sessionledger.core.token import (
     parse_token,
 )
 from sessionledger.errors import SessionLedgerError, StoreClosed, WriteContention
-from sessionledger.findings import Finding, worst_first
+from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
     AsyncLog,
@@ -336,6 +336,8 @@ class Engine:
 
     async def verify(self, expect: str | None, progress: Progress | None) -> Verification:
         expected = Head(0, None) if expect is None else parse_head(expect, self.topic)
+        # Where all events were removed there is nothing to walk, and still a head.
+        latest = Head(await self.log.latest(self.topic), None)
         head, held, found = chain.EMPTY, 0, None
         broken: Break | None = None
         while broken is None and (events := await self.events(head.id, EVENT_PAGE)):
@@ -348,13 +350,15 @@ class Engine:
                 head, held = verdict, held + len(events)
             if progress is not None:
                 progress(held)
+        if not held and broken is None:
+            head, found = latest, latest if latest == expected else None
         broken = broken or missing_head(expected, found)
         return Verification(LedgerHead(self.topic, head.id, head.hash), held, broken)
 
     async def rebuild(self, progress: Progress | None) -> int:
         return await self.log.rebuild(self.topic, progress)
 
-    async def diagnose(self, progress: Progress | None) -> list[Finding]:
+    async def diagnose(self, progress: Examining | None) -> list[Finding]:
         check = session_check(self.topic, self.nanoseconds() // 1_000_000, progress)
         return worst_first(await self.log.examine(self.topic, check))
 

@@ -17,6 +17,10 @@ def topic_file(root: Path, topic: str = TOPIC) -> Path:
     return root / "topics" / f"{topic}.jsonl"
 
 
+def origin_file(root: Path, topic: str = TOPIC) -> Path:
+    return root / "origins" / f"{topic}.origin"
+
+
 def durable_file(root: Path, topic: str = TOPIC) -> Path:
     return root / "durable" / topic
 
@@ -38,6 +42,12 @@ def opened(root: Path, **settings: str) -> Iterator[FileLog]:
         yield log
     finally:
         log.close()
+
+
+def empty(root: Path, topic: str = TOPIC) -> None:
+    """Remove all events of a topic as a compaction may: here, in a log of its own."""
+    with opened(root) as log:
+        log.empty(topic)
 
 
 @contextmanager

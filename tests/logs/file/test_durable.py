@@ -25,8 +25,8 @@ def test_what_was_published_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("durable") / "topic"
     for boot in (this_boot(), FLUSHED):
-        publish(path, Published(end, claimed), boot)
-        assert published(path) == Published(end, claimed)
+        publish(path, Published(end, claimed, 0), boot)
+        assert published(path) == Published(end, claimed, 0)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -35,7 +35,7 @@ def test_nothing_published_is_nothing(path: Path) -> None:
 
 
 def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
-    publish(path, Published(123456, 123456), FLUSHED)
+    publish(path, Published(123456, 123456, 0), FLUSHED)
     text = path.read_bytes()
     for index in range(len(text)):
         path.write_bytes(text[:index])
@@ -43,14 +43,14 @@ def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
         path.write_bytes(text[:index] + bytes([text[index] ^ 1]) + text[index + 1 :])
         assert published(path) is None
     path.write_bytes(text + b"more")
-    assert published(path) == Published(123456, 123456)
+    assert published(path) == Published(123456, 123456, 0)
 
 
 def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(path, Published(7, 7), this_boot())
-    assert published(path) == Published(7, 7)
+    publish(path, Published(7, 7, 0), this_boot())
+    assert published(path) == Published(7, 7, 0)
     monkeypatch.setattr(durable, "_BOOT", path.with_name("boot"))
     path.with_name("boot").write_text("another-boot\n")
     assert published(path) is None
@@ -59,7 +59,7 @@ def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
 
 
 def test_a_reader_never_sees_half_a_record(path: Path) -> None:
-    old, new = Published(0, 10**19), Published(10**19, 0)
+    old, new = Published(0, 10**19, 0), Published(10**19, 0, 0)
     publish(path, old, FLUSHED)
     over = threading.Event()
 

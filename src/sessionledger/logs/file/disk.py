@@ -23,11 +23,13 @@ from sessionledger.logs.file.durable import (
     published,
     this_boot,
 )
-from sessionledger.logs.file.explain import TOPICS
-from sessionledger.logs.file.image import read_exactly
+from sessionledger.logs.file.explain import ORIGINS, TOPICS
+from sessionledger.logs.file.image import Stamp, read_exactly, stamp_of
 from sessionledger.logs.file.tail import worth_of
 
 _END = ".jsonl"
+_ORIGIN = ".origin"
+_COMING = ".next"
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -45,13 +47,13 @@ class Disk:
         self._flushes = durability == "full"
         self._sync = sync
         self._boot = FLUSHED if self._flushes else this_boot()
-        self._anchored: set[str] = set()
+        self._anchored: dict[str, tuple[int, int]] = {}
 
     def make(self) -> None:
         """The folders, made if they are not there."""
-        self._make(self.root)
-        self._make(self.root / TOPICS)
-        self._make(self.root / "durable")
+        self.make_folder(self.root)
+        self.make_folder(self.root / TOPICS)
+        self.make_folder(self.root / "durable")
 
     def topic(self, name: str) -> Path:
         """The file of a topic."""
@@ -63,6 +65,25 @@ class Disk:
         names = [file.name.removesuffix(_END) for file in files if file.stat().st_size]
         return sorted(name for name in names if is_name(name))
 
+    def origin(self, name: str) -> Path:
+        """The file with what a topic's file goes on from."""
+        return self.root / ORIGINS / f"{name}{_ORIGIN}"
+
+    def coming_origin(self, name: str) -> Path:
+        """The file with what it will go on from once it is replaced; see `origin`."""
+        return self.root / ORIGINS / f"{name}{_COMING}"
+
+    def emptied(self) -> set[str]:
+        """The topics whose events were removed at some time."""
+        folder = self.root / ORIGINS
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return {name.rpartition(".")[0] for name in names if name.endswith((_ORIGIN, _COMING))}
+
+    def size(self) -> int:
+        """The bytes of all events, and of all that removed ones came to."""
+        folders = [folder for name in (TOPICS, ORIGINS) if (folder := self.root / name).is_dir()]
+        return sum(entry.stat().st_size for folder in folders for entry in os.scandir(folder))
+
     def may_be_read(self) -> bool:
         """Whether there is a ledger that this process may at least read."""
         folder = self.root / TOPICS
@@ -72,33 +93,34 @@ class Disk:
         """How far the file of a topic is durable."""
         return published(self.root / "durable" / name)
 
-    def publish(self, name: str, durable: int, claimed: int) -> None:
+    def publish(self, name: str, upto: Published) -> None:
         """Say how far the file of a topic is durable, and up to where it may be written."""
-        publish(self.root / "durable" / name, Published(durable, claimed), self._boot)
+        publish(self.root / "durable" / name, upto, self._boot)
 
     def check_healthy(self) -> None:
         """Raises `LogUnavailable` once nothing more may be written."""
         if self.poison is not None:
             raise LogUnavailable(f"{self.root}: {self.poison}")
 
-    def append(self, name: str, start: int, data: bytes) -> int:
-        """Write at the end of a topic's file, which is at `start`, durably; the file's inode.
+    def append(self, name: str, start: int, since: int, data: bytes) -> Stamp:
+        """Write at the end of a topic's file, which is at `start`, durably; the file's stamp.
 
-        Raises `OSError` or `LogUnavailable`, and the file is then as it was.
+        since: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was.
         """
         file = os.open(self.topic(name), _APPEND, 0o600)
         try:
-            self._anchor(name)
-            self.publish(name, start, start + len(data))
+            self._anchor(name, file, since)
+            end = start + len(data)
+            self.publish(name, Published(start, end, since))
             self._put(file, start, data)
             self._flush(file, start)
-            self._say(name, file, start, start + len(data))
-            return os.fstat(file).st_ino
+            self._say(name, file, start, Published(end, end, since))
+            return stamp_of(os.fstat(file))
         finally:
             os.close(file)
 
-    def adopt(self, name: str, start: int) -> int:
-        """Make what stands in the file beyond `start` durable, as far as it is whole; its end.
+    def adopt(self, name: str, start: int, since: int) -> None:
+        """Make what stands in the file beyond `start` durable, as far as it is whole.
 
         That was left by a writer that died, or appended by one that publishes nothing.
         """
@@ -113,10 +135,9 @@ class Disk:
             if lacks_newline:
                 _write(file, b"\n")
                 end += 1
-            self._anchor(name)
+            self._anchor(name, file, since)
             self._flush(file, end)
-            self.publish(name, end, end)
-            return end
+            self.publish(name, Published(end, end, since))
         finally:
             os.close(file)
 
@@ -133,40 +154,36 @@ class Disk:
 
     def replace(self, path: Path, content: bytes) -> None:
         """Put a small file in the place of another one: the old or the new, never half."""
-        self._make(path.parent)
-        draft = path.with_name(f".{path.name}.new")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write(file, content)
-            if self._flushes:
-                self._sync_or_stop(file)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(file)
-        draft.replace(path)
+        self.make_folder(path.parent)
+        write_draft(path, content, self._sync_or_stop if self._flushes else None).replace(path)
         self._flush_folder(path.parent)
 
-    def _make(self, folder: Path) -> None:
+    def replace_topic(self, name: str, draft: Path) -> None:
+        """Put a draft in the place of a topic's file, for good."""
+        path = self.topic(name)
+        draft.replace(path)
+        try:
+            flush_folder(path.parent)
+        except OSError as error:
+            self.poison = f"a flush failed ({error}); close the ledger and open it again"
+            raise
+
+    def make_folder(self, folder: Path) -> None:
+        """A folder of the ledger, made if it is not there."""
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             self._flush_folder(folder.parent)
 
-    def _anchor(self, name: str) -> None:
-        """Flush the folder once, in case the file is new, or its maker died before he did so."""
-        if name not in self._anchored:
+    def _anchor(self, name: str, file: int, since: int) -> None:
+        """Flush the folder once a file, in case it is new, or its maker died before he did so."""
+        place = (os.fstat(file).st_ino, since)
+        if self._anchored.get(name) != place:
             self._flush_folder(self.root / TOPICS)
-            self._anchored.add(name)
+            self._anchored[name] = place
 
     def _flush_folder(self, folder: Path) -> None:
-        if not self._flushes:
-            return
-        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+        if self._flushes:
+            flush_folder(folder)
 
     def _flush(self, file: int, start: int) -> None:
         """Flush; where that fails, cut off what was written from `start` on, and stop."""
@@ -202,9 +219,9 @@ class Disk:
                 "read it back, and try again"
             )
 
-    def _say(self, name: str, file: int, start: int, end: int) -> None:
+    def _say(self, name: str, file: int, start: int, upto: Published) -> None:
         try:
-            self.publish(name, end, end)
+            self.publish(name, upto)
         except OSError:
             self._cut(file, start)
             raise
@@ -214,6 +231,31 @@ class Disk:
             os.ftruncate(file, start)
         except OSError as error:
             self.poison = f"half a write stayed ({error}); close the ledger and open it again"
+
+
+def write_draft(path: Path, content: bytes, sync: Callable[[int], None] | None) -> Path:
+    """Write what is to be put in the place of a file, flushed if there is a `sync`; where it is."""
+    draft = path.with_name(f".{path.name}.new")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _write(file, content)
+        if sync is not None:
+            sync(file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
+    return draft
+
+
+def flush_folder(folder: Path) -> None:
+    """Make durable which files are in a folder."""
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _write(file: int, data: bytes) -> None:

@@ -4,7 +4,8 @@ A small file, written in place and never flushed: what it says may be older than
 loss of power, never newer, because it is written after the flush. It is newer only where nothing
 is flushed at all (`durability="normal"`); then it names the boot of the machine, and counts for
 nothing after another one. Beside the offset it says how far the file may reach while a batch is
-being written, so that a reader can tell this from lines that somebody else appended.
+being written, so that a reader can tell this from lines that somebody else appended; and after
+which event the file begins, so that the offset is not taken for one of a file that was emptied.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zlib import crc32
 
 _ATTEMPTS = 100
 _BYTES = 128
-_RECORD = re.compile(rb"(\d+) (\d+) (\S+) ([0-9a-f]{8})\n")
+_RECORD = re.compile(rb"(\d+) (\d+) (\d+) (\S+) ([0-9a-f]{8})\n")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 FLUSHED = "-"
@@ -25,10 +26,14 @@ _UNKNOWN = "?"
 
 
 class Published(NamedTuple):
-    """Up to `durable` all is acknowledged; what is beyond, up to `claimed`, is being written."""
+    """Up to `durable` all is acknowledged; what is beyond, up to `claimed`, is being written.
+
+    since: the last id of what was removed before the file began, 0 if nothing was.
+    """
 
     durable: int
     claimed: int
+    since: int
 
 
 def publish(path: Path, published: Published, boot: str) -> None:
@@ -50,7 +55,7 @@ def published(path: Path) -> Published | None:
         # A record that is being written may be read half old and half new: its check tells.
         for _ in range(_ATTEMPTS):
             found = _RECORD.match(os.pread(file, _BYTES, 0))
-            if found is not None and found[4] == _check(found[0][:-10]):
+            if found is not None and found[5] == _check(found[0][:-10]):
                 return _believed(found)
     finally:
         os.close(file)
@@ -66,14 +71,14 @@ def this_boot() -> str:
 
 
 def _believed(record: re.Match[bytes]) -> Published | None:
-    boot = record[3].decode(errors="replace")
+    boot = record[4].decode(errors="replace")
     if boot != FLUSHED and (boot == _UNKNOWN or boot != this_boot()):
         return None
-    return Published(int(record[1]), int(record[2]))
+    return Published(int(record[1]), int(record[2]), int(record[3]))
 
 
 def _record(published: Published, boot: str) -> bytes:
-    text = b"%020d %020d %b" % (*published, boot.encode())
+    text = b"%020d %020d %020d %b" % (*published, boot.encode())
     return b"%b %b\n" % (text, _check(text))
 
 

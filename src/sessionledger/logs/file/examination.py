@@ -18,9 +18,10 @@ from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.durable import Published
 from sessionledger.logs.file.explain import TOPICS, check_place, explained
-from sessionledger.logs.file.image import Image, read_exactly
-from sessionledger.logs.file.look import ADVICE
+from sessionledger.logs.file.image import Image, read_exactly, stamp_of
+from sessionledger.logs.file.look import ADVICE, begin, opened
 from sessionledger.logs.file.tail import worth_of
 from sessionledger.logs.permissions import look_around, look_at_file, look_at_folder
 
@@ -28,14 +29,17 @@ from sessionledger.logs.permissions import look_around, look_at_file, look_at_fo
 class _View:
     """A topic up to where its file was whole when it was looked at.
 
-    rows and folded: those that a log has in memory, None where nobody keeps any.
+    rows and folded: those that a log has in memory, None where nobody keeps any. Nor are there any
+    to compare with events where some were removed, since rows go on from what these made of them.
     """
 
     chained = True
 
     def __init__(self, image: Image, rows: Sequence[Row], folded: int | None) -> None:
-        self.head = image.head.id
+        self.head = image.head.id if len(image) else 0
         self.folded = folded if self.head else 0
+        if image.origin.head.id:
+            self.folded = None
         self._image = image
         self._rows = sorted(rows, key=lambda row: row.key)
 
@@ -69,21 +73,34 @@ def examine(
 def _read(disk: Disk, topic: str, found: Findings) -> Image:
     """The topic up to where its file is whole, or durable while somebody writes."""
     path = disk.topic(topic)
-    image = Image(path)
-    known = disk.published(topic)
-    durable = 0 if known is None else known.durable
-    size = path.stat().st_size if path.exists() else 0
-    if size < durable:
-        problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
-        found.add("log_cut_short", str(path), problem, ADVICE)
-    if size:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            image.inode = os.fstat(file).st_ino
+    file = opened(path)
+    try:
+        image, published = _begin(disk, topic, file, found)
+        durable = 0 if published is None else published.durable
+        size = 0 if file is None else os.fstat(file).st_size
+        if size < durable:
+            problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
+            found.add("log_cut_short", str(path), problem, ADVICE)
+        if file is not None:
+            image.stamp = stamp_of(os.fstat(file))
             image.scan(file, _whole_end(disk, path, file, min(durable, size), found), None)
-        finally:
+    finally:
+        if file is not None:
             os.close(file)
     return image
+
+
+def _begin(
+    disk: Disk, topic: str, file: int | None, found: Findings
+) -> tuple[Image, Published | None]:
+    image = Image(disk.topic(topic))
+    try:
+        return begin(disk, topic, file, image)
+    except CorruptLog as error:
+        if not image.is_there(file):
+            raise LogUnavailable(f"{image.path} was emptied meanwhile: examine it again") from None
+        found.add("origin_wrong", str(disk.origin(topic)), str(error), ADVICE)
+        return image, None
 
 
 def _whole_end(disk: Disk, path: Path, file: int, durable: int, found: Findings) -> int:

@@ -12,6 +12,7 @@ from sessionledger.errors import LogUnavailable, NotALedger
 from sessionledger.logs.filesystem import network_filesystem
 
 TOPICS = "topics"
+ORIGINS = "origins"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -64,7 +65,7 @@ def check_place(root: Path) -> None:
 
 
 def _check_content(root: Path) -> None:
-    ours = {TOPICS, "consumers", "durable", "ledger.lock"}
+    ours = {TOPICS, ORIGINS, "consumers", "durable", "ledger.lock"}
     names = {entry.name for entry in os.scandir(root)}
     if names and TOPICS not in names and not names <= ours:
         few = ", ".join(sorted(names)[:5])

@@ -13,11 +13,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
-from sessionledger.logs.chain import EMPTY, head_after
+from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.file import lines
+from sessionledger.logs.file.origin import NOTHING, Origin
 from sessionledger.logs.rows import RowTable
 from sessionledger.logs.units import Plan
 
@@ -25,15 +27,34 @@ BLOCK_BYTES = 1 << 20
 _PAGE = 1000
 
 
-class Image:
-    """Of one topic. `end` is up to where the file was read, `inode` which file that was."""
+class Stamp(NamedTuple):
+    """Which file it is, and when it was last written: inodes are used again, for a file that takes
+    the place of one that was emptied."""
 
-    def __init__(self, path: Path) -> None:
+    inode: int
+    modified: int
+
+
+NO_FILE = Stamp(0, 0)
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """Of a file that was asked for."""
+    return Stamp(found.st_ino, found.st_mtime_ns)
+
+
+class Image:
+    """Of one topic. `end` is up to where the file was read, `stamp` which file that was, and
+    `origin` what that goes on from."""
+
+    def __init__(self, path: Path, origin: Origin = NOTHING) -> None:
         self.path = path
-        self.inode = 0
+        self.origin = origin
+        self.stamp = NO_FILE
         self.end = 0
-        self.head = EMPTY
-        self.table = RowTable()
+        # As in every log, the chain begins anew behind what was removed.
+        self.head = Head(origin.head.id, None)
+        self.table = RowTable(origin.rows)
         self.folded = 0
         self._name = str(path)
         self._ids = array("q")
@@ -48,7 +69,26 @@ class Image:
             found = os.stat(self._name)  # noqa: PTH116  half as fast with a Path
         except OSError:
             return False
-        return found.st_size == self.end and found.st_ino == self.inode
+        return found.st_size == self.end and (found.st_ino, found.st_mtime_ns) == self.stamp
+
+    def is_in_place(self) -> bool:
+        """Whether the topic's file is still the one that was read; it may have grown."""
+        try:
+            file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return self._is_of(file)
+        finally:
+            os.close(file)
+
+    def is_there(self, file: int | None) -> bool:
+        """Whether the open file has the topic's name; None stands for a file that is not there."""
+        try:
+            found = os.stat(self._name)  # noqa: PTH116  as above
+        except FileNotFoundError:
+            return file is None
+        return file is not None and found.st_ino == os.fstat(file).st_ino
 
     def is_current(self) -> bool:
         """Whether it is unchanged, and all of it is folded."""
@@ -61,7 +101,7 @@ class Image:
     @property
     def folded_id(self) -> int:
         """The id of the last event that is folded."""
-        return self._ids[self.folded - 1] if self.folded else 0
+        return self._ids[self.folded - 1] if self.folded else self.origin.head.id
 
     # -- growing
 
@@ -71,7 +111,7 @@ class Image:
             block = read_block(file, self.end, upto)
             self._take_in(block, fold)
 
-    def take(self, plan: Plan, texts: Sequence[bytes], inode: int, *, with_rows: bool) -> None:
+    def take(self, plan: Plan, texts: Sequence[bytes], stamp: Stamp, *, with_rows: bool) -> None:
         """Take in what was just written, and flushed, at the end."""
         offset, folded = self.end, self.folded == len(self._ids)
         for event, text in zip(plan.events, texts, strict=True):
@@ -82,7 +122,7 @@ class Image:
             self.table.store(plan)
             self.folded = len(self._ids)
         self.head = plan.head
-        self.inode = inode
+        self.stamp = stamp
         self.end = offset
 
     def fold_rest(self, fold: Fold) -> None:
@@ -93,7 +133,7 @@ class Image:
 
     def rebuilt(self, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
         """All rows, folded anew, and of how many events. Others may add to it meanwhile."""
-        table, done = RowTable(), 0
+        table, done = RowTable(self.origin.rows), 0
         for page in self._pages(0):
             table.fold(fold, page)
             done += len(page)
@@ -139,8 +179,9 @@ class Image:
 
     def holds(self, other: Image) -> bool:
         """Whether this is a continuation of what the other is of: it holds its newest event."""
-        if other.head.id == 0:
-            return True
+        if other.head.id <= self.origin.head.id:
+            known = self.origin.head
+            return other.head.id < known.id or other.head.hash in (None, known.hash)
         newest = self.after(other.head.id - 1, 1)
         return bool(newest) and head_after(newest[0]) == other.head
 
@@ -150,19 +191,29 @@ class Image:
             return
         file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if os.fstat(file).st_ino != self.inode:
+            if not self._is_of(file):
                 raise LogUnavailable(f"{self.path} was replaced while it was read: try again")
             for first in range(start, stop, _PAGE):
                 yield self._page(file, first, min(stop, first + _PAGE))
         finally:
             os.close(file)
 
+    def _is_of(self, file: int) -> bool:
+        """Whether the open file is the one that was read, and not another that has its inode."""
+        found = os.fstat(file)
+        if stamp_of(found) == self.stamp or found.st_ino != self.stamp.inode or not self._ids:
+            return found.st_ino == self.stamp.inode
+        last = len(self._ids) - 1
+        return (
+            found.st_size >= self.end and head_after(*self._page(file, last, last + 1)) == self.head
+        )
+
     def _page(self, file: int, first: int, stop: int) -> list[StoredEvent]:
         begins = self._offsets[first]
         ends = self._offsets[stop] if stop < len(self._offsets) else self.end
         text = read_exactly(file, begins, ends)
         events: list[StoredEvent] = []
-        last = self._ids[first - 1] if first else 0
+        last = self._ids[first - 1] if first else self.origin.head.id
         for index in range(first, stop):
             behind = self._offsets[index + 1] if index + 1 < len(self._offsets) else self.end
             piece = text[self._offsets[index] - begins : behind - begins].strip(b"\n")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sessionledger.errors import CorruptLog, InvalidEvent
 from sessionledger.logs.base import Fold
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.image import Image
+from sessionledger.logs.file.image import Image, Stamp
 from sessionledger.logs.file.look import Look, look
 from sessionledger.logs.rows import RowTable
 from sessionledger.logs.units import Plan
@@ -50,7 +50,7 @@ class Images:
         """Make all that the topic's file holds durable, and look. The turn is the caller's."""
         seen = self.look(topic)
         if seen.is_more or not seen.is_published:
-            self._disk.adopt(topic, seen.image.end)
+            self._disk.adopt(topic, seen.image.end, seen.image.origin.head.id)
             seen = self.look(topic)
         return seen
 
@@ -75,12 +75,12 @@ class Images:
         return image.table
 
     def take(
-        self, topic: str, image: Image, start: int, plan: Plan, texts: Sequence[bytes], inode: int
+        self, topic: str, image: Image, start: int, plan: Plan, texts: Sequence[bytes], stamp: Stamp
     ) -> None:
         """Take in what was just written to the file of an image that ended at `start`."""
         known = self.known.pop(topic, None)
         if known is image and image.end == start:
-            image.take(plan, texts, inode, with_rows=topic in self.folds)
+            image.take(plan, texts, stamp, with_rows=topic in self.folds)
         # Else a reader saw that it was published, and has taken it in already.
         if known is not None:
             self.known[topic] = known

@@ -19,6 +19,9 @@ In the latter two cases the reader, having the lock, flushes it, publishes it an
 cuts off what is torn.
 
 A process that may not write sees what is published, and complete lines where nothing is.
+
+**Emptying** a topic puts another file in the place of its own. Whoever looks next sees another
+inode, or at least another time at which it was written; see `emptying` and `origin`.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.emptying import empty
 from sessionledger.logs.file.examination import examine
 from sessionledger.logs.file.explain import NOT_PERMITTED, check_place, explained
 from sessionledger.logs.file.image import Image
@@ -174,10 +178,26 @@ class FileLog:
         if plan.events:
             texts = [lines.encode(event) for event in plan.events]
             start = image.end
-            inode = self._disk.append(topic, start, b"".join(texts))
+            since = image.origin.head.id
+            stamp = self._disk.append(topic, start, since, b"".join(texts))
             with self._lock:
-                self._images.take(topic, image, start, plan, texts, inode)
+                self._images.take(topic, image, start, plan, texts, stamp)
         return plan.outcomes
+
+    def empty(self, topic: str) -> None:
+        """Remove all events of the topic; its rows stay, and the id of its newest event.
+
+        Raises `InvalidEvent` without the topic's fold, since without it nobody knows its rows.
+        """
+        self._images.fold_of(check_name("topic", topic))
+        self._in_turn(partial(self._empty, topic))
+
+    def _empty(self, topic: str) -> None:
+        with self._lock:
+            image = self._images.adopt(topic).image
+            rows = list(self._images.rows(topic, image).rows.values())
+        if len(image):
+            empty(self._disk, topic, image, rows)
 
     # -- looking
 
@@ -191,10 +211,19 @@ class FileLog:
                 if seen.is_more and not seen.is_beyond_claim:
                     seen = self._unless_others_write(topic, seen)
                 if not seen.is_beyond_claim or self._turns is None:
-                    return question(seen.image)
+                    return self._answer(topic, seen.image, question)
             self._in_turn(partial(self._adopt, topic))
             with self._lock:
-                return question(self._images.look(topic).image)
+                return self._answer(topic, self._images.look(topic).image, question)
+
+    def _answer(self, topic: str, image: Image, question: Callable[[Image], T]) -> T:
+        try:
+            return question(image)
+        except LogUnavailable:
+            if image.is_in_place():
+                raise
+        # It was emptied since the look, and what was asked stands in another file.
+        return self._answer(topic, self._images.look(topic).image, question)
 
     def _unless_others_write(self, topic: str, seen: Look) -> Look:
         """What was claimed and not published: being written, or left by a writer that died."""
@@ -220,8 +249,13 @@ class FileLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         check_limit(limit)
-        ids = self._ask_rows(topic, lambda table: table.history(key, after, limit))
-        return self._ask(topic, lambda image: image.events(ids))
+        self._images.keep_rows(topic)
+
+        def events(image: Image) -> list[StoredEvent]:
+            since = max(after, image.origin.head.id)
+            return image.events(self._images.rows(topic, image).history(key, since, limit))
+
+        return self._ask(topic, events)
 
     def latest(self, topic: str) -> int:
         return self._ask(topic, lambda image: image.head.id)
@@ -296,7 +330,8 @@ class FileLog:
         self._check_open()
         with explained(self.path):
             names = self._disk.topics()
-        return [name for name in names if self._holds(name)]
+            emptied = self._disk.emptied()
+        return sorted(emptied.union(filter(self._holds, names)))
 
     def _holds(self, topic: str) -> bool:
         known = self._disk.published(topic)
@@ -305,10 +340,9 @@ class FileLog:
     def describe(self) -> Description:
         self._check_open()
         with explained(self.path):
-            files = [self._disk.topic(name) for name in self._disk.topics()]
             details: dict[str, str | int | bool] = {
-                "topics": len(files),
-                "bytes": sum(file.stat().st_size for file in files),
+                "topics": len(self._disk.topics()),
+                "bytes": self._disk.size(),
                 "writable": self._turns is not None,
             }
         return Description("file", str(self.path), self.durability, True, details)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sessionledger.findings import Finding
+from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE
@@ -38,7 +38,7 @@ class ByLog(Part):
         """Fold all rows anew from the log; how many events that were."""
         return drive(self._engine.rebuild(progress))
 
-    def diagnose(self, *, progress: Progress | None = None) -> list[Finding]:
+    def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
         """What is wrong with the ledger as it stands, the worst first; nothing when it is well.
 
         Changes nothing. What an opening mends is mended already: `diagnose(url)` looks at a ledger
