@@ -44,6 +44,22 @@ def test_the_first_token_is_no_good_after_a_replay(web: Web) -> None:
     assert web("GET", "/v1/session", token=first["token"]).status_code == 401
 
 
+def test_replays_at_the_same_time_all_answer_and_one_token_stays_good(web: Web) -> None:
+    first = post(web, "k").json()
+    headers = {"Idempotency-Key": "k", "Authorization": f"Bearer {web.key}"}
+
+    async def replays_together() -> list[httpx.Response]:
+        again = (web.client.post("/v1/sessions", json=ALICE, headers=headers) for _ in range(5))
+        return await asyncio.gather(*again)
+
+    answers = web.run(replays_together)
+    assert [answer.status_code for answer in answers] == [201] * 5
+    assert {answer.json()["family"] for answer in answers} == {first["handle"]}
+    (session,) = web("GET", "/v1/sessions?principal=alice").json()["sessions"]
+    (good,) = (one for one in answers if one.json()["handle"] == session["handle"])
+    assert live(web, good.json()["token"])
+
+
 def test_another_body_is_a_conflict(web: Web) -> None:
     post(web, "k")
     answer = post(web, "k", {"principal": "bob"})

@@ -19,6 +19,7 @@ from sessionledger.server.introspection import Introspect
 from sessionledger.server.methods import options_at
 from sessionledger.server.metrics import Tally
 from sessionledger.server.pages import Page
+from sessionledger.server.parameters import refuse_unknown
 from sessionledger.server.refusals import HANDLERS
 from sessionledger.server.revocation import Revoke
 from sessionledger.server.rights import authorise
@@ -73,7 +74,7 @@ def _bare(service: Service, noted: Noted) -> dict[str, App]:
 def _framework(service: Service) -> App:
     framework = Litestar(
         route_handlers=[*OPTIONS, *ROUTES],
-        guards=[authorise],
+        guards=[authorise, refuse_unknown],
         request_class=StrictRequest,
         exception_handlers=HANDLERS,
         response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],

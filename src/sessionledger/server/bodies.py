@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from litestar import Request
 
-from sessionledger.server.problems import Refused, invalid
+from sessionledger.server.problems import Refused, in_a_sentence, invalid
 
 JSON = "application/json"
 
@@ -66,4 +66,4 @@ def _misfit(said: str) -> Refused:
     place, unknown = _PLACE.search(said), _UNKNOWN.search(said)
     where = unknown or place
     problem = _PLACE.sub("", said)
-    return invalid((where and where[1]) or "body", problem[:1].lower() + problem[1:])
+    return invalid((where and where[1]) or "body", in_a_sentence(problem))

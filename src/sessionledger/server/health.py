@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from litestar import get
+from litestar import route
+from litestar.enums import HttpMethod
 
 from sessionledger.server.documents import Health
 from sessionledger.server.problems import unavailable
 from sessionledger.server.rights import NOBODY, needs
 from sessionledger.server.service import Call, service_of
 
+# Many who watch over services want the status alone.
+ASKED = [HttpMethod.GET, HttpMethod.HEAD]
 
-@get("/healthz", opt=needs(NOBODY), summary="Is the process alive")
+
+@route("/healthz", http_method=ASKED, opt=needs(NOBODY), summary="Is the process alive")
 async def healthz() -> Health:
     """It answers, so it is."""
     return Health()
 
 
-@get("/readyz", opt=needs(NOBODY), summary="Can the ledger be written")
+@route("/readyz", http_method=ASKED, opt=needs(NOBODY), summary="Can the ledger be written")
 async def readyz(request: Call) -> Health:
     """503 while it can't, and while the service starts or stops."""
     service = service_of(request)

@@ -74,6 +74,11 @@ def without_tokens(text: str) -> str:
     return _TOKEN.sub("harn_sess_…", text)
 
 
+def in_a_sentence(text: str) -> str:
+    """What a library says, as it stands behind a colon; JSON stays JSON."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
 def invalid(field: str, detail: str) -> Refused:
     """What is answered to input that can't be taken."""
     return Refused(400, "invalid_request", f"{field}: {detail}", field=field)

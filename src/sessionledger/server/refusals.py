@@ -13,13 +13,18 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from sessionledger import SessionLedgerError
+from sessionledger.server.documents import HANDLE_PATTERN
+from sessionledger.server.etags import IF_MATCH
+from sessionledger.server.events import EVENT_ID
 from sessionledger.server.problems import (
     MEDIA_TYPE,
     Refused,
     failed,
+    in_a_sentence,
     invalid,
     refused_by_ledger,
 )
+from sessionledger.server.replays import KEY_PATTERN
 from sessionledger.server.service import Call
 
 _MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
@@ -87,16 +92,29 @@ _CALLED = {
     "last_event_id": "Last-Event-ID",
 }
 
+_MEANT = {
+    HANDLE_PATTERN: "must be a handle: sha256:v1: and 64 lower-case hex digits",
+    EVENT_ID: "must be the id of an event, in digits",
+    IF_MATCH: "must be *, or ETags in double quotes",
+    KEY_PATTERN: "must be 1 to 255 characters of printable ASCII without spaces",
+}
+
 
 def _invalid_argument(error: ValidationException) -> Refused:
     """A parameter that is missing, or is not what is expected."""
     extra: Any = error.extra
     if isinstance(extra, list) and extra:
         name = extra[0].get("key", "data")
-        return invalid(_CALLED.get(name, name), _lowered(extra[0]["message"]))
+        return invalid(_CALLED.get(name, name), _in_words(name, extra[0]["message"]))
     missing = _MISSING.search(error.detail)
     return invalid(missing[1] if missing else "request", "is required")
 
 
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _in_words(name: str, text: str) -> str:
+    """What the framework says of an argument, without expressions that few can read."""
+    if text == repr(name):
+        return "is required"
+    for pattern, words in _MEANT.items():
+        if repr(pattern) in text:
+            return words
+    return in_a_sentence(text)

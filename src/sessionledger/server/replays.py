@@ -37,12 +37,13 @@ from sessionledger.server.problems import Refused
 AT_IT_FOR = 60.0
 REPLAYED = "replayed"
 
+KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
         required=False,
-        pattern=r"^[\x21-\x7e]{1,255}$",
+        pattern=KEY_PATTERN,
         description="One request's own name, printable and without spaces.",
     ),
 ]
@@ -92,12 +93,20 @@ async def _replay(
     handle = await _newest(ledger, record.attributes["handle"])
     if handle is None:
         return await _take_over(ledger, name, record, create)
-    issued = await ledger.sessions.rotate(
-        handle=handle, grace=timedelta(0), reason=REPLAYED, actor=caller.name
-    )
-    if issued is None:
-        raise Refused(409, "session_over", "the session that the key began is over", field=_FIELD)
-    return issued
+    return await _rotated(ledger, caller, handle)
+
+
+async def _rotated(ledger: Ledger, caller: Key, handle: Handle) -> IssuedSession:
+    """The newest of a session, rotated; others who replay the request may rotate it as well."""
+    before: Handle | None = None
+    while handle != before:
+        issued = await ledger.sessions.rotate(
+            handle=handle, grace=timedelta(0), reason=REPLAYED, actor=caller.name
+        )
+        if issued is not None:
+            return issued
+        before, handle = handle, await _newest(ledger, handle) or handle
+    raise Refused(409, "session_over", "the session that the key began is over", field=_FIELD)
 
 
 async def _newest(ledger: Ledger, handle: Handle) -> Handle | None:
