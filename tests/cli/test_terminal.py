@@ -30,8 +30,20 @@ def test_tables_show_what_is_stored_and_obey_none_of_it(screen: Screen, handle: 
     assert "a[red]\\u202eb" in _STYLE.sub("", screen("sessions"))
 
 
-def test_a_handle_stands_in_a_table_as_a_whole(screen: Screen, handle: str) -> None:
-    assert handle in screen("sessions")
+@pytest.mark.parametrize("columns", ["80", "100", "160"])
+def test_a_handle_can_be_copied_from_a_listing(screen: Screen, handle: str, columns: str) -> None:
+    assert handle in screen("sessions", COLUMNS=columns)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "300"])
+def test_no_word_of_a_history_is_broken(screen: Screen, handle: str, columns: str) -> None:
+    seen = screen("history", "--handle", handle, COLUMNS=columns)
+    assert "session_created" in seen
+
+
+def test_nothing_is_said_to_be_nothing(line: Line, screen: Screen, handle: str) -> None:
+    assert screen("sessions", "--principal", "nobody").strip() == "none"
+    assert line("sessions", "--principal", "nobody").out == ""
 
 
 def test_create_shows_a_table_and_the_token(line: Line, screen: Screen) -> None:

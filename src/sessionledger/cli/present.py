@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 Record: TypeAlias = dict[str, Any]
 
 # Names that people copy stand in a table as a whole; of JSON the beginning is enough.
 _JSON_CHARS = 60
-_WIDE_COLUMNS = 140
+_WIDER_THAN_ANY_TABLE = 10_000
 
 # How long a quiet ledger is waited for before looking whether anybody still reads the output.
 PATIENCE_SECONDS = 0.5
@@ -168,18 +170,46 @@ def _draw_table(records: Sequence[Record], columns: Mapping[str, str]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    wide = _terminal_width() >= _WIDE_COLUMNS
     for field, title in columns.items():
-        table.add_column(title, overflow="fold", no_wrap=wide and field == "handle")
+        table.add_column(title, overflow="fold", no_wrap=field == "handle")
     for record in records:
         table.add_row(*(_text(record[field]) for field in columns))
-    _print(table)
+    if not records:
+        write("none")
+    elif _fits(table):
+        _print(table)
+    else:
+        _draw_apart(records, columns)
 
 
-def _print(table: object) -> None:
+def _draw_apart(records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    """Each record by itself, where no table would have room for its words."""
+    for number, record in enumerate(records):
+        if number:
+            write("")
+        if "handle" in columns:
+            write(_told(record["handle"]))  # a line of its own has room for it, on most screens
+        rest = (field for field in columns if field != "handle" and record[field] not in ({}, []))
+        _draw_fields({columns[field]: record[field] for field in rest})
+
+
+def _fits(table: Table) -> bool:
+    """Whether no word has to be broken for it."""
+    from rich.measure import Measurement
+
+    console = _console()
+    unbounded = console.options.update_width(_WIDER_THAN_ANY_TABLE)
+    return Measurement.get(console, unbounded, table).minimum <= console.width
+
+
+def _print(table: Table) -> None:
+    _console().print(table)
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    Console(file=sys.stdout).print(table)
+    return Console(file=sys.stdout)
 
 
 def _whole(value: Any) -> Text:
