@@ -84,6 +84,13 @@ def test_an_endpoint_that_is_unknown_is_not_enabled(line: Line) -> None:
     assert line("webhooks", "enable", "none").code == 1
 
 
+def test_an_event_that_has_not_happened_is_nothing_to_begin_after(line: Line) -> None:
+    answer = line("webhooks", "add", "https://example.test/hook", "--after", "2")
+    assert (answer.code, answer.out) == (2, "")
+    assert "beyond the newest event, 1" in answer.err
+    assert line("webhooks", "list").out == ""
+
+
 def test_what_happened_before_is_told_only_when_asked_for(line: Line) -> None:
     with Receiver().running() as receiver:
         for options in ((), ("--after", "0")):

@@ -96,13 +96,19 @@ def add(
     """Tell an address what happens from now on, and print the secret that signs it."""
     with closing(open_events(ledger)) as log, _told():
         endpoint = new_endpoint(url, type or DEFAULT_TYPES, principal or (), allow)
-        start = log.latest(topic) if after is None else after
-        log.ack(topic, endpoint.consumer, start)
+        log.ack(topic, endpoint.consumer, _beginning(log.latest(topic), after))
         _file(ledger, file).add(endpoint)
     if json or on_terminal():
         show({**_record(endpoint), "secret": endpoint.secret}, json)
     else:
         write(endpoint.secret)
+
+
+def _beginning(newest: int, after: int | None) -> int:
+    """The event to begin after. Raises `Failure` for one that has not happened."""
+    if after is not None and after > newest:
+        raise Failure(USAGE, "invalid_cursor", f"--after is beyond the newest event, {newest}")
+    return newest if after is None else after
 
 
 @app.command("list", epilog=MEANINGS)
