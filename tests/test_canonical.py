@@ -127,3 +127,11 @@ def test_nesting_without_end_is_refused_and_does_not_crash() -> None:
 def test_what_is_no_json_is_refused(text: bytes) -> None:
     with pytest.raises(canonical.NotJSON, match="can't be read"):
         canonical.decode(text)
+
+
+@pytest.mark.parametrize("most", [10**4300 - 1, -(10**4299 - 1)])
+def test_integers_are_written_as_far_as_they_can_be_read(most: int) -> None:
+    assert canonical.decode(canonical.encode({"n": most, "text": "-" + "1" * 5000}))["n"] == most
+    further = most + 1 if most > 0 else most - 1
+    with pytest.raises(canonical.NotJSON, match="digits"):
+        canonical.encode({"n": further})

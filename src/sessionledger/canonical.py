@@ -17,6 +17,10 @@ import msgspec
 
 _POSITIONAL_BELOW = 1e16
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_MOST_DIGITS = 4300
+_TOO_LONG = "holds an integer of more digits than Python converts to text"
+# Its sign counts where it is read, and not where it is written.
+_UNREADABLE = re.compile(rb"-\d{4300}")
 _LEAVES = frozenset((str, int, bool, type(None)))
 
 _sorted = msgspec.json.Encoder(order="sorted")
@@ -35,7 +39,10 @@ def encode(value: Any, *, max_depth: int | None = None) -> bytes:
     that are not text, other types, and values nested deeper than allowed.
     """
     try:
-        return _sorted.encode(_plain(value, -1 if max_depth is None else max_depth))
+        text = _sorted.encode(_plain(value, -1 if max_depth is None else max_depth))
+        if len(text) <= _MOST_DIGITS or not _UNREADABLE.search(_STRING.sub(b"", text)):
+            return text
+        problem = _TOO_LONG
     except NotJSON:
         raise
     except UnicodeEncodeError:
@@ -43,7 +50,7 @@ def encode(value: Any, *, max_depth: int | None = None) -> bytes:
     except RecursionError:
         problem = "is nested too deep to be written"
     except ValueError:
-        problem = "holds an integer of more digits than Python converts to text"
+        problem = _TOO_LONG
     # Outside of the block, so that the error has no context, which would hold the value.
     raise NotJSON(problem)
 

@@ -3,7 +3,7 @@
     SessionLedgerError
     ├── InvalidSession (ValueError)      a token, principal, time or attribute that can't be taken
     ├── InvalidEvent (ValueError)        a topic, event or cursor that can't be taken
-    ├── InvalidPolicy (ValueError)       a policy that contradicts itself
+    ├── InvalidPolicy (ValueError)       a policy or setting that can't be
     ├── InvalidURL (ValueError)          a ledger's address that can't be understood
     ├── DuplicateSession                 the token was used before, by a session live or ended
     ├── SessionLimitReached              the principal, or the token, has all that it may have
@@ -57,7 +57,7 @@ class InvalidEvent(SessionLedgerError, ValueError):
 
 
 class InvalidPolicy(SessionLedgerError, ValueError):
-    """A policy that contradicts itself."""
+    """A policy that contradicts itself, or a setting of a ledger that there is not."""
 
     code = "invalid_policy"
 

@@ -91,6 +91,11 @@ def test_a_token_in_a_header_is_refused(headers: dict[str, str]) -> None:
         refuse_secrets(token, b"{}", told)
 
 
+def test_a_context_has_one_order() -> None:
+    headers = annotate(None, None, {"b": "1", "a": "2", "c": "3"}, POLICY)
+    assert list(context_of(headers)) == ["a", "b", "c"]
+
+
 @given(st.dictionaries(keys, texts, max_size=4))
 def test_an_event_gets_the_context_of_its_headers(context: dict[str, str]) -> None:
     headers = annotate("why", "who", context, POLICY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -288,3 +288,10 @@ def test_a_span_is_a_timedelta() -> None:
     assert parse_span("ttl", HOUR) == HOUR
     with pytest.raises(InvalidSession):
         parse_span("ttl", 3600)
+
+
+def test_an_end_that_its_offset_can_t_write_is_refused() -> None:
+    late = datetime(9999, 12, 31, 23, tzinfo=timezone(14 * HOUR))
+    ask = Asked(expires_at=LATEST, idle_timeout=2 * HOUR)
+    with pytest.raises(InvalidSession, match="9999"):
+        lifetime(ask, late, Policy())

@@ -77,6 +77,8 @@ class TestPlan:
         ]
         assert units.keys_of(batch, FOLD) == [KEYS[0], KEYS[1]]
         assert units.keys_of(batch, None) == [KEYS[0]]
+        resting = Unit([Change(event())], reads=[(KEYS[2], 7), (KEYS[0], 0)])
+        assert units.keys_of([*batch, resting], None) == [KEYS[0], KEYS[2]]
         guards = Unit(creation(KEYS[0]).changes, [Guard("a", 1), Guard("b", 1), Guard("a", 2)])
         assert units.owners_of([guards]) == ["a", "b"]
 

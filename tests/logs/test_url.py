@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessionledger import InvalidURL, LogUnavailable, open_log
+from sessionledger import InvalidPolicy, InvalidURL, LogUnavailable, open_log
 
 HOSTILE = "?# %é\u2028[]:;&'\"\\~a"
 
@@ -120,9 +120,15 @@ def test_an_address_is_text(url: object) -> None:
         open_log(url)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("url", ["sessions.db", "/var/lib/sessions.db", "", Path("sessions.db")])
+def test_a_bare_path_is_told_how_it_is_written(url: object) -> None:
+    with pytest.raises(InvalidURL, match=r"write sqlite:///sessions\.db"):
+        open_log(url)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("durability", ["", "FULL", "off", None])
 def test_durability_is_full_or_normal(durability: object) -> None:
-    with pytest.raises(InvalidURL, match="durability"):
+    with pytest.raises(InvalidPolicy, match="durability"):
         open_log("memory:", durability=durability)  # type: ignore[arg-type]
 
 

@@ -53,6 +53,10 @@ class Known:
     def live(self, at: datetime) -> bool:
         return self.ended_at is None and at < self.expires_at
 
+    def unended(self, at: datetime) -> bool:
+        """Whether it is live, or lapsed so recently that it may still be prolonged."""
+        return self.live(at - MARGIN)
+
     def reused(self, at: datetime) -> bool:
         return bool(self.successors) and (self.deadline or self.expires_at) <= at
 
@@ -78,7 +82,7 @@ class Model:
         surplus = self._surplus(principal, now)
         if surplus is None:
             return LIMIT
-        self._end_all(surplus, now)
+        self._make_room(surplus, now)
         expires_at, deadline = self._life(now, end)
         known = Known(
             token=token,
@@ -153,7 +157,7 @@ class Model:
         old = self.sessions[token]
         if old.reused(now):
             self._reuse(old, now)
-        family = self._family(old, now)
+        family = [one for one in self._family(old, now) if one.live(now)]
         leaves = [one for one in family if not one.successors] if old.successors else [old]
         if not old.live(now) or not leaves:
             return None
@@ -179,7 +183,7 @@ class Model:
 
         def happen(fresh: str) -> None:
             self._restrict(old, fresh if stays else None, GRACE if grace is None else grace, now)
-            self._end_all(surplus, now)
+            self._make_room(surplus, now)
             self._happened(replace(successor, token=fresh, created=self.events + 1), now)
 
         return happen
@@ -198,7 +202,7 @@ class Model:
         which = [
             one
             for one in self._in_order()
-            if one.live(now)
+            if one.unended(now)
             and one.token not in keep
             and (one.principal == principal if principal else one.external_id == external_id)
         ]
@@ -254,22 +258,28 @@ class Model:
     def _surplus(self, principal: str, now: datetime) -> list[Known] | None:
         """Who makes room for one more session of a principal; None where nobody has to."""
         most = self.rules.most
-        live = [self.sessions[token] for token in self.of(principal, now)]
-        live.sort(key=lambda one: one.created_at)
+        unended = self._unended(principal, now)
+        unended.sort(key=lambda one: one.created_at)
         families: dict[str, list[Known]] = {}
-        for one in live:
+        for one in unended:
             families.setdefault(one.family or one.token, []).append(one)
         if most is None or len(families) < most:
             return []
-        if not self.rules.evicts:
+        lapsed = [one for one in families.values() if not any(of.live(now) for of in one)]
+        live = [one for one in families.values() if one not in lapsed]
+        if len(live) >= most and not self.rules.evicts:
             return None
-        oldest = list(families.values())[: len(families) - most + 1]
-        return [one for family in oldest for one in family]
+        surplus = (lapsed + live)[: len(families) - most + 1]
+        return [one for family in surplus for one in family]
+
+    def _unended(self, principal: str, now: datetime) -> list[Known]:
+        """Those that are not over for good: what just lapsed may still be prolonged."""
+        return [one for one in self._in_order() if one.principal == principal and one.unended(now)]
 
     def _family(self, known: Known, now: datetime) -> list[Known]:
         name = known.family or known.token
-        live = [self.sessions[token] for token in self.of(known.principal, now)]
-        return [one for one in live if (one.family or one.token) == name]
+        unended = self._unended(known.principal, now)
+        return [one for one in unended if (one.family or one.token) == name]
 
     def _restrict(self, old: Known, successor: str | None, grace: timedelta, now: datetime) -> None:
         end = min(old.expires_at, now + grace)
@@ -290,6 +300,10 @@ class Model:
         known.successors = []
         self._end(known, now, now)
         self._end_all([one for one in family if one is not known], now)
+
+    def _make_room(self, which: Iterable[Known], now: datetime) -> None:
+        for one in list(which):
+            self._end(one, min(now, one.expires_at), now)
 
     def _end_all(self, which: Iterable[Known], now: datetime) -> None:
         for one in list(which):

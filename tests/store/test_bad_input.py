@@ -6,11 +6,13 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
-from sessionledger import InvalidSession, Policy, SessionStore
+from sessionledger import AsyncSessionStore, InvalidPolicy, InvalidSession, Policy, SessionStore
+from sessionledger.logs.memory import MemoryLog
 from sessionledger.testing.clock import NOON
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
@@ -221,3 +223,15 @@ def test_one_may_ask_about_whom_others_made_sessions_for(
 ) -> None:
     assert list(settled.sessions(principal=principal)) == settled.history(principal=principal) == []
     assert settled.count(principal=principal, live=False) == 0
+
+
+@pytest.mark.parametrize("kind", [SessionStore, AsyncSessionStore])
+@pytest.mark.parametrize("policy", [{"ttl": 1}, {}, Policy, "strict"], ids=repr)
+def test_what_is_no_policy_is_refused_at_opening(
+    tmp_path: Path, kind: type[SessionStore | AsyncSessionStore], policy: Any
+) -> None:
+    with pytest.raises(InvalidPolicy, match="must be a Policy, not"):
+        kind.open(f"sqlite:///{tmp_path}/a.db", policy=policy)
+    with pytest.raises(InvalidPolicy, match="must be a Policy, not"):
+        kind(MemoryLog(), policy=policy)
+    assert list(tmp_path.iterdir()) == []

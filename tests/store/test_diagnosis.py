@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -64,6 +65,25 @@ def test_a_ledger_that_is_well(store: SessionStore) -> None:
     told: list[tuple[int, int]] = []
     assert store.diagnose(progress=lambda *done: told.append(done)) == []
     assert told == [(55, 55)]
+
+
+def test_rows_don_t_depend_on_the_order_in_which_one_said_it(store: SessionStore) -> None:
+    """Names come in any order, and are stored in one."""
+    random = Random(7)
+
+    def shuffled(*names: str) -> dict[str, str]:
+        return dict.fromkeys(random.sample(names, len(names)), "x")
+
+    for _ in range(30):
+        context, data = (
+            shuffled("device", "address", "Z", "~"),
+            shuffled("b", "a", "é", "\U0001f600"),
+        )
+        issued = store.create("bob", context=context, attributes={"z": data, **data})
+        store.touch(issued.token, context=shuffled("b", "a", "c"), attributes=data)
+        store.patch(issued.token, {"y": "1", "c": shuffled("q", "p")}, context=context)
+        store.rotate(issued.token, context=random.choice([None, context]))
+    assert store.diagnose() == []
 
 
 def test_sessions_that_were_rotated_patched_and_revoked(store: SessionStore) -> None:

@@ -222,8 +222,8 @@ def test_reuse_ends_the_family_with_an_event_that_says_why(
     entries = [entry for entry in store.history(principal="alice") if entry.event_id > before]
     assert {entry.reason for entry in entries} == {"reused"}
     assert entries[0].handle == HANDLE
-    # `first` lapsed by itself: its grace is over too.
-    assert [entry.handle for entry in entries] == [HANDLE, second.handle]
+    # `first` has just lapsed by itself, and is ended before anything prolongs it.
+    assert [entry.handle for entry in entries] == [HANDLE, first.handle, second.handle]
 
 
 UNSAYABLE = [

@@ -34,7 +34,12 @@ def pause() -> None:
 
 class IgnoresGuards(MemoryLog):
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        return super().append(topic, [Unit(unit.changes) for unit in batch])
+        return super().append(topic, [Unit(unit.changes, reads=unit.reads) for unit in batch])
+
+
+class IgnoresReads(MemoryLog):
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        return super().append(topic, [Unit(unit.changes, unit.guards) for unit in batch])
 
 
 class IgnoresVersions(MemoryLog):
@@ -294,6 +299,10 @@ async def _of_a_loop(place: Path) -> AsyncLog:
 
 class TestIgnoresGuards(LogConformance):
     harness = Harness(open=lambda _: IgnoresGuards())
+
+
+class TestIgnoresReads(LogConformance):
+    harness = Harness(open=lambda _: IgnoresReads())
 
 
 class TestIgnoresVersions(LogConformance):

@@ -47,9 +47,13 @@ def carried(context: Mapping[str, str]) -> dict[str, str]:
 
 
 def context_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """The context that was given with an event."""
+    """The context that was given with an event, by its names in order: as it is stored."""
     start = len(CONTEXT_PREFIX)
-    return {key[start:]: value for key, value in headers.items() if key.startswith(CONTEXT_PREFIX)}
+    return {
+        key[start:]: value
+        for key, value in sorted(headers.items())
+        if key.startswith(CONTEXT_PREFIX)
+    }
 
 
 def with_context(event: Happened, headers: Mapping[str, str]) -> Happened:

@@ -126,7 +126,7 @@ def decide_reuse(family: Sequence[Session], presented: Session, now: datetime) -
 
 
 def decide_end_all(family: Iterable[Session], but: Handle | None, now: datetime) -> list[Expired]:
-    """The ends of live sessions, but for one."""
+    """The ends of sessions, but for one."""
     return [
         Expired(expired_at=now, token_handle=session.handle)
         for session in family
@@ -134,21 +134,37 @@ def decide_end_all(family: Iterable[Session], but: Handle | None, now: datetime)
     ]
 
 
-def decide_room(live: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
+def decide_room(unended: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
     """The ends that make room for one more session of a principal, oldest first.
 
-    A family counts once. Raises `SessionLimitReached` where nobody has to make room.
+    A family counts once, and not when it lapsed. What lapsed goes before all others, at the end
+    that it had. Raises `SessionLimitReached` where nobody live has to make room.
     """
     most = policy.max_sessions_per_principal
     families: dict[Handle, list[Session]] = {}
-    for session in sorted(live, key=lambda session: session.created_at):
+    for session in sorted(unended, key=lambda session: session.created_at):
         families.setdefault(family_of(session), []).append(session)
     if most is None or len(families) < most:
         return []
-    if policy.on_limit == "deny":
-        raise SessionLimitReached(f"the principal has {len(families)} sessions; {most} are allowed")
-    surplus = list(families.values())[: len(families) - most + 1]
-    return [end for family in surplus for end in decide_end_all(family, None, now)]
+    lapsed, live = _parted(families.values(), now)
+    if policy.on_limit == "deny" and len(live) >= most:
+        raise SessionLimitReached(f"the principal has {len(live)} sessions; {most} are allowed")
+    surplus = [*lapsed, *live][: len(families) - most + 1]
+    return [
+        Expired(expired_at=min(now, session.expires_at), token_handle=session.handle)
+        for family in surplus
+        for session in family
+    ]
+
+
+def _parted(
+    families: Iterable[list[Session]], now: datetime
+) -> tuple[list[list[Session]], list[list[Session]]]:
+    """Families that lapsed, and those of which anything is live."""
+    parted: tuple[list[list[Session]], list[list[Session]]] = ([], [])
+    for family in families:
+        parted[any(not session.is_expired_at(now) for session in family)].append(family)
+    return parted
 
 
 def _restricted(

@@ -91,8 +91,11 @@ def slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None
 
 
 def within(deadline: datetime, start: datetime, span: timedelta) -> datetime:
-    """The end of a span, or the deadline if that is nearer; the sum may leave the calendar."""
-    return deadline if deadline - start <= span else start + span
+    """The end of a span, or the deadline if that is nearer; the sum may leave the calendar.
+
+    Raises `InvalidSession` where it does so by its offset only.
+    """
+    return deadline if deadline - start <= span else later_by("expires_at", start, span)
 
 
 def idle_timeout(session: Session, policy: Policy) -> timedelta | None:

@@ -127,6 +127,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def given_policy(policy: object) -> Policy:
+    """The policy that a store is opened with, the default where none is. Raises `InvalidPolicy`."""
+    if policy is None:
+        return Policy()
+    if not isinstance(policy, Policy):
+        raise InvalidPolicy(f"policy must be a Policy, not {type(policy).__name__}")
+    return policy
+
+
 _NOTHING = timedelta(0)
 _OPTIONAL_SPANS = ("idle_timeout", "absolute_timeout")
 _SPANS = ("touch_interval", "rotation_grace", "sweep_margin")

@@ -100,8 +100,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 OVER = -(10**18)
-"""The end of what is over, in microseconds since 1970 UTC: before the year 1, and so before any
-instant that somebody may ask about."""
+"""The end of what is over, in microseconds: before any instant that somebody may ask about."""
 
 KeyState: TypeAlias = tuple[int, int, bytes]
 """Version, the end in microseconds since 1970 UTC (`OVER` for a row not live), and state."""
@@ -134,10 +133,14 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False):
-    """Changes that happen together or not at all, the restricting one first."""
+    """Changes that happen together or not at all, the restricting one first.
+
+    reads: keys that it rests on without changing them, with the version that each must have.
+    """
 
     changes: Sequence[Change]
     guards: Sequence[Guard] = ()
+    reads: Sequence[tuple[bytes, int]] = ()
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -159,7 +162,6 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 
 
 Outcome: TypeAlias = Appended | Conflict
-
 
 Progress: TypeAlias = Callable[[int], None]
 """Told now and then how many events are done."""
@@ -294,9 +296,7 @@ class Log(Protocol):
         ...
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        """Drop the rows of the topic and fold its events again; answer how many were folded.
-
-        `progress` is called now and then with how many are done."""
+        """Drop the rows and fold the events again; how many, as `progress` is told now and then."""
         ...
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:

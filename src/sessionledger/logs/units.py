@@ -6,7 +6,7 @@ stores what comes out. Conditions are judged in order, each unit seeing what tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -89,9 +89,10 @@ def _check_event(event: LogEvent) -> None:
 
 
 def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
-    """The keys that the units touch, each once."""
+    """The keys that the units touch or rest on, each once."""
     keys: dict[bytes, None] = {}
     for unit in units:
+        keys.update((key, None) for key, _ in unit.reads)
         for change in unit.changes:
             key = _key_of(change, fold)
             if key is not None:
@@ -137,14 +138,19 @@ def _conflict(unit: Unit, tail: Tail) -> Conflict | None:
     for guard in unit.guards:
         if tail.owners.get(guard.owner, 0) != guard.version:
             return Conflict(owner=guard.owner)
-    for change in unit.changes:
-        put = change.put
-        if put is None or put.expected is None:
-            continue
-        row = tail.rows.get(put.key)
-        if (0 if row is None else row.version) != put.expected:
-            return Conflict(key=put.key, current=row)
+    for key, version in _expected(unit):
+        row = tail.rows.get(key)
+        if (0 if row is None else row.version) != version:
+            return Conflict(key=key, current=row)
     return None
+
+
+def _expected(unit: Unit) -> Iterator[tuple[bytes, int]]:
+    """The keys whose versions a unit was decided on."""
+    for change in unit.changes:
+        if change.put is not None and change.put.expected is not None:
+            yield change.put.key, change.put.expected
+    yield from unit.reads
 
 
 def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan) -> Appended:

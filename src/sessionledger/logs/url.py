@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
-from sessionledger.errors import InvalidURL
+from sessionledger.errors import InvalidPolicy, InvalidURL
 from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
 
@@ -25,23 +25,27 @@ _KNOWN = (
     "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder "
     "or file:relative/folder"
 )
+_FOR_A_FILE = "for a file sessions.db write sqlite:///sessions.db"
 
 
 def open_log(url: str, *, durability: str = "full") -> Log:
     """Open the log at an address.
 
     durability: "full" answers after fsync; "normal" survives the process but not a power loss.
-    Raises `InvalidURL` for an address that can't be understood, and what the log raises.
+    Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
+    durability, and what the log raises.
     """
     if not isinstance(url, str):
-        raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}")
+        raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
     if durability not in DURABILITIES:
-        raise InvalidURL(f"durability is 'full' or 'normal', not {durability!r}")
+        raise InvalidPolicy("durability must be 'full' or 'normal'")
     scheme, colon, rest = url.partition(":")
     opener = _OPENERS.get(scheme.lower()) if colon else None
     if opener is not None:
         return opener(rest, durability)
-    said = f"begins with {scheme}:" if colon and scheme.isalpha() else "has no scheme"
+    said = (
+        f"begins with {scheme}:" if colon and scheme.isalpha() else f"has no scheme; {_FOR_A_FILE}"
+    )
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
 

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from os import urandom
 from time import time_ns
 from typing import Never, TypeAlias, cast
 
 import msgspec
 
-from sessionledger.core import decide, families
+from sessionledger.core import decide
 from sessionledger.core.annotations import REASON, annotate, with_context
 from sessionledger.core.codec import decode_session
-from sessionledger.core.events import Expired, SessionEvent
+from sessionledger.core.events import SessionEvent
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import IssuedSession, Session, State
+from sessionledger.core.session import Session, State
 from sessionledger.core.token import (
-    TOKEN_RANDOM_BYTES,
     Handle,
     digest,
     handle_of,
-    issue,
     parse_handle,
     parse_token,
 )
@@ -58,6 +55,8 @@ MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 NOTICE_SECONDS = 0.25
 """How soon what waits in a store notices that it was closed."""
+LAPSED = "lapsed"
+"""The reason of an end that had come by itself."""
 
 Decide: TypeAlias = Callable[[State], SessionEvent | None]
 DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
@@ -129,38 +128,6 @@ class Engine:
         self._on_error: OnError = log_error if on_error is None else on_error
         self.fold = SessionFold(topic)
         log.fold_with(topic, self.fold)
-
-    async def create(
-        self, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
-    ) -> IssuedSession:
-        if token is None:
-            secret, given = issue(urandom(TOKEN_RANDOM_BYTES)), None
-        else:
-            secret = given = parse_token(token, self.policy)
-        key, now = digest(secret), self.clock()
-        handle, headers = handle_of(key), self.annotate(why)
-        row: Row | None = None
-        for _ in range(MAX_ATTEMPTS):
-            # A new token has no row; one that was used before shows as a conflict.
-            event = decide.decide_create(state_of(row), handle, command, now, self.policy)
-            created = Step(event, headers, key, row)
-            if self.policy.max_sessions_per_principal is None:
-                outcome = await self.commit_one(created, now, given)
-            else:
-                outcome = await self._commit_within_limit(created, event.principal, now, given)
-            if not isinstance(outcome, Conflict):
-                assert outcome is not None
-                return IssuedSession.of(outcome, secret)
-            row = outcome.current
-        raise contention(key)
-
-    async def _commit_within_limit(
-        self, created: Step, principal: str, now: datetime, secret: str | None
-    ) -> Session | Conflict | None:
-        ends, guard = await self.admit(principal, now)
-        evicted = [Step(end, created.headers | reason(families.EVICTED)) for end in ends]
-        outcome = await self.commit([*evicted, created], now, [guard], secret)
-        return outcome if isinstance(outcome, Conflict) else outcome[-1]
 
     def report(self, during: str, error: SessionLedgerError) -> None:
         """Tell of an error that did not keep a call from being answered."""
@@ -261,9 +228,10 @@ class Engine:
         now: datetime,
         guards: Sequence[Guard] = (),
         secret: str | None = None,
+        reads: Sequence[tuple[bytes, int]] = (),
     ) -> list[Session | None] | Conflict:
         """Append the steps as one unit: the session after each step that was decided on a row."""
-        unit, states = self.unit(steps, now, guards, secret)
+        unit, states = self.unit(steps, now, guards, secret, reads)
         (outcome,) = await self.log.append(self.topic, [unit])
         if isinstance(outcome, Conflict):
             return outcome
@@ -275,6 +243,7 @@ class Engine:
         now: datetime,
         guards: Sequence[Guard] = (),
         secret: str | None = None,
+        reads: Sequence[tuple[bytes, int]] = (),
     ) -> tuple[Unit, list[State]]:
         """The steps as they are appended, and the state after each that was decided on a row."""
         at = microseconds(now) // 1000
@@ -286,38 +255,20 @@ class Engine:
                 self.fold.remember(change.event, with_context(step.event, step.headers))
             changes.append(change)
             states.append(state)
-        return Unit(changes, guards), states
-
-    async def admit(self, principal: str, now: datetime) -> tuple[list[Expired], Guard]:
-        """The ends that make room for one more session, and what they rest on.
-
-        Raises `SessionLimitReached`.
-        """
-        live, guard = await self.live_of(principal, now)
-        return families.decide_room(live, now, self.policy), guard
-
-    async def live_of(self, principal: str, now: datetime) -> tuple[list[Session], Guard]:
-        """The live sessions of a principal, and the condition that no other was begun since."""
-        version = await self.log.owner_version(self.topic, principal)
-        return await self.sessions(now, owner=principal), Guard(principal, version)
-
-    async def sessions(
-        self, now: datetime, *, owner: str | None = None, alias: str | None = None
-    ) -> list[Session]:
-        """The sessions of an owner or an alias that are live at an instant."""
-        rows = self.rows(owner=owner, alias=alias, live_at=microseconds(now))
-        return [session async for row in rows if (session := session_of(row)) is not None]
+        return Unit(changes, guards, reads), states
 
     async def rows(
         self, *, owner: str | None = None, alias: str | None = None, live_at: int | None = None
     ) -> AsyncIterator[Row]:
-        """All rows of an owner or an alias, page by page."""
+        """All rows of an owner or an alias, page by page; not for as long as others are begun."""
         after: Row | None = None
         while page := await self.log.rows(
             self.topic, owner=owner, alias=alias, live_at=live_at, after=after, limit=EVENT_PAGE
         ):
             for row in page:
                 yield row
+            if len(page) < EVENT_PAGE:
+                return
             after = page[-1]
 
     async def events(self, after: int, limit: int) -> list[StoredEvent]:

@@ -8,7 +8,6 @@ from os import urandom
 from sessionledger.core import decide
 from sessionledger.core.annotations import carried, refuse_secrets
 from sessionledger.core.families import (
-    EVICTED,
     REUSED,
     Rotate,
     belongs_to_family,
@@ -20,13 +19,13 @@ from sessionledger.core.families import (
     is_rotated,
     newest_of,
 )
+from sessionledger.core.instant import earlier_by
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import (
     TOKEN_RANDOM_BYTES,
     digest,
     handle_of,
     issue,
-    key_of,
     parse_handle,
     parse_token,
 )
@@ -42,6 +41,14 @@ from sessionledger.store.engine import (
 )
 from sessionledger.store.steps import Step
 from sessionledger.store.table import session_of, state_of
+from sessionledger.store.unended import (
+    GUARDED_ATTEMPTS,
+    Unended,
+    admit,
+    guarded,
+    margin,
+    sessions_in,
+)
 
 
 async def rotate(
@@ -59,10 +66,12 @@ async def rotate(
             await end_reused(engine, secret, why)
         if old is None or row is None or old.is_expired_at(now):
             return None
-        steps, guards = await _rotation(engine, old, row, digest(fresh), command, now, why)
-        outcome = await engine.commit(steps, now, guards, secret) if steps else None
-        if outcome is None:
+        newest = await _newest(engine, old, row, now)
+        if newest is None:
             return None
+        steps, guards = await _rotation(engine, old, row, newest, digest(fresh), command, now, why)
+        reads = [(newest.row.key, newest.row.version)]
+        outcome = await engine.commit(steps, now, guards, secret, reads)
         if not isinstance(outcome, Conflict):
             session = outcome[-1]
             assert session is not None
@@ -70,25 +79,35 @@ async def rotate(
     raise contention(key)
 
 
+async def _newest(engine: Engine, old: Session, row: Row, now: datetime) -> Unended | None:
+    """What stands for the family of a live session; None where that is over."""
+    if not is_rotated(old):
+        return Unended(row, old)
+    members, _ = await _family(engine, old, now)
+    live = {one.session: one for one in members if not one.session.is_expired_at(now)}
+    newest = newest_of(live)
+    return None if newest is None else live[newest]
+
+
 async def _rotation(
-    engine: Engine, old: Session, row: Row, key: bytes, command: Rotate, now: datetime, why: Why
+    engine: Engine,
+    old: Session,
+    row: Row,
+    newest: Unended,
+    key: bytes,
+    command: Rotate,
+    now: datetime,
+    why: Why,
 ) -> tuple[list[Step], list[Guard]]:
-    """What a rotation appends, and on what condition; nothing where the family is over."""
-    newest = old
-    if is_rotated(old):
-        members, _ = await _family(engine, old, now)
-        found = newest_of(members)
-        if found is None:
-            return [], []
-        newest = found
-    rotation = decide_rotate(old, newest, handle_of(key), command, now, engine.policy)
+    """What a rotation appends, and on what condition."""
+    rotation = decide_rotate(old, newest.session, handle_of(key), command, now, engine.policy)
     headers = engine.annotate(why)
-    told = headers if why.context else headers | carried(newest.context)
+    told = headers if why.context else headers | carried(newest.session.context)
     steps = [Step(rotation.restricted, headers, row.key, row)]
     guards = []
     if rotation.created.principal != old.principal:
-        ends, guard = await engine.admit(rotation.created.principal, now)
-        steps += [Step(end, headers | reason(EVICTED)) for end in ends]
+        ends, guard = await admit(engine, rotation.created.principal, now, headers)
+        steps += ends
         guards.append(guard)
     return [*steps, Step(rotation.created, told, key, None)], guards
 
@@ -100,16 +119,32 @@ async def end_reused(engine: Engine, secret: str, why: Why) -> None:
         return
     key, now = digest(secret), engine.clock()
     headers = engine.annotate(sayable(engine, why, secret)) | reason(REUSED)
-    for _ in range(MAX_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
         presented = session_of(row)
         if presented is None or not is_reuse(presented, now):
             return
         members, guard = await _family(engine, presented, now)
-        marked, *ends = decide_reuse(members, presented, now)
+        marked, *ends = decide_reuse(sessions_in(members), presented, now)
         steps = [Step(marked, headers, key, row), *(Step(end, headers) for end in ends)]
-        if not isinstance(await engine.commit(steps, now, [guard]), Conflict):
+        guards = [guard] if attempt < GUARDED_ATTEMPTS else []
+        if not isinstance(await engine.commit(steps, now, guards), Conflict):
+            if not guards:
+                await _end_rest(engine, key, presented, now, headers)
             return
+    raise contention(key)
+
+
+async def _end_rest(
+    engine: Engine, key: bytes, ended: Session, now: datetime, headers: dict[str, str]
+) -> None:
+    """End what a family was rotated into while it was ended, until nobody is left."""
+    for _ in range(MAX_ATTEMPTS):
+        members, _ = await _family(engine, ended, now)
+        ends = decide_end_all(sessions_in(members), None, now)
+        if not ends:
+            return
+        await engine.commit([Step(end, headers) for end in ends], now)
     raise contention(key)
 
 
@@ -145,19 +180,24 @@ async def _end(
     handle, now = handle_of(key), engine.clock()
     headers = engine.annotate(why)
     row = await engine.log.row(engine.topic, key)
-    for _ in range(MAX_ATTEMPTS):
-        state = state_of(row)
-        event = decide.decide_expire(state, handle, command, now)
-        steps = [] if event is None else [Step(event, headers, key, row)]
-        guards: list[Guard] = []
-        if isinstance(state, Session) and belongs_to_family(state):
-            members, guard = await _family(engine, state, now)
-            steps += [Step(end, headers) for end in decide_end_all(members, handle, now)]
-            guards.append(guard)
+    for attempt in range(MAX_ATTEMPTS):
+        session, others, guards = session_of(row), list[Step](), list[Guard]()
+        family = session if session is not None and belongs_to_family(session) else None
+        if family is not None:
+            members, guard = await _family(engine, family, now)
+            ends = decide_end_all(sessions_in(members), handle, now)
+            others = [Step(end, headers) for end in ends]
+            guards = [guard] if attempt < GUARDED_ATTEMPTS else []
+            # Listing may take long, and who is signed out may be touched at each request.
+            row = await engine.log.row(engine.topic, key)
+        event = decide.decide_expire(state_of(row), handle, command, now)
+        steps = others if event is None else [Step(event, headers, key, row), *others]
         if not steps:
             return session_of(row)
         outcome = await engine.commit(steps, now, guards, secret)
         if not isinstance(outcome, Conflict):
+            if family is not None and not guards:
+                await _end_rest(engine, key, family, now, headers)
             return outcome[0] if event is not None else session_of(row)
         row = await engine.log.row(engine.topic, key)
     raise contention(key)
@@ -180,11 +220,15 @@ async def patch(
         if not isinstance(state, Session) or state.is_expired_at(now):
             return None
         steps = [] if event is None else [Step(event, headers, key, row)]
+        reads = [(key, version)]
         if is_rotated(state):
-            steps += await _patches(engine, state, command, now, headers)
+            members, _ = await _family(engine, state, now)
+            # Who is rotated meanwhile hands on the old attributes, patched here or not.
+            reads += [(one.row.key, one.row.version) for one in members]
+            steps += _patches(engine, state, members, command, now, headers)
         if not steps:
             return session_of(row)
-        outcome = await engine.commit(steps, now, (), secret)
+        outcome = await engine.commit(steps, now, (), secret, reads)
         if not isinstance(outcome, Conflict):
             return outcome[0] if event is not None else session_of(row)
         row = await engine.log.row(engine.topic, key)
@@ -201,26 +245,28 @@ def _named(call: str, engine: Engine, token: object, handle: object) -> tuple[by
     return digest(secret), secret
 
 
-async def _patches(
-    engine: Engine, through: Session, command: decide.Patch, now: datetime, headers: dict[str, str]
+def _patches(
+    engine: Engine,
+    through: Session,
+    members: list[Unended],
+    command: decide.Patch,
+    now: datetime,
+    headers: dict[str, str],
 ) -> list[Step]:
-    """The same changes for the other live sessions of the family."""
-    members, _ = await _family(engine, through, now)
-    changes = decide.Patch(changes=command.changes)
-    steps = []
-    for member in members:
-        key = key_of(member.handle)
-        if key is None or member.handle == through.handle:
-            continue
-        row = await engine.log.row(engine.topic, key)
-        state, version = state_of(row), 0 if row is None else row.version
-        event = decide.decide_patch(state, version, member.handle, changes, now, engine.policy)
-        if event is not None:
-            steps.append(Step(event, headers, key, row))
+    """The same changes for the other sessions of the family."""
+    changes, steps = decide.Patch(changes=command.changes), []
+    # What just lapsed is patched as well: a touch under way may still prolong it.
+    at = earlier_by(now, margin(engine.policy))
+    for one in members:
+        key, version, handle = one.row.key, one.row.version, one.session.handle
+        event = decide.decide_patch(one.session, version, handle, changes, at, engine.policy)
+        if event is not None and handle != through.handle:
+            steps.append(Step(event, headers, key, one.row))
     return steps
 
 
-async def _family(engine: Engine, session: Session, now: datetime) -> tuple[list[Session], Guard]:
-    """The live sessions of a family, and the condition that it got no other since."""
-    live, guard = await engine.live_of(session.principal, now)
-    return [one for one in live if family_of(one) == family_of(session)], guard
+async def _family(engine: Engine, session: Session, now: datetime) -> tuple[list[Unended], Guard]:
+    """The sessions of a family that are not over, and the condition that it got no other since."""
+    found, guard = await guarded(engine, session.principal, now)
+    family = family_of(session)
+    return [one for one in found if family_of(one.session) == family], guard

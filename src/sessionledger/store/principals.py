@@ -6,51 +6,68 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sessionledger.core.families import decide_end_all
-from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession, WriteContention
 from sessionledger.logs.base import Conflict, Guard
 from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why
 from sessionledger.store.listings import Selection
 from sessionledger.store.steps import Step
+from sessionledger.store.unended import (
+    GUARDED_ATTEMPTS,
+    Unended,
+    guarded,
+    sessions_in,
+    unended,
+)
 
 
 async def revoke_all(engine: Engine, which: Selection, keep: Iterable[str], why: Why) -> int:
-    """End the live sessions selected, but for those to keep, in one unit; how many that were.
+    """End the sessions selected that are not over, but for those to keep; how many that were.
 
-    Nobody sees some of them ended and others not, and a session begun meanwhile is ended too.
+    One unit, unless others are begun meanwhile, time and again: then what was there ends in one
+    unit, and after it what it was rotated into.
     """
     owner, alias = which.owner(), which.alias()
     if (owner is None) == (alias is None):
         raise InvalidSession("principal", "or external_id: revoke_all takes one of them")
     kept = {handle_of(parse_handle(handle)) for handle in _several(keep)}
     headers, now = engine.annotate(why), engine.clock()
+    before = await engine.log.latest(engine.topic)
     ended = 0
-    for _ in range(MAX_ATTEMPTS):
-        live, guards = await _selected(engine, owner, alias, now)
-        ends = decide_end_all((one for one in live if one.handle not in kept), None, now)
-        if not ends:
+    for attempt in range(MAX_ATTEMPTS):
+        found, guards = await _selected(engine, owner, alias, now)
+        found = [one for one in found if one.session.handle not in kept]
+        if attempt >= GUARDED_ATTEMPTS:
+            guards = []
+            found = found if any(_is_due(one, before) for one in found) else []
+        if not found:
             return ended
-        steps = [Step(end, headers) for end in ends]
+        steps = [Step(end, headers) for end in decide_end_all(sessions_in(found), None, now)]
         if isinstance(await engine.commit(steps, now, guards), Conflict):
             continue
-        ended += len(ends)
+        ended += len(steps)
         # No guard tells of whom else a session with that external id was begun for: look again.
-        if owner is not None:
+        if owner is not None and guards:
             return ended
-    raise WriteContention(f"sessions were begun {MAX_ATTEMPTS} times in a row: try again")
+    raise WriteContention(f"sessions were rotated {MAX_ATTEMPTS} times in a row: try again")
+
+
+def _is_due(one: Unended, before: int) -> bool:
+    """Whether a session must not outlive a call that began after that event: what began later
+    need not be ended, but for what may be the successor of what did not."""
+    return one.row.created <= before or one.session.family is not None
 
 
 async def _selected(
     engine: Engine, owner: str | None, alias: str | None, now: datetime
-) -> tuple[list[Session], list[Guard]]:
+) -> tuple[list[Unended], list[Guard]]:
     if owner is not None:
-        live, guard = await engine.live_of(owner, now)
-        return live, [guard]
+        found, guard = await guarded(engine, owner, now)
+        return found, [guard]
     # Whose they are is known once they are listed; what was begun since shows in the guards.
-    owners = {session.principal for session in await engine.sessions(now, alias=alias)}
+    owners = {one.session.principal for one in await unended(engine, now, alias=alias)}
     guards = [Guard(owner, await engine.log.owner_version(engine.topic, owner)) for owner in owners]
-    return await engine.sessions(now, alias=alias), guards
+    return await unended(engine, now, alias=alias), guards
 
 
 def _several(keep: Iterable[str]) -> Iterable[str]:

@@ -12,11 +12,10 @@ from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import Appended, Row, Unit
-from sessionledger.store.engine import NOTICE_SECONDS, Engine, reason
+from sessionledger.store.engine import LAPSED, NOTICE_SECONDS, Engine, reason
 from sessionledger.store.steps import Step
 from sessionledger.store.table import state_of
 
-LAPSED = "lapsed"
 BATCH = 1000
 
 

@@ -12,7 +12,7 @@ from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
 from sessionledger.logs.base import KeyState
-from sessionledger.store import bearers, families
+from sessionledger.store import bearers, creating, families
 from sessionledger.store.aio.part import Part
 from sessionledger.store.engine import Why
 from sessionledger.store.excerpts import Excerpt
@@ -58,7 +58,7 @@ class ByToken(Part):
             external_id=external_id,
         )
         why = Why(reason=reason, actor=actor, context=context)
-        return await self._engine.create(command, token, why)
+        return await creating.create(self._engine, command, token, why)
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""

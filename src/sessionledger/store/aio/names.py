@@ -101,7 +101,8 @@ class ByName(Part):
     ) -> int:
         """End all live sessions of a principal, or with an external id, at once; how many.
 
-        Those with a handle in `keep` stay. No reader sees some ended and others not.
+        Those with a handle in `keep` stay. No reader sees some ended and others not. One that
+        lapsed a moment ago is ended and counted too: a touch under way may still prolong it.
         """
         why = Why(reason=reason, actor=actor, context=context)
         which = Selection(principal, external_id)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from sessionledger.core.policy import Policy
+from sessionledger.core.policy import Policy, given_policy
 from sessionledger.logs.base import AsyncLog, Log
 from sessionledger.logs.bridge import Threaded
 from sessionledger.logs.url import open_log
@@ -60,8 +60,8 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         but not a power loss.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
-        otherwise. Entering raises `InvalidURL`, `LogUnavailable`, `NotALedger`,
-        `UnsupportedSchema`.
+        otherwise. Raises `InvalidPolicy`; entering raises `InvalidURL`, `LogUnavailable`,
+        `NotALedger`, `UnsupportedSchema`.
         """
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
@@ -76,10 +76,10 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         on_error: OnError | None,
         topic: str,
     ) -> None:
-        told = system_clock if clock is None else clock
+        checked, told = given_policy(policy), system_clock if clock is None else clock
 
         def engine(log: AsyncLog, telemetry: Telemetry) -> Engine:
-            return Engine(log, topic, policy or Policy(), told, monotonic, on_error, telemetry)
+            return Engine(log, topic, checked, told, monotonic, on_error, telemetry)
 
         self._engine_on = engine
         self._topic = topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from sessionledger.core.policy import Policy
+from sessionledger.core.policy import Policy, given_policy
 from sessionledger.logs.base import Log
 from sessionledger.logs.inline import Inline
 from sessionledger.logs.url import open_log
@@ -37,6 +37,7 @@ class SessionStore(ByToken, ByName, ByLog):
         topic: str = SESSIONS_TOPIC,
     ) -> None:
         """A store on a log that is open already, and that stays open when the store is closed."""
+        policy = given_policy(policy)
         self._log = log
         self._owns_log = False
         clock = system_clock if clock is None else clock
@@ -44,7 +45,7 @@ class SessionStore(ByToken, ByName, ByLog):
         self._engine = Engine(
             Inline(telemetry.log(log)),
             topic,
-            policy or Policy(),
+            policy,
             clock,
             monotonic,
             on_error,
@@ -69,8 +70,10 @@ class SessionStore(ByToken, ByName, ByLog):
         durability: "full" answers after fsync; "normal" survives the process but not a power loss.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
-        otherwise. Raises `InvalidURL`, `LogUnavailable`, `NotALedger`, `UnsupportedSchema`.
+        otherwise. Raises `InvalidURL`, `InvalidPolicy`, `LogUnavailable`, `NotALedger`,
+        `UnsupportedSchema`.
         """
+        policy = given_policy(policy)
         log = open_log(url, durability=durability)
         try:
             store = cls(

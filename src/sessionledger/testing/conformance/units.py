@@ -61,6 +61,20 @@ class UnitConformance(Conformance):
         assert first == Appended((newer.version,))
         assert second == Conflict(key=KEYS[0], current=newer)
 
+    def test_a_unit_may_rest_on_a_key_that_it_leaves_alone(self, bench: Bench) -> None:
+        """On one that is where it was read to be, and on one that must not exist."""
+        (added,) = add(bench.log, [event(KEYS[0])])
+        still = Unit([Change(event(n=1))], reads=[(KEYS[0], added), (KEYS[1], 0)])
+        assert isinstance(bench.log.append(TOPIC, [still])[0], Appended)
+        moved = Unit([put(event(KEYS[0], n=2), bench.log.row(TOPIC, KEYS[0]), expected=added)])
+        changed, refused = bench.log.append(TOPIC, [moved, still])
+        assert isinstance(changed, Appended)
+        assert refused == Conflict(key=KEYS[0], current=bench.log.row(TOPIC, KEYS[0]))
+        appeared = Unit([Change(event(n=1))], reads=[(KEYS[1], 0)])
+        _, refused = bench.log.append(TOPIC, [creation(KEYS[1]), appeared])
+        assert refused == Conflict(key=KEYS[1], current=bench.log.row(TOPIC, KEYS[1]))
+        assert len(every_event(bench.log)) == 4
+
     def test_unconditional_changes_always_go(self, bench: Bench) -> None:
         change = Unit([put(event(KEYS[0]), None, expected=None)])
         outcomes = bench.log.append(TOPIC, [change, change])

@@ -1,0 +1,50 @@
+"""Beginning a session, and ending those that make room for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from os import urandom
+
+from sessionledger.core import decide
+from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue, parse_token
+from sessionledger.logs.base import Conflict, Row
+from sessionledger.store.engine import MAX_ATTEMPTS, NOTHING_SAID, Engine, Why, contention
+from sessionledger.store.steps import Step
+from sessionledger.store.table import state_of
+from sessionledger.store.unended import admit
+
+
+async def create(
+    engine: Engine, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
+) -> IssuedSession:
+    """Begin a session for a token, a new one if none is given. Raises `DuplicateSession`."""
+    if token is None:
+        secret, given = issue(urandom(TOKEN_RANDOM_BYTES)), None
+    else:
+        secret = given = parse_token(token, engine.policy)
+    key, now = digest(secret), engine.clock()
+    handle, headers = handle_of(key), engine.annotate(why)
+    row: Row | None = None
+    for _ in range(MAX_ATTEMPTS):
+        # A new token has no row; one that was used before shows as a conflict.
+        event = decide.decide_create(state_of(row), handle, command, now, engine.policy)
+        created = Step(event, headers, key, row)
+        if engine.policy.max_sessions_per_principal is None:
+            outcome = await engine.commit_one(created, now, given)
+        else:
+            outcome = await _commit_within_limit(engine, created, event.principal, now, given)
+        if not isinstance(outcome, Conflict):
+            assert outcome is not None
+            return IssuedSession.of(outcome, secret)
+        # What was to make room may be in the way as well.
+        row = outcome.current if outcome.key == key else None
+    raise contention(key)
+
+
+async def _commit_within_limit(
+    engine: Engine, created: Step, principal: str, now: datetime, secret: str | None
+) -> Session | Conflict | None:
+    ends, guard = await admit(engine, principal, now, created.headers)
+    outcome = await engine.commit([*ends, created], now, [guard], secret)
+    return outcome if isinstance(outcome, Conflict) else outcome[-1]
