@@ -105,7 +105,8 @@ class _Committer:
     def _begin(self) -> None:
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-        self._mutex = threading.Lock()
+        # A signal handler may fork while its own thread has it.
+        self._mutex = threading.RLock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 

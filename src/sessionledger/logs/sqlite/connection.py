@@ -55,6 +55,8 @@ def explained(path: Path) -> Iterator[None]:
     except _NOT_PERMITTED as error:
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}") from error
     except (apsw.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # not the system's: a signal handler raised it
         raise LogUnavailable(f"{path}: {error}") from error
 
 
