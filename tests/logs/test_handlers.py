@@ -117,8 +117,9 @@ assert store.verify().ok and other.verify().ok
 """
 
 
-def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path) -> None:
-    run(WRITES, f"sqlite:///{tmp_path}/ledger.db")
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/ledger.db"])
+def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path, url: str) -> None:
+    run(WRITES, url.format(tmp_path))
 
 
 @pytest.mark.parametrize("mode", ["reads", "writes"])
