@@ -11,7 +11,13 @@ import apsw
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.alone import Alone
 from sessionledger.logs.forking import untouchable
-from sessionledger.logs.sqlite.connection import connect_writer, explained
+from sessionledger.logs.sqlite.connection import (
+    NO_FILE,
+    SYNCHRONOUS,
+    connect_writer,
+    explained,
+    identity,
+)
 from sessionledger.logs.sqlite.writer import Writer
 from sessionledger.logs.turn import Turn
 
@@ -26,6 +32,7 @@ class Transactions:
     def __init__(self, path: Path, durability: str, vfs: str | None) -> None:
         """Open the file, or make it. Raises what `connect_writer` and the system raise."""
         self._path = path
+        self._name = str(path)
         self._durability = durability
         self._vfs = vfs
         self._poison: str | None = None
@@ -52,6 +59,7 @@ class Transactions:
             self._turn.take()
             writer.connection.execute("BEGIN IMMEDIATE")
             answer = work(writer)
+            self._check_in_place()
             self._commit(writer.connection)
         except BaseException:
             writer.roll_back()
@@ -59,6 +67,14 @@ class Transactions:
         finally:
             self._turn.give()
         return answer
+
+    def _check_in_place(self) -> None:
+        """Raises `LogUnavailable` where nobody who opens the ledger would find what is written."""
+        if identity(self._name) != self._file:
+            raise LogUnavailable(
+                f"{self._path} was removed or replaced while it was open; nothing was written: put "
+                "it back, or close the ledger and open it again"
+            )
 
     def _commit(self, connection: apsw.Connection) -> None:
         try:
@@ -74,8 +90,14 @@ class Transactions:
             self._alone.run(lambda: self._flush(check))
 
     def _flush(self, check: Callable[[], None]) -> None:
-        writer = self._healthy_writer(check)
-        writer.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        # A commit that is flushed flushes all that were not: they stand before it in one file. A
+        # checkpoint would do so only where no reader is in its way.
+        connection = self._healthy_writer(check).connection
+        connection.pragma("synchronous", SYNCHRONOUS["full"])
+        try:
+            self._run(check, Writer.write_meta)
+        finally:
+            connection.pragma("synchronous", SYNCHRONOUS[self._durability])
 
     def _healthy_writer(self, check: Callable[[], None]) -> Writer:
         check()
@@ -88,7 +110,13 @@ class Transactions:
     def _open(self) -> Writer:
         with self._turn:
             place = (self._path, self._turn.path, self._vfs)
-            return Writer(connect_writer(*place, self._durability))
+            before = identity(self._path)
+            writer = Writer(connect_writer(*place, self._durability))
+            self._file = identity(self._path)
+            if before not in (self._file, NO_FILE):
+                writer.connection.close()
+                raise LogUnavailable(f"{self._path} was replaced while it was opened: try again")
+            return writer
 
     # -- the end, and forks
 

@@ -54,6 +54,10 @@ class Writer:
                 self._tell(number, head, plan.head.id, plan.links)
         return plan.outcomes
 
+    def write_meta(self) -> None:
+        """Write what stands there already: the least that is a transaction."""
+        self.connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
+
     def fold_gap(self, topic: str, fold: Fold) -> int:
         """Fold what was appended without rows, all of it; how many events that were."""
         done = 0
