@@ -59,6 +59,11 @@ class Threaded(Inline):
     async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         return await asyncio.to_thread(self.log.read, topic, after, limit)
 
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        return await asyncio.to_thread(self.log.read_key, topic, key, after, limit)
+
     async def count(
         self, topic: str, *, owner: str | None = None, live_at: int | None = None
     ) -> int:
