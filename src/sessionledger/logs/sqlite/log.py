@@ -36,6 +36,7 @@ from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import check_place, explained
+from sessionledger.logs.sqlite.histories import Histories
 from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.transactions import Transactions
 from sessionledger.logs.sqlite.walindex import Pin
@@ -66,6 +67,7 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
+        self._histories = Histories()
         self._closed = False
         self._begin()
         with explained(self.path):
@@ -145,7 +147,8 @@ class SQLiteLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         def read(execute: Execute, number: int) -> list[StoredEvent]:
-            return events_of(execute, topic, (key, number, after, check_limit(limit)))
+            ids = self._histories.page(execute, number, key, after, check_limit(limit))
+            return events_of(execute, topic, ids)
 
         return self._current(topic, read)
 
