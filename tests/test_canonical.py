@@ -135,3 +135,20 @@ def test_integers_are_written_as_far_as_they_can_be_read(most: int) -> None:
     further = most + 1 if most > 0 else most - 1
     with pytest.raises(canonical.NotJSON, match="digits"):
         canonical.encode({"n": further})
+
+
+@pytest.mark.parametrize("quoted", [b'\\"', b"\\\\\\", b"[\\"])
+def test_a_string_that_never_ends_is_read_once(quoted: bytes) -> None:
+    # Each of its quotes begins another search to the end, unless the first one takes it all.
+    torn = b"[" * 201 + b'"' + quoted * 1_000_000
+    assert canonical.nests_deeper(torn, 200)
+    assert not canonical.nests_deeper(torn, 201 + 1_000_000 * quoted.count(b"["))
+    assert not canonical.nests_deeper(torn, 201)
+
+
+@given(st.lists(st.sampled_from([b"a", b"[", b"{", b'\\"', b"\\\\", b"\\n", "é".encode()])))
+def test_brackets_within_a_string_nest_nothing(pieces: list[bytes]) -> None:
+    text = b'[{"k":"' + b"".join(pieces) + b'"}]'
+    assert canonical.nests_deeper(text, 1)
+    assert not canonical.nests_deeper(text, 2)
+    assert not canonical.nests_deeper(text[:-3], 2)

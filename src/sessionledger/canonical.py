@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 _POSITIONAL_BELOW = 1e16
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# One that is torn off reaches to the end: each quote begins a match, so that a text is read once.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _MOST_DIGITS = 4300
 _TOO_LONG = "holds an integer of more digits than Python converts to text"
 # Its sign counts where it is read, and not where it is written.

@@ -77,7 +77,7 @@ class Scene:
     def call(self, name: str) -> Caller:
         """Another caller; returns once it is in line, or leads."""
         expected = len(self.group._pending) + 1
-        leads = not self.group._led
+        leads = self.group._leader is None
         self.callers.append(Caller(self.group, name))
         if leads:
             assert self.commits.entered.acquire(timeout=PATIENCE)
@@ -228,3 +228,51 @@ def test_all_of_many_callers_are_answered_once(threads: int) -> None:
         worker.join(PATIENCE)
         assert not worker.is_alive()
     assert len(set(seen)) == len(seen) == len(answers) == threads * 50
+
+
+def test_who_was_taken_by_an_interrupted_leader_is_committed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.call("a")
+    leader = scene.call("b")
+    bystander = scene.call("c")
+    begin, stops = scene.group._begin, [Stop()]
+
+    def interrupted() -> None:
+        # Between two lines of the leader's: it has the batch, and has not begun to commit it.
+        if stops and threading.current_thread() is leader:
+            raise stops.pop()
+        begin()
+
+    monkeypatch.setattr(scene.group, "_begin", interrupted)
+    scene.finish()
+    assert isinstance(leader.error, Stop)
+    assert bystander.answer == [Appended((2,))]
+    assert scene.commits.batches == [["a"], ["b", "c"]]
+
+
+@pytest.mark.parametrize("raised", [TimeoutError("a time limit"), RuntimeError("a handler's")])
+def test_what_a_signal_handler_raises_reaches_the_leader_alone(
+    scene: Scene, raised: Exception
+) -> None:
+    scene.call("a")
+    scene.call("b")
+    scene.call("c")
+    scene.let_go()
+    assert scene.commits.entered.acquire(timeout=PATIENCE)
+    scene.commits.error = raised
+    scene.finish()
+    errors = {type(caller.error) for caller in scene.callers[1:]}
+    assert errors == {type(raised), LogUnavailable}
+
+
+def test_who_appends_from_within_its_own_append_is_refused() -> None:
+    def commit(tickets: Sequence[Ticket]) -> None:
+        with pytest.raises(LogUnavailable, match="signal handler"):
+            group.append("again", [])
+        for ticket in tickets:
+            ticket.outcomes = [Appended((1,))]
+
+    group = GroupCommit(commit)
+    assert group.append("a", []) == [Appended((1,))]
+    assert group.append("b", []) == [Appended((1,))]

@@ -90,3 +90,22 @@ class TestPlan:
         forged = LogEvent.of("k", {}, headers={chain.HASH_HEADER: "sha256:0"})
         with pytest.raises(InvalidEvent, match="record_hash"):
             units.check([Unit([Change(forged)])], FOLD)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        LogEvent("\ud800", b"{}", {}, 0),
+        LogEvent("k", b"{}", {"a": "\ud800"}, 0),
+        LogEvent("k", b"{}", {"\ud800": "a"}, 0),
+        LogEvent("k", b"\xff{", {}, 0),
+        LogEvent("k", b'"\xff"', {}, 0),
+        LogEvent("k", b"NaN", {}, 0),
+        LogEvent("k", b" 1", {}, 0),
+        LogEvent("k", b'{"a":\n1}', {}, 0),
+        LogEvent("k", b"[" * 300 + b"]" * 300, {}, 0),
+    ],
+)
+def test_what_no_log_can_store_is_refused_before_others_are_concerned(bad: LogEvent) -> None:
+    with pytest.raises(InvalidEvent):
+        units.check([Unit([Change(bad)])], None)

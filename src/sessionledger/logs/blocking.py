@@ -45,7 +45,8 @@ class Blocking:
         watch_forks(self)
 
     def _begin(self) -> None:
-        self._mutex = threading.Lock()
+        # A signal handler may fork while its own thread has it.
+        self._mutex = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 

@@ -59,6 +59,11 @@ class Threaded(Inline):
     async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         return await asyncio.to_thread(self.log.read, topic, after, limit)
 
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        return await asyncio.to_thread(self.log.read_key, topic, key, after, limit)
+
     async def count(
         self, topic: str, *, owner: str | None = None, live_at: int | None = None
     ) -> int:
@@ -105,7 +110,8 @@ class _Committer:
     def _begin(self) -> None:
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-        self._mutex = threading.Lock()
+        # A signal handler may fork while its own thread has it.
+        self._mutex = threading.RLock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 

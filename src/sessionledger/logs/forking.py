@@ -3,13 +3,20 @@
 Before the fork every log waits until none of its threads is inside the storage's library, whose
 own locks a child would otherwise inherit held, by threads that it does not have, and closes its
 files. Parent and child each open their own when they next need them.
+
+One thread forks at a time. A fork that can't have that, since it is made by a signal handler in
+the middle of another one, goes ahead without, and so does one that a log can't be kept quiet for.
+The child learns it from its not having been told before.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
+
+_PATIENCE_SECONDS = 10.0
 
 
 class Forkable(Protocol):
@@ -24,12 +31,32 @@ class Forkable(Protocol):
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget threads, locks and handles of the parent, without closing them."""
+        """Forget threads, locks and handles of the parent, without closing them.
+
+        Where it was not told before, some may be in use.
+        """
         ...
 
 
+class _Fork:
+    """One that is under way: who was told, and whether no other thread forks."""
+
+    def __init__(self) -> None:
+        self.told: list[Forkable] = []
+        self.is_alone = False
+
+
+class _Mine(threading.local):
+    def __init__(self) -> None:
+        self.forks: list[_Fork] = []
+
+
 _forkables: WeakSet[Forkable] = WeakSet()
-_waiting: list[Forkable] = []
+_mine = _Mine()
+_forking = threading.Lock()
+
+untouchable: list[object] = []
+"""What a forked child has inherited in use: neither to be used nor to be closed."""
 
 
 def watch_forks(forkable: Forkable) -> None:
@@ -38,21 +65,36 @@ def watch_forks(forkable: Forkable) -> None:
 
 
 def _before() -> None:
-    _waiting[:] = list(_forkables)
-    for forkable in _waiting:
-        forkable.before_fork()
+    fork = _Fork()
+    _mine.forks.append(fork)
+    if len(_mine.forks) > 1:
+        return
+    # Who forks already may be waiting for a call that this fork, of a signal handler, interrupted.
+    fork.is_alone = _forking.acquire(timeout=_PATIENCE_SECONDS)
+    if fork.is_alone:
+        for forkable in list(_forkables):
+            fork.told.append(forkable)
+            forkable.before_fork()
 
 
 def _in_parent() -> None:
-    for forkable in _waiting:
-        forkable.after_fork_in_parent()
-    _waiting.clear()
+    fork = _mine.forks.pop()
+    try:
+        for forkable in fork.told:
+            forkable.after_fork_in_parent()
+    finally:
+        if fork.is_alone:
+            _forking.release()
 
 
 def _in_child() -> None:
-    for forkable in _waiting:
+    global _forking
+    _forking = threading.Lock()
+    _mine.forks.pop()
+    for interrupted in _mine.forks:
+        interrupted.told, interrupted.is_alone = [], False
+    for forkable in list(_forkables):
         forkable.after_fork_in_child()
-    _waiting.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import get_ident
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import LogUnavailable, SessionLedgerError
+from sessionledger.logs.alone import Reentered
 from sessionledger.logs.base import Outcome, Unit
 
 
 class Ticket:
     """One append that waits for its outcome."""
 
-    __slots__ = ("_turn", "abandoned", "done", "error", "leads", "outcomes", "topic", "units")
+    __slots__ = ("_turn", "abandoned", "done", "error", "outcomes", "topic", "units")
 
     def __init__(self, topic: str, units: Sequence[Unit]) -> None:
         self.topic = topic
@@ -25,44 +28,57 @@ class Ticket:
         self.outcomes: list[Outcome] = []
         self.error: BaseException | None = None
         self.done = False
-        self.leads = False
         self.abandoned = False
         self._turn = threading.Lock()
         self._turn.acquire()
 
     def wait(self) -> None:
-        """Wait until it is done or has the lead."""
+        """Wait until it may be done, or may have the lead."""
         self._turn.acquire()
 
     def wake(self) -> None:
         """End its wait; waking it twice is nothing."""
-        if self._turn.locked():
+        with suppress(RuntimeError):
             self._turn.release()
 
 
 class GroupCommit:
     """Runs `commit` for one leader at a time, with all the tickets that are pending by then.
 
-    `commit` gives each ticket its outcomes, durably, or raises and has written nothing.
+    `commit` gives each ticket its outcomes, durably, or raises and has written nothing. What the
+    leader is doing stands in attributes, so that, interrupted anywhere, it is gone on with.
     """
 
     def __init__(self, commit: Callable[[Sequence[Ticket]], None]) -> None:
         self._commit = commit
         self._mutex = threading.Lock()
         self._pending: list[Ticket] = []
-        self._led = False
+        self._leader: Ticket | None = None
+        self._batch: list[Ticket] = []
+        self._begun = False
+        self._verdict: BaseException | None = None
+        self._inside: set[int] = set()
 
     def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         """Commit the units together with whoever else waits. Raises what the commit raised."""
-        ticket = Ticket(topic, units)
+        me = get_ident()
+        if me in self._inside:
+            raise Reentered
+        try:
+            self._inside.add(me)
+            return self._append(Ticket(topic, units))
+        finally:
+            self._inside.discard(me)
+
+    def _append(self, ticket: Ticket) -> list[Outcome]:
         try:
             with self._mutex:
                 self._pending.append(ticket)
-                ticket.leads, self._led = not self._led, True
-            if not ticket.leads:
-                ticket.wait()
-            if not ticket.done:
-                self._lead()
+                if self._leader is None:
+                    self._leader = ticket
+            if self._leader is not ticket:
+                self._await(ticket)
+            self._lead(ticket)
         except BaseException:
             self._abandon(ticket)
             raise
@@ -70,58 +86,68 @@ class GroupCommit:
             raise ticket.error
         return ticket.outcomes
 
+    def _await(self, ticket: Ticket) -> None:
+        settled = False
+        while not settled:
+            ticket.wait()
+            with self._mutex:
+                settled = ticket.done or self._leader is ticket
+
     def _abandon(self, ticket: Ticket) -> None:
         with self._mutex:
             ticket.abandoned = True
-            must_lead = ticket.leads and not ticket.done
-        if must_lead:
-            self._lead()
+            if self._leader is None and self._pending:
+                self._leader = ticket
+        self._lead(ticket)
 
-    def _lead(self) -> None:
-        stays, interruption = True, None
-        batch: list[Ticket] = []
-        while stays:
+    def _lead(self, ticket: Ticket) -> None:
+        """Commit for as long as it has the lead."""
+        interruption = None
+        while self._leader is ticket:
             try:
-                with self._mutex:
-                    batch, self._pending = self._pending, []
-                self._commit_batch(batch)
+                self._go_on()
             except BaseException as error:  # noqa: BLE001  raised once nobody waits for us
                 interruption = error
-            try:
-                stays = self._pass_on(batch)
-            except BaseException as error:  # noqa: BLE001  and half of them may be awake
-                interruption = error
-                stays = self._pass_on(batch)
         if interruption is not None:
             raise interruption
 
-    def _commit_batch(self, batch: Sequence[Ticket]) -> None:
-        try:
-            self._commit(batch)
-        except Exception as error:  # noqa: BLE001  everyone who waits gets it
-            for ticket in batch:
-                ticket.error = error
-        except BaseException:
-            for ticket in batch:
-                ticket.error = LogUnavailable("interrupted while it was committed: read it back")
-            raise
-        finally:
-            for ticket in batch:
+    def _go_on(self) -> None:
+        """One batch, from where it stands: what was begun is not begun again."""
+        if not self._batch:
+            with self._mutex:
+                self._batch, self._pending = self._pending, []
+        if not self._begun:
+            self._begin()
+        for ticket in self._batch:
+            if not ticket.done:
+                ticket.error = ticket.error or self._verdict
                 ticket.done = True
+            ticket.wake()
+        self._pass_on()
 
-    def _pass_on(self, batch: Sequence[Ticket]) -> bool:
-        """Wake the batch and the next leader; True when the lead stays because nobody takes it."""
+    def _begin(self) -> None:
+        # Until it is known what came of it: the outcome, or an error of the commit's own. Others
+        # don't get what a signal handler raised in the midst of it, perhaps after it was written.
+        self._verdict = LogUnavailable("interrupted while it was committed: read it back")
+        self._begun = True
+        try:
+            self._commit(self._batch)
+        except Reentered:
+            raise
+        except (SessionLedgerError, ValueError) as error:
+            self._verdict = error
+        else:
+            self._verdict = None
+
+    def _pass_on(self) -> None:
+        """Give the lead to the first that waits; keep it for those who don't; else it is over."""
         with self._mutex:
             heir = next((ticket for ticket in self._pending if not ticket.abandoned), None)
-            self._led = bool(self._pending)
             if heir is not None:
-                heir.leads = True
-            stays = self._led and heir is None
-        for ticket in batch:
-            ticket.wake()
-        if heir is not None:
-            heir.wake()
-        return stays
+                heir.wake()
+            elif self._pending:
+                heir = self._leader
+            self._batch, self._begun, self._leader = [], False, heir
 
 
 def by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:

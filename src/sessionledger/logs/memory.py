@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.alone import Alone
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -22,7 +24,7 @@ from sessionledger.logs.base import (
     check_limit,
     check_name,
 )
-from sessionledger.logs.chain import EMPTY, Head
+from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.forking import watch_forks
 from sessionledger.logs.rows import RowTable, Which
 from sessionledger.logs.snapshot import Snapshot
@@ -35,28 +37,40 @@ class _Topic:
     def __init__(self) -> None:
         self.fold: Fold | None = None
         self.events: list[StoredEvent] = []
-        self.head: Head = EMPTY
         self.forget_rows()
+
+    @property
+    def head(self) -> Head:
+        return head_after(self.events[-1]) if self.events else EMPTY
 
     def forget_rows(self) -> None:
         self.folded = 0
         self.table = RowTable()
+        self.is_whole = True
 
     def after(self, id: int, limit: int) -> list[StoredEvent]:
         start = bisect_right(self.events, id, key=lambda event: event.id)
         return self.events[start : start + limit]
 
     def store(self, plan: Plan) -> None:
+        # It is written by this, at once. An interrupt after it may leave half of the rows.
         self.events.extend(plan.events)
-        self.head = plan.head
-        self.table.store(plan)
-        if self.fold is not None:
-            self.folded = plan.head.id
+        if self.fold is not None and plan.events:
+            self._change(partial(self.table.store, plan))
 
     def catch_up(self) -> None:
+        if not self.is_whole:
+            self.forget_rows()
         if self.fold is not None and self.folded < self.head.id:
-            self.table.fold(self.fold, self.after(self.folded, len(self.events)))
-            self.folded = self.head.id
+            gap = self.after(self.folded, len(self.events))
+            self._change(partial(self.table.fold, self.fold, gap))
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change the rows, which are folded anew if anybody ever finds it half done."""
+        table, upto, self.is_whole = self.table, self.head.id, False
+        change()
+        if self.table is table:
+            self.folded, self.is_whole = upto, True
 
 
 class MemoryLog:
@@ -66,6 +80,7 @@ class MemoryLog:
         # Held through the lock itself: an interrupt can't come between taking it and the block.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._writing = Alone()
         self._topics: dict[str, _Topic] = {}
         self._cursors: dict[tuple[str, str], int] = {}
         self._closed = False
@@ -81,6 +96,7 @@ class MemoryLog:
     def after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._writing = Alone()
         self._forked = True
 
     def fold_with(self, topic: str, fold: Fold) -> None:
@@ -89,14 +105,19 @@ class MemoryLog:
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         with self._lock:
-            table = self._topic(topic)
-            units.check(batch, table.fold)
-            table.catch_up()
-            tail = table.table.tail(table.head, batch, table.fold)
-            plan = units.plan(topic, batch, table.fold, tail)
+            return self._writing.run(partial(self._append, topic, batch))
+
+    def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        table = self._topic(topic)
+        units.check(batch, table.fold)
+        table.catch_up()
+        tail = table.table.tail(table.head, batch, table.fold)
+        plan = units.plan(topic, batch, table.fold, tail)
+        try:
             table.store(plan)
+        finally:
             self._changed.notify_all()
-            return plan.outcomes
+        return plan.outcomes
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         with self._lock:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from sessionledger.canonical import is_unicode, nests_deeper
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
@@ -30,7 +31,11 @@ UNIT_HEADER = "sessionledger.unit"
 """On each event of a unit of several: `i/n`, counted from 1. A log that stores events one after
 the other can tell by it that the end of a unit is missing."""
 
+MAX_PAYLOAD_DEPTH = 198
+
 _INT64 = 1 << 63
+
+_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -80,12 +85,34 @@ def _check_event(event: LogEvent) -> None:
         raise InvalidEvent("an event has a kind of str and a payload of bytes")
     if type(event.occurred_at_ms) is not int or not -_INT64 <= event.occurred_at_ms < _INT64:
         raise InvalidEvent("an event happened at a whole number of milliseconds, in 64 bits")
+    _check_text(event.kind)
     for key, value in event.headers.items():
         if type(key) is not str or type(value) is not str:
             raise InvalidEvent("an event's headers are str to str")
+        _check_text(key)
+        _check_text(value)
+    _check_payload(event.payload)
     if UNIT_HEADER in event.headers:
         raise InvalidEvent(f"the header {UNIT_HEADER!r} is the log's to write")
     chain.check_headers(event)
+
+
+def _check_text(text: str) -> None:
+    if not text.isascii() and not is_unicode(text):
+        raise InvalidEvent("an event's kind and headers hold no lone surrogates")
+
+
+def _check_payload(payload: bytes) -> None:
+    """One line of JSON, as it is hashed: what one log stores, any other can."""
+    try:
+        text = None if nests_deeper(payload, MAX_PAYLOAD_DEPTH) else _json(payload)
+        payload.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = None
+    if text is None or len(text) != len(payload) or b"\n" in payload:
+        raise InvalidEvent(
+            f"an event's payload is one line of JSON, at most {MAX_PAYLOAD_DEPTH} deep"
+        )
 
 
 def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:

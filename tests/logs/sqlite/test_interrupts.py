@@ -38,7 +38,7 @@ begun = threading.Event()
 
 def interrupt(holder, main):
     begun.wait()
-    while sys._current_frames()[main].f_code.co_name != "_transact":
+    while sys._current_frames()[main].f_code.co_name != "_run":
         threading.Event().wait(0.001)
     os.kill(os.getpid(), signal.SIGINT)
     assert ask(holder, "release") == "released"
@@ -47,7 +47,7 @@ for action in (lambda: store.create("bob"), lambda: store.touch(token)):
     begun.clear()
     with running(HOLDER, sys.argv[1]) as holder:
         assert holder.stdout.readline() == "held\\n"
-        connection = store._log._writer.connection
+        connection = store._log._transactions._writer.connection
         connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda _: begun.set())
         job = threading.Thread(target=interrupt, args=(holder, threading.get_ident()))
         job.start()

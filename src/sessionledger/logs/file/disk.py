@@ -200,7 +200,8 @@ class Disk:
         try:
             self._sync(file)
         except OSError as error:
-            self.poison = f"a flush failed ({error}); close the ledger and open it again"
+            if error.errno is not None:  # else a signal handler raised it, before or after
+                self.poison = f"a flush failed ({error}); close the ledger and open it again"
             raise
 
     def _put(self, file: int, start: int, data: bytes) -> None:

@@ -24,6 +24,8 @@ def explained(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:
+            raise  # not the system's: a signal handler raised it
         raise LogUnavailable(_meaning(root, error)) from error
 
 

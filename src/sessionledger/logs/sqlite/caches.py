@@ -12,7 +12,7 @@ import apsw
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.cache import Cache, News, reaches
-from sessionledger.logs.sqlite.connection import connect_reader
+from sessionledger.logs.sqlite.connection import connect_reader, identity
 from sessionledger.logs.sqlite.readers import Reader
 from sessionledger.logs.sqlite.walindex import Pin
 
@@ -67,7 +67,7 @@ class Caches:
         """If another file was put in the place of the one that was opened, not all connections may
         be on one: the header of one says nothing about the others, and no rows are kept any more.
         """
-        self._files.add(_identity(self._path))
+        self._files.add(identity(self._path))
         if len(self._files) > 1:
             self._pin.refuse()
 
@@ -119,11 +119,3 @@ def _reaching(reader: Reader, number: int, seen: int, news: News) -> News:
     except apsw.SQLError:
         superseded = None  # without the links, which are not needed for the row
     return current, head, epoch, seen, head, superseded
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return found.st_dev, found.st_ino

@@ -23,13 +23,14 @@ from sessionledger.logs.sqlite import queries, rewrites
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
 BUSY_MILLISECONDS = 30_000
+NO_FILE = (0, 0)
 MMAP_BYTES = 1 << 30
 
 # The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
 CHECKPOINT_PAGES = 4000
 READER_CACHE_KIB = 8 * 1024
 
-_SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 
 # One thread uses a connection at a time, so SQLite need not lock it once more.
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
@@ -55,6 +56,8 @@ def explained(path: Path) -> Iterator[None]:
     except _NOT_PERMITTED as error:
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}") from error
     except (apsw.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # not the system's: a signal handler raised it
         raise LogUnavailable(f"{path}: {error}") from error
 
 
@@ -92,6 +95,15 @@ def check_place(path: Path) -> None:
             f"{path} lies on a network file system ({kind}), where SQLite's locks can't be "
             "trusted: keep the ledger on a local disk"
         )
+
+
+def identity(path: Path | str) -> tuple[int, int]:
+    """Which file stands at the path now."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  half as fast with a Path
+    except FileNotFoundError:
+        return NO_FILE
+    return found.st_dev, found.st_ino
 
 
 def connect_writer(path: Path, mode_of: Path, vfs: str | None, durability: str) -> apsw.Connection:
@@ -139,7 +151,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")
-    connection.pragma("synchronous", _SYNCHRONOUS[durability])
+    connection.pragma("synchronous", SYNCHRONOUS[durability])
     connection.pragma("mmap_size", MMAP_BYTES)
     connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     if "ledger_meta" in tables and _is_whole(connection):

@@ -16,6 +16,7 @@ import apsw
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.alone import Reentered
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -30,21 +31,25 @@ from sessionledger.logs.base import (
     check_name,
     key_state_of,
 )
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.forking import untouchable, watch_forks
 from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.caches import Caches
-from sessionledger.logs.sqlite.connection import check_place, connect_writer, explained
+from sessionledger.logs.sqlite.connection import check_place, explained
+from sessionledger.logs.sqlite.histories import Histories
 from sessionledger.logs.sqlite.readers import Readers
+from sessionledger.logs.sqlite.transactions import Transactions
 from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
-from sessionledger.logs.turn import Turn
 from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _SETTLING_ATTEMPTS = 3
+
+_lost: set[Path] = set()
+"""The ledgers that SQLite believes, in this forked child, to be in the middle of using."""
 
 
 class SQLiteLog:
@@ -55,8 +60,6 @@ class SQLiteLog:
     Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
 
-    _writer: Writer | None
-
     def __init__(
         self, path: str | Path, *, durability: str = "full", vfs: str | None = None
     ) -> None:
@@ -64,17 +67,13 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._poison: str | None = None
+        self._histories = Histories()
         self._closed = False
+        self._begin()
         with explained(self.path):
             check_place(self.path)
-            self._turn = Turn(self.path.with_name(self.path.name + "-lock"))
-            self._begin()
-            try:
-                self._writer = self._open_writer()
-            except BaseException:
-                self._turn.forget()
-                raise
+            self._check_open()
+            self._transactions = Transactions(self.path, durability, vfs)
         watch_forks(self)
 
     def _begin(self) -> None:
@@ -82,27 +81,32 @@ class SQLiteLog:
         self._readers = Readers(self._connect_reader)
         self._local = self._readers.local
         self._caches = Caches(self.path, self._readers.add(Pin))
-        self._writing = threading.Lock()
         self._waking = threading.RLock()
         self._changed = threading.Condition(self._waking)
         self._group = GroupCommit(self._commit)
-        self._writer = None
+        self._is_quiet = False
+        self._is_lost = self.path in _lost
 
     def before_fork(self) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
         # them: so nobody holds any while the process forks, and each opens its own afterwards.
-        self._writing.acquire()
-        self._readers.hold()
-        self._close_writer()
+        # Unless a signal handler forks, whose own thread is inside, and goes on after it only.
+        if not self._readers.are_interrupted() and self._transactions.hold():
+            self._readers.hold()
+            self._is_quiet = True
 
     def after_fork_in_parent(self) -> None:
-        self._readers.release()
-        self._writing.release()
+        if self._is_quiet:
+            self._is_quiet = False
+            self._readers.release()
+            self._transactions.release()
 
     def after_fork_in_child(self) -> None:
+        if not self._is_quiet:
+            untouchable.append(self._readers)
+            _lost.add(self.path)
         self._begin()
-        if not self._closed:
-            self._turn.reopen_in_child()
+        self._transactions.begin_in_child(is_open=not self._closed)
 
     # -- appending
 
@@ -113,6 +117,7 @@ class SQLiteLog:
         self._check_open()
         check_name("topic", topic)
         units.check(batch, self._folds.get(topic))
+        self._transactions.check()
         return self._group.append(topic, batch)
 
     def _commit(self, tickets: Sequence[Ticket]) -> None:
@@ -128,33 +133,8 @@ class SQLiteLog:
             self._changed.notify_all()
 
     def _transact(self, work: Callable[[Writer], T]) -> T:
-        """Do something in the one write transaction of this process, in turn with other processes.
-
-        A plain function and a plain lock, since a signal may raise between any two calls: a context
-        manager written in Python could be left with what it had just taken.
-        """
-        with explained(self.path), self._writing:
-            self._check_healthy()
-            writer = self._writer = self._writer or self._open_writer()
-            try:
-                self._turn.take()
-                writer.connection.execute("BEGIN IMMEDIATE")
-                answer = work(writer)
-                self._finish(writer.connection)
-            except BaseException:
-                writer.roll_back()
-                raise
-            finally:
-                self._turn.give()
-        return answer
-
-    def _finish(self, connection: apsw.Connection) -> None:
-        try:
-            connection.execute("COMMIT")
-        except apsw.IOError as error:
-            # What a failed fsync left on the disk can't be known, and asking again may lie.
-            self._poison = f"a commit failed ({error}); close the ledger and open it again"
-            raise
+        """Do something in the one write transaction of this process."""
+        return self._transactions.run(self._check_open, work)
 
     # -- events
 
@@ -167,7 +147,8 @@ class SQLiteLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         def read(execute: Execute, number: int) -> list[StoredEvent]:
-            return events_of(execute, topic, (key, number, after, check_limit(limit)))
+            ids = self._histories.page(execute, number, key, after, check_limit(limit))
+            return events_of(execute, topic, ids)
 
         return self._current(topic, read)
 
@@ -337,33 +318,22 @@ class SQLiteLog:
 
     def flush(self) -> None:
         self._check_open()
-        with explained(self.path), self._writing:
-            self._check_healthy()
-            if self._writer is not None:
-                self._writer.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._transactions.flush(self._check_open)
 
     def close(self) -> None:
         if self._closed:
             return
-        self._closed = True
-        with explained(self.path), self._writing:
-            self._readers.close()
-            self._close_writer()
-            self._turn.close()
+        if self._readers.are_interrupted():
+            raise Reentered
+        self._transactions.close(self._end_reading)
         with self._waking:
             self._changed.notify_all()
 
+    def _end_reading(self) -> None:
+        self._closed = True
+        self._readers.close()
+
     # -- connections
-
-    def _open_writer(self) -> Writer:
-        with self._turn:
-            place = (self.path, self._turn.path, self._vfs)
-            return Writer(connect_writer(*place, self.durability))
-
-    def _close_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.connection.close()
 
     def _connect_reader(self) -> apsw.Connection:
         self._check_open()
@@ -390,8 +360,8 @@ class SQLiteLog:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"{self.path} is closed")
-
-    def _check_healthy(self) -> None:
-        self._check_open()
-        if self._poison is not None:
-            raise LogUnavailable(f"{self.path}: {self._poison}")
+        if self._is_lost:
+            raise LogUnavailable(
+                f"{self.path} can't be used in this process: a signal handler forked it in the "
+                "middle of a call; execute a program instead, or fork outside of handlers"
+            )

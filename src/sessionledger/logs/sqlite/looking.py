@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +11,8 @@ from urllib.parse import quote
 import apsw
 
 from sessionledger.errors import LogUnavailable
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.alone import Alone
+from sessionledger.logs.forking import untouchable, watch_forks
 from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
 
 _READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -34,15 +34,15 @@ class Looking:
     def __init__(self, path: Path, vfs: str | None) -> None:
         self._path = path
         self._vfs = vfs
-        self._busy = threading.Lock()
+        self._busy = Alone()
+        self._is_quiet = False
         self._unlocked = False
         self._connection: apsw.Connection | None = None
         watch_forks(self)
 
     def __enter__(self) -> Looking:
         try:
-            with self._busy:
-                self._connection = self._connect()
+            self._busy.run(self._connect)
             self.select("BEGIN")
         except BaseException:
             self._close()
@@ -61,24 +61,34 @@ class Looking:
 
     def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All lines of a statement."""
-        with self._busy:
-            if self._connection is None:
-                raise LogUnavailable(
-                    f"the process forked while it looked at {self._path}: examine it again"
-                )
-            return self._connection.execute(sql, values).fetchall()
+        return self._busy.run(lambda: self._select(sql, values))
+
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        if self._connection is None:
+            raise LogUnavailable(
+                f"the process forked while it looked at {self._path}: examine it again"
+            )
+        return self._connection.execute(sql, values).fetchall()
 
     def before_fork(self) -> None:
-        self._busy.acquire()
-        self._disconnect()
+        if self._busy.hold():
+            self._is_quiet = True
+            self._disconnect()
 
     def after_fork_in_parent(self) -> None:
-        self._busy.release()
+        if self._is_quiet:
+            self._is_quiet = False
+            self._busy.release()
 
     def after_fork_in_child(self) -> None:
-        self._busy = threading.Lock()
+        untouchable.append(self._connection)
+        self._connection, self._is_quiet = None, False
+        self._busy = Alone()
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self) -> None:
+        self._connection = self._opened()
+
+    def _opened(self) -> apsw.Connection:
         """A connection that leaves behind what it found.
 
         Where there is a write-ahead log, one that only reads leaves it alone. Where there is none,
@@ -97,8 +107,7 @@ class Looking:
         return _open(f"{uri}?immutable=1", _READ, self._vfs)
 
     def _close(self) -> None:
-        with self._busy:
-            self._disconnect()
+        self._busy.run(self._disconnect)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

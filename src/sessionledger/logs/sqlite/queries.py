@@ -175,13 +175,14 @@ COUNT_STRANGE_IDS = """SELECT count(*) FROM events
 GAP = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?"""
 EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE topic = ? AND event_id = ?"
+VERSION_OF_KEY = "SELECT version FROM ledger_rows WHERE topic = ? AND key = ?"
 KEY_HISTORY = """WITH RECURSIVE history (id) AS (
         SELECT version FROM ledger_rows WHERE key = ?1 AND topic = ?2
         UNION ALL
         SELECT previous FROM ledger_links JOIN history
             ON ledger_links.topic = ?2 AND ledger_links.event_id = history.id
             AND previous < history.id
-    ) SELECT id FROM history WHERE id > ?3 ORDER BY id LIMIT ?4"""
+    ) SELECT id FROM history"""
 TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
 ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES

@@ -36,6 +36,7 @@ class Reader:
         self._connect = connect
         self._gate = gate
         self._connection: apsw.Connection | None = None
+        self._thread = threading.get_ident()
         self.inside = False
         self.execute: Callable[..., apsw.Cursor] = self._open_and_execute
 
@@ -64,6 +65,10 @@ class Reader:
             return self.execute(sql, values).get
         finally:
             self.inside = False
+
+    def is_interrupted(self) -> bool:
+        """Whether this thread is inside: then a signal handler is asking."""
+        return self.inside and self._thread == threading.get_ident()
 
     @contextmanager
     def snapshot(self) -> Iterator[Callable[..., apsw.Cursor]]:
@@ -132,7 +137,8 @@ class Readers:
         self._connect = connect
         self._gate = Gate()
         self._all: WeakSet[Reader] = WeakSet()
-        self._adding = threading.Lock()
+        # A signal handler may read while its own thread adds its reader.
+        self._adding = threading.RLock()
 
     def mine(self) -> Reader:
         """The calling thread's reader."""
@@ -148,6 +154,10 @@ class Readers:
     def _add(self) -> Reader:
         self.local.reader = reader = self.add(Reader)
         return reader
+
+    def are_interrupted(self) -> bool:
+        """Whether this thread is inside one: nobody may wait for it, as it can't go on."""
+        return any(reader.is_interrupted() for reader in list(self._all))
 
     def hold(self) -> None:
         """Close the gate, wait until no thread is inside SQLite, and close every connection."""

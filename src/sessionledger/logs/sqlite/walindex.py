@@ -90,6 +90,7 @@ class Pin(Reader):
         super().close()
 
     def _open(self) -> None:
+        self._thread = threading.get_ident()
         self.inside = True
         try:
             if self._gate.closed:

@@ -54,6 +54,10 @@ class Writer:
                 self._tell(number, head, plan.head.id, plan.links)
         return plan.outcomes
 
+    def write_meta(self) -> None:
+        """Write what stands there already: the least that is a transaction."""
+        self.connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
+
     def fold_gap(self, topic: str, fold: Fold) -> int:
         """Fold what was appended without rows, all of it; how many events that were."""
         done = 0
@@ -219,11 +223,10 @@ def stored_rows(lines: Iterable[Any]) -> list[Row]:
 
 
 def events_of(
-    execute: Callable[..., apsw.Cursor], topic: str, history: tuple[bytes, int, int, int]
+    execute: Callable[..., apsw.Cursor], topic: str, ids: Iterable[int]
 ) -> list[StoredEvent]:
-    """The events of a key, a topic's number, after an event, and at most so many."""
-    ids = execute(queries.KEY_HISTORY, history).fetchall()
-    found = [execute(queries.EVENT, (topic, id)).fetchall() for (id,) in ids]
+    """The events of a topic with these ids, as far as they are there."""
+    found = [execute(queries.EVENT, (topic, id)).fetchall() for id in ids]
     return [stored_event(columns) for event in found for columns in event]
 
 

@@ -1,0 +1,131 @@
+"""Signal handlers that write or fork, in the middle of their own thread's calls.
+
+Each test runs in a process of its own, and would never end if anything waited for itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.logs.children import run
+
+WRITES = """
+import signal, sys
+from sessionledger import LogUnavailable, SessionStore
+
+store = SessionStore.open(sys.argv[1], durability="normal")
+token = store.create("alice").token
+refused = 0
+
+def write(*_):
+    global refused
+    try:
+        store.touch(token)
+    except LogUnavailable as error:
+        assert "signal handler" in str(error), error
+        refused += 1
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+signal.signal(signal.SIGALRM, write)
+signal.setitimer(signal.ITIMER_REAL, 0.0003)
+while refused < 20:
+    store.create("bob")
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+assert store.create("carol").version
+assert store.verify().ok
+"""
+
+FORKS = """
+import os, signal, sys
+from sessionledger import LogUnavailable, SessionStore
+from sessionledger.testing.forks import reap
+
+store = SessionStore.open(sys.argv[1], durability="normal")
+token = store.create("alice").token
+refused = forks = 0
+action = {"reads": lambda: store.count(), "writes": lambda: store.create("bob")}[sys.argv[2]]
+
+def use():
+    "0: the child works with the ledger. 3: it is told that it can't."
+    try:
+        store.create("child")
+        return 0
+    except LogUnavailable as error:
+        assert "handler" in str(error), error
+    try:
+        SessionStore.open(sys.argv[1])
+    except LogUnavailable:
+        return 3
+    return 4
+
+def fork(*_):
+    global refused, forks
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            code = use()
+        finally:
+            os._exit(code)
+    code = reap(pid)
+    assert code in (0, 3), code
+    refused += code == 3
+    forks += 1
+
+signal.signal(signal.SIGALRM, fork)
+while not refused:
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    done = forks
+    while forks == done:
+        action()
+assert store.get(token) is not None
+assert store.create("carol").version
+assert store.verify().ok
+"""
+
+TWO_FORK = """
+import os, sys, threading
+from sessionledger import SessionStore
+from sessionledger.testing.forks import in_fork
+
+store, other = SessionStore.open(sys.argv[1]), SessionStore.open(sys.argv[2])
+over = threading.Event()
+
+def write(which):
+    while not over.is_set():
+        which.create("thread")
+
+def fork():
+    for _ in range(50):
+        in_fork(lambda: None)
+
+writers = [threading.Thread(target=write, args=(one,), daemon=True) for one in (store, other)]
+forkers = [threading.Thread(target=fork, daemon=True) for _ in range(2)]
+for thread in writers + forkers:
+    thread.start()
+for thread in forkers:
+    thread.join(60)
+    assert not thread.is_alive(), "a fork never ended"
+over.set()
+for thread in writers:
+    thread.join(60)
+    assert not thread.is_alive(), "a writer waits for ever"
+in_fork(lambda: [one.create("child") for one in (store, other)])
+assert store.verify().ok and other.verify().ok
+"""
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/ledger.db"])
+def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path, url: str) -> None:
+    run(WRITES, url.format(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["reads", "writes"])
+def test_a_handler_that_forks_ends_and_its_child_is_told(tmp_path: Path, mode: str) -> None:
+    run(FORKS, f"sqlite:///{tmp_path}/ledger.db", mode)
+
+
+def test_two_threads_that_fork_at_once(tmp_path: Path) -> None:
+    run(TWO_FORK, f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db")
