@@ -85,6 +85,34 @@ assert store.create("carol").version
 assert store.verify().ok
 """
 
+FORKS_FILES = """
+import os, signal, sys
+from sessionledger import SessionStore
+from sessionledger.testing.forks import reap
+
+store = SessionStore.open(sys.argv[1], durability="normal")
+token = store.create("alice").token
+forks = 0
+
+def fork(*_):
+    global forks
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    assert reap(pid) == 0
+    forks += 1
+
+signal.signal(signal.SIGALRM, fork)
+for _ in range(50):
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    done = forks
+    while forks == done:
+        store.create("bob")
+assert store.get(token) is not None
+assert store.create("carol").version
+assert store.verify().ok
+"""
+
 TWO_FORK = """
 import os, sys, threading
 from sessionledger import SessionStore
@@ -117,9 +145,13 @@ assert store.verify().ok and other.verify().ok
 """
 
 
-@pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/ledger.db"])
+@pytest.mark.parametrize("url", ["memory:", "file://{}/ledger", "sqlite:///{}/ledger.db"])
 def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path, url: str) -> None:
     run(WRITES, url.format(tmp_path))
+
+
+def test_a_handler_that_forks_amid_a_write_to_files_ends(tmp_path: Path) -> None:
+    run(FORKS_FILES, f"file://{tmp_path}/ledger")
 
 
 @pytest.mark.parametrize("mode", ["reads", "writes"])

@@ -34,7 +34,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.errors import LogUnavailable, SessionLedgerError, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.base import (
@@ -148,7 +148,8 @@ class FileLog:
             batch = [unit for ticket in group for unit in ticket.units]
             try:
                 outcomes = iter(self._in_turn(partial(self._write, topic, batch)))
-            except Exception as error:  # noqa: BLE001  the other topics are files of their own
+            except (SessionLedgerError, ValueError) as error:
+                # The other topics are files of their own.
                 for ticket in group:
                     ticket.error = error
             else:
@@ -299,13 +300,12 @@ class FileLog:
         fold = self._images.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
         image = self._ask(topic, lambda image: image)
-        # With no lock held: what is appended meanwhile is folded on top by whoever asks next.
+        # With no lock held, for as long as most of it takes.
         table, done = image.rebuilt(fold, progress)
 
         def put(now: Image) -> int:
             if now is image:
-                now.folded = done  # first: until the table is there too, nobody takes it for whole
-                now.table = table
+                now.put_rows(fold, table, done)
             return len(now)
 
         return self._ask(topic, put)
@@ -366,6 +366,8 @@ class FileLog:
     def close(self) -> None:
         if self._closed:
             return
+        if self._turns is not None:
+            self._turns.check()
         self._closed = True
         if self._turns is not None:
             self._turns.close()

@@ -7,11 +7,11 @@ writes, this process too, without waiting for those who wait for their turn.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sessionledger.logs.alone import Alone
 from sessionledger.logs.turn import Turn
 
 T = TypeVar("T")
@@ -27,21 +27,28 @@ class Turns:
         self._begin()
 
     def _begin(self) -> None:
-        self._writing = threading.Lock()
+        self._alone = Alone()
+        self._is_held = False
 
     def take(self, check: Callable[[], None], work: Callable[[], T]) -> T:
         """Do something while nobody else writes, if `check` then does not raise.
 
-        A plain function and plain locks, since a signal may raise between any two calls: a context
-        manager written in Python could be left with what it had just taken.
+        Raises `LogUnavailable` to a signal handler that interrupted such a thing.
         """
-        with self._writing:
+
+        def taken() -> T:
             check()
             try:
                 self._turn.take()
                 return work()
             finally:
                 self._turn.give()
+
+        return self._alone.run(taken)
+
+    def check(self) -> None:
+        """Raises `LogUnavailable` to a signal handler that interrupted who has the turn."""
+        self._alone.check()
 
     def if_nobody_writes(self, work: Callable[[], T], otherwise: T) -> T:
         """Do something at once, unless somebody writes; for one thread at a time."""
@@ -51,12 +58,14 @@ class Turns:
             self._peek.give()
 
     def hold(self) -> None:
-        """Let no thread of this process write."""
-        self._writing.acquire()
+        """Let no thread of this process write, but for one whose signal handler asks for it."""
+        self._is_held = self._alone.hold()
 
     def release(self) -> None:
         """Let them write again."""
-        self._writing.release()
+        if self._is_held:
+            self._is_held = False
+            self._alone.release()
 
     def begin_in_child(self, *, is_open: bool) -> None:
         """Stop sharing with the parent, whose threads are not here."""
@@ -67,6 +76,8 @@ class Turns:
 
     def close(self) -> None:
         """Close the lock file, once nobody writes."""
-        with self._writing:
-            self._turn.close()
-            self._peek.close()
+        self._alone.run(self._close)
+
+    def _close(self) -> None:
+        self._turn.close()
+        self._peek.close()

@@ -1,0 +1,55 @@
+"""Rebuilding while others write and read."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from sessionledger import SessionStore
+from sessionledger.logs.base import Fold, Progress
+from sessionledger.logs.file.image import Image
+from sessionledger.logs.rows import RowTable
+from sessionledger.testing.bench import PATIENCE, together
+
+
+def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path: Path) -> None:
+    with SessionStore.open(f"file://{tmp_path / 'ledger'}") as store:
+        token = store.create("alice").token
+        ended, swapped = threading.Event(), threading.Event()
+        folded, looked = threading.Event(), threading.Event()
+        rebuilt, is_current = Image.rebuilt, Image.is_current
+
+        def held(image: Image, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
+            answer = rebuilt(image, fold, progress)
+            folded.set()
+            assert ended.wait(PATIENCE)
+            return answer
+
+        def slow(image: Image) -> bool:
+            # Between finding the file unchanged and reading the row this thread is not scheduled.
+            answer = is_current(image)
+            if threading.current_thread() is reader:
+                looked.set()
+                assert swapped.wait(PATIENCE)
+            return answer
+
+        found: list[Any] = []
+        reader = threading.Thread(target=lambda: found.append(store.get(token)))
+
+        def end() -> None:
+            assert folded.wait(PATIENCE)
+            store.expire(token)
+            reader.start()
+            assert looked.wait(PATIENCE)
+            ended.set()
+
+        def rebuild() -> None:
+            store.rebuild()
+            swapped.set()
+
+        with patch.object(Image, "rebuilt", held), patch.object(Image, "is_current", slow):
+            together(rebuild, end)
+            reader.join(PATIENCE)
+        assert found == [None]
