@@ -92,20 +92,46 @@ class TestPlan:
             units.check([Unit([Change(forged)])], FOLD)
 
 
+def check(event: LogEvent) -> None:
+    units.check([Unit([Change(event)])], None)
+
+
 @pytest.mark.parametrize(
-    "bad",
+    "payload",
     [
-        LogEvent("\ud800", b"{}", {}, 0),
-        LogEvent("k", b"{}", {"a": "\ud800"}, 0),
-        LogEvent("k", b"{}", {"\ud800": "a"}, 0),
-        LogEvent("k", b"\xff{", {}, 0),
-        LogEvent("k", b'"\xff"', {}, 0),
-        LogEvent("k", b"NaN", {}, 0),
-        LogEvent("k", b" 1", {}, 0),
-        LogEvent("k", b'{"a":\n1}', {}, 0),
-        LogEvent("k", b"[" * 300 + b"]" * 300, {}, 0),
+        b"",
+        b"no json",
+        b"NaN",
+        b'{"a":1',
+        b"{} {}",
+        b' {"a":1}',
+        b'{"a":\n1}',
+        b'"\xff"',
+        b"\xff{",
+        b'{"a":1}}',
+        b"1,2",
+        b"[" * 199 + b"]" * 199,
+        b"[" * 100_000 + b"]" * 100_000,
     ],
 )
-def test_what_no_log_can_store_is_refused_before_others_are_concerned(bad: LogEvent) -> None:
+def test_what_is_not_one_line_of_json_concerns_nobody_else(payload: bytes) -> None:
     with pytest.raises(InvalidEvent):
-        units.check([Unit([Change(bad)])], None)
+        check(LogEvent("kind", payload, {}, 0))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        LogEvent("\ud800", b"1", {}, 0),
+        LogEvent("kind", b"1", {"a": "\ud800"}, 0),
+        LogEvent("kind", b"1", {"\ud800": "a"}, 0),
+    ],
+)
+def test_what_is_no_text_concerns_nobody_else(told: LogEvent) -> None:
+    with pytest.raises(InvalidEvent):
+        check(told)
+
+
+@pytest.mark.parametrize("payload", [b"1", b'"a b"', b'{"a": 1}', b"[" * 198 + b"]" * 198])
+def test_any_other_json_is_taken(payload: bytes) -> None:
+    check(LogEvent("kind", payload, {"a": "b"}, 0))

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 import msgspec
 
 from sessionledger import canonical
-from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain
-from sessionledger.logs.base import LogEvent, StoredEvent
-from sessionledger.logs.units import UNIT_HEADER
+from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.units import MAX_PAYLOAD_DEPTH, UNIT_HEADER
 
-# What the reference reads too is less; the interpreter's own limit depends on who calls.
-MAX_DEPTH = 200
+# A payload in its event in its line. What the reference reads too is less; the interpreter's own
+# limit depends on who calls.
+MAX_DEPTH = MAX_PAYLOAD_DEPTH + 2
 _MAX_ID = 1 << 62
 
 # How many pieces a damaged line is searched for.
@@ -48,7 +48,6 @@ class _Line(msgspec.Struct, gc=False):
     event: _Event
 
 
-_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode = msgspec.json.Decoder(_Line).decode
 _text = msgspec.json.Encoder().encode
 
@@ -62,29 +61,6 @@ def encode(event: StoredEvent) -> bytes:
         chain.encode_headers(event.headers),
         event.occurred_at_ms,
     )
-
-
-def check(event: LogEvent) -> None:
-    """Raises `InvalidEvent` for an event that would not be read again as it was given."""
-    payload = event.payload
-    try:
-        _text(event.kind)
-        chain.encode_headers(event.headers)
-        payload.decode()
-    except UnicodeError:
-        raise InvalidEvent("an event in a file is UTF-8") from None
-    if b"\n" in payload or canonical.nests_deeper(payload, MAX_DEPTH - 2) or not _is_one(payload):
-        raise InvalidEvent(
-            f"the payload of an event in a file is one line of JSON, at most {MAX_DEPTH - 2} deep"
-        )
-
-
-def _is_one(payload: bytes) -> bool:
-    """Whether it is one JSON value, and nothing around it."""
-    try:
-        return bytes(_decode_raw(payload)) == payload
-    except msgspec.DecodeError:
-        return False
 
 
 def event_of(text: bytes, after: int) -> StoredEvent:

@@ -138,9 +138,6 @@ class FileLog:
         self._check_open()
         check_name("topic", topic)
         units.check(batch, self._images.folds.get(topic))
-        for unit in batch:
-            for change in unit.changes:
-                lines.check(change.event)
         return self._group.append(topic, batch)
 
     def _commit(self, tickets: Sequence[Ticket]) -> None:
