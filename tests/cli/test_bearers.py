@@ -29,11 +29,13 @@ def test_authenticate_records_a_sighting_only_when_it_is_due(line: Line) -> None
 
 def test_an_old_proof_is_a_no_until_it_is_renewed(line: Line) -> None:
     with long_ago(line, timedelta(hours=1)) as store:
-        token = store.create("alice").token
+        issued = store.create("alice")
+        token, handle = issued.token, issued.handle
     assert line("authenticate", "--max-auth-age", "2h", given=token).code == 0
     refused = line("authenticate", "--max-auth-age", "5m", "--json", given=token)
     assert (refused.code, refused.out) == (1, "")
     assert json.loads(refused.err)["error"] == "reauthentication_required"
+    assert line("reauthenticate", "--handle", handle).code == 0
     proved = line("reauthenticate", "--reason", "passkey", "--json", given=token).record
     assert proved["authenticated_at"] > proved["created_at"]
     assert line("authenticate", "--max-auth-age", "5m", given=token).code == 0

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from sessionledger import Policy
 from sessionledger.server import create_app
+from sessionledger.server.keys import SCOPES
 from tests.server.conftest import SETTINGS
 from tests.server.web import Web, problem
 
@@ -203,3 +204,58 @@ def test_a_limit_of_sessions_is_a_conflict() -> None:
         web.create("alice")
         answer = web("POST", "/v1/sessions", json={"principal": "alice"})
         assert problem(answer) == (409, "session_limit_reached", None)
+
+
+def test_a_proof_is_recorded_by_handle_and_opens_the_door_again(web: Web) -> None:
+    session = web.create("alice")
+    asked = "/auth?max_auth_age=3600"
+    assert web("GET", asked, token=session["token"]).status_code == 200
+    proof = {"reason": "passkey", "context": {"device": "phone"}}
+    proved = web("POST", f"{path(session)}/reauthenticate", json=proof)
+    assert (proved.status_code, proved.headers["etag"]) == (200, '"2"')
+    assert proved.json()["authenticated_at"] > session["authenticated_at"]
+    assert "token" not in proved.json()
+    last = web("GET", f"/v1/history/{session['handle']}").json()["events"][-1]
+    assert (last["reason"], last["actor"], last["context"]) == ("passkey", "root", proof["context"])
+
+
+def test_at_a_log_in_the_session_gets_another_token_and_principal(web: Web) -> None:
+    visitor = web.create("anonymous", attributes={"basket": ["tea"]})
+    answer = web(
+        "POST", f"{path(visitor)}/rotate", json={"principal": "alice", "reason": "signed in"}
+    )
+    issued = answer.json()
+    assert answer.headers["location"] == path(issued)
+    assert (issued["principal"], issued["attributes"]) == ("alice", {"basket": ["tea"]})
+    assert web("GET", "/v1/session", token=issued["token"]).json()["principal"] == "alice"
+    # What somebody may have planted before the log in is, for its grace, the visitor's.
+    old = web("GET", "/v1/session", token=visitor["token"])
+    assert (old.status_code, old.json()["principal"]) == (200, "anonymous")
+
+
+@pytest.mark.parametrize(("grace", "status"), [(60, 200), (0, 401)])
+def test_the_old_token_is_good_for_the_grace(web: Web, grace: int, status: int) -> None:
+    session = web.create("alice")
+    assert web("POST", f"{path(session)}/rotate", json={"grace": grace}).status_code == 200
+    assert web("GET", "/v1/session", token=session["token"]).status_code == status
+
+
+@pytest.mark.parametrize("call", ["rotate", "reauthenticate"])
+def test_what_is_over_is_neither_proved_nor_rotated(web: Web, call: str) -> None:
+    session = web.create("alice")
+    web("DELETE", path(session))
+    for handle in (session["handle"], NEVER_SEEN):
+        answer = web("POST", f"/v1/sessions/{handle}/{call}", json={})
+        assert problem(answer) == (404, "not_found", None)
+    assert problem(web("POST", f"{path(session)}/{call}", json={"ttl": 1}))[2] == "ttl"
+
+
+@pytest.mark.parametrize(
+    ("call", "scope"), [("rotate", "sessions:create"), ("reauthenticate", "sessions:write")]
+)
+def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
+    session = web.create("alice")
+    others = [one for one in SCOPES if one != scope]
+    for scopes, status in (((scope,), 200), (others, 403)):
+        key = web.make_key("k", *scopes)
+        assert web("POST", f"{path(session)}/{call}", token=key, json={}).status_code == status

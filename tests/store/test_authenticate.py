@@ -251,6 +251,11 @@ def test_a_recent_proof_may_be_asked_for(store: SessionStore, clock: Clock) -> N
     assert store.authenticate(TOKEN, max_auth_age=SECOND) is not None
     entry = store.history(handle=issued.handle)[-1]
     assert (entry.reason, entry.changes["reauthenticated_at"]) == ("password", clock.now)
+    clock.advance(HOUR)
+    assert some(store.reauthenticate(handle=issued.handle)).authenticated_at == clock.now
+    for token, handle in ((None, None), (TOKEN, issued.handle)):
+        with pytest.raises(InvalidSession, match="takes one of them"):
+            store.reauthenticate(token, handle=handle)
 
 
 @pytest.mark.parametrize("age", [0, timedelta(0), -MINUTE, "1h"])

@@ -62,6 +62,7 @@ def authenticate(
 
 
 def reauthenticate(
+    handle: options.Handle = None,
     reason: options.Reason = None,
     actor: options.Actor = None,
     context: options.Context = None,
@@ -69,12 +70,16 @@ def reauthenticate(
     topic: options.Topic = options.TOPIC,
     json: options.Json = False,
 ) -> None:
-    """Record that the bearer of a token proved anew, just now, who it is."""
+    """Record that the bearer of a session proved anew, just now, who it is."""
     with open_store(ledger, topic) as store:
         proved = store.reauthenticate(
-            read_token(), reason=reason, actor=actor, context=options.context(context)
+            read_token() if handle is None else None,
+            handle=handle,
+            reason=reason,
+            actor=actor,
+            context=options.context(context),
         )
-    show_session(proved, json, not_live("token"))
+    show_session(proved, json, not_live("token" if handle is None else "handle"))
 
 
 def patch(

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
-from sessionledger.server.documents import HANDLE_PATTERN, NewSession, SessionPatch
+from sessionledger.server.documents import HANDLE_PATTERN, NewSession, NewToken, Proof, SessionPatch
 from sessionledger.server.forms import FORM
 from sessionledger.server.introspection import Introspection
 from sessionledger.server.problems import MEDIA_TYPE, Problem
@@ -22,7 +22,7 @@ SCHEMES = {
     "adminKey": "An admin key with the scope that the operation names.",
     "sessionToken": "The token of a session.",
 }
-DOCUMENTS = (NewSession, SessionPatch)
+DOCUMENTS = (NewSession, NewToken, Proof, SessionPatch)
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 CLIENT = {
     "type": "http",

@@ -45,6 +45,26 @@ class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):
     attributes: dict[str, Any]
 
 
+class Proof(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """That the bearer of a session just proved anew who that is."""
+
+    reason: Text | None = None
+    context: dict[str, Text] | None = None
+
+
+class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A token in the place of another.
+
+    principal: who just logged in, where that is somebody else. grace: for how many seconds the old
+    token is still good; as the policy says, where it is not given.
+    """
+
+    principal: Name | None = None
+    grace: Annotated[float, Meta(ge=0, le=LONGEST, description="Seconds.")] | None = None
+    reason: Text | None = None
+    context: dict[str, Text] | None = None
+
+
 class SessionDocument(msgspec.Struct, kw_only=True):
     """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`."""
 

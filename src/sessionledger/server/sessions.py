@@ -13,6 +13,8 @@ from sessionledger.server.documents import (
     History,
     IssuedDocument,
     NewSession,
+    NewToken,
+    Proof,
     SessionDocument,
     SessionPatch,
     entry_document,
@@ -72,8 +74,7 @@ async def create_session(
         if idempotency_key is None
         else await create_once(ledger, caller, idempotency_key, data, create)
     )
-    headers = {"Location": f"/v1/sessions/{issued.handle}", "ETag": etag(issued.version)}
-    return Response(issued_document(issued), headers=headers)
+    return _issued(issued)
 
 
 @get("/v1/sessions/{handle:str}", opt=needs("sessions:read"), summary="Read a session")
@@ -105,6 +106,50 @@ async def patch_session(
         actor=caller_of(request).name,
     )
     return _answer(patched)
+
+
+@post(
+    "/v1/sessions/{handle:str}/reauthenticate",
+    opt=needs("sessions:write"),
+    status_code=200,
+    summary="Record a fresh proof",
+)
+async def reauthenticate_session(
+    request: Call, handle: Handle, data: JSONBody[Proof]
+) -> Response[SessionDocument]:
+    """The bearer of a live session proved anew, just now, who it is; so it was seen as well."""
+    service_of(request).writes.take(handle)
+    proved = await ledger_of(request).sessions.reauthenticate(
+        handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context
+    )
+    return _answer(proved)
+
+
+@post(
+    "/v1/sessions/{handle:str}/rotate",
+    opt=needs("sessions:create"),
+    status_code=200,
+    summary="Replace a session's token",
+)
+async def rotate_session(
+    request: Call, handle: Handle, data: JSONBody[NewToken]
+) -> Response[IssuedDocument]:
+    """At a log in, for whoever logged in: a token that was there before is no good any more.
+
+    The new token stands in this answer only.
+    """
+    service_of(request).writes.take(handle)
+    issued = await ledger_of(request).sessions.rotate(
+        handle=handle,
+        principal=data.principal,
+        grace=span(data.grace),
+        reason=data.reason,
+        actor=caller_of(request).name,
+        context=data.context,
+    )
+    if issued is None:
+        raise not_found()
+    return _issued(issued)
 
 
 @delete(
@@ -153,10 +198,23 @@ async def _expected(request: Call, handle: str, versions: frozenset[int] | None)
     return session.version
 
 
+def _issued(issued: IssuedSession) -> Response[IssuedDocument]:
+    headers = {"Location": f"/v1/sessions/{issued.handle}", "ETag": etag(issued.version)}
+    return Response(issued_document(issued), headers=headers)
+
+
 def _answer(session: Session | None) -> Response[Any]:
     if session is None:
         raise not_found()
     return Response(session_document(session), headers={"ETag": etag(session.version)})
 
 
-ROUTES = [create_session, read_session, patch_session, revoke_session, read_history]
+ROUTES = [
+    create_session,
+    read_session,
+    patch_session,
+    reauthenticate_session,
+    rotate_session,
+    revoke_session,
+    read_history,
+]

@@ -27,7 +27,7 @@ from sessionledger.core.token import (
     parse_handle,
     parse_token,
 )
-from sessionledger.errors import SessionLedgerError, StoreClosed, WriteContention
+from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed, WriteContention
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
@@ -159,18 +159,33 @@ class Engine:
         def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
             return decide.decide_touch(state, handle, command, now, self.policy)
 
-        return await self._see(parse_token(token, self.policy), decision, why)
+        secret = parse_token(token, self.policy)
+        return await self._see(digest(secret), secret, decision, why)
 
-    async def reauthenticate(self, token: object, why: Why = NOTHING_SAID) -> Session | None:
+    async def reauthenticate(
+        self, token: object, handle: object, why: Why = NOTHING_SAID
+    ) -> Session | None:
+        key, secret = self.named("reauthenticate", token, handle)
+
         def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
             return decide.decide_reauthenticate(state, handle, now, self.policy)
 
-        return await self._see(parse_token(token, self.policy), decision, why)
+        return await self._see(key, secret, decision, why)
 
-    async def _see(self, secret: str, decided: DecideFor, why: Why) -> Session | None:
+    def named(self, call: str, token: object, handle: object) -> tuple[bytes, str | None]:
+        """The key of the session that is meant, and its token where that is how it was named."""
+        if (token is None) == (handle is None):
+            raise InvalidSession("token", f"or handle: {call} takes one of them")
+        if token is None:
+            return parse_handle(handle), None
+        secret = parse_token(token, self.policy)
+        return digest(secret), secret
+
+    async def _see(
+        self, key: bytes, secret: str | None, decided: DecideFor, why: Why
+    ) -> Session | None:
         """Carry out what happens to a live session only; None for any other."""
-        key, now = digest(secret), self.clock()
-        handle = handle_of(key)
+        handle, now = handle_of(key), self.clock()
         happened = False
 
         def decision(state: State) -> SessionEvent | None:

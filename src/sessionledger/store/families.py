@@ -55,7 +55,7 @@ async def rotate(
     engine: Engine, token: object, handle: object, command: Rotate, why: Why
 ) -> IssuedSession | None:
     """Replace the token of a live session; None for any other. Reuse ends its family."""
-    key, secret = _named("rotate", engine, token, handle)
+    key, secret = engine.named("rotate", token, handle)
     now = engine.clock()
     fresh = issue(urandom(TOKEN_RANDOM_BYTES))
     for _ in range(MAX_ATTEMPTS):
@@ -210,7 +210,7 @@ async def patch(
 
     Through a token that was rotated they reach its family.
     """
-    key, secret = _named("patch", engine, token, handle)
+    key, secret = engine.named("patch", token, handle)
     now, headers = engine.clock(), engine.annotate(why)
     row = await engine.log.row(engine.topic, key)
     for _ in range(MAX_ATTEMPTS):
@@ -233,16 +233,6 @@ async def patch(
             return outcome[0] if event is not None else session_of(row)
         row = await engine.log.row(engine.topic, key)
     raise contention(key)
-
-
-def _named(call: str, engine: Engine, token: object, handle: object) -> tuple[bytes, str | None]:
-    """The key of the session that is meant, and its token where that is how it was named."""
-    if (token is None) == (handle is None):
-        raise InvalidSession("token", f"or handle: {call} takes one of them")
-    if token is None:
-        return parse_handle(handle), None
-    secret = parse_token(token, engine.policy)
-    return digest(secret), secret
 
 
 def _patches(

@@ -124,15 +124,19 @@ class ByToken(Part):
 
     def reauthenticate(
         self,
-        token: str,
+        token: str | None = None,
         *,
+        handle: str | None = None,
         reason: str | None = None,
         actor: str | None = None,
         context: Mapping[str, str] | None = None,
     ) -> Session | None:
-        """Record that the bearer of a live session proved anew, just now, who it is."""
+        """Record that the bearer of a live session proved anew, just now, who it is.
+
+        Takes the token or `handle`.
+        """
         why = Why(reason=reason, actor=actor, context=context)
-        return drive(self._engine.reauthenticate(token, why))
+        return drive(self._engine.reauthenticate(token, handle, why))
 
     def touch(
         self,
