@@ -23,6 +23,16 @@ from sessionledger.testing.conformance.bases import Conformance
 # What some encoder once changed: wide integers, floats, separators, control characters.
 STRANGE = {"n": 2**70, "x": 1e16, "é": "\u2028", "key": "00", "expires": 1, "live": True}
 
+UNSTORABLE = (
+    LogEvent.of("k", {}, headers={"harn.provenance.prev_hash": "sha256:0"}),
+    LogEvent("\ud800", b"1", {}, 0),
+    LogEvent("k", b"1", {"a": "\ud800"}, 0),
+    LogEvent("k", b"no json", {}, 0),
+    LogEvent("k", b"1\n", {}, 0),
+    LogEvent("k", b'"\xff"', {}, 0),
+    LogEvent("k", b"[" * 300 + b"]" * 300, {}, 0),
+)
+
 
 class EventConformance(Conformance):
     """Reading, topics, the empty log, waiting."""
@@ -91,9 +101,9 @@ class EventConformance(Conformance):
         assert [one.value["n"] for one in every_event(bench.log, "b.topic")] == [1]
 
     def test_what_can_t_be_stored_is_refused_and_stores_nothing(self, bench: Bench) -> None:
-        forged = LogEvent.of("k", {}, headers={"harn.provenance.prev_hash": "sha256:0"})
-        with pytest.raises(InvalidEvent):
-            add(bench.log, [event(n=1), forged])
+        for bad in UNSTORABLE:
+            with pytest.raises(InvalidEvent):
+                add(bench.log, [event(n=1), bad])
         with pytest.raises(InvalidEvent):
             bench.log.append(TOPIC, [Unit([])])
         assert every_event(bench.log) == []
