@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from sessionledger.core.codec import decode_session
 from sessionledger.core.decide import Create, Expire, Patch, Touch
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.logs.base import KeyState
 from sessionledger.store import bearers, creating, families
-from sessionledger.store.aio.part import Part
 from sessionledger.store.engine import Why
-from sessionledger.store.excerpts import Excerpt
-
-T = TypeVar("T")
+from sessionledger.store.part import Settled
 
 
-class ByToken(Part):
+class ByToken(Settled):
     """The calls that take a token, or issue one."""
 
     async def create(
@@ -66,34 +61,6 @@ class ByToken(Part):
         engine = self._engine
         key = digest(parse_token(token, engine.policy))
         return engine.live(self._log.state(engine.topic, key), now)
-
-    def settled(self, token: str | None) -> Session | None:
-        """The live session of a token that a client presented, if that is all there is to say.
-
-        For servers that answer most requests in place: it waits for nothing and writes nothing.
-        None where a touch is due as well as for whatever is not live, which `authenticate` tells
-        apart.
-        """
-        row = self._settled(token)
-        return None if row is None else decode_session(row[0], row[2])
-
-    def excerpt(self, token: str | None, excerpt: Excerpt[T]) -> T | None:
-        """What an excerpt takes out of the session that `settled` would answer.
-
-        It is kept, and taken again only from a session that has changed.
-        """
-        row = self._settled(token)
-        return None if row is None else excerpt.of_rows[row]
-
-    def _settled(self, token: str | None) -> KeyState | None:
-        engine = self._engine
-        presented = bearers.presented(engine, token)
-        if presented is None:
-            return None
-        found = self._log.state(engine.topic, presented[1])
-        if found is None or engine.nanoseconds() >= engine.settled_until[found]:
-            return None
-        return found
 
     async def authenticate(
         self,

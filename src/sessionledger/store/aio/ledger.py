@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
-from sessionledger.store.aio.part import Part
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE
+from sessionledger.store.part import Part
 
 
 class ByLog(Part):

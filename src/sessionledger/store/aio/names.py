@@ -11,10 +11,10 @@ from sessionledger.core.decide import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
 from sessionledger.store import families, listings, principals, stories, sweeping
-from sessionledger.store.aio.part import Part
 from sessionledger.store.engine import Engine, Why
 from sessionledger.store.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
+from sessionledger.store.part import Part
 from sessionledger.store.stories import CaughtUp
 
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
-from sessionledger.logs.base import Log
-from sessionledger.store.engine import Engine
-
 T = TypeVar("T")
-
-
-class Part:
-    """What every part of the store rests on."""
-
-    _engine: Engine
-    _log: Log
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

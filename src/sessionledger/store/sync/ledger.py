@@ -8,7 +8,8 @@ from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE
-from sessionledger.store.sync.driving import Part, drive
+from sessionledger.store.part import Part
+from sessionledger.store.sync.driving import drive
 
 
 class ByLog(Part):

@@ -14,8 +14,9 @@ from sessionledger.store import families, listings, principals, stories, sweepin
 from sessionledger.store.engine import Engine, Why
 from sessionledger.store.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
+from sessionledger.store.part import Part
 from sessionledger.store.stories import CaughtUp
-from sessionledger.store.sync.driving import Part, drive, drive_all
+from sessionledger.store.sync.driving import drive, drive_all
 
 
 class Sessions:

@@ -1,0 +1,53 @@
+"""What every part of both stores rests on, and the calls that have no colour: they never wait."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sessionledger.core.codec import decode_session
+from sessionledger.core.session import Session
+from sessionledger.logs.base import KeyState, Log
+from sessionledger.store import bearers
+from sessionledger.store.engine import Engine
+from sessionledger.store.excerpts import Excerpt
+
+T = TypeVar("T")
+
+
+class Part:
+    """An engine, and the embedded log that it is over, which answers reads in place."""
+
+    _engine: Engine
+    _log: Log
+
+
+class Settled(Part):
+    """What servers ask that answer most requests in place."""
+
+    def settled(self, token: str | None) -> Session | None:
+        """The live session of a token that a client presented, if that is all there is to say.
+
+        For servers that answer most requests in place: it waits for nothing and writes nothing.
+        None where a touch is due as well as for whatever is not live, which `authenticate` tells
+        apart.
+        """
+        row = self._settled(token)
+        return None if row is None else decode_session(row[0], row[2])
+
+    def excerpt(self, token: str | None, excerpt: Excerpt[T]) -> T | None:
+        """What an excerpt takes out of the session that `settled` would answer.
+
+        It is kept, and taken again only from a session that has changed.
+        """
+        row = self._settled(token)
+        return None if row is None else excerpt.of_rows[row]
+
+    def _settled(self, token: str | None) -> KeyState | None:
+        engine = self._engine
+        presented = bearers.presented(engine, token)
+        if presented is None:
+            return None
+        found = self._log.state(engine.topic, presented[1])
+        if found is None or engine.nanoseconds() >= engine.settled_until[found]:
+            return None
+        return found
