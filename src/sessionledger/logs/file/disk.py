@@ -165,7 +165,7 @@ class Disk:
         try:
             flush_folder(path.parent)
         except OSError as error:
-            self.poison = f"a flush failed ({error}); close the ledger and open it again"
+            self._stop_after(error)
             raise
 
     def make_folder(self, folder: Path) -> None:
@@ -201,8 +201,11 @@ class Disk:
             self._sync(file)
         except OSError as error:
             if error.errno is not None:  # else a signal handler raised it, before or after
-                self.poison = f"a flush failed ({error}); close the ledger and open it again"
+                self._stop_after(error)
             raise
+
+    def _stop_after(self, error: OSError) -> None:
+        self.poison = f"a flush failed ({error}); close the ledger and open it again"
 
     def _put(self, file: int, start: int, data: bytes) -> None:
         try:
