@@ -28,6 +28,7 @@ from sessionledger import SessionStore
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
 CONNECTIONS = 16
+SESSIONS = 256
 SECONDS = 2
 READY_SECONDS = 30
 
@@ -126,16 +127,35 @@ def _ours(folder: Path) -> Iterator[dict[str, Target]]:
         _until(lambda: _is_ready(f"{url}/readyz"))
         # By another process, while it is served: as in any ledger that is in use.
         with SessionStore.open(f"sqlite:///{at / 'sessions.db'}") as store:
-            token = store.create("alice", attributes={"scope": "read"}).token
+            tokens = [
+                store.create(f"user {number}", attributes={"scope": "read"}).token
+                for number in range(SESSIONS)
+            ]
         asking = at / "introspect.lua"
-        asking.write_text(
-            f'wrk.method = "POST"\nwrk.body = "token={token}"\n'
-            'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
-        )
+        asking.write_text(_asking_about(tokens))
         yield {
-            AUTH: Target(f"{url}/auth", f"Authorization: Bearer {token}"),
+            AUTH: Target(f"{url}/auth", f"Authorization: Bearer {tokens[0]}"),
             INTROSPECT: Target(f"{url}/introspect", f"Authorization: Bearer {key}", asking),
         }
+
+
+def _asking_about(tokens: list[str]) -> str:
+    """A script that asks about one after the other, over whichever connection is free."""
+    bodies = ", ".join(f'"token={token}"' for token in tokens)
+    return f"""
+        wrk.method = "POST"
+        wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+        local requests, sent = {{}}, 0
+        init = function()
+            for number, body in ipairs({{{bodies}}}) do
+                requests[number] = wrk.format(nil, nil, nil, body)
+            end
+        end
+        request = function()
+            sent = sent + 1
+            return requests[sent % #requests + 1]
+        end
+    """
 
 
 @contextmanager

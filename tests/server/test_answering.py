@@ -176,6 +176,7 @@ def test_both_ways_answer_the_same_to_the_letter(
     odd = request(method, path + "?", headers, body, known)[0]
     told = answers(head + content)
     assert told.startswith(b"HTTP/1.1 %d " % status)
+    assert answers(head + content) == told
     assert answers(odd + content) == told
     assert answers(head[:-3], head[-3:] + content[:5], content[5:]) == told
     if content:

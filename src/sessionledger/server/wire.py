@@ -3,8 +3,8 @@ come, body and all; and with a shorter way for what is asked most.
 
 What comes in one piece, as nearly all does, is not timed. A plain request that is there whole, to a
 path that can be asked at once, is answered where it is read, without a task and without the checks
-of headers that are ours. Whatever is not plain, or is not answered at once, goes the usual way, as
-if nothing had been tried.
+of headers that are ours; with a head that came before, it is not even parsed. Whatever is not
+plain, or is not answered at once, goes the usual way, as if nothing had been tried.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 
 from sessionledger.server.answering import Answer, Arrived, Prompt
 from sessionledger.server.front import Front
+from sessionledger.server.heads import Head, head_of
 from sessionledger.server.problems import MEDIA_TYPE, Refused
 from sessionledger.server.putting_off import PutOff
 
@@ -54,7 +55,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = self._in_head = True
         self._headers_are_plain = False
         self._asked: Prompt | None = None
-        self._body = b""
+        self._body = self._piece = b""
+        self._head: Head | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idle = PutOff(self.loop, self.timeout_keep_alive, self.timeout_keep_alive_handler)
         self._defaults: list[tuple[bytes, bytes]] = []
@@ -74,7 +76,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a request that is not complete yet has so long to be."""
+        if self._head is not None and self._is_answered_again(self._head, data):
+            return
+        self._piece = b"" if self._arriving else data
         super().data_received(data)
+        self._piece = b""
         if self._asked is not None:
             self._go_the_usual_way()
         if self._arriving and self._timer is None:
@@ -123,9 +129,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving = False
         if self._timer is not None:
             self._stop_waiting()
-        if self._asked is not None:
-            if self._is_answered(self._asked):
+        asked = self._asked
+        if asked is not None:
+            call = self._call()
+            if self._is_answered(asked, call):
                 self._asked = None
+                if call.content:
+                    self._head = head_of(self._piece, asked, call)
                 return
             self._go_the_usual_way()
         super().on_message_complete()
@@ -150,15 +160,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self._hang_up(TOO_LARGE if self._size > self._most else NOT_HTTP)
 
     def _is_plain(self) -> bool:
-        """Whether it is a request that may be answered at once, with nothing before it."""
-        # Before the first request there is none, whatever uvicorn's annotation says.
-        parser, before = self.parser, self.cycle
+        """Whether it is a request that may be answered at once."""
+        parser = self.parser
         return (
             self._headers_are_plain
             and b"?" not in self.url
             and parser.get_method() in PLAIN_METHODS
             and parser.should_keep_alive()
-            and not self.flow.write_paused
+            and self._is_next()
+        )
+
+    def _is_next(self) -> bool:
+        """Whether nothing comes before its answer, and it can be sent."""
+        # Before the first request there is none, whatever uvicorn's annotation says.
+        before = self.cycle
+        return (
+            not self.flow.write_paused
             and not self.pipeline
             and not self.transport.is_closing()
             and (not before or before.response_complete)
@@ -172,10 +189,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         return name == b"connection" and self.parser.get_http_version() == "1.1"
 
-    def _is_answered(self, asked: Prompt) -> bool:
-        """Answer it, if it can be told at once what."""
+    def _call(self) -> Arrived:
         method, path = PLAIN_METHODS[self.parser.get_method()], self.url.decode("latin-1")
-        call = Arrived(method, path, self.headers, self._body)
+        return Arrived(method, path, self.headers, self._body)
+
+    def _is_answered_again(self, head: Head, data: bytes) -> bool:
+        """Answer it, if it is a request with the same head, and nothing of another."""
+        if self._arriving:
+            return False
+        call = head.of(data)
+        return call is not None and self._is_next() and self._is_answered(head.asked, call)
+
+    def _is_answered(self, asked: Prompt, call: Arrived) -> bool:
+        """Answer it, if it can be told at once what."""
         answer = self._front.answer_at_once(asked, call, self._address)
         if answer is None:
             return False
