@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger.testing import Harness
 from sessionledger.testing.bench import Bench
-from tests.logs import bare_file, bare_sqlite
+from tests.logs import bare_file, bare_postgres, bare_sqlite
 from tests.logs.file import places
 from tests.logs.openers import address, open_at
 
@@ -31,6 +31,14 @@ LOGS = {
         forks=True,
         append_bare=bare_file.append_elsewhere,
         empty=places.empty,
+    ),
+    "postgresql": Harness(
+        open=partial(open_at, "postgresql"),
+        persists=True,
+        shared=True,
+        forks=True,
+        append_bare=bare_postgres.append,
+        empty=bare_postgres.empty,
     ),
 }
 

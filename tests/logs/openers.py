@@ -8,15 +8,18 @@ from urllib.parse import quote
 
 from sessionledger import Log, open_log
 from sessionledger.logs.base import AsyncLog
-from sessionledger.logs.bridge import Threaded
+from sessionledger.logs.remote import for_loops
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.harness import Declared
+from tests import postgres_server
 
 ADDRESSES = {"memory": "memory:", "sqlite": "sqlite:///{}", "file": "file://{}"}
 
 
 def address(name: str, place: Path) -> str:
     """The address of a log at a place."""
+    if name == "postgresql":
+        return postgres_server.address(place)
     return ADDRESSES[name].format(quote(str(place)))
 
 
@@ -32,4 +35,4 @@ def bridged(harness: Harness) -> AsyncHarness:
 
 
 async def _bridge(harness: Harness, place: Path) -> AsyncLog:
-    return Threaded(harness.open(place))
+    return for_loops(harness.open(place))

@@ -17,6 +17,12 @@ from tests.logs.openers import address
 LARGE = {"note": "x" * 2000}
 
 
+@pytest.fixture(params=["sqlite", "file"])
+def shared_name(request: pytest.FixtureRequest) -> str:
+    """The name of a log that is on a disk of ours."""
+    return str(request.param)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of half a megabyte."""

@@ -1,4 +1,4 @@
-"""Both stores on every embedded log, at a clock that stands still until it is told to move."""
+"""Both stores on every log, at a clock that stands still until it is told to move."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from sessionledger import SessionStore
 from sessionledger.testing.clock import Clock
-from tests.store.facade import KINDS, Bench
+from tests.store.facade import EACH, Bench
 
 TOKEN = "harn_sess_test_abcdefghijklmnopqrstuvwxyz0123456789"
 OTHER = "harn_sess_test_other_klmnopqrstuvwxyz0123456789"
 
 
-@pytest.fixture(params=KINDS, ids=str)
+@pytest.fixture(params=EACH)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(request.param, tmp_path / "ledger.db")
     yield bench
@@ -33,7 +33,7 @@ def store(bench: Bench) -> SessionStore:
     return bench.open()
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
+@pytest.fixture(scope="module", params=EACH)
 def settled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SessionStore]:

@@ -16,6 +16,7 @@ from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, Session
 from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
+from tests import postgres_server
 
 T = TypeVar("T")
 
@@ -24,10 +25,12 @@ URLS: dict[str, Callable[[Path], str]] = {
     "memory": lambda _: "memory:",
     "sqlite": lambda place: f"sqlite:///{quote(str(place))}",
     "file": lambda place: f"file://{quote(str(place))}",
+    "postgresql": postgres_server.address,
 }
 
 
 PERSISTENT = [backend for backend in URLS if backend != "memory"]
+EMBEDDED = [backend for backend in URLS if backend != "postgresql"]
 
 
 class Kind(NamedTuple):
@@ -39,11 +42,21 @@ class Kind(NamedTuple):
     def __str__(self) -> str:
         return "-".join(self)
 
+    @property
+    def answers_in_place(self) -> bool:
+        """Whether reads are answered without a loop's having to wait."""
+        return self.colour == "sync" or self.backend in EMBEDDED
+
 
 KINDS = [Kind(colour, log) for colour in ("sync", "async") for log in URLS]
+# A server is dear to ask: each time in one colour, in both where there is time.
+EACH = [
+    pytest.param(kind, id=str(kind), marks=[pytest.mark.slow] * (kind == ("sync", "postgresql")))
+    for kind in KINDS
+]
 
 # What is tried with many examples needs not all of them each time: every log, and both colours.
-_SPARED = (Kind("async", "sqlite"), Kind("async", "file"))
+_SPARED = (Kind("async", "sqlite"), Kind("async", "file"), Kind("sync", "postgresql"))
 TRIED = [
     pytest.param(kind, id=str(kind), marks=[pytest.mark.slow] if kind in _SPARED else [])
     for kind in KINDS

@@ -15,7 +15,7 @@ import pytest
 from sessionledger import AsyncSessionStore, DuplicateSession, Log, Session, SessionStore
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
-from tests.store.facade import PERSISTENT, URLS, Bench, Kind
+from tests.store.facade import EMBEDDED, PERSISTENT, URLS, Bench, Kind
 
 T = TypeVar("T")
 
@@ -177,6 +177,7 @@ def test_a_cancelled_create_lands_all_the_same(log: Log) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("bench", EMBEDDED, indirect=True)
 def test_a_cancelled_expire_lands_when_the_store_is_closed_at_once(log: Log) -> None:
     async def main() -> None:
         async with AsyncSessionStore(log) as store:

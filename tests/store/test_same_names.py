@@ -17,7 +17,7 @@ from sessionledger import AsyncSessionStore, Log, SessionStore
 from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.sync.names import Sessions
 from tests.store.conftest import TOKEN
-from tests.store.facade import URLS, Bench, Kind
+from tests.store.facade import EMBEDDED, Bench, Kind
 
 PAIRS = [(SessionStore, AsyncSessionStore), (Sessions, AsyncSessions)]
 SPECIAL = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
@@ -53,7 +53,7 @@ def shape(kind: type[Any], name: str) -> tuple[list[tuple[Any, ...]], str]:
     return parameters, str(signature.return_annotation).replace("Async", "")
 
 
-@pytest.fixture(params=URLS)
+@pytest.fixture(params=EMBEDDED)
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     bench = Bench(Kind("sync", request.param), tmp_path / "ledger.db")
     yield bench.log()
@@ -123,7 +123,7 @@ def test_the_asynchronous_store_starts_no_thread_to_read(log: Log) -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("backend", URLS)
+@pytest.mark.parametrize("backend", EMBEDDED)
 def test_the_synchronous_store_needs_no_asyncio(backend: str, tmp_path: Path) -> None:
     bench = Bench(Kind("sync", backend), tmp_path / "ledger.db")
     command = [sys.executable, "-c", AT_WORK, bench.url]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
+from tests import postgres_server
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import KINDS, PERSISTENT, Bench, Kind
 
@@ -33,8 +34,9 @@ def test_the_token_is_in_nothing_that_is_answered(store: SessionStore) -> None:
         assert token not in repr(told)
 
 
-def contents(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+def contents(kind: Kind, folder: Path) -> list[bytes]:
+    place = postgres_server.files() if kind.backend == "postgresql" else folder
+    return [path.read_bytes() for path in place.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.backend in PERSISTENT], ids=str)
@@ -44,9 +46,9 @@ def test_the_token_is_in_no_file(kind: Kind, tmp_path: Path) -> None:
         tokens = [store.create("alice", token=OTHER).token, store.create("bob").token]
         store.touch(OTHER)
         store.expire(OTHER)
-        written = contents(tmp_path)
+        written = contents(kind, tmp_path)
     bench.close()
-    written += contents(tmp_path)
+    written += contents(kind, tmp_path)
     assert any(b"session_created" in content for content in written)
     for token in tokens:
         assert not any(token.encode() in content for content in written)

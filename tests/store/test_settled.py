@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from sessionledger import Excerpt, InvalidSession, Policy, Session, SessionStore
 from sessionledger.store import excerpts
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
-from tests.store.facade import Bench
+from tests.store.facade import KINDS, Bench, Kind
 from tests.store.test_authenticate import GARBAGE
 from tests.store.test_store import some
 
@@ -25,6 +27,23 @@ POLICIES = (
 )
 
 VERSION = Excerpt(lambda session: session.version)
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind.answers_in_place], ids=str)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(request.param, tmp_path / "ledger.db")
+    yield bench
+    bench.close()
+
+
+def test_they_answer_nothing_where_a_loop_would_have_to_wait(tmp_path: Path) -> None:
+    bench = Bench(Kind("async", "postgresql"), tmp_path / "ledger.db")
+    store = bench.open()
+    store.create("alice", token=TOKEN)
+    assert store.authenticate(TOKEN) is not None
+    assert store.settled(TOKEN) is None
+    assert store.excerpt(TOKEN, VERSION) is None
+    bench.close()
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=range(len(POLICIES)))

@@ -30,6 +30,17 @@ encode_headers = msgspec.json.Encoder(order="sorted").encode
 """Headers as they are stored and hashed: a compact JSON object, keys sorted by bytes."""
 
 
+_headers = msgspec.json.Decoder(dict[str, str])
+
+
+def decode_headers(text: bytes | str) -> dict[str, str]:
+    """Headers as they are stored; none where that is not what they are."""
+    try:
+        return _headers.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a topic: the id of its newest event and that event's hash; 0 and None if empty."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from sessionledger.canonical import is_unicode, nests_deeper
-from sessionledger.errors import InvalidEvent
+from sessionledger.errors import CorruptLog, InvalidEvent
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
     Appended,
@@ -86,6 +86,8 @@ def _check_event(event: LogEvent) -> None:
     if type(event.occurred_at_ms) is not int or not -_INT64 <= event.occurred_at_ms < _INT64:
         raise InvalidEvent("an event happened at a whole number of milliseconds, in 64 bits")
     _check_text(event.kind)
+    if "\0" in event.kind:
+        raise InvalidEvent("an event's kind holds no NUL")
     for key, value in event.headers.items():
         if type(key) is not str or type(value) is not str:
             raise InvalidEvent("an event's headers are str to str")
@@ -130,6 +132,16 @@ def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
 def owners_of(units: Iterable[Unit]) -> list[str]:
     """The owners that the units are guarded by, each once."""
     return list({guard.owner: None for unit in units for guard in unit.guards})
+
+
+def refuse_shortened(topic: str, folded: int, head: int) -> None:
+    """Raises `CorruptLog` for a log that ends before what its rows know of: folding what is left
+    would bring back what was ended by events that were removed."""
+    if head < folded:
+        raise CorruptLog(
+            f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
+            "events were removed; restore the log from a copy"
+        )
 
 
 def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:

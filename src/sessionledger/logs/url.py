@@ -5,6 +5,7 @@
     sqlite:////var/lib/s.db    a file by its absolute path
     file:///var/lib/sessions   a folder of text files, by its absolute path
     file:sessions              a folder, relative to the working directory
+    postgresql://user@host/db  a schema `sessionledger` in a PostgreSQL database
 
 `file:` is RFC 8089's: after its two slashes comes a host, which is empty, and then an absolute
 path. Percent-encoded bytes in the path are decoded, as UTF-8. A backend's driver is imported only
@@ -22,8 +23,8 @@ from sessionledger.logs.base import Check, Log
 
 DURABILITIES = ("full", "normal")
 _KNOWN = (
-    "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder "
-    "or file:relative/folder"
+    "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder, "
+    "file:relative/folder or postgresql://user@host/database"
 )
 _FOR_A_FILE = "for a file sessions.db write sqlite:///sessions.db"
 
@@ -109,7 +110,25 @@ def _file_path(rest: str) -> Path:
     return _path("/" + written.lstrip("/") if absolute else written)
 
 
-_OPENERS = {"memory": _memory, "sqlite": _sqlite, "file": _file}
+def _postgres(rest: str, durability: str) -> Log:
+    try:
+        from sessionledger.logs.postgres import PostgresLog
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] != "psycopg":
+            raise
+        raise InvalidURL(
+            "a PostgreSQL ledger needs psycopg: pip install 'sessionledger[postgres]'"
+        ) from None
+    return PostgresLog(f"postgresql:{rest}", durability=durability)
+
+
+_OPENERS = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+    "file": _file,
+    "postgresql": _postgres,
+    "postgres": _postgres,
+}
 
 
 def _path(written: str) -> Path:

@@ -11,17 +11,22 @@ POLL_SECONDS = 0.01
 
 
 def wait_above(
-    after: int, latest: Callable[[], int], changed: Condition, timeout: float | None
+    after: int,
+    latest: Callable[[], int],
+    changed: Condition,
+    timeout: float | None,
+    look: float = POLL_SECONDS,
 ) -> int:
     """Wait until the newest id is above `after`, at most `timeout` seconds; answer it.
 
-    `changed` is notified of every append of this process.
+    `changed` is notified of every append of this process; look: how often those of others are
+    looked for, in seconds.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     while (head := latest()) <= after:
-        left = POLL_SECONDS if deadline is None else deadline - time.monotonic()
+        left = look if deadline is None else deadline - time.monotonic()
         if left <= 0:
             break
         with changed:
-            changed.wait(min(left, POLL_SECONDS))
+            changed.wait(min(left, look))
     return head

@@ -1,4 +1,4 @@
-"""What every part of both stores rests on, and the calls that have no colour: they never wait."""
+"""What every part of both stores rests on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ T = TypeVar("T")
 
 
 class Part:
-    """An engine, and the embedded log that it is over, which answers reads in place."""
+    """An engine, and the log that it is over, where that answers reads in place: over another,
+    an event loop has to wait for the engine's."""
 
     _engine: Engine
     _log: Log
+    _in_place: Log | None
 
 
 class Settled(Part):
@@ -29,7 +31,7 @@ class Settled(Part):
 
         For servers that answer most requests in place: it waits for nothing and writes nothing.
         None where a touch is due as well as for whatever is not live, which `authenticate` tells
-        apart.
+        apart; and over a ledger that an event loop has to wait for.
         """
         row = self._settled(token)
         return None if row is None else decode_session(row[0], row[2])
@@ -45,9 +47,9 @@ class Settled(Part):
     def _settled(self, token: str | None) -> KeyState | None:
         engine = self._engine
         presented = bearers.presented(engine, token)
-        if presented is None:
+        if presented is None or self._in_place is None:
             return None
-        found = self._log.state(engine.topic, presented[1])
+        found = self._in_place.state(engine.topic, presented[1])
         if found is None or engine.nanoseconds() >= engine.settled_until[found]:
             return None
         return found

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sessionledger.logs.base import AsyncLog, Log, LogEvent
 from sessionledger.logs.blocking import Blocking
-from sessionledger.logs.bridge import Threaded
+from sessionledger.logs.remote import for_loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Harness(Declared):
         """The log at a place with its asynchronous colour."""
 
         async def bridge() -> AsyncLog:
-            return Threaded(self.open(place))
+            return for_loops(self.open(place))
 
         return Blocking(bridge)
 

@@ -9,9 +9,7 @@ from itertools import islice
 from typing import Any, cast
 
 import apsw
-import msgspec
 
-from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
 from sessionledger.logs.chain import Head
@@ -21,8 +19,6 @@ FOLD_PAGE = 1000
 _KEYS_A_STATEMENT = 64
 _LINES_A_STATEMENT = 64
 _TOLD_AT_MOST = 64
-
-_headers = msgspec.json.Decoder(dict[str, str])
 
 
 class Writer:
@@ -68,7 +64,7 @@ class Writer:
     def fold_page(self, topic: str, fold: Fold) -> int:
         """Fold the next events that have no rows yet; how many those were."""
         number, folded, head = self.place_of(topic)
-        _refuse_shortened(topic, folded, head)
+        units.refuse_shortened(topic, folded, head)
         if head == folded:
             return 0
         page = self.connection.execute(queries.GAP, (topic, folded, head, FOLD_PAGE))
@@ -85,7 +81,7 @@ class Writer:
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""
         number, folded, head = self.place_of(topic)
-        _refuse_shortened(topic, folded, head)
+        units.refuse_shortened(topic, folded, head)
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
         self.connection.execute(queries.SET_UNFOLDED, (number,))
@@ -193,15 +189,6 @@ def _headers_text(event: StoredEvent) -> str:
     return chain.encode_headers(event.headers).decode()
 
 
-def _refuse_shortened(topic: str, folded: int, head: int) -> None:
-    """Folding what is left would bring back sessions whose end was removed."""
-    if head < folded:
-        raise CorruptLog(
-            f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
-            "events were removed; restore the log from a copy"
-        )
-
-
 def stored_event(columns: Sequence[Any]) -> StoredEvent:
     """The event of a line of `events`, as far as it is one: this never raises."""
     id, kind, payload, headers, occurred_at_ms = columns
@@ -209,7 +196,7 @@ def stored_event(columns: Sequence[Any]) -> StoredEvent:
         id,
         (kind or b"").decode(errors="replace"),
         payload or b"",
-        _read_headers(headers or b""),
+        chain.decode_headers(headers or b""),
         occurred_at_ms or 0,
     )
 
@@ -234,13 +221,6 @@ def row_of(execute: Callable[..., apsw.Cursor], number: int, key: bytes) -> Row 
     """The row of a key, None where there is none."""
     found = stored_rows(execute(queries.ROWS_OF_KEYS.format("?"), (number, key)))
     return found[0] if found else None
-
-
-def _read_headers(text: bytes) -> dict[str, str]:
-    try:
-        return _headers.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
 
 
 def _pages(keys: Iterator[bytes]) -> Iterator[tuple[bytes, ...]]:

@@ -58,9 +58,11 @@ class ByToken(Settled):
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
         # The hot path: an embedded log answers in place, without another coroutine.
-        engine = self._engine
+        engine, log = self._engine, self._in_place
         key = digest(parse_token(token, engine.policy))
-        return engine.live(self._log.state(engine.topic, key), now)
+        if log is None:
+            return engine.live(await engine.log.state(engine.topic, key), now)
+        return engine.live(log.state(engine.topic, key), now)
 
     async def authenticate(
         self,
@@ -77,12 +79,15 @@ class ByToken(Settled):
         and for whatever is no token. Raises `ReauthenticationRequired` for a bearer who proved who
         it is longer than `max_auth_age` ago.
         """
-        engine = self._engine
+        engine, log = self._engine, self._in_place
         presented = bearers.presented(engine, token)
         if presented is None:
             return None
         secret, key = presented
-        found = self._log.state(engine.topic, key)
+        if log is None:
+            found = await engine.log.state(engine.topic, key)
+        else:
+            found = log.state(engine.topic, key)
         session = engine.live(found, None)
         if bearers.is_settled(engine, session, max_auth_age):
             return session

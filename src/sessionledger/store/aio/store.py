@@ -9,6 +9,7 @@ from types import TracebackType
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.logs.base import AsyncLog, Log
 from sessionledger.logs.bridge import Threaded
+from sessionledger.logs.remote import answers_in_place, for_loops
 from sessionledger.logs.url import open_log
 from sessionledger.store.aio.bearers import ByToken
 from sessionledger.store.aio.ledger import ByLog
@@ -85,12 +86,14 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         self._topic = topic
         self._connect: Callable[[], Log] | None = None
         self._bridge: Threaded | None = None
+        self._in_place = None
         self._engine = no_engine("the store is not open yet: `async with store:` opens it")
 
     def _attach(self, log: Log) -> None:
         telemetry = telemetry_of(log, self._topic)
         self._log = log
-        self._bridge = Threaded(telemetry.log(log))
+        self._in_place = log if answers_in_place(log) else None
+        self._bridge = for_loops(telemetry.log(log))
         self._engine = self._engine_on(self._bridge, telemetry)
         telemetry.observe(self)
 

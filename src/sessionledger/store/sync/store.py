@@ -38,7 +38,7 @@ class SessionStore(ByToken, ByName, ByLog):
     ) -> None:
         """A store on a log that is open already, and that stays open when the store is closed."""
         policy = given_policy(policy)
-        self._log = log
+        self._log = self._in_place = log
         self._owns_log = False
         clock = system_clock if clock is None else clock
         telemetry = telemetry_of(log, topic)

@@ -1,0 +1,5 @@
+"""A log in PostgreSQL."""
+
+from sessionledger.logs.postgres.log import PostgresLog
+
+__all__ = ["PostgresLog"]

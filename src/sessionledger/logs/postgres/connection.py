@@ -1,0 +1,126 @@
+"""One connection to a server: what is asked of it, and how it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeAlias
+from weakref import WeakSet
+
+import msgspec
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from sessionledger.errors import LogUnavailable
+
+Statement: TypeAlias = tuple[str, Sequence[Any]]
+Lines: TypeAlias = list[tuple[Any, ...]]
+
+_DEFAULTS = {
+    "application_name": "sessionledger",
+    "connect_timeout": "10",
+    "tcp_user_timeout": "30000",
+    # A standby may answer what was true a while ago.
+    "target_session_attrs": "read-write",
+}
+_ALWAYS = {"client_encoding": "UTF8"}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a ledger is: how to connect, in which schema, and how to call it, without secrets."""
+
+    parameters: dict[str, str]
+    schema: str
+    location: str
+
+
+class Connection:
+    """Statements in a schema, sent together where there are several."""
+
+    def __init__(self, raw: psycopg.Connection[Any], schema: str) -> None:
+        self._raw = raw
+        self._schema = schema
+
+    def ask(self, *statements: Statement) -> list[Lines]:
+        """What each statement answers: all of them in one trip, one after the other."""
+        if len(statements) == 1:
+            return [_lines(self._execute(statements[0]))]
+        with self._raw.pipeline():
+            cursors = [self._execute(statement) for statement in statements]
+        return [_lines(cursor) for cursor in cursors]
+
+    def _execute(self, statement: Statement) -> psycopg.Cursor[Any]:
+        sql, values = statement
+        return self._raw.cursor(binary=True).execute(_named(sql, self._schema), values or None)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server can't be reached by it any more."""
+        return self._raw.closed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can be used for something else."""
+        return self._raw.info.transaction_status is TransactionStatus.IDLE
+
+    def close(self) -> None:
+        """Hang up; a transaction that is open has never been."""
+        self._raw.close()
+
+    def cut(self) -> None:
+        """Have whoever uses it in this process, a forked child, find that it is gone: the server
+        hears nothing of it, and the parent goes on with it."""
+        descriptor = _descriptor(self._raw)
+        if descriptor is not None:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
+
+
+connections: WeakSet[Connection] = WeakSet()
+"""All that are open in this process."""
+
+
+def connect(place: Place) -> Connection:
+    """Connect to a server. Raises what psycopg does."""
+    raw = psycopg.connect(
+        **_DEFAULTS | place.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
+        autocommit=True,
+        prepare_threshold=0,
+    )
+    connection = Connection(raw, place.schema)
+    connections.add(connection)
+    return connection
+
+
+@contextmanager
+def explained(place: Place) -> Iterator[None]:
+    """Turn what the server or the network says into our errors."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise LogUnavailable(f"{place.location}: {_reason(error)}") from error
+
+
+def _reason(error: psycopg.Error) -> str:
+    """In a line, without the values that a detail might tell."""
+    said = error.diag.message_primary or str(error).strip() or type(error).__name__
+    return said.replace("\n", "; ")
+
+
+def _descriptor(raw: psycopg.Connection[Any]) -> int | None:
+    try:
+        return raw.fileno()
+    except psycopg.Error:
+        return None
+
+
+def _lines(cursor: psycopg.Cursor[Any]) -> Lines:
+    return [] if cursor.description is None else cursor.fetchall()
+
+
+@cache
+def _named(sql: str, schema: str) -> bytes:
+    return sql.replace("ledger.", f'"{schema}".').encode()

@@ -1,0 +1,298 @@
+"""The PostgreSQL log: a ledger in a schema of a database, which any number of machines share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+from sessionledger.errors import InvalidEvent, SessionLedgerError, StoreClosed
+from sessionledger.findings import Finding
+from sessionledger.logs import units
+from sessionledger.logs.base import (
+    Check,
+    Description,
+    Fold,
+    KeyState,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+    check_limit,
+    check_name,
+    key_state_of,
+)
+from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.postgres import queries, writer
+from sessionledger.logs.postgres.connection import Connection, Lines, Statement, explained
+from sessionledger.logs.postgres.connections import Connections
+from sessionledger.logs.postgres.opening import place_of, prepare
+from sessionledger.logs.postgres.transactions import Transaction, Transactions
+from sessionledger.logs.postgres.writer import stored_events, stored_rows
+from sessionledger.logs.waiting import wait_above
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.05
+"""How often other processes' appends are looked for while somebody waits for them."""
+_SETTLING_ATTEMPTS = 3
+
+
+class PostgresLog:
+    """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
+
+    durability: "full" (an answer means that the server has flushed it) or "normal" (an answer
+    survives this process, and a crash of the server may take the last moments). Raises
+    `InvalidURL`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    """
+
+    in_place = False
+
+    def __init__(self, url: str, *, durability: str = "full") -> None:
+        self.place = place_of(url)
+        self.durability = durability
+        self._folds: dict[str, Fold] = {}
+        self._closed = False
+        self._connections = Connections(self.place, self._check_open)
+        self._begin()
+        with explained(self.place):
+            connection = self._connections.new()
+            try:
+                prepare(connection, self.place, durability)
+            finally:
+                self._connections.give(connection)
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        """Start without threads and locks: at first, and again in a forked child."""
+        self._transactions = Transactions(self._connections, self.durability)
+        self._changed = threading.Condition(threading.RLock())
+        self._group = GroupCommit(self._commit)
+
+    def before_fork(self) -> None:
+        """Nothing: the server keeps what parent and child have to share."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing: the child does not touch what is the parent's."""
+
+    def after_fork_in_child(self) -> None:
+        self._connections.begin_in_child()
+        self._begin()
+
+    # -- appending
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self._folds[check_name("topic", topic)] = fold
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._check_open()
+        check_name("topic", topic)
+        units.check(batch, self._folds.get(topic))
+        self._transactions.check()
+        return self._group.append(topic, batch)
+
+    def _commit(self, tickets: Sequence[Ticket]) -> None:
+        for topic, group in by_topic(tickets).items():
+            try:
+                self._commit_to(topic, group)
+            except (SessionLedgerError, ValueError) as error:
+                # Another topic's are in another transaction.
+                for ticket in group:
+                    ticket.error = error
+        with self._changed:
+            self._changed.notify_all()
+
+    def _commit_to(self, topic: str, group: Sequence[Ticket]) -> None:
+        batch, fold = [unit for ticket in group for unit in ticket.units], self._folds.get(topic)
+        outcomes = iter(self._transact(lambda one: writer.write(one, topic, batch, fold)))
+        for ticket in group:
+            ticket.outcomes = list(islice(outcomes, len(ticket.units)))
+
+    def _transact(self, work: Callable[[Transaction], T]) -> T:
+        self._check_open()
+        with self._explained():
+            return self._transactions.run(work)
+
+    # -- events
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        check_name("topic", topic)
+        return stored_events(self._ask(queries.EVENTS_AFTER, topic, after, check_limit(limit)))
+
+    def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        given = (topic, topic, key, after, check_limit(limit))
+        return stored_events(self._current(topic, queries.EVENTS_OF_KEY, *given))
+
+    def latest(self, topic: str) -> int:
+        return _number(self._ask(queries.HEAD, check_name("topic", topic)))
+
+    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        return wait_above(after, lambda: self.latest(topic), self._changed, timeout, LOOK_SECONDS)
+
+    # -- rows
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        found = stored_rows(self._current(topic, queries.ROWS_OF_KEYS, topic, [key]))
+        return found[0] if found else None
+
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        found = self._ask(queries.STATES_IF_CURRENT, check_name("topic", topic), [key])
+        if found:
+            return cast(KeyState, found[0][1:])
+        # No such row, or rows that others' events have not been folded into yet.
+        return key_state_of(self.row(topic, key))
+
+    def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        alias: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        sql, values = queries.listing(
+            queries.ROW_COLUMNS,
+            owner=owner,
+            alias=alias,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=check_limit(limit),
+        )
+        return stored_rows(self._current(topic, sql, topic, *values))
+
+    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
+        return _number(self._current(topic, sql, topic, *values))
+
+    def owner_version(self, topic: str, owner: str) -> int:
+        found = self._current(topic, queries.OWNER_VERSIONS, topic, [owner.encode()])
+        return cast(int, found[0][1]) if found else 0
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        fold = self._fold_of(topic)
+        self._transact(lambda one: writer.drop_rows(one, topic))
+        self._catch_up(topic, fold, progress)
+        return _number(self._ask(queries.COUNT_EVENTS, topic))
+
+    def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
+        """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
+        done, page = 0, 1
+        while page:
+            page = self._transact(lambda one: writer.fold_page(one, topic, fold))
+            done += page
+            if progress is not None:
+                progress(done)
+
+    def _current(self, topic: str, sql: str, *values: Any) -> Lines:
+        """Ask in a snapshot in which the rows of the topic are folded up to its head."""
+        check_name("topic", topic)
+        for _ in range(_SETTLING_ATTEMPTS):
+            found = self._if_current(topic, sql, values)
+            if found is not None:
+                return found
+            self._catch_up(topic, self._fold_of(topic))
+
+        def fold_and_ask(one: Transaction) -> Lines:
+            writer.fold_gap(one, topic, self._fold_of(topic))
+            return one.ask((sql, values))[0]
+
+        return self._transact(fold_and_ask)
+
+    def _if_current(self, topic: str, sql: str, values: Sequence[Any]) -> Lines | None:
+        begin: Statement = (queries.BEGIN_READING, ())
+        asked: tuple[Statement, ...] = ((queries.TOPIC, (topic,)), (sql, values))
+        _, lines, found, _ = self._read(lambda one: one.ask(begin, *asked, ("COMMIT", ())))
+        if lines and lines[0][1] != lines[0][2]:
+            return None
+        return found
+
+    def _fold_of(self, topic: str) -> Fold:
+        fold = self._folds.get(topic)
+        if fold is None:
+            raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
+        return fold
+
+    # -- consumers
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        place = (check_name("topic", topic), check_name("consumer", consumer))
+        given = (*place, cursor, time.time_ns() // 1_000_000)
+        self._transact(lambda one: one.then(queries.ACK, *given))
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        place = (check_name("topic", topic), check_name("consumer", consumer))
+        return _number(self._ask(queries.CURSOR, *place))
+
+    # -- the whole
+
+    def topics(self) -> list[str]:
+        return [topic for (topic,) in self._ask(queries.TOPICS)]
+
+    def describe(self) -> Description:
+        ((version, size),) = self._ask(queries.DESCRIBE, self.place.schema)
+        details: dict[str, str | int | bool] = {
+            "postgresql": version,
+            "tables_in": self.place.schema,
+            "schema": queries.SCHEMA_VERSION,
+            "bytes": size,
+        }
+        return Description("postgresql", self.place.location, self.durability, True, details)
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        from sessionledger.logs.postgres.examination import examine  # few ever ask
+
+        check_name("topic", topic)
+        with explained(self.place):
+            connection = self._connections.new()
+            try:
+                return examine(connection, topic, check)
+            finally:
+                connection.close()
+
+    def flush(self) -> None:
+        self._check_open()
+        with self._explained():
+            self._transactions.flush()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._transactions.check()
+        self._closed = True
+        self._connections.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- connections
+
+    def _ask(self, sql: str, *values: Any) -> Lines:
+        return self._read(lambda connection: connection.ask((sql, values))[0])
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._explained():
+            return self._connections.read(work)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors: of a closed ledger, or what the server says."""
+        with explained(self.place):
+            yield
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self.place.location} is closed")
+
+
+def _number(found: Lines) -> int:
+    return cast(int, found[0][0]) if found else 0

@@ -1,0 +1,106 @@
+"""Opening a ledger: what the server has to be, and the tables, which the first to come makes."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from sessionledger.errors import InvalidURL, LogUnavailable, NotALedger, UnsupportedSchema
+from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.connection import Connection, Place
+
+SCHEMA = "sessionledger"
+OLDEST = 140000
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_EXPECTED = (
+    "a PostgreSQL ledger is postgresql://user@host:port/database, with parameters of libpq such as "
+    "?sslmode=verify-full, and ?schema=name for another schema than sessionledger"
+)
+
+
+def place_of(url: str) -> Place:
+    """What an address says. Raises `InvalidURL`, which repeats nothing: there may be a password."""
+    try:
+        parts = urlsplit(url)
+        query = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+        schema = query.pop("schema", SCHEMA)
+        given = conninfo_to_dict(parts._replace(query=urlencode(query), fragment="").geturl())
+    except (ValueError, psycopg.Error):
+        raise InvalidURL(_EXPECTED) from None
+    if parts.fragment or not _SCHEMA_NAME.fullmatch(schema):
+        raise InvalidURL(f"{_EXPECTED}: lower-case letters, digits and _")
+    parameters = {name: str(value) for name, value in given.items()}
+    return Place(parameters, schema, _location(parameters, schema))
+
+
+def prepare(connection: Connection, place: Place, durability: str) -> None:
+    """Make the tables, unless they are there. Raises `LogUnavailable` for a server that can't keep
+    a ledger, `NotALedger`, `UnsupportedSchema`, and what psycopg does."""
+    _check_server(connection, place, durability)
+    there = _tables(connection, place)
+    if there & queries.TABLES != queries.TABLES:
+        _create(connection, place)
+    ((told,),) = connection.ask((queries.READ_SCHEMA_VERSION, ()))[0]
+    if int(told) > queries.SCHEMA_VERSION:
+        raise UnsupportedSchema(
+            f"{place.location} has schema {told} and was written by a newer sessionledger; this "
+            f"one knows {queries.SCHEMA_VERSION}"
+        )
+
+
+def _check_server(connection: Connection, place: Place, durability: str) -> None:
+    (((number, version, encoding, fsync, is_standby),),) = connection.ask((queries.SERVER, ()))
+    problem = ""
+    if number < OLDEST:
+        problem = f"PostgreSQL {version} is too old: it takes 14 or newer"
+    elif encoding != "UTF8":
+        problem = f"the database is encoded in {encoding}: a ledger is kept in UTF8"
+    elif is_standby:
+        problem = "it is a standby, which can't be written: connect to the primary"
+    elif fsync != "on" and durability == "full":
+        problem = (
+            "the server has fsync off, and loses what it acknowledged when it loses power: turn it "
+            "on, or open the ledger with durability 'normal'"
+        )
+    if problem:
+        raise LogUnavailable(f"{place.location}: {problem}")
+
+
+def _create(connection: Connection, place: Place) -> None:
+    begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (place.schema,))]
+    try:
+        *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (place.schema,)))
+        if not exists:
+            connection.ask((f'CREATE SCHEMA "{place.schema}"', ()))
+        _refuse_strange(_tables(connection, place), place)
+        version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
+        connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _refuse_strange(there: set[str], place: Place) -> None:
+    if there and not there >= queries.TABLES and "topic_heads" not in there:
+        raise NotALedger(
+            f"{place.location} holds tables that are no ledger's: name another schema, ?schema=name"
+        )
+
+
+def _tables(connection: Connection, place: Place) -> set[str]:
+    (lines,) = connection.ask((queries.TABLES_THERE, (place.schema,)))
+    return {name for (name,) in lines}
+
+
+def _location(parameters: dict[str, str], schema: str) -> str:
+    """Host, port, database and schema."""
+    host = parameters.get("host") or parameters.get("hostaddr") or "localhost"
+    port = f":{parameters['port']}" if "port" in parameters else ""
+    database = parameters.get("dbname") or parameters.get("user") or ""
+    within = "" if schema == SCHEMA else f"?schema={schema}"
+    return f"postgresql://{host}{port}/{database}{within}"

@@ -1,0 +1,242 @@
+"""The tables and every statement over them. `ledger.` stands for the schema of the ledger.
+
+`topic_heads`, `events` and `consumers` are the reference's, column for column, and whoever writes
+them as it does is a writer as good as ours: the columns that we add have defaults.
+
+topic_heads     a topic's newest id, which whoever appends locks; a small number that stands for the
+                topic, and the id up to which its rows are folded
+ledger_rows     the newest state of every key
+ledger_links    which events a key has
+ledger_meta     the version of our schema
+
+Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an order of their own.
+Ids come from the line of the topic, which stays locked until they are committed: those of a
+sequence become visible out of order, and readers skip events.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sessionledger.logs.base import OVER, Row
+
+SCHEMA_VERSION = 1
+TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS ledger.topic_heads (
+        topic text COLLATE "C" PRIMARY KEY,
+        last_id bigint NOT NULL,
+        number integer NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+        folded bigint NOT NULL DEFAULT 0
+    )""",
+    """CREATE TABLE IF NOT EXISTS ledger.events (
+        topic text COLLATE "C" NOT NULL,
+        event_id bigint NOT NULL,
+        kind text NOT NULL,
+        payload bytea NOT NULL,
+        headers text NOT NULL,
+        occurred_at_ms bigint NOT NULL,
+        PRIMARY KEY (topic, event_id)
+    )""",
+    """CREATE TABLE IF NOT EXISTS ledger.consumers (
+        topic text COLLATE "C" NOT NULL,
+        consumer_id text COLLATE "C" NOT NULL,
+        cursor bigint NOT NULL,
+        updated_at_ms bigint NOT NULL,
+        PRIMARY KEY (topic, consumer_id)
+    )""",
+    "CREATE TABLE IF NOT EXISTS ledger.ledger_meta (name text PRIMARY KEY, value text NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS ledger.ledger_rows (
+        topic integer NOT NULL,
+        key bytea NOT NULL,
+        version bigint NOT NULL,
+        created bigint NOT NULL,
+        owner bytea NOT NULL,
+        expires bigint NOT NULL,
+        live boolean NOT NULL,
+        state bytea NOT NULL,
+        alias bytea,
+        PRIMARY KEY (topic, key)
+    )""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
+        ON ledger.ledger_rows (topic, owner, created)""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry
+        ON ledger.ledger_rows (topic, expires, key) WHERE live""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias
+        ON ledger.ledger_rows (topic, alias, created) WHERE alias IS NOT NULL""",
+    """CREATE TABLE IF NOT EXISTS ledger.ledger_links (
+        topic integer NOT NULL,
+        key bytea NOT NULL,
+        event_id bigint NOT NULL,
+        PRIMARY KEY (topic, key, event_id)
+    )""",
+)
+
+# -- opening
+
+SERVER = """SELECT current_setting('server_version_num')::integer,
+    current_setting('server_version'), current_setting('server_encoding'),
+    current_setting('fsync'), pg_is_in_recovery()"""
+TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
+# Who creates at the same time waits for who was first: IF NOT EXISTS alone may fail then.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sessionledger'), hashtext(%s))"
+READ_SCHEMA_VERSION = "SELECT value FROM ledger.ledger_meta WHERE name = 'schema'"
+WRITE_SCHEMA_VERSION = """INSERT INTO ledger.ledger_meta VALUES ('schema', %s)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+
+DESCRIBE = """SELECT current_setting('server_version'),
+    (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r')"""
+
+# -- transactions
+
+# Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
+# answer means that the write is flushed, or more where the server says so.
+BEGIN_WRITING = """SELECT pg_current_xact_id()::text,
+    set_config('synchronous_commit', CASE
+        WHEN %s THEN 'off'
+        WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE current_setting('synchronous_commit') END, true),
+    set_config('idle_in_transaction_session_timeout', '10s', true),
+    set_config('lock_timeout', '30s', true)"""
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# What became of a transaction whose answer was lost, and what stands under its first id.
+FATE = """SELECT pg_xact_status(%s::xid8),
+    (SELECT headers FROM ledger.events WHERE topic = %s AND event_id = %s)"""
+TOUCH_META = "UPDATE ledger.ledger_meta SET value = value WHERE name = 'schema'"
+
+# -- topics and events
+
+_NUMBER = "(SELECT number FROM ledger.topic_heads WHERE topic_heads.topic = %s)"
+
+ADD_TOPIC = """INSERT INTO ledger.topic_heads (topic, last_id) VALUES (%s, 0)
+    ON CONFLICT (topic) DO NOTHING"""
+LOCK_TOPIC = """SELECT number, folded, last_id FROM ledger.topic_heads
+    WHERE topic = %s FOR NO KEY UPDATE"""
+TOPIC = "SELECT number, folded, last_id FROM ledger.topic_heads WHERE topic = %s"
+HEAD = "SELECT last_id FROM ledger.topic_heads WHERE topic = %s"
+MOVE_HEAD = "UPDATE ledger.topic_heads SET last_id = %s WHERE topic = %s"
+SET_FOLDED = "UPDATE ledger.topic_heads SET folded = %s WHERE topic = %s"
+MOVE_BOTH = "UPDATE ledger.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"
+TOPICS = "SELECT topic FROM ledger.topic_heads WHERE last_id > 0 ORDER BY topic"
+
+EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
+EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+    WHERE topic = %s AND event_id > %s ORDER BY event_id LIMIT %s"""
+EVENTS_UP_TO = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+    WHERE topic = %s AND event_id > %s AND event_id <= %s ORDER BY event_id LIMIT %s"""
+NEWEST_EVENT = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+    WHERE topic = %s AND event_id =
+        (SELECT last_id FROM ledger.topic_heads WHERE topic_heads.topic = events.topic)"""
+EVENTS_OF_KEY = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+    WHERE topic = %s AND event_id = ANY (ARRAY(
+        SELECT event_id FROM ledger.ledger_links
+        WHERE topic = {_NUMBER} AND key = %s AND event_id > %s ORDER BY event_id LIMIT %s))
+    ORDER BY event_id"""
+COUNT_EVENTS = "SELECT count(*) FROM ledger.events WHERE topic = %s"
+ADD_EVENTS = """INSERT INTO ledger.events
+    (topic, event_id, kind, payload, headers, occurred_at_ms)
+    SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])"""
+
+# -- rows
+
+ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
+# Answers only if the rows are folded up to the topic's head: told in the row's own snapshot.
+STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
+    FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
+    WHERE topic_heads.topic = %s AND folded = last_id AND key = ANY (%s::bytea[])"""
+ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
+    WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
+ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
+    WHERE topic = {_NUMBER} AND key > %s ORDER BY key LIMIT %s"""
+OWNER_VERSIONS = f"""SELECT owner, max(created) FROM ledger.ledger_rows
+    WHERE topic = {_NUMBER} AND owner = ANY (%s::bytea[]) GROUP BY owner"""
+PUT_ROWS = f"""INSERT INTO ledger.ledger_rows (topic, {ROW_COLUMNS})
+    SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],
+        %s::boolean[], %s::bytea[], %s::bytea[])
+    ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version,
+        created = excluded.created, owner = excluded.owner, expires = excluded.expires,
+        live = excluded.live, state = excluded.state, alias = excluded.alias"""
+ADD_LINKS = """INSERT INTO ledger.ledger_links (topic, key, event_id)
+    SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[])
+    ON CONFLICT (topic, key, event_id) DO NOTHING"""
+DROP_ROWS = "DELETE FROM ledger.ledger_rows WHERE topic = %s"
+DROP_LINKS = "DELETE FROM ledger.ledger_links WHERE topic = %s"
+
+# -- consumers
+
+ACK = """INSERT INTO ledger.consumers (topic, consumer_id, cursor, updated_at_ms)
+    VALUES (%s, %s, %s, %s) ON CONFLICT (topic, consumer_id) DO UPDATE
+    SET cursor = excluded.cursor, updated_at_ms = excluded.updated_at_ms
+    WHERE excluded.cursor > consumers.cursor"""
+CURSOR = "SELECT cursor FROM ledger.consumers WHERE topic = %s AND consumer_id = %s"
+
+
+def listing(
+    what: str,
+    *,
+    owner: str | None = None,
+    alias: str | None = None,
+    live_at: int | None = None,
+    expires_before: int | None = None,
+    after: Row | None = None,
+    limit: int | None = None,
+) -> tuple[str, list[Any]]:
+    """The statement that lists or counts rows, and the values that follow the topic's name."""
+    values = [_bytes(owner), _bytes(alias), live_at, expires_before]
+    given: list[Any] = [value for value in values if value is not None]
+    named, ends = owner is not None or alias is not None, expires_before is not None
+    if after is not None:
+        given += _place(after, named, ends)
+    if limit is not None:
+        given.append(limit)
+    is_given = [value is not None for value in (*values, after, limit)]
+    return _listing(what, named, *is_given), given
+
+
+@cache
+def _listing(
+    what: str,
+    named: bool,
+    owner: bool,
+    alias: bool,
+    live_at: bool,
+    ends: bool,
+    after: bool,
+    limit: bool,
+) -> str:
+    order, follows = _order(named, ends)
+    conditions = {
+        f"topic = {_NUMBER}": True,
+        "owner = %s": owner,
+        "alias = %s": alias,
+        "live AND expires > %s": live_at,
+        "live AND expires < %s": ends,
+        follows: after,
+    }
+    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
+    page = f" ORDER BY {order} LIMIT %s" if limit else ""
+    return f"SELECT {what} FROM ledger.ledger_rows WHERE {where}{page}"
+
+
+def _order(named: bool, ends: bool) -> tuple[str, str]:
+    """How a listing is ordered, and the condition that a row comes after a given place."""
+    if ends:
+        return "expires, key", "(expires, key) > (%s, %s)"
+    if named:
+        return "created", "created > %s"
+    return "key", "key > %s"
+
+
+def _place(row: Row, named: bool, ends: bool) -> tuple[object, ...]:
+    """Where a row stands in that order."""
+    if ends:
+        return row.expires, row.key
+    return (row.created,) if named else (row.key,)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

@@ -1,0 +1,178 @@
+"""Write transactions, which either happened or did not, also where the answer was lost.
+
+A transaction that ended with its connection before its commit was sent was never there, and is done
+again. Where the commit was on its way, the server is asked what became of it: never guessed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import psycopg
+
+from sessionledger.errors import LogUnavailable
+from sessionledger.logs import chain
+from sessionledger.logs.alone import Alone
+from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.connection import Connection, Lines, Statement
+from sessionledger.logs.postgres.connections import Connections
+
+T = TypeVar("T")
+
+ATTEMPTS = 2
+PATIENCE_SECONDS = 15.0
+"""How long a server may take to come back, to tell what became of a commit."""
+_PAUSE_SECONDS = 0.1
+
+
+class Proof(NamedTuple):
+    """What is there if the transaction was committed: one of its events."""
+
+    topic: str
+    event: StoredEvent
+
+
+class Transaction:
+    """What is read under a lock, and what is to be written, which is sent with the commit."""
+
+    def __init__(self, connection: Connection, *, is_relaxed: bool) -> None:
+        self.connection = connection
+        self.proof: Proof | None = None
+        self.is_committing = False
+        self.xid = ""
+        self._is_relaxed = is_relaxed
+        self._is_begun = False
+        self._later: list[Statement] = []
+
+    def ask(self, *statements: Statement) -> list[Lines]:
+        """What the statements answer, each seeing what was committed before it began."""
+        if self._is_begun:
+            return self.connection.ask(*statements)
+        self._is_begun = True
+        begin: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+        told = (queries.BEGIN_WRITING, (self._is_relaxed,))
+        _, ((self.xid, *_),), *answers = self.connection.ask(begin, told, *statements)
+        return answers
+
+    def then(self, sql: str, *values: Any) -> None:
+        """Send this with the commit."""
+        self._later.append((sql, values))
+
+    def send(self) -> None:
+        """Send what was to be sent with the commit, since more is to be read before it."""
+        later, self._later = self._later, []
+        if later:
+            self.ask(*later)
+
+    def commit(self) -> None:
+        """Write what there is to be written. Without anything, it has never been."""
+        if not self._later:
+            self.roll_back()
+            return
+        if not self._is_begun:
+            self.ask(*self._later[:-1], self._later.pop())
+        self.is_committing = True
+        self.connection.ask(*self._later, ("COMMIT", ()))
+
+    def roll_back(self) -> None:
+        """It has never been."""
+        if self._is_begun and not self.connection.is_lost:
+            self.connection.ask(("ROLLBACK", ()))
+
+
+class Transactions:
+    """The write transactions of a log: one at a time, of all its threads."""
+
+    def __init__(self, connections: Connections, durability: str) -> None:
+        self._connections = connections
+        self._is_relaxed = durability == "normal"
+        self._alone = Alone()
+
+    def check(self) -> None:
+        """Raises `Reentered` to a signal handler that interrupted a transaction of its thread."""
+        self._alone.check()
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """Do something in a transaction, once. It may be called twice, and then is as if it had
+        been only the second time. Raises what it does, what psycopg does, and `LogUnavailable`
+        where it can't be told what became of it."""
+        return self._alone.run(lambda: self._run(work, is_relaxed=self._is_relaxed))
+
+    def flush(self) -> None:
+        """Make durable what was committed without being flushed: it stands before this."""
+
+        def write(transaction: Transaction) -> None:
+            transaction.then(queries.TOUCH_META)
+
+        self._alone.run(lambda: self._run(write, is_relaxed=False))
+
+    def _run(self, work: Callable[[Transaction], T], *, is_relaxed: bool) -> T:
+        lost: psycopg.Error | None = None
+        for _ in range(ATTEMPTS):
+            transaction = Transaction(self._connections.take(), is_relaxed=is_relaxed)
+            answers: list[T] = []
+            try:
+                self._carry_out(transaction, work, answers)
+                return answers[0]
+            except psycopg.Error as error:
+                if not transaction.connection.is_lost:
+                    raise
+                lost = error
+            self._connections.forget()
+            if transaction.is_committing and self._was_written(transaction):
+                return answers[0]
+        assert lost is not None
+        raise lost
+
+    def _carry_out(
+        self, transaction: Transaction, work: Callable[[Transaction], T], answers: list[T]
+    ) -> None:
+        try:
+            answers.append(work(transaction))
+            transaction.commit()
+        except psycopg.Error:
+            transaction.roll_back()
+            raise
+        except BaseException:
+            # Interrupted, it may be in the middle of an answer.
+            transaction.connection.close()
+            raise
+        finally:
+            self._connections.give(transaction.connection)
+
+    def _was_written(self, transaction: Transaction) -> bool:
+        """What became of a commit whose answer was lost. What can't prove it is done again."""
+        if transaction.proof is None:
+            return False
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            found = self._fate(transaction.xid, transaction.proof)
+            if found is not None:
+                return found
+            time.sleep(_PAUSE_SECONDS)
+        raise LogUnavailable(
+            "the connection was lost while an append was committed, and the server does not tell "
+            "what became of it: it may be there or not; read it back"
+        )
+
+    def _fate(self, xid: str, proof: Proof) -> bool | None:
+        """Whether a transaction was committed; None while that can't be told."""
+        place = (proof.topic, proof.event.id)
+        try:
+            connection = self._connections.new()
+            try:
+                (((status, headers),),) = connection.ask((queries.FATE, (xid, *place)))
+            finally:
+                connection.close()
+        except psycopg.Error:
+            return None
+        if status == "aborted":
+            return False
+        written = chain.decode_headers(headers or "").get(chain.HASH_HEADER)
+        # Whoever took over from a server that was lost may have given its number to another.
+        if written == proof.event.headers[chain.HASH_HEADER]:
+            return True
+        return False if status is None or written is not None else None

@@ -1,0 +1,164 @@
+"""The statements of one write transaction: load what a batch touches, store what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sessionledger.logs import chain, units
+from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
+from sessionledger.logs.chain import Head
+from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.connection import Lines, Statement
+from sessionledger.logs.postgres.transactions import Proof, Transaction
+
+FOLD_PAGE = 1000
+
+
+class TopicLine(NamedTuple):
+    """A topic's number, up to where its rows are folded, and its head."""
+
+    number: int
+    folded: int
+    head: int
+
+
+def write(
+    transaction: Transaction, topic: str, batch: Sequence[Unit], fold: Fold | None
+) -> list[Outcome]:
+    """Judge the units and store those that may be written."""
+    keys, owners = units.keys_of(batch, fold), units.owners_of(batch)
+    asked: list[Statement] = [
+        (queries.ROWS_OF_KEYS, (topic, keys)),
+        (queries.OWNER_VERSIONS, (topic, [owner.encode() for owner in owners])),
+    ]
+    line, (newest, *found) = _locked(transaction, topic, (queries.NEWEST_EVENT, (topic,)), *asked)
+    if fold is not None and line.folded != line.head:
+        fold_gap(transaction, topic, fold)
+        found = transaction.ask(*asked)
+    rows, versions = found
+    head = chain.head_after(stored_event(newest[0])) if newest else Head(line.head, None)
+    tail = units.Tail(
+        head,
+        {row.key: row for row in stored_rows(rows)},
+        {owner.decode(): version for owner, version in versions},
+    )
+    plan = units.plan(topic, batch, fold, tail)
+    if plan.events:
+        _store_events(transaction, topic, plan.events)
+        if fold is None:
+            transaction.then(queries.MOVE_HEAD, plan.head.id, topic)
+        else:
+            _store_rows(transaction, line.number, plan)
+            transaction.then(queries.MOVE_BOTH, plan.head.id, plan.head.id, topic)
+        transaction.proof = Proof(topic, plan.events[0])
+    return plan.outcomes
+
+
+def fold_gap(transaction: Transaction, topic: str, fold: Fold) -> None:
+    """Fold what was appended without rows, all of it."""
+    while fold_page(transaction, topic, fold):
+        transaction.send()
+
+
+def fold_page(transaction: Transaction, topic: str, fold: Fold) -> int:
+    """Fold the next events that have no rows yet; how many those were."""
+    line, _ = _locked(transaction, topic)
+    units.refuse_shortened(topic, line.folded, line.head)
+    if line.head == line.folded:
+        return 0
+    gap = (topic, line.folded, line.head, FOLD_PAGE)
+    (page,) = transaction.ask((queries.EVENTS_UP_TO, gap))
+    events = stored_events(page)
+    keys = list({key for event in events if (key := fold.key(event)) is not None})
+    (rows,) = transaction.ask((queries.ROWS_OF_KEYS, (topic, keys)))
+    plan = units.refold(fold, events, {row.key: row for row in stored_rows(rows)})
+    _store_rows(transaction, line.number, plan)
+    until = events[-1].id if len(events) == FOLD_PAGE else line.head
+    transaction.then(queries.SET_FOLDED, until, topic)
+    return len(events)
+
+
+def drop_rows(transaction: Transaction, topic: str) -> None:
+    """Forget the rows of a topic and that anything was folded into them."""
+    line, _ = _locked(transaction, topic)
+    units.refuse_shortened(topic, line.folded, line.head)
+    transaction.then(queries.DROP_ROWS, line.number)
+    transaction.then(queries.DROP_LINKS, line.number)
+    transaction.then(queries.SET_FOLDED, 0, topic)
+
+
+def _locked(
+    transaction: Transaction, topic: str, *statements: Statement
+) -> tuple[TopicLine, list[Lines]]:
+    """The line of a topic, which nobody else writes from here on, and what is asked after it."""
+    lines, *answers = transaction.ask((queries.LOCK_TOPIC, (topic,)), *statements)
+    if not lines:
+        _, lines, *answers = transaction.ask(
+            (queries.ADD_TOPIC, (topic,)), (queries.LOCK_TOPIC, (topic,)), *statements
+        )
+    return TopicLine(*lines[0]), answers
+
+
+def _store_events(transaction: Transaction, topic: str, events: Sequence[StoredEvent]) -> None:
+    transaction.then(
+        queries.ADD_EVENTS,
+        topic,
+        [event.id for event in events],
+        [event.kind for event in events],
+        [event.payload for event in events],
+        [chain.encode_headers(event.headers).decode() for event in events],
+        [event.occurred_at_ms for event in events],
+    )
+
+
+def _store_rows(transaction: Transaction, number: int, plan: units.Plan) -> None:
+    rows = list(plan.rows.values())
+    if not rows:
+        return
+    transaction.then(
+        queries.PUT_ROWS,
+        number,
+        [row.key for row in rows],
+        [row.version for row in rows],
+        [row.created for row in rows],
+        [row.owner.encode() for row in rows],
+        [row.expires for row in rows],
+        [row.live for row in rows],
+        [row.state for row in rows],
+        [None if row.alias is None else row.alias.encode() for row in rows],
+    )
+    links = plan.links
+    transaction.then(
+        queries.ADD_LINKS, number, [link.key for link in links], [link.id for link in links]
+    )
+
+
+def stored_event(columns: Sequence[Any]) -> StoredEvent:
+    """The event of a line of `events`."""
+    id, kind, payload, headers, occurred_at_ms = columns
+    return StoredEvent(id, kind, payload, chain.decode_headers(headers), occurred_at_ms)
+
+
+def stored_events(lines: Lines) -> list[StoredEvent]:
+    """The events of lines of `events`."""
+    return [stored_event(columns) for columns in lines]
+
+
+def stored_rows(lines: Lines) -> list[Row]:
+    """The rows of lines of `ledger_rows`."""
+    return [_row(*columns) for columns in lines]
+
+
+def _row(
+    key: bytes,
+    version: int,
+    created: int,
+    owner: bytes,
+    expires: int,
+    live: bool,
+    state: bytes,
+    alias: bytes | None,
+) -> Row:
+    named = None if alias is None else alias.decode()
+    return Row(key, version, created, owner.decode(), expires, live, state, named)

@@ -1,0 +1,152 @@
+"""A log that has to be waited for, in the asynchronous colour: its calls run in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from sessionledger.findings import Finding
+from sessionledger.logs.base import (
+    Check,
+    Description,
+    KeyState,
+    Log,
+    Progress,
+    Row,
+    StoredEvent,
+)
+from sessionledger.logs.bridge import Threaded
+from sessionledger.logs.forking import watch_forks
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+THREADS = 16
+LOOK_SECONDS = 0.05
+
+
+class Remote(Threaded):
+    """A log over a network, for event loops: each call waits in one of a few threads.
+
+    Appends go to the committing thread, which takes all that wait at a time.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self._begin()
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
+
+    def before_fork(self) -> None:
+        """Nothing: no lock is held between two calls."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing."""
+
+    def after_fork_in_child(self) -> None:
+        # The threads of the parent are not here.
+        self._begin()
+
+    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(call, *given, **named))
+
+    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        while (head := await self.latest(topic)) <= after:
+            left = LOOK_SECONDS if end is None else min(LOOK_SECONDS, end - loop.time())
+            if left <= 0:
+                break
+            await asyncio.sleep(left)
+        return head
+
+    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return await self._call(self.log.read, topic, after, limit)
+
+    async def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        return await self._call(self.log.read_key, topic, key, after, limit)
+
+    async def latest(self, topic: str) -> int:
+        return await self._call(self.log.latest, topic)
+
+    async def row(self, topic: str, key: bytes) -> Row | None:
+        return await self._call(self.log.row, topic, key)
+
+    async def state(self, topic: str, key: bytes) -> KeyState | None:
+        return await self._call(self.log.state, topic, key)
+
+    async def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        alias: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        return await self._call(
+            self.log.rows,
+            topic,
+            owner=owner,
+            alias=alias,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=limit,
+        )
+
+    async def count(
+        self, topic: str, *, owner: str | None = None, live_at: int | None = None
+    ) -> int:
+        return await self._call(self.log.count, topic, owner=owner, live_at=live_at)
+
+    async def owner_version(self, topic: str, owner: str) -> int:
+        return await self._call(self.log.owner_version, topic, owner)
+
+    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        return await self._call(self.log.rebuild, topic, progress)
+
+    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        await self._call(self.log.ack, topic, consumer, cursor)
+
+    async def cursor(self, topic: str, consumer: str) -> int:
+        return await self._call(self.log.cursor, topic, consumer)
+
+    async def topics(self) -> list[str]:
+        return await self._call(self.log.topics)
+
+    async def describe(self) -> Description:
+        return await self._call(self.log.describe)
+
+    async def examine(self, topic: str, check: Check) -> list[Finding]:
+        return await self._call(self.log.examine, topic, check)
+
+    async def flush(self) -> None:
+        await self._call(self.log.flush)
+
+    async def detach(self) -> None:
+        await super().detach()
+        await asyncio.to_thread(self._threads.shutdown)
+
+
+def answers_in_place(log: Log) -> bool:
+    """Whether its reads answer within microseconds, so that an event loop may make them itself.
+
+    A log that has to be waited for, over a network, says `in_place = False`.
+    """
+    return bool(getattr(log, "in_place", True))
+
+
+def for_loops(log: Log) -> Threaded:
+    """A log in its asynchronous colour."""
+    return Threaded(log) if answers_in_place(log) else Remote(log)

