@@ -14,6 +14,7 @@ import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -35,12 +36,22 @@ def address(place: Path) -> str:
     return f"{server()}&schema={schema(place)}"
 
 
+def execute(sql: str) -> list[tuple[Any, ...]]:
+    """What one statement of its owner answers."""
+    with psycopg.connect(server(), autocommit=True) as connection:
+        cursor = connection.execute(sql.encode())
+        return [] if cursor.description is None else cursor.fetchall()
+
+
 def files() -> Path:
     """Where the server keeps everything, all of which it has written down by then."""
-    with psycopg.connect(server(), autocommit=True) as connection:
-        connection.execute("CHECKPOINT")
-        ((data,),) = connection.execute("SHOW data_directory").fetchall()
-    return Path(data)
+    execute("CHECKPOINT")
+    return Path(execute("SHOW data_directory")[0][0])
+
+
+def socket_path() -> Path:
+    """Where the server listens."""
+    return files().parent / ".s.PGSQL.5432"
 
 
 def schema(place: Path) -> str:

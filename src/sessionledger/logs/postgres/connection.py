@@ -53,7 +53,11 @@ class Connection:
 
     def _execute(self, statement: Statement) -> psycopg.Cursor[Any]:
         sql, values = statement
-        return self._raw.cursor(binary=True).execute(_named(sql, self._schema), values or None)
+        cursor, named = self._raw.cursor(binary=True), _named(sql, self._schema)
+        if not values:
+            # Mostly BEGIN and COMMIT, which gain nothing by being prepared.
+            return cursor.execute(named, prepare=False)
+        return cursor.execute(named, values)
 
     @property
     def is_lost(self) -> bool:

@@ -73,7 +73,7 @@ class Transaction:
             self.roll_back()
             return
         if not self._is_begun:
-            self.ask(*self._later[:-1], self._later.pop())
+            self.send()
         self.is_committing = True
         self.connection.ask(*self._later, ("COMMIT", ()))
 

@@ -1,0 +1,88 @@
+"""A way to the server that can be cut where it hurts: at a commit."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from tests import postgres_server
+
+COMMIT = b"COMMIT\0"
+
+
+class Way:
+    """Passes on what client and server say to each other.
+
+    `lose` says what is lost at the next commit: "the question", which the server never gets, or
+    "the answer". The connection ends then; others can be made, unless `then_refuse` says so.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.lose = ""
+        self.lost = 0
+        self.then_refuse = False
+        self._server = postgres_server.socket_path()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(folder / ".s.PGSQL.5432"))
+        self._listening.listen()
+        self.address = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
+        self._begin(self._accept)
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _begin(self, run: object, *given: object) -> None:
+        threading.Thread(target=run, args=given, daemon=True).start()  # type: ignore[arg-type]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            if self.lost and self.then_refuse:
+                client.close()
+                continue
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(str(self._server))
+            answered = threading.Event()
+            self._begin(self._ask, client, server, answered)
+            self._begin(self._answer, client, server, answered)
+
+    def _ask(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        while data := _received(client):
+            if self.lose and COMMIT in data:
+                lost, self.lose = self.lose, ""
+                self.lost += 1
+                if lost == "the question":
+                    break
+                cut.set()
+            server.sendall(data)
+        _end(client, server)
+
+    def _answer(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        while data := _received(server):
+            if not cut.is_set():
+                client.sendall(data)
+            elif COMMIT in data:
+                break
+        _end(client, server)
+
+
+def _received(end: socket.socket) -> bytes:
+    try:
+        return end.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def _end(*ends: socket.socket) -> None:
+    for end in ends:
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            continue
+        end.close()
