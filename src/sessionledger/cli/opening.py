@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -14,6 +15,7 @@ LEDGER_VARIABLE = "SESSIONLEDGER_URL"
 TOPIC = "orchestrator.sessions"
 TOPIC_VARIABLE = "SESSIONLEDGER_TOPIC"
 
+_PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@|[?&](ssl)?password=")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # Before a path in an address, and what else of it is left of the path.
 _PLACES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}
@@ -30,10 +32,22 @@ def address(ledger: str) -> str:
             "another wrote; --ledger takes a file",
         )
     if _SCHEME.match(ledger):
+        _refuse_shown_password(ledger)
         return ledger
     if (Path(ledger) / "topics").is_dir():
         return f"file://{quote(str(Path(ledger).absolute()))}"
     return f"sqlite:///{quote(ledger)}"
+
+
+def _refuse_shown_password(url: str) -> None:
+    """Anybody on the machine can list what a process was called with."""
+    if _PASSWORD.search(url) and any(url in argument for argument in sys.argv):
+        raise Failure(
+            USAGE,
+            "password_in_argument",
+            "a password in --ledger is seen by everybody on this machine: put the address into "
+            f"{LEDGER_VARIABLE}, or the password into PGPASSWORD or a file that PGPASSFILE names",
+        )
 
 
 def open_store(

@@ -14,7 +14,7 @@ SESSIONS_TOPIC = "orchestrator.sessions"
 KEYS_TOPIC = "sessionledger.keys"
 REPLAYS_TOPIC = "sessionledger.replays"
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*:)[^/@]*(?=@)|(?<=[?&])((?:ssl)?password=)[^&]*")
 _COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 _OURS = (KEYS_TOPIC, REPLAYS_TOPIC)
@@ -87,6 +87,6 @@ _SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_
 def shown(settings: Settings) -> dict[str, Any]:
     """The settings as they may be shown: a password in an address is masked."""
     flat = {name: getattr(settings, name) for name in Settings.__struct_fields__}
-    flat["ledger"] = _PASSWORD.sub(r"\1:***@", settings.ledger)
+    flat["ledger"] = _PASSWORD.sub(r"\1\2***", settings.ledger)
     policy = flat.pop("policy")
     return flat | {name: getattr(policy, name) for name in Policy.__struct_fields__}

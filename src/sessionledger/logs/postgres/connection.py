@@ -45,11 +45,17 @@ class Connection:
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What each statement answers: all of them in one trip, one after the other."""
-        if len(statements) == 1:
-            return [_lines(self._execute(statements[0]))]
-        with self._raw.pipeline():
-            cursors = [self._execute(statement) for statement in statements]
-        return [_lines(cursor) for cursor in cursors]
+        try:
+            if len(statements) == 1:
+                return [_lines(self._execute(statements[0]))]
+            with self._raw.pipeline():
+                cursors = [self._execute(statement) for statement in statements]
+            return [_lines(cursor) for cursor in cursors]
+        except psycopg.Error as error:
+            if error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
+                # The last that is heard of the server, which may still have to hang up.
+                self.close()
+            raise
 
     def _execute(self, statement: Statement) -> psycopg.Cursor[Any]:
         sql, values = statement

@@ -64,8 +64,10 @@ class PostgresLog:
             connection = self._connections.new()
             try:
                 prepare(connection, self.place, durability)
-            finally:
-                self._connections.give(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connections.give(connection)
         watch_forks(self)
 
     def _begin(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -23,18 +23,19 @@ _EXPECTED = (
 
 def place_of(url: str) -> Place:
     """What an address says. Raises `InvalidURL`, which repeats nothing: there may be a password."""
+    target, _, query = url.partition("?")
     try:
-        parts = urlsplit(url)
-        query = dict(
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        )
-        schema = query.pop("schema", SCHEMA)
-        given = conninfo_to_dict(parts._replace(query=urlencode(query), fragment="").geturl())
+        asked = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        schema = asked.pop("schema", SCHEMA)
+        found = conninfo_to_dict(f"{target}?{urlencode(asked)}" if asked else target)
     except (ValueError, psycopg.Error):
         raise InvalidURL(_EXPECTED) from None
-    if parts.fragment or not _SCHEMA_NAME.fullmatch(schema):
-        raise InvalidURL(f"{_EXPECTED}: lower-case letters, digits and _")
-    parameters = {name: str(value) for name, value in given.items()}
+    parameters = {name: str(value) for name, value in found.items()}
+    ports = parameters.get("port", "").split(",")
+    if "#" in url or "%00" in url or "\0" in url or not all(p.isdecimal() or not p for p in ports):
+        raise InvalidURL(_EXPECTED)
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise InvalidURL(f"{_EXPECTED}, of lower-case letters, digits and _")
     return Place(parameters, schema, _location(parameters, schema))
 
 

@@ -1,0 +1,223 @@
+"""Addresses of PostgreSQL ledgers, and what a server has to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sessionledger import (
+    InvalidURL,
+    LogUnavailable,
+    NotALedger,
+    SessionStore,
+    UnsupportedSchema,
+    open_log,
+)
+from sessionledger.logs.postgres.opening import place_of
+from sessionledger.testing.bench import TOPIC, add, event, together
+from tests.logs import bare_postgres
+from tests.postgres_server import address, execute, schema, server
+
+SECRET = "s3cret"
+
+LOCATIONS = {
+    "postgresql://alice@db.example:5433/app": "postgresql://db.example:5433/app",
+    f"postgresql://alice:{SECRET}@db.example/app": "postgresql://db.example/app",
+    "postgresql://db.example/app?schema=other": "postgresql://db.example/app?schema=other",
+    f"postgresql://a,b:5/app?user=al&password={SECRET}": "postgresql://a,b:,5/app",
+    "postgresql:///app": "postgresql://localhost/app",
+}
+
+
+@pytest.mark.parametrize(("url", "location"), LOCATIONS.items())
+def test_a_location_tells_where_and_no_secret(url: str, location: str) -> None:
+    assert place_of(url).location == location
+
+
+def test_what_is_said_is_asked_of_the_server() -> None:
+    place = place_of(f"postgresql://al:{SECRET}@h/d?sslmode=require&schema=mine&connect_timeout=3")
+    assert place.schema == "mine"
+    assert place.parameters == {
+        "user": "al",
+        "password": SECRET,
+        "host": "h",
+        "dbname": "d",
+        "sslmode": "require",
+        "connect_timeout": "3",
+    }
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"//alice:{SECRET}@host:port/app",
+        f"//alice:{SECRET}@host/app?unknown=1",
+        f"//alice:{SECRET}@host/app?schema=",
+        f"//alice:{SECRET}@host/app?schema=A",
+        f"//alice:{SECRET}@host/app?schema=a%22b",
+        f"//alice:{SECRET}@host/app?schema={'a' * 64}",
+        f"//alice:{SECRET}@host/app#{SECRET}",
+        f"//alice:{SECRET}@[host/app",
+        f"//alice:{SECRET}@host/app?schema",
+        "//host/\0",
+    ],
+)
+def test_an_address_that_can_t_be_is_refused_without_being_told(rest: str) -> None:
+    with pytest.raises(InvalidURL) as caught:
+        open_log(f"postgresql:{rest}")
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in str(caught.value)
+    assert "postgresql://user@host:port/database" in told
+    assert caught.value.__cause__ is None
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:
+    with pytest.raises(LogUnavailable) as caught:
+        open_log(f"postgresql://alice:{SECRET}@/app?host={tmp_path}")
+    assert str(tmp_path) in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def run(program: str) -> str:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_without_the_driver_it_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["psycopg"] = None
+from sessionledger import InvalidURL, open_log
+try:
+    open_log("postgresql://host/app")
+except InvalidURL as error:
+    print(error)
+"""
+    told = run(program)
+    assert "pip install 'sessionledger[postgres]'" in told
+
+
+def test_nobody_imports_the_driver_for_another_ledger() -> None:
+    program = """
+import sys
+from sessionledger import SessionStore
+SessionStore.open("memory:").close()
+print("psycopg" in sys.modules)
+"""
+    told = run(program)
+    assert told.strip() == "False"
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    def put(statement: str) -> None:
+        execute(statement)
+        execute("SELECT pg_reload_conf()")
+
+    put(f"ALTER SYSTEM SET {name} = {value}")
+    try:
+        yield
+    finally:
+        put(f"ALTER SYSTEM RESET {name}")
+
+
+def test_a_server_that_does_not_flush_keeps_no_full_ledger(tmp_path: Path) -> None:
+    url = address(tmp_path)
+    with setting("fsync", "off"):
+        with pytest.raises(LogUnavailable, match="fsync off"):
+            open_log(url)
+        open_log(url, durability="normal").close()
+    open_log(url).close()
+
+
+def test_a_database_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    name = schema(tmp_path)
+    execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    with pytest.raises(LogUnavailable, match="LATIN1"):
+        open_log(server().replace("/postgres?", f"/{name}?"))
+    execute(f"DROP DATABASE {name}")
+
+
+def test_a_server_that_can_t_be_written_is_refused(tmp_path: Path) -> None:
+    url = address(tmp_path)
+    execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(LogUnavailable, match="read-only"):
+            open_log(url)
+    finally:
+        execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
+def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:
+    url = address(tmp_path)
+    logs = together(*[lambda: open_log(url)] * 8)
+    assert [add(log, [event()]) for log in logs] == [(n,) for n in range(1, 9)]
+    for log in logs:
+        log.close()
+
+
+def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
+    name = schema(tmp_path)
+    execute(f"CREATE SCHEMA {name}")
+    execute(f"CREATE TABLE {name}.events (id int)")
+    with pytest.raises(NotALedger, match="schema="):
+        open_log(address(tmp_path))
+    assert execute(f"SELECT count(*) FROM pg_tables WHERE schemaname = '{name}'") == [(1,)]
+
+
+def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    open_log(address(tmp_path)).close()
+    bare_postgres.execute(tmp_path, "UPDATE ledger_meta SET value = '99'")
+    with pytest.raises(UnsupportedSchema, match="99"):
+        open_log(address(tmp_path))
+
+
+def test_who_may_use_a_ledger_need_not_be_allowed_to_make_one(tmp_path: Path) -> None:
+    name, url = schema(tmp_path), address(tmp_path)
+    with SessionStore.open(url) as store:
+        token = store.create("alice").token
+    role = f"r{name[-30:]}"
+    execute(f"CREATE ROLE {role} LOGIN")
+    execute(f"GRANT USAGE ON SCHEMA {name} TO {role}")
+    execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {role}")
+    with SessionStore.open(url.replace("postgres@", f"{role}@")) as store:
+        assert store.get(token) is not None
+        store.create("bob")
+        store.expire(token)
+    execute(f"REVOKE INSERT ON ALL TABLES IN SCHEMA {name} FROM {role}")
+    with SessionStore.open(url.replace("postgres@", f"{role}@")) as store:
+        with pytest.raises(LogUnavailable, match="permission denied"):
+            store.create("carol")
+        assert store.get(token) is None
+
+
+def test_a_ledger_is_durable_whatever_the_database_says(tmp_path: Path) -> None:
+    """As far as it can be seen from outside: what a session of ours runs with."""
+    url, seen = address(tmp_path), []
+    execute("ALTER DATABASE postgres SET synchronous_commit = off")
+    try:
+        for durability in ("full", "normal"):
+            log = open_log(url, durability=durability)
+            log._transactions.run(  # type: ignore[attr-defined]
+                lambda one: seen.extend(one.ask(("SHOW synchronous_commit", ())))
+            )
+            add(log, [event()])
+            log.flush()
+            log.close()
+    finally:
+        execute("ALTER DATABASE postgres RESET synchronous_commit")
+    assert seen == [[("on",)], [("off",)]]
+
+
+def test_topics_tell_those_that_hold_events(tmp_path: Path) -> None:
+    log = open_log(address(tmp_path))
+    log.append("nothing", [])
+    add(log, [event()])
+    assert log.topics() == [TOPIC]
+    log.close()
