@@ -14,6 +14,7 @@ from benchmarks import (
     creating,
     growing,
     reading,
+    remote,
     scale,
     scale_file,
     serving,
@@ -71,6 +72,12 @@ def _serve(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("serve", title, timings, serving.GOALS, figures)
 
 
+def _postgresql(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings = remote.remote(folder, arguments.rounds)
+    title = f"PostgreSQL, {remote.SESSIONS:,} live sessions"
+    yield section("postgresql", title, timings, remote.GOALS)
+
+
 def _scale(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     timings, figures = scale.scaling(folder, arguments.million, arguments.rounds)
     title = f"scale, {arguments.million:,} live sessions in SQLite"
@@ -102,6 +109,7 @@ SECTIONS: dict[str, Measuring] = {
     "sweep": _sweep,
     "start": _start,
     "serve": _serve,
+    "postgresql": _postgresql,
     "scale": _scale,
     "scale-file": _scale_file,
     "peers": _peers,

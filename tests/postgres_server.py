@@ -4,11 +4,8 @@ stopped by its id when the process ends."""
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import pwd
-import shutil
-import signal
 import subprocess
 import tempfile
 from functools import cache
@@ -21,7 +18,11 @@ import psycopg
 
 from sessionledger.testing.bench import until
 
-_PR_SET_PDEATHSIG = 1
+# Until nobody holds the other end of the input: a test process that is killed leaves no server.
+_SERVE = """
+at=$1; shift; exec 3<&0; "$@" < /dev/null & server=$!
+read -r _ <&3; kill -QUIT $server; wait $server; rm -rf "$at"
+"""
 VARIABLE = "SESSIONLEDGER_TEST_POSTGRES"
 """Where child processes of a test find the server of their parent."""
 
@@ -86,30 +87,25 @@ def _started() -> str:
     log = at / "log"
     with log.open("w") as output:
         running = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options],
+            ["sh", "-c", _SERVE, "sh", at, programs / "postgres", "-D", data, *options],
             cwd=at,
             user=user,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            preexec_fn=_end_with_parent,
         )
-    atexit.register(_stop, running, at, os.getpid())
+    atexit.register(_stop, running, os.getpid())
     until(lambda: "ready to accept connections" in log.read_text() or running.poll() is not None)
     assert running.poll() is None, log.read_text()
     os.environ[VARIABLE] = f"postgresql://postgres@/postgres?host={quote(str(at), safe='')}"
     return os.environ[VARIABLE]
 
 
-def _end_with_parent() -> None:
-    """A worker that is killed leaves no server behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _stop(running: subprocess.Popen[bytes], at: Path, owner: int) -> None:
+def _stop(running: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() == owner:
-        running.send_signal(signal.SIGINT)
+        assert running.stdin is not None
+        running.stdin.close()
         running.wait()
-        shutil.rmtree(at, ignore_errors=True)
 
 
 def _programs() -> Path:

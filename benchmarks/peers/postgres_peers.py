@@ -57,34 +57,34 @@ def _server(connection: Any) -> str:
     return f"PostgreSQL {told}, psycopg {version('psycopg')}"
 
 
-def _key(token: str) -> bytes:
+def key(token: str) -> bytes:
     return sha256(DOMAIN + token.encode()).digest()
 
 
-def _row(token: str, owner: str) -> tuple[bytes, str, bytes]:
-    return _key(token), owner, _encode(session(token, owner))
+def row(token: str, owner: str) -> tuple[bytes, str, bytes]:
+    return key(token), owner, _encode(session(token, owner))
 
 
-def _columns(rows: Sequence[tuple[bytes, str, bytes]]) -> list[list[Any]]:
+def columns(rows: Sequence[tuple[bytes, str, bytes]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _sync(place: Place, connection: Any) -> Peer:
     execute = connection.cursor(binary=True).execute
     filled = issued(place)
-    rows = [(_key(token), one.principal, _encode(one)) for token, one in filled]
-    execute(INSERT_ALL, _columns(rows))
+    rows = [(key(token), one.principal, _encode(one)) for token, one in filled]
+    execute(INSERT_ALL, columns(rows))
 
     def create(owner: str) -> str:
         token = new_token()
-        execute(INSERT, _row(token, owner))
+        execute(INSERT, row(token, owner))
         return token
 
     def create_batch(owners: Sequence[str]) -> None:
-        execute(INSERT_ALL, _columns([_row(new_token(), owner) for owner in owners]))
+        execute(INSERT_ALL, columns([row(new_token(), owner) for owner in owners]))
 
     def validate(token: str) -> Session:
-        found = execute("SELECT record FROM sessions WHERE key = %b", (_key(token),)).fetchone()
+        found = execute("SELECT record FROM sessions WHERE key = %b", (key(token),)).fetchone()
         return _decode(found[0])
 
     def listing(owner: str) -> list[Session]:
@@ -109,7 +109,7 @@ def _sync(place: Place, connection: Any) -> Peer:
         create_batch=create_batch,
         listing=listing,
         revoke=lambda owner: execute("DELETE FROM sessions WHERE owner = %b", (owner,)),
-        end=lambda token: execute("DELETE FROM sessions WHERE key = %b", (_key(token),)),
+        end=lambda token: execute("DELETE FROM sessions WHERE key = %b", (key(token),)),
         refusals=(TypeError,),
     )
 
@@ -142,8 +142,8 @@ def _tasks(place: Place, connection: Any, variant: str) -> Peer:
 
     async def carry_out(batch: list[Any]) -> None:
         async with pool.cursor() as cursor:
-            rows = [_row(token, owner) for token, owner in batch]
-            await cursor.execute(INSERT_ALL, _columns(rows))
+            rows = [row(token, owner) for token, owner in batch]
+            await cursor.execute(INSERT_ALL, columns(rows))
 
     together = Together(carry_out)
 
@@ -153,7 +153,7 @@ def _tasks(place: Place, connection: Any, variant: str) -> Peer:
             await together.call((token, owner))
         else:
             async with pool.cursor() as cursor:
-                await cursor.execute(INSERT, _row(token, owner))
+                await cursor.execute(INSERT, row(token, owner))
         return token
 
     how = "one `INSERT` a turn of the loop" if batched else f"{CONNECTIONS} connections"

@@ -1,13 +1,18 @@
-"""A log that has to be waited for, in the asynchronous colour: its calls run in threads."""
+"""A log that has to be waited for, in the asynchronous colour: its calls run in threads.
+
+Such a log says `in_place = False`. It may also offer `states(topic, keys)`, which answers for each
+of some keys what `state` does, in one trip: it is asked so for all of one turn of an event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
     Check,
@@ -23,6 +28,9 @@ from sessionledger.logs.forking import watch_forks
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+States: TypeAlias = dict[bytes, KeyState | None]
+Asked: TypeAlias = dict[bytes, asyncio.Future[KeyState | None]]
 
 THREADS = 16
 LOOK_SECONDS = 0.05
@@ -41,6 +49,7 @@ class Remote(Threaded):
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
+        self._states = _Together(self.log, self._threads)
 
     def before_fork(self) -> None:
         """Nothing: no lock is held between two calls."""
@@ -80,8 +89,8 @@ class Remote(Threaded):
     async def row(self, topic: str, key: bytes) -> Row | None:
         return await self._call(self.log.row, topic, key)
 
-    async def state(self, topic: str, key: bytes) -> KeyState | None:
-        return await self._call(self.log.state, topic, key)
+    def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
+        return self._states.ask(topic, key)
 
     async def rows(
         self,
@@ -137,6 +146,51 @@ class Remote(Threaded):
     async def detach(self) -> None:
         await super().detach()
         await asyncio.to_thread(self._threads.shutdown)
+
+
+class _Together:
+    """Reads of one turn of an event loop, which are asked together."""
+
+    def __init__(self, log: Log, threads: ThreadPoolExecutor) -> None:
+        self._ask: Callable[[str, Sequence[bytes]], States] = getattr(
+            log, "states", lambda topic, keys: {key: log.state(topic, key) for key in keys}
+        )
+        self._threads = threads
+        self._gathered: dict[tuple[asyncio.AbstractEventLoop, str], Asked] = {}
+
+    async def ask(self, topic: str, key: bytes) -> KeyState | None:
+        """What `Log.state` answers."""
+        loop = asyncio.get_running_loop()
+        asked = self._gathered.get((loop, topic))
+        if asked is None:
+            asked = self._gathered[loop, topic] = {}
+            loop.call_soon(self._hand_over, loop, topic)
+        if key not in asked:
+            asked[key] = loop.create_future()
+        # Others may wait for the same.
+        return await asyncio.shield(asked[key])
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, topic: str) -> None:
+        asked = self._gathered.pop((loop, topic))
+        try:
+            answer = loop.run_in_executor(self._threads, self._ask, topic, list(asked))
+        except RuntimeError:
+            _settle(asked, StoreClosed("the log is closed"))
+        else:
+            answer.add_done_callback(partial(_settle_by, asked))
+
+
+def _settle_by(asked: Asked, answer: asyncio.Future[States]) -> None:
+    error = answer.exception()
+    _settle(asked, answer.result() if error is None else error)
+
+
+def _settle(asked: Asked, told: States | BaseException) -> None:
+    for key, future in asked.items():
+        if isinstance(told, BaseException):
+            future.set_exception(told)
+        else:
+            future.set_result(told[key])
 
 
 def answers_in_place(log: Log) -> bool:

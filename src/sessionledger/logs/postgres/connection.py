@@ -14,6 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from sessionledger.errors import LogUnavailable
+from sessionledger.logs.postgres import queries
 
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 Lines: TypeAlias = list[tuple[Any, ...]]
@@ -42,14 +43,15 @@ class Connection:
     def __init__(self, raw: psycopg.Connection[Any], schema: str) -> None:
         self._raw = raw
         self._schema = schema
+        self._cursor = raw.cursor(binary=True)
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What each statement answers: all of them in one trip, one after the other."""
         try:
             if len(statements) == 1:
-                return [_lines(self._execute(statements[0]))]
+                return [_lines(self._execute(self._cursor, statements[0]))]
             with self._raw.pipeline():
-                cursors = [self._execute(statement) for statement in statements]
+                cursors = [self._execute(self._raw.cursor(binary=True), s) for s in statements]
             return [_lines(cursor) for cursor in cursors]
         except psycopg.Error as error:
             if error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
@@ -57,9 +59,9 @@ class Connection:
                 self.close()
             raise
 
-    def _execute(self, statement: Statement) -> psycopg.Cursor[Any]:
+    def _execute(self, cursor: psycopg.Cursor[Any], statement: Statement) -> psycopg.Cursor[Any]:
         sql, values = statement
-        cursor, named = self._raw.cursor(binary=True), _named(sql, self._schema)
+        named = _named(sql, self._schema)
         if not values:
             # Mostly BEGIN and COMMIT, which gain nothing by being prepared.
             return cursor.execute(named, prepare=False)
@@ -100,6 +102,7 @@ def connect(place: Place) -> Connection:
         autocommit=True,
         prepare_threshold=0,
     )
+    raw.execute(queries.PLAN_ONCE)
     connection = Connection(raw, place.schema)
     connections.add(connection)
     return connection

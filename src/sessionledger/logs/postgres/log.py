@@ -145,11 +145,23 @@ class PostgresLog:
         return found[0] if found else None
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        found = self._ask(queries.STATES_IF_CURRENT, check_name("topic", topic), [key])
+        found = self._ask(queries.STATE_IF_CURRENT, check_name("topic", topic), key)
         if found:
-            return cast(KeyState, found[0][1:])
+            return cast(KeyState, found[0])
         # No such row, or rows that others' events have not been folded into yet.
         return key_state_of(self.row(topic, key))
+
+    def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
+        """What `state` answers for each of some keys, in one trip where all have rows."""
+        found = self._ask(queries.STATES_IF_CURRENT, check_name("topic", topic), list(keys))
+        states: dict[bytes, KeyState | None] = {
+            key: (v, end, state) for key, v, end, state in found
+        }
+        missing = [key for key in keys if key not in states]
+        if missing:
+            rows = stored_rows(self._current(topic, queries.ROWS_OF_KEYS, topic, missing))
+            states |= dict.fromkeys(missing) | {row.key: key_state_of(row) for row in rows}
+        return states
 
     def rows(
         self,

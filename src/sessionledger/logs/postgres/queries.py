@@ -76,6 +76,8 @@ SCHEMA = (
 
 # -- opening
 
+# Each statement has one way through the indexes, whatever its values, and need not be planned anew.
+PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
 SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('server_version'), current_setting('server_encoding'),
     current_setting('fsync'), pg_is_in_recovery()"""
@@ -130,7 +132,7 @@ EVENTS_UP_TO = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
     WHERE topic = %s AND event_id > %s AND event_id <= %s ORDER BY event_id LIMIT %s"""
 NEWEST_EVENT = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
     WHERE topic = %s AND event_id =
-        (SELECT last_id FROM ledger.topic_heads WHERE topic_heads.topic = events.topic)"""
+        (SELECT last_id FROM ledger.topic_heads WHERE topic_heads.topic = %s)"""
 EVENTS_OF_KEY = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
     WHERE topic = %s AND event_id = ANY (ARRAY(
         SELECT event_id FROM ledger.ledger_links
@@ -145,6 +147,9 @@ ADD_EVENTS = """INSERT INTO ledger.events
 
 ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
 # Answers only if the rows are folded up to the topic's head: told in the row's own snapshot.
+STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
+    FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
+    WHERE topic_heads.topic = %s AND folded = last_id AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
     WHERE topic_heads.topic = %s AND folded = last_id AND key = ANY (%s::bytea[])"""

@@ -32,7 +32,9 @@ def write(
         (queries.ROWS_OF_KEYS, (topic, keys)),
         (queries.OWNER_VERSIONS, (topic, [owner.encode() for owner in owners])),
     ]
-    line, (newest, *found) = _locked(transaction, topic, (queries.NEWEST_EVENT, (topic,)), *asked)
+    line, (newest, *found) = _locked(
+        transaction, topic, (queries.NEWEST_EVENT, (topic, topic)), *asked
+    )
     if fold is not None and line.folded != line.head:
         fold_gap(transaction, topic, fold)
         found = transaction.ask(*asked)
