@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import tempfile
+import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+import pytest
 
 from sessionledger.testing.bench import until
 
@@ -54,6 +56,15 @@ def files() -> Path:
 def socket_path() -> Path:
     """Where the server listens."""
     return files().parent / ".s.PGSQL.5432"
+
+
+def name_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell libpq of a database that nobody used."""
+    name = f"named_{os.getpid()}_{time.monotonic_ns()}"
+    execute(f"CREATE DATABASE {name}")
+    monkeypatch.setenv("PGHOST", str(socket_path().parent))
+    monkeypatch.setenv("PGUSER", "postgres")
+    monkeypatch.setenv("PGDATABASE", name)
 
 
 def schema(place: Path) -> str:

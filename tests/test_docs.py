@@ -12,6 +12,7 @@ import pytest
 import sessionledger
 from sessionledger import Policy, SessionLedgerError, driver, testing
 from sessionledger.testing import conformance
+from tests import postgres_server
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -92,7 +93,11 @@ def is_like(line: str, expected: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_python_of_the_page_runs(page: Path, tmp_path: Path) -> None:
+def test_the_python_of_the_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if page.stem == "postgresql":
+        postgres_server.name_a_database(monkeypatch)
     program = tmp_path / f"{page.stem}.py"
     program.write_text(program_of(page))
     folder = tmp_path / "work"

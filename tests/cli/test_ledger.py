@@ -89,3 +89,21 @@ def test_errors_in_json(line: Line, command: str) -> None:
     answer = line(command, "--json")
     assert answer.code == 4
     assert set(json.loads(answer.err)) == {"error", "message"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://alice:s3cret@127.0.0.1:1/app",
+        "postgresql://127.0.0.1:1/app?user=alice&password=s3cret",
+    ],
+)
+@pytest.mark.parametrize("command", ["get", "stats", "serve"])
+def test_a_password_is_taken_from_a_variable_only(line: Line, command: str, address: str) -> None:
+    given = line.process(command, "--ledger", address, given="x" * 40)
+    assert given.code == 2
+    assert "SESSIONLEDGER_URL" in given.err
+    hidden = line.process(command, given="x" * 40, SESSIONLEDGER_URL=address)
+    assert hidden.code != 2
+    assert "127.0.0.1" in hidden.err
+    assert "s3cret" not in given.err + hidden.err + hidden.out
