@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import msgspec
@@ -34,12 +34,11 @@ async def history(engine: Engine, handle: object, principal: object) -> list[His
     if (handle is None) == (principal is None):
         raise InvalidSession("handle", "or principal: history takes one of them")
     if handle is not None:
-        key = parse_handle(handle)
-        return list(narrate(handle_of(key), await _events_of(engine, key)))
+        return await _narrated(engine, parse_handle(handle))
     owner = parse_principal(principal, ANYBODY)
     entries: list[HistoryEntry] = []
     async for row in engine.rows(owner=owner):
-        entries += narrate(handle_of(row.key), await _events_of(engine, row.key))
+        entries += await _narrated(engine, row.key)
     return sorted(entries, key=lambda entry: entry.event_id)
 
 
@@ -47,11 +46,10 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     """The session as its events up to an instant had made it; None where it had not begun."""
     key, instant = parse_handle(handle), parse_instant("at", at)
     until = microseconds(instant) // 1000
-    known = [event for event in await _events_of(engine, key) if event.occurred_at_ms <= until]
-    state = fold(handle_of(key), known)
+    state, version = await _folded(engine, key, lambda event: event.occurred_at_ms <= until)
     if not isinstance(state, Session):
         return None
-    return msgspec.structs.replace(state, version=known[-1].id)
+    return msgspec.structs.replace(state, version=version)
 
 
 async def watch(
@@ -108,17 +106,38 @@ class _Narrator:
     async def _before(self, key: bytes, event: StoredEvent) -> State:
         if key in self._states:
             return self._states[key]
-        events = await _events_of(self._engine, key)
-        return fold(handle_of(key), (one for one in events if one.id < event.id))
+        state, _ = await _folded(self._engine, key, lambda one: one.id < event.id)
+        return state
 
 
-async def _events_of(engine: Engine, key: bytes) -> list[StoredEvent]:
-    events: list[StoredEvent] = []
-    while page := await engine.log.read_key(
-        engine.topic, key, events[-1].id if events else 0, EVENT_PAGE
-    ):
-        events += page
-    return events
+async def _narrated(engine: Engine, key: bytes) -> list[HistoryEntry]:
+    """The history of a key."""
+    entries: list[HistoryEntry] = []
+    state: State = None
+    async for page in _pages(engine, key):
+        told, state = narrate(handle_of(key), page, state)
+        entries += told
+    return entries
+
+
+async def _folded(
+    engine: Engine, key: bytes, counts: Callable[[StoredEvent], bool]
+) -> tuple[State, int]:
+    """The state that those of a key's events which count fold to, and the id of the last one."""
+    state: State = None
+    version = 0
+    async for page in _pages(engine, key):
+        if counted := [event for event in page if counts(event)]:
+            state, version = fold(handle_of(key), counted, state), counted[-1].id
+    return state, version
+
+
+async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]:
+    """The events of a key, in order. An event loop goes on between one page and the next."""
+    after = 0
+    while page := await engine.log.read_key(engine.topic, key, after, EVENT_PAGE):
+        yield page
+        after = page[-1].id
 
 
 async def _beginning(engine: Engine, after: object) -> int:
