@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sessionledger import (
     AsyncSessionStore,
@@ -18,7 +21,11 @@ from sessionledger import (
     InvalidSession,
     SessionStore,
     StoreClosed,
+    StoredEvent,
 )
+from sessionledger.core.token import digest
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.store import stories
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
 from tests.logs.children import ask, running
@@ -29,6 +36,13 @@ T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=5)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
+    yield bench
+    bench.close()
 
 
 def until_caught_up(watching: Iterator[HistoryEntry | CaughtUp]) -> tuple[list[HistoryEntry], int]:
@@ -128,6 +142,68 @@ def test_one_may_watch_one_principal(store: SessionStore) -> None:
     assert cursor == store.head().id
 
 
+def test_other_principals_cost_no_history(either: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = either.log()
+    store = either.on(log)
+    asked: list[bytes] = []
+    read_key = log.read_key
+
+    def counted(topic: str, key: bytes, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        asked.append(key)
+        return read_key(topic, key, after, limit)
+
+    for n in range(5):
+        store.create(f"user{n}")
+    alice = store.create("alice", token=TOKEN)
+    monkeypatch.setattr(log, "read_key", counted)
+    (created,) = until_caught_up(store.watch(after=0, principal="alice"))[0]
+    assert created.handle == alice.handle
+    assert set(asked) == {digest(TOKEN)}
+
+
+LARGE = {str(n): "x" * 50 for n in range(500)}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "attributes", "over"), [(300, LARGE, False), (3000, {}, True)]
+)
+def test_a_watch_keeps_little(sessions: int, attributes: dict[str, Any], over: bool) -> None:
+    store = SessionStore(MemoryLog())
+    for _ in range(sessions):
+        token = store.create("alice", attributes=attributes).token
+        if over:
+            store.expire(token)
+    watching = store.watch(after=0)
+    tracemalloc.start()
+    try:
+        for told in watching:
+            if isinstance(told, CaughtUp):
+                break
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < (0 if over else stories.KEPT_BYTES) + 2**20
+
+
+@given(st.sampled_from([0, 1000, 3000]), st.lists(st.integers(0, 9), max_size=40))
+def test_how_much_is_kept_makes_no_difference(kept: int, touched: list[int]) -> None:
+    store = SessionStore(MemoryLog())
+    tokens = [store.create(f"user{n % 3}", attributes={"n": n}).token for n in range(10)]
+    for n, which in enumerate(touched):
+        store.patch(tokens[which], {"n": n, "b" * 100: 1.5}, context={"trace": str(n)})
+        if n % 5 == 4:
+            store.expire(tokens[which])
+    by_id = sorted(
+        (entry for n in range(3) for entry in store.history(principal=f"user{n}")),
+        key=lambda entry: entry.event_id,
+    )
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(stories, "KEPT_BYTES", kept)
+        assert until_caught_up(store.watch(after=0))[0] == by_id
+        mine = [entry for entry in by_id if entry.principal == "user1"]
+        assert until_caught_up(store.watch(after=0, principal="user1"))[0] == mine
+
+
 def test_a_heartbeat_says_that_it_is_still_there(store: SessionStore) -> None:
     store.create("alice", token=TOKEN)
     watching = store.watch(heartbeat=SOON)
@@ -151,13 +227,6 @@ def test_what_can_t_be_watched_is_refused(store: SessionStore, field: str, told:
     with pytest.raises(InvalidSession) as caught:
         next(store.watch(**told))
     assert caught.value.field == field
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
-    yield bench
-    bench.close()
 
 
 def test_who_waits_is_woken_and_many_may_watch(either: Bench) -> None:

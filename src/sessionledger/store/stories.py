@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import msgspec
 
+from sessionledger.core.codec import decode_state, encode_state
 from sessionledger.core.history import HistoryEntry, fold, narrate, tell
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
@@ -20,7 +21,8 @@ from sessionledger.logs.base import StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.listings import ANYBODY
 
-STATES_KEPT = 10_000
+KEPT_BYTES = 4 * 1024 * 1024
+"""How much a watch keeps of states, as rows hold them."""
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
@@ -59,12 +61,12 @@ async def watch(
     owner = None if principal is None else parse_principal(principal, ANYBODY)
     cursor = await _beginning(engine, after)
     patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
-    narrator = _Narrator(engine)
+    narrator = _Narrator(engine, owner)
     while True:
         while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
             for event in page:
                 entry = await narrator.tell(event)
-                if entry is not None and owner in (None, entry.principal):
+                if entry is not None:
                     yield entry
             cursor = page[-1].id
         yield CaughtUp(cursor)
@@ -82,32 +84,62 @@ async def _wait(engine: Engine, cursor: int, patience: float | None) -> None:
 
 
 class _Narrator:
-    """Tells events of many sessions in order, each with what it changed.
+    """Tells events of many sessions in order, or of those of one owner, with what each changed."""
 
-    The states of the sessions told of last are kept; any other is folded from its events again.
-    """
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, owner: str | None) -> None:
         self._engine = engine
-        self._states: OrderedDict[bytes, State] = OrderedDict()
+        self._owner = owner
+        self._states = _States()
 
     async def tell(self, event: StoredEvent) -> HistoryEntry | None:
-        """The event as an entry; None for one that concerns no session."""
-        key = self._engine.fold.key(event)
-        if key is None:
+        """The event as an entry; None for one that concerns no session, or another owner's."""
+        key = self._engine.fold.key_unremembered(event)
+        if key is None or not await self._may_concern(key):
             return None
         before = await self._before(key, event)
-        entry, self._states[key] = tell(handle_of(key), before, event)
-        self._states.move_to_end(key)
-        if len(self._states) > STATES_KEPT:
-            self._states.popitem(last=False)
-        return entry
+        entry, after = tell(handle_of(key), before, event)
+        self._states.keep(key, after)
+        return entry if self._owner in (None, entry.principal) else None
+
+    async def _may_concern(self, key: bytes) -> bool:
+        """Whether the session is the owner's: it never passes to another one."""
+        if self._owner is None:
+            return True
+        row = await self._engine.log.row(self._engine.topic, key)
+        return row is not None and row.owner == self._owner
 
     async def _before(self, key: bytes, event: StoredEvent) -> State:
-        if key in self._states:
-            return self._states[key]
+        kept = self._states.take(key)
+        if kept is not None:
+            return kept
         state, _ = await _folded(self._engine, key, lambda one: one.id < event.id)
         return state
+
+
+class _States:
+    """The states of the live sessions told of last. Any other is folded from its events again:
+    of a session that is over nothing more is to come."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def take(self, key: bytes) -> State:
+        """The state of a key, which is kept no more; None where it was not."""
+        state = self._kept.pop(key, None)
+        if state is None:
+            return None
+        self._bytes -= len(state)
+        return decode_state(state)
+
+    def keep(self, key: bytes, state: State) -> None:
+        if not isinstance(state, Session) or state.ended_at is not None:
+            return
+        self._kept[key] = encode_state(state)
+        self._bytes += len(self._kept[key])
+        while self._bytes > KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest)
 
 
 async def _narrated(engine: Engine, key: bytes) -> list[HistoryEntry]:
