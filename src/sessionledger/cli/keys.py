@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sessionledger import Session, SessionStore
+from sessionledger import Session, SessionLimitReached, SessionStore
 from sessionledger.cli import options
-from sessionledger.cli.exits import MEANINGS, NO, USAGE, Failure, unknown
+from sessionledger.cli.exits import MEANINGS, NO, REFUSED, USAGE, Failure, unknown
 from sessionledger.cli.opening import open_store
 from sessionledger.cli.present import Record, on_terminal, show, show_all, write
 from sessionledger.cli.records import session_record
@@ -57,20 +57,21 @@ def create(
     ledger: options.Ledger = options.LEDGER,
     json: options.Json = False,
 ) -> None:
-    """Make an admin key and print it, this once. What it may do never changes."""
+    """Make an admin key and print it, this once. What it may do never changes.
+
+    Its name is free, or was that of a key that is over.
+    """
     with open_store(ledger, KEYS_TOPIC, create=True, policy=KEY_POLICY) as store:
         maker = _maker(store, read_token_from_input()) if by_key else None
         try:
             attributes = new_key(name, scope, maker)
         except NotAllowed as error:
             raise Failure(USAGE, "invalid_key", str(error)) from None
-        issued = store.create(
-            name,
-            ttl=ttl,
-            attributes=attributes,
-            reason=reason,
-            actor=maker.name if maker else None,
-        )
+        actor = maker.name if maker else None
+        try:
+            issued = store.create(name, ttl=ttl, attributes=attributes, reason=reason, actor=actor)
+        except SessionLimitReached:
+            raise _name_taken(name) from None
     if json:
         show({"key": issued.token, **_record(issued)}, json)
         return
@@ -105,6 +106,14 @@ def revoke(
     if ended is None:
         raise unknown("handle")
     show(_record(ended), json)
+
+
+def _name_taken(name: str) -> Failure:
+    return Failure(
+        REFUSED,
+        "name_taken",
+        f"there is a live key named {name}: choose another name, or first revoke that one",
+    )
 
 
 def _maker(store: SessionStore, token: str) -> Key:
