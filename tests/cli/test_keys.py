@@ -7,10 +7,11 @@ import json
 import pytest
 
 from sessionledger import SessionLimitReached, SessionStore
-from sessionledger.server.keys import KEY_POLICY, new_key
+from sessionledger.server.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 from sessionledger.testing.bench import together
 from tests.cli.running import Line
+from tests.cli.screen import Screen
 
 INTROSPECT = ("--scope", "introspect")
 
@@ -28,7 +29,15 @@ def test_a_key_is_printed_once_and_listed_without_itself(line: Line) -> None:
     listed = line("keys", "list", "--json")
     assert key not in listed.out
     told = listed.record
-    assert (told["name"], told["scopes"], told["state"]) == ("api", "introspect", "live")
+    assert (told["name"], told["scopes"], told["state"]) == ("api", ["introspect"], "live")
+
+
+def test_a_table_shows_every_scope_by_its_name(line: Line, screen: Screen) -> None:
+    scopes = [part for scope in SCOPES for part in ("--scope", scope)]
+    made(line, "top", *scopes)
+    seen = screen("keys", "list", COLUMNS="300")
+    assert " ".join(sorted(SCOPES)) in seen
+    assert line("keys", "list").row[1] == json.dumps(sorted(SCOPES), separators=(",", ":"))
 
 
 def test_keys_are_no_sessions(line: Line) -> None:

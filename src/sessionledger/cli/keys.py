@@ -89,7 +89,8 @@ def list_keys(
 ) -> None:
     """List the admin keys, and what each may do."""
     with open_store(ledger, KEYS_TOPIC, policy=KEY_POLICY) as store:
-        show_all(map(_record, store.sessions(live=not all)), TITLES, json)
+        record = _listed_record if on_terminal() and not json else _record
+        show_all(map(record, store.sessions(live=not all)), TITLES, json)
 
 
 @app.command(epilog=MEANINGS)
@@ -130,7 +131,7 @@ def _record(session: Session) -> Record:
     key = key_of(session)
     return {
         "name": session.principal,
-        "scopes": " ".join(sorted(key.scopes)) if key else "",
+        "scopes": sorted(key.scopes) if key else [],
         "state": whole["state"],
         "created_at": session.created_at,
         "last_seen_at": session.last_seen_at,
@@ -138,3 +139,9 @@ def _record(session: Session) -> Record:
         "handle": session.handle,
         "above": list(key.above) if key else [],
     }
+
+
+def _listed_record(session: Session) -> Record:
+    """The same for a table, which has room for all the scopes where they may stand on lines."""
+    record = _record(session)
+    return record | {"scopes": " ".join(record["scopes"])}
