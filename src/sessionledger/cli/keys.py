@@ -10,7 +10,7 @@ import typer
 from sessionledger import Session, SessionLimitReached, SessionStore
 from sessionledger.cli import options
 from sessionledger.cli.exits import MEANINGS, NO, REFUSED, USAGE, Failure, unknown
-from sessionledger.cli.opening import open_store
+from sessionledger.cli.opening import open_store, store_to_read
 from sessionledger.cli.present import Record, on_terminal, show, show_all, write
 from sessionledger.cli.records import session_record
 from sessionledger.cli.secret import read_token_from_input
@@ -88,7 +88,7 @@ def list_keys(
     json: options.Json = False,
 ) -> None:
     """List the admin keys, and what each may do."""
-    with open_store(ledger, KEYS_TOPIC, policy=KEY_POLICY) as store:
+    with store_to_read(ledger, KEYS_TOPIC, policy=KEY_POLICY) as store:
         record = _listed_record if on_terminal() and not json else _record
         show_all(map(record, store.sessions(live=not all)), TITLES, json)
 
