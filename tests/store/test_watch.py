@@ -17,15 +17,20 @@ from hypothesis import strategies as st
 from sessionledger import (
     AsyncSessionStore,
     CaughtUp,
+    Change,
     HistoryEntry,
     InvalidSession,
+    LogEvent,
+    Row,
     SessionStore,
     StoreClosed,
     StoredEvent,
+    Unit,
 )
-from sessionledger.core.token import digest
+from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory import MemoryLog
 from sessionledger.store import stories
+from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
 from tests.logs.children import ask, running
@@ -146,19 +151,47 @@ def test_other_principals_cost_no_history(either: Bench, monkeypatch: pytest.Mon
     log = either.log()
     store = either.on(log)
     asked: list[bytes] = []
-    read_key = log.read_key
+    looked_at: list[bytes] = []
+    read_key, row = log.read_key, log.row
 
     def counted(topic: str, key: bytes, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         asked.append(key)
         return read_key(topic, key, after, limit)
 
-    for n in range(5):
-        store.create(f"user{n}")
+    def counted_row(topic: str, key: bytes) -> Row | None:
+        looked_at.append(key)
+        return row(topic, key)
+
+    others = [store.create(f"user{n}").token for n in range(5)]
+    for token in others * 3:
+        store.touch(token)
     alice = store.create("alice", token=TOKEN)
     monkeypatch.setattr(log, "read_key", counted)
+    monkeypatch.setattr(log, "row", counted_row)
     (created,) = until_caught_up(store.watch(after=0, principal="alice"))[0]
     assert created.handle == alice.handle
     assert set(asked) == {digest(TOKEN)}
+    assert sorted(looked_at) == sorted(map(digest, [*others, TOKEN]))
+
+
+def test_a_session_that_ended_before_it_began_is_told_once_it_is_somebody_s(either: Bench) -> None:
+    """The reference may write the end of a handle that nobody has created, and create it then."""
+    store = either.on(either.log())
+    watching = store.watch(after=0, principal="alice")
+    ended = {"token_handle": handle_of(digest(TOKEN)), "expired_at": "2026-05-02T12:00:00Z"}
+    end = LogEvent.of("session_expired", ended)
+    store._log.append(SESSIONS_TOPIC, [Unit([Change(end)])])
+    assert until_caught_up(watching) == ([], 1)
+    record = ended | {
+        "principal": "alice",
+        "created_at": "2026-05-02T12:00:00Z",
+        "last_seen_at": "2026-05-02T12:00:00Z",
+        "expires_at": "2026-05-03T12:00:00Z",
+        "attributes": {},
+    }
+    created = LogEvent.of("session_created", {"record": record})
+    store._log.append(SESSIONS_TOPIC, [Unit([Change(created)])])
+    assert [entry.principal for entry in until_caught_up(watching)[0]] == ["alice"]
 
 
 LARGE = {str(n): "x" * 50 for n in range(500)}

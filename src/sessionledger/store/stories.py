@@ -23,6 +23,8 @@ from sessionledger.store.listings import ANYBODY
 
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
+MOST_OTHERS = 10_000
+"""How many sessions that are not its principal's a watch knows as that, without looking again."""
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ class _Narrator:
         self._engine = engine
         self._owner = owner
         self._states = _States()
+        self._others: set[bytes] = set()
 
     async def tell(self, event: StoredEvent) -> HistoryEntry | None:
         """The event as an entry; None for one that concerns no session, or another owner's."""
@@ -105,8 +108,18 @@ class _Narrator:
         """Whether the session is the owner's: it never passes to another one."""
         if self._owner is None:
             return True
+        if key in self._others:
+            return False
         row = await self._engine.log.row(self._engine.topic, key)
+        # Without a row, or with one that was made by an end alone, it has yet to be somebody's.
+        if row is not None and row.owner not in ("", self._owner):
+            self._know_other(key)
         return row is not None and row.owner == self._owner
+
+    def _know_other(self, key: bytes) -> None:
+        if len(self._others) >= MOST_OTHERS:
+            self._others.clear()
+        self._others.add(key)
 
     async def _before(self, key: bytes, event: StoredEvent) -> State:
         kept = self._states.take(key)
