@@ -56,6 +56,7 @@ NAMES = [
     "WriteContention",
     "diagnose",
     "open_log",
+    "open_snapshot",
 ]
 
 FOR_WHO_WRITES_A_LOG = [

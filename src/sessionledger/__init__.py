@@ -41,7 +41,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.url import open_log
+from sessionledger.logs.url import open_log, open_snapshot
 from sessionledger.store.audit import LedgerHead, Stats, Verification
 from sessionledger.store.excerpts import Excerpt
 from sessionledger.store.pages import Page
@@ -98,6 +98,7 @@ __all__ = [
     "WriteContention",
     "diagnose",
     "open_log",
+    "open_snapshot",
 ]
 
 

@@ -13,10 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
@@ -27,6 +25,7 @@ from sessionledger.findings import MOST_SHOWN
 from sessionledger.logs.sqlite import queries
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import FOLD, PATIENCE, creation
+from tests.cli.locked import AS_NOBODY, contents, lock
 from tests.cli.running import Answer, Line
 from tests.cli.screen import Screen
 from tests.logs import bare_sqlite, children
@@ -76,10 +75,6 @@ def follow_advice(line: Line, remedy: str) -> None:
         assert line(quoted[1]).code == 0
     else:
         subprocess.run(["sh", "-c", remedy], cwd=line.folder, check=True)
-
-
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
 
 
 @pytest.mark.usefixtures("path")
@@ -157,42 +152,6 @@ def test_a_folder_in_which_others_may_write(line: Line, path: Path) -> None:
     assert doctor(line) == []
     line.folder.chmod(0o1777)
     assert doctor(line) == []
-
-
-# Root may write everything, so this goes on as nobody.
-AS_NOBODY = """
-import contextlib, io, os, sys
-from sessionledger.cli.main import main
-with contextlib.redirect_stdout(io.StringIO()):
-    main(["doctor", "--ledger", "memory:"])  # imports what nobody may not be able to
-import sessionledger.logs.sqlite.examination
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture
-def locked() -> Iterator[Line]:
-    """A ledger that nobody may read and not write, in a folder that nobody may enter.
-
-    Not among the other folders of the tests, which nobody may enter at all.
-    """
-    with TemporaryDirectory() as folder:
-        line = Line(Path(folder))
-        line.create("alice")
-        line.create("bob")
-        lock(line.folder)
-        yield line
-        line.folder.chmod(0o700)
-
-
-def lock(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.chmod(0o644 if os.getuid() == 0 else 0o444)
-    folder.chmod(0o555)
 
 
 def test_a_ledger_that_we_may_not_write(locked: Line) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from sessionledger import SessionLimitReached, SessionStore
+from sessionledger.server.keys import KEY_POLICY, SCOPES, new_key
+from sessionledger.server.settings import KEYS_TOPIC
+from sessionledger.testing.bench import together
 from tests.cli.running import Line
+from tests.cli.screen import Screen
 
 INTROSPECT = ("--scope", "introspect")
 
@@ -22,7 +29,15 @@ def test_a_key_is_printed_once_and_listed_without_itself(line: Line) -> None:
     listed = line("keys", "list", "--json")
     assert key not in listed.out
     told = listed.record
-    assert (told["name"], told["scopes"], told["state"]) == ("api", "introspect", "live")
+    assert (told["name"], told["scopes"], told["state"]) == ("api", ["introspect"], "live")
+
+
+def test_a_table_shows_every_scope_by_its_name(line: Line, screen: Screen) -> None:
+    scopes = [part for scope in SCOPES for part in ("--scope", scope)]
+    made(line, "top", *scopes)
+    seen = screen("keys", "list", COLUMNS="300")
+    assert " ".join(sorted(SCOPES)) in seen
+    assert line("keys", "list").row[1] == json.dumps(sorted(SCOPES), separators=(",", ":"))
 
 
 def test_keys_are_no_sessions(line: Line) -> None:
@@ -51,6 +66,32 @@ def test_a_key_makes_only_keys_that_do_no_more(line: Line) -> None:
     assert told["below"]["above"] == [handle]
     history = line("history", "--handle", below, "--topic", "sessionledger.keys", "--json")
     assert history.record["actor"] == "top"
+
+
+def test_a_live_key_s_name_is_its_own(line: Line) -> None:
+    _, handle = made(line, "api", *INTROSPECT)
+    again = line("keys", "create", "api", *INTROSPECT, "--json")
+    assert (again.code, again.out) == (3, "")
+    assert json.loads(again.err)["error"] == "name_taken"
+    assert line("keys", "revoke", "--handle", handle).code == 0
+    made(line, "api", *INTROSPECT)
+    states = [key["state"] for key in line("keys", "list", "--all", "--json").records]
+    assert sorted(states) == ["ended", "live"]
+
+
+def test_of_many_that_make_a_key_of_one_name_at_once_one_does(line: Line) -> None:
+    url = f"sqlite:///{line.folder / 'sessions.db'}"
+
+    def make() -> bool:
+        with SessionStore.open(url, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys:
+            try:
+                keys.create("api", attributes=new_key("api", ["introspect"], None))
+            except SessionLimitReached:
+                return False
+            return True
+
+    assert sorted(together(*[make] * 6)) == [False] * 5 + [True]
+    assert line("keys", "create", "api", *INTROSPECT).code == 3
 
 
 @pytest.mark.parametrize("options", [("a b", *INTROSPECT), ("a", "--scope", "everything"), ("a",)])

@@ -86,7 +86,9 @@ def test_an_endpoint_that_is_unknown_is_not_enabled(line: Line) -> None:
 
 def test_an_event_that_has_not_happened_is_nothing_to_begin_after(line: Line) -> None:
     answer = line("webhooks", "add", "https://example.test/hook", "--after", "2")
-    assert (answer.code, answer.out) == (2, "")
+    watching = line("watch", "--after", "2", "--limit", "1")
+    assert (answer.code, answer.out) == (watching.code, watching.out) == (2, "")
+    assert answer.err == watching.err
     assert "beyond the newest event, 1" in answer.err
     assert line("webhooks", "list").out == ""
 

@@ -21,7 +21,7 @@ def stored(id: int, event: SessionEvent, headers: dict[str, str] | None = None) 
 
 
 def told(*events: StoredEvent) -> list[HistoryEntry]:
-    return list(narrate(HANDLE, events))
+    return narrate(HANDLE, events)[0]
 
 
 def test_nothing_happened() -> None:

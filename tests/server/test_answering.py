@@ -15,7 +15,7 @@ from sessionledger import IssuedSession, Session, SessionStore
 from sessionledger.server import Settings, create_app
 from sessionledger.server.answering import Answer, Arrived
 from sessionledger.server.asgi import Message
-from sessionledger.server.keys import KEY_POLICY, key_of, new_key
+from sessionledger.server.keys import KEY_POLICY, Key, key_of, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 from tests.server.served import PATIENCE_SECONDS, Served
 from tests.server.web import Web
@@ -156,7 +156,8 @@ def here(folder: Path, known: dict[str, str]) -> Iterator[Web]:
     """The service in this process, on the same ledger."""
     address = f"sqlite:///{folder / 'sessions.db'}"
     assert known
-    with Web(create_app(Settings(ledger=address, sweep_interval=None, access_log=False))) as web:
+    front = create_app(Settings(ledger=address, sweep_interval=None, access_log=False))
+    with Web(front, "here") as web:
         yield web
 
 
@@ -223,8 +224,12 @@ def test_a_key_that_was_good_is_refused_once_it_or_one_above_is_revoked(
 
     address = f"sqlite:///{folder / 'sessions.db'}"
     with SessionStore.open(address, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys:
-        maker = keys.create("maker", attributes=new_key("maker", ["introspect"], None))
-        lower = keys.create("lower", attributes=new_key("lower", ["introspect"], key_of(maker)))
+
+        def issued(name: str, maker: Key | None) -> IssuedSession:
+            return keys.create(name, attributes=new_key(name, ["introspect"], maker))
+
+        maker = issued(f"maker-of-{which}", None)
+        lower = issued(f"made-for-{which}", key_of(maker))
         assert [status(lower.token) for _ in range(3)] == [b"200"] * 3
         keys.expire({"itself": lower, "above": maker}[which].token)
         assert status(lower.token) == b"401"

@@ -20,7 +20,7 @@ JSON = dict[str, Any]
 class Web:
     """Requests to a service, with the key of who may do everything unless told otherwise."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, key_name: str = "root") -> None:
         self._runner = asyncio.Runner()
         self.front = front
         self._stack = ExitStack()
@@ -28,6 +28,7 @@ class Web:
             transport=httpx.ASGITransport(app=self.front), base_url="http://ledger.test"
         )
         self.key = ""
+        self._key_name = key_name
 
     def __enter__(self) -> Web:
         running = self.front.running()
@@ -35,7 +36,7 @@ class Web:
         self._stack.callback(self._runner.close)
         self._stack.callback(self.run, lambda: running.__aexit__(None, None, None))
         self._stack.callback(self.run, self.client.aclose)
-        self.key = self.make_key("root")
+        self.key = self.make_key(self._key_name)
         return self
 
     def __exit__(self, *_: object) -> None:

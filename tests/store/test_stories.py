@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import InvalidSession, SessionStore
+from sessionledger import AsyncSessionStore, InvalidSession, SessionStore
+from sessionledger.core import history
+from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory import MemoryLog
+from sessionledger.store import stories
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
+from tests.store.facade import URLS, Bench, Kind
 from tests.store.test_rotate import rotated
 from tests.store.test_store import some
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+PAGE = 10
 HANDLE = handle_of(digest(TOKEN))
 
 
@@ -119,3 +127,68 @@ def test_all_changes_together_are_what_the_session_is(calls: list[str]) -> None:
     assert {name: getattr(session, name) for name in told} == told
     assert {"principal", "created_at", "external_id", "attributes"} <= told.keys()
     assert session.version == entries[-1].event_id
+
+
+async def most_at_once(asked: Awaitable[Any], done: Callable[[], int]) -> int:
+    """The most that was done in one turn of the loop until something was answered."""
+    answered = asyncio.ensure_future(asked)
+    most = before = done()
+    while not answered.done():
+        await asyncio.sleep(0)
+        most, before = max(most, done() - before), done()
+    await answered
+    return most
+
+
+@pytest.mark.parametrize("backend", URLS)
+def test_a_long_history_lets_an_event_loop_go_on(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def counted(kind: str, payload: bytes) -> Any:
+        decoded.append(kind)
+        return decode_event(kind, payload)
+
+    bench = Bench(Kind("sync", backend), tmp_path / "ledger", durability="normal")
+    log = bench.log()
+    told = SessionStore(log, clock=bench.clock)
+    told.create("alice", token=TOKEN)
+    for n in range(3 * PAGE):
+        told.touch(TOKEN, attributes={"n": n})
+    monkeypatch.setattr(stories, "EVENT_PAGE", PAGE)
+    monkeypatch.setattr(history, "decode_event", counted)
+
+    async def main() -> None:
+        async with AsyncSessionStore(log, clock=bench.clock) as store:
+            for asked in (
+                store.history(handle=HANDLE),
+                store.history(principal="alice"),
+                store.as_of(handle=HANDLE, at=NOON),
+                anext(store.watch(after=3 * PAGE)),
+            ):
+                decoded.clear()
+                assert await most_at_once(asked, lambda: len(decoded)) <= PAGE
+                assert len(decoded) > 3 * PAGE
+
+    asyncio.run(main())
+    bench.close()
+
+
+@given(st.integers(1, 7), st.integers(0, 15))
+def test_pages_make_no_difference(size: int, touches: int) -> None:
+    clock = Clock()
+    store = SessionStore(MemoryLog(), clock=clock)
+    store.create("alice", token=TOKEN)
+    for n in range(touches):
+        clock.advance(MINUTE)
+        store.patch(TOKEN, {"n": n % 3})
+
+    def told() -> list[Any]:
+        then = [store.as_of(handle=HANDLE, at=NOON + n * MINUTE) for n in range(-1, touches + 1)]
+        return [store.history(handle=HANDLE), next(store.watch(after=touches)), then]
+
+    whole = told()
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(stories, "EVENT_PAGE", size)
+        assert told() == whole

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sessionledger import (
     AsyncSessionStore,
     CaughtUp,
+    Change,
     HistoryEntry,
     InvalidSession,
+    LogEvent,
+    Row,
     SessionStore,
     StoreClosed,
+    StoredEvent,
+    Unit,
 )
+from sessionledger.core.token import digest, handle_of
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.store import stories
+from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
 from tests.logs.children import ask, running
@@ -29,6 +41,13 @@ T = TypeVar("T")
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=5)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
+    yield bench
+    bench.close()
 
 
 def until_caught_up(watching: Iterator[HistoryEntry | CaughtUp]) -> tuple[list[HistoryEntry], int]:
@@ -128,6 +147,96 @@ def test_one_may_watch_one_principal(store: SessionStore) -> None:
     assert cursor == store.head().id
 
 
+def test_other_principals_cost_no_history(either: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = either.log()
+    store = either.on(log)
+    asked: list[bytes] = []
+    looked_at: list[bytes] = []
+    read_key, row = log.read_key, log.row
+
+    def counted(topic: str, key: bytes, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        asked.append(key)
+        return read_key(topic, key, after, limit)
+
+    def counted_row(topic: str, key: bytes) -> Row | None:
+        looked_at.append(key)
+        return row(topic, key)
+
+    others = [store.create(f"user{n}").token for n in range(5)]
+    for token in others * 3:
+        store.touch(token)
+    alice = store.create("alice", token=TOKEN)
+    monkeypatch.setattr(log, "read_key", counted)
+    monkeypatch.setattr(log, "row", counted_row)
+    (created,) = until_caught_up(store.watch(after=0, principal="alice"))[0]
+    assert created.handle == alice.handle
+    assert set(asked) == {digest(TOKEN)}
+    assert sorted(looked_at) == sorted(map(digest, [*others, TOKEN]))
+
+
+def test_a_session_that_ended_before_it_began_is_told_once_it_is_somebody_s(either: Bench) -> None:
+    """The reference may write the end of a handle that nobody has created, and create it then."""
+    store = either.on(either.log())
+    watching = store.watch(after=0, principal="alice")
+    ended = {"token_handle": handle_of(digest(TOKEN)), "expired_at": "2026-05-02T12:00:00Z"}
+    end = LogEvent.of("session_expired", ended)
+    store._log.append(SESSIONS_TOPIC, [Unit([Change(end)])])
+    assert until_caught_up(watching) == ([], 1)
+    record = ended | {
+        "principal": "alice",
+        "created_at": "2026-05-02T12:00:00Z",
+        "last_seen_at": "2026-05-02T12:00:00Z",
+        "expires_at": "2026-05-03T12:00:00Z",
+        "attributes": {},
+    }
+    created = LogEvent.of("session_created", {"record": record})
+    store._log.append(SESSIONS_TOPIC, [Unit([Change(created)])])
+    assert [entry.principal for entry in until_caught_up(watching)[0]] == ["alice"]
+
+
+LARGE = {str(n): "x" * 50 for n in range(500)}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "attributes", "over"), [(300, LARGE, False), (3000, {}, True)]
+)
+def test_a_watch_keeps_little(sessions: int, attributes: dict[str, Any], over: bool) -> None:
+    store = SessionStore(MemoryLog())
+    for _ in range(sessions):
+        token = store.create("alice", attributes=attributes).token
+        if over:
+            store.expire(token)
+    watching = store.watch(after=0)
+    tracemalloc.start()
+    try:
+        for told in watching:
+            if isinstance(told, CaughtUp):
+                break
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < (0 if over else stories.KEPT_BYTES) + 2**20
+
+
+@given(st.sampled_from([0, 1000, 3000]), st.lists(st.integers(0, 9), max_size=40))
+def test_how_much_is_kept_makes_no_difference(kept: int, touched: list[int]) -> None:
+    store = SessionStore(MemoryLog())
+    tokens = [store.create(f"user{n % 3}", attributes={"n": n}).token for n in range(10)]
+    for n, which in enumerate(touched):
+        store.patch(tokens[which], {"n": n, "b" * 100: 1.5}, context={"trace": str(n)})
+        if n % 5 == 4:
+            store.expire(tokens[which])
+    by_id = sorted(
+        (entry for n in range(3) for entry in store.history(principal=f"user{n}")),
+        key=lambda entry: entry.event_id,
+    )
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(stories, "KEPT_BYTES", kept)
+        assert until_caught_up(store.watch(after=0))[0] == by_id
+        mine = [entry for entry in by_id if entry.principal == "user1"]
+        assert until_caught_up(store.watch(after=0, principal="user1"))[0] == mine
+
+
 def test_a_heartbeat_says_that_it_is_still_there(store: SessionStore) -> None:
     store.create("alice", token=TOKEN)
     watching = store.watch(heartbeat=SOON)
@@ -151,13 +260,6 @@ def test_what_can_t_be_watched_is_refused(store: SessionStore, field: str, told:
     with pytest.raises(InvalidSession) as caught:
         next(store.watch(**told))
     assert caught.value.field == field
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    bench = Bench(Kind("sync", request.param), tmp_path / "ledger")
-    yield bench
-    bench.close()
 
 
 def test_who_waits_is_woken_and_many_may_watch(either: Bench) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sessionledger import Session, SessionStore
+from sessionledger import Session, SessionLimitReached, SessionStore
 from sessionledger.cli import options
-from sessionledger.cli.exits import MEANINGS, NO, USAGE, Failure, unknown
-from sessionledger.cli.opening import open_store
+from sessionledger.cli.exits import MEANINGS, NO, REFUSED, USAGE, Failure, unknown
+from sessionledger.cli.opening import open_store, store_to_read
 from sessionledger.cli.present import Record, on_terminal, show, show_all, write
 from sessionledger.cli.records import session_record
 from sessionledger.cli.secret import read_token_from_input
@@ -57,20 +57,21 @@ def create(
     ledger: options.Ledger = options.LEDGER,
     json: options.Json = False,
 ) -> None:
-    """Make an admin key and print it, this once. What it may do never changes."""
+    """Make an admin key and print it, this once. What it may do never changes.
+
+    Its name is free, or was that of a key that is over.
+    """
     with open_store(ledger, KEYS_TOPIC, create=True, policy=KEY_POLICY) as store:
         maker = _maker(store, read_token_from_input()) if by_key else None
         try:
             attributes = new_key(name, scope, maker)
         except NotAllowed as error:
             raise Failure(USAGE, "invalid_key", str(error)) from None
-        issued = store.create(
-            name,
-            ttl=ttl,
-            attributes=attributes,
-            reason=reason,
-            actor=maker.name if maker else None,
-        )
+        actor = maker.name if maker else None
+        try:
+            issued = store.create(name, ttl=ttl, attributes=attributes, reason=reason, actor=actor)
+        except SessionLimitReached:
+            raise _name_taken(name) from None
     if json:
         show({"key": issued.token, **_record(issued)}, json)
         return
@@ -87,8 +88,9 @@ def list_keys(
     json: options.Json = False,
 ) -> None:
     """List the admin keys, and what each may do."""
-    with open_store(ledger, KEYS_TOPIC, policy=KEY_POLICY) as store:
-        show_all(map(_record, store.sessions(live=not all)), TITLES, json)
+    with store_to_read(ledger, KEYS_TOPIC, policy=KEY_POLICY) as store:
+        record = _listed_record if on_terminal() and not json else _record
+        show_all(map(record, store.sessions(live=not all)), TITLES, json)
 
 
 @app.command(epilog=MEANINGS)
@@ -107,6 +109,14 @@ def revoke(
     show(_record(ended), json)
 
 
+def _name_taken(name: str) -> Failure:
+    return Failure(
+        REFUSED,
+        "name_taken",
+        f"there is a live key named {name}: choose another name, or first revoke that one",
+    )
+
+
 def _maker(store: SessionStore, token: str) -> Key:
     """The key that makes another. Raises `Failure` for one that is not good."""
     session = store.authenticate(token)
@@ -121,7 +131,7 @@ def _record(session: Session) -> Record:
     key = key_of(session)
     return {
         "name": session.principal,
-        "scopes": " ".join(sorted(key.scopes)) if key else "",
+        "scopes": sorted(key.scopes) if key else [],
         "state": whole["state"],
         "created_at": session.created_at,
         "last_seen_at": session.last_seen_at,
@@ -129,3 +139,9 @@ def _record(session: Session) -> Record:
         "handle": session.handle,
         "above": list(key.above) if key else [],
     }
+
+
+def _listed_record(session: Session) -> Record:
+    """The same for a table, which has room for all the scopes where they may stand on lines."""
+    record = _record(session)
+    return record | {"scopes": " ".join(record["scopes"])}

@@ -9,7 +9,7 @@ import typer
 from sessionledger import Verification
 from sessionledger.cli import options
 from sessionledger.cli.exits import NO
-from sessionledger.cli.opening import open_store
+from sessionledger.cli.opening import open_store, store_to_read
 from sessionledger.cli.present import cell, escape, on_terminal, show, write
 from sessionledger.cli.progress import progress
 from sessionledger.cli.records import head_record, stats_record, verification_record
@@ -29,7 +29,7 @@ def head(
 
     Keep it where the ledger's owner can't write, and give it to `verify --expect` later.
     """
-    with open_store(ledger, topic) as store:
+    with store_to_read(ledger, topic) as store:
         found = store.head()
     if json:
         show(head_record(found), as_json=True)
@@ -48,7 +48,7 @@ def verify(
     Who can rewrite the whole ledger can also recompute the chain: only --expect finds that, and
     events that are missing from the end.
     """
-    with open_store(ledger, topic) as store, progress("verifying", store.head().id) as told:
+    with store_to_read(ledger, topic) as store, progress("verifying", store.head().id) as told:
         found = store.verify(expect=expect, progress=told)
     if on_terminal() and not json:
         write(_verdict(found, expect))
@@ -78,7 +78,7 @@ def stats(
     json: options.Json = False,
 ) -> None:
     """Show how much there is, and on what. In a pipe: a name and its value on each line."""
-    with open_store(ledger, topic) as store:
+    with store_to_read(ledger, topic) as store:
         record = stats_record(store.stats())
     if json or on_terminal():
         show(record, json)

@@ -14,7 +14,7 @@ import typer
 from sessionledger import Log, Page, SessionStore, StoredEvent
 from sessionledger.cli import options
 from sessionledger.cli.exits import unknown
-from sessionledger.cli.opening import open_events, open_store
+from sessionledger.cli.opening import open_events, open_to_read, store_to_read
 from sessionledger.cli.present import (
     PATIENCE_SECONDS,
     Record,
@@ -64,7 +64,7 @@ def sessions(
     With --limit, the cursor for --after is printed on stderr when there may be more.
     """
     now = datetime.now(UTC)
-    with open_store(ledger, topic) as store:
+    with store_to_read(ledger, topic) as store:
         which = _Which(principal, external_id, not all)
         pages = _pages(store, which, after, limit)
         record = listed_record if on_terminal() and not json else session_record
@@ -80,7 +80,7 @@ def history(
     json: options.Json = False,
 ) -> None:
     """Tell what happened to a session, or to all of a principal, oldest first."""
-    with open_store(ledger, topic) as store:
+    with store_to_read(ledger, topic) as store:
         entries = store.history(handle=handle, principal=principal)
     if not entries:
         raise unknown("handle" if principal is None else "principal")
@@ -100,7 +100,8 @@ def events(
 
     With --follow it goes on, with what anybody appends, until it is interrupted.
     """
-    with closing(open_events(ledger)) as log:
+    opened = open_events if follow else open_to_read
+    with closing(opened(ledger)) as log:
         if follow:
             followed = islice(_follow(log, topic, after), limit)
             stream(map(event_record, followed), EVENT_WIDTHS, json)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from sessionledger import Log, Policy, SessionStore, open_log
+from sessionledger import (
+    Log,
+    LogUnavailable,
+    Policy,
+    SessionStore,
+    open_log,
+    open_snapshot,
+)
 from sessionledger.cli.exits import UNAVAILABLE, USAGE, Failure, warn
 
 LEDGER = "sqlite:///sessions.db"
@@ -61,6 +71,31 @@ def open_store(
 def open_events(ledger: str) -> Log:
     """The log of a ledger that exists, without anything that knows sessions."""
     return open_log(existing(ledger))
+
+
+def open_to_read(ledger: str) -> Log:
+    """The log of a ledger that exists, also where only its files may be read: as it is now."""
+    url = existing(ledger)
+    path = path_in(url)
+    if not url.lower().startswith("sqlite:") or "\0" in path:
+        return open_log(url)
+    if os.access(path, os.W_OK):
+        try:
+            return open_log(url)
+        except LogUnavailable:
+            # In such a folder it can be opened as long as somebody else has it open.
+            if os.access(Path(path).parent, os.W_OK):
+                raise
+    return open_snapshot(url)
+
+
+@contextmanager
+def store_to_read(
+    ledger: str, topic: str, *, policy: Policy | None = None
+) -> Iterator[SessionStore]:
+    """The store on that log, for commands that change nothing."""
+    with closing(open_to_read(ledger)) as log:
+        yield SessionStore(log, policy=policy, on_error=warn, topic=topic)
 
 
 def existing(ledger: str) -> str:

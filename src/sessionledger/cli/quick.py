@@ -18,7 +18,7 @@ from sessionledger.cli.opening import (
     LEDGER_VARIABLE,
     TOPIC,
     TOPIC_VARIABLE,
-    open_store,
+    store_to_read,
 )
 from sessionledger.cli.secret import read_token
 
@@ -33,7 +33,7 @@ class Get(msgspec.Struct, frozen=True):
 
     def run(self) -> None:
         """Show the session. Raises `Failure` where none is live."""
-        with open_store(self.ledger, self.topic) as store:
+        with store_to_read(self.ledger, self.topic) as store:
             by_token = self.handle is None
             found = store.get(read_token()) if by_token else store.find(handle=self.handle or "")
         show_session(found, self.json, not_live("token" if by_token else "handle"))

@@ -14,7 +14,7 @@ from sessionledger import HistoryEntry, SessionStore
 from sessionledger.cli import options
 from sessionledger.cli.answers import show_session
 from sessionledger.cli.exits import unknown
-from sessionledger.cli.opening import open_store
+from sessionledger.cli.opening import open_store, store_to_read
 from sessionledger.cli.present import PATIENCE_SECONDS, check_reader, stream
 from sessionledger.cli.records import HISTORY_WIDTHS, entry_record
 
@@ -36,7 +36,7 @@ def as_of(
     json: options.Json = False,
 ) -> None:
     """Show the session of a handle as it was known at an instant, live or not."""
-    with open_store(ledger, topic) as store:
+    with store_to_read(ledger, topic) as store:
         found = store.as_of(handle=handle, at=at)
     show_session(found, json, unknown("handle at that time"), at)
 

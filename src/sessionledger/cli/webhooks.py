@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from sessionledger import open_log
+from sessionledger import Log, SessionStore, open_log
 from sessionledger.cli import options
 from sessionledger.cli.exits import (
     MEANINGS,
@@ -96,7 +96,7 @@ def add(
     """Tell an address what happens from now on, and print the secret that signs it."""
     with closing(open_events(ledger)) as log, _told():
         endpoint = new_endpoint(url, type or DEFAULT_TYPES, principal or (), allow)
-        log.ack(topic, endpoint.consumer, _beginning(log.latest(topic), after))
+        log.ack(topic, endpoint.consumer, _beginning(log, topic, after))
         _file(ledger, file).add(endpoint)
     if json or on_terminal():
         show({**_record(endpoint), "secret": endpoint.secret}, json)
@@ -104,11 +104,13 @@ def add(
         write(endpoint.secret)
 
 
-def _beginning(newest: int, after: int | None) -> int:
-    """The event to begin after. Raises `Failure` for one that has not happened."""
-    if after is not None and after > newest:
-        raise Failure(USAGE, "invalid_cursor", f"--after is beyond the newest event, {newest}")
-    return newest if after is None else after
+def _beginning(log: Log, topic: str, after: int | None) -> int:
+    """The event to begin after. Raises `InvalidSession` for one that no watch could begin after."""
+    with SessionStore(log, topic=topic) as store:
+        if after is None:
+            return store.head().id
+        next(store.watch(after=after))
+        return after
 
 
 @app.command("list", epilog=MEANINGS)

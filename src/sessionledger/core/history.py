@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -66,12 +66,15 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     readable: bool = True
 
 
-def narrate(handle: Handle, events: Iterable[Recorded]) -> Iterator[HistoryEntry]:
-    """The history of one handle from all the events that concern it, in order."""
-    state: State = None
+def narrate(
+    handle: Handle, events: Iterable[Recorded], before: State = None
+) -> tuple[list[HistoryEntry], State]:
+    """Events that concern one handle, in order, told from the state before, and that afterwards."""
+    state, entries = before, []
     for event in events:
         entry, state = tell(handle, state, event)
-        yield entry
+        entries.append(entry)
+    return entries, state
 
 
 def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, State]:
@@ -94,9 +97,9 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
     return entry, after
 
 
-def fold(handle: Handle, events: Iterable[Recorded]) -> State:
-    """The state that all the events that concern one handle fold to."""
-    state: State = None
+def fold(handle: Handle, events: Iterable[Recorded], before: State = None) -> State:
+    """The state that events which concern one handle, in order, make of the state before."""
+    state = before
     for event in events:
         state = evolve(state, happening(event) or Malformed(handle))
     return state

@@ -34,8 +34,8 @@ A = TypeVar("A")
 class Threaded(Inline):
     """An embedded log for event loops: one, or several in several threads.
 
-    What would block a loop runs in threads: fsync, waiting, walking the log, counting.
-    Everything else is inline.
+    What would block a loop runs in threads: fsync, walking the log, counting. Who waits looks now
+    and then, asleep in between. Everything else is inline.
     """
 
     def __init__(self, log: Log) -> None:

@@ -50,6 +50,21 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
 
+def open_snapshot(url: str) -> Log:
+    """The log at a SQLite ledger's address as it is now, for who may only read its files.
+
+    It sees nothing that comes later, and refuses to change anything. (`open_log` takes permission
+    to write for a SQLite ledger; a folder of files it opens for a reader as well.) Raises
+    `InvalidURL` for any other address, and `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme.lower() != "sqlite":
+        raise InvalidURL("only of a SQLite ledger, sqlite:///path, is there a snapshot")
+    from sessionledger.logs.sqlite.snapshot import SQLiteSnapshot
+
+    return SQLiteSnapshot(_sqlite_path(rest))
+
+
 def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
     """What `Log.examine` answers for the log at an address, which is not opened for it.
 

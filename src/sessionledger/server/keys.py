@@ -7,6 +7,8 @@ revocation.
 1. What a key may do stands in its session since its creation, and nothing ever patches it.
 2. A key makes only keys that may do no more than itself. Such a key is good for as long as the
    keys above it are: revoking one shuts out all that were made with it.
+3. Of the keys of one name one is live. The name is what the history and the access log tell of who
+   did something, and a key must not pass for another.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ SCOPES = (
 KEY_POLICY = Policy(
     ttl=timedelta(days=365),
     touch_interval=timedelta(minutes=15),
-    max_sessions_per_principal=None,
+    max_sessions_per_principal=1,
+    on_limit="deny",
 )
 DEEPEST = 8
 

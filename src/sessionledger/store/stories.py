@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import msgspec
 
+from sessionledger.core.codec import decode_state, encode_state
 from sessionledger.core.history import HistoryEntry, fold, narrate, tell
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
@@ -20,7 +21,10 @@ from sessionledger.logs.base import StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.listings import ANYBODY
 
-STATES_KEPT = 10_000
+KEPT_BYTES = 4 * 1024 * 1024
+"""How much a watch keeps of states, as rows hold them."""
+MOST_OTHERS = 10_000
+"""How many sessions that are not its principal's a watch knows as that, without looking again."""
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
@@ -34,12 +38,11 @@ async def history(engine: Engine, handle: object, principal: object) -> list[His
     if (handle is None) == (principal is None):
         raise InvalidSession("handle", "or principal: history takes one of them")
     if handle is not None:
-        key = parse_handle(handle)
-        return list(narrate(handle_of(key), await _events_of(engine, key)))
+        return await _narrated(engine, parse_handle(handle))
     owner = parse_principal(principal, ANYBODY)
     entries: list[HistoryEntry] = []
     async for row in engine.rows(owner=owner):
-        entries += narrate(handle_of(row.key), await _events_of(engine, row.key))
+        entries += await _narrated(engine, row.key)
     return sorted(entries, key=lambda entry: entry.event_id)
 
 
@@ -47,11 +50,10 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     """The session as its events up to an instant had made it; None where it had not begun."""
     key, instant = parse_handle(handle), parse_instant("at", at)
     until = microseconds(instant) // 1000
-    known = [event for event in await _events_of(engine, key) if event.occurred_at_ms <= until]
-    state = fold(handle_of(key), known)
+    state, version = await _folded(engine, key, lambda event: event.occurred_at_ms <= until)
     if not isinstance(state, Session):
         return None
-    return msgspec.structs.replace(state, version=known[-1].id)
+    return msgspec.structs.replace(state, version=version)
 
 
 async def watch(
@@ -61,12 +63,12 @@ async def watch(
     owner = None if principal is None else parse_principal(principal, ANYBODY)
     cursor = await _beginning(engine, after)
     patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
-    narrator = _Narrator(engine)
+    narrator = _Narrator(engine, owner)
     while True:
         while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
             for event in page:
                 entry = await narrator.tell(event)
-                if entry is not None and owner in (None, entry.principal):
+                if entry is not None:
                     yield entry
             cursor = page[-1].id
         yield CaughtUp(cursor)
@@ -84,41 +86,103 @@ async def _wait(engine: Engine, cursor: int, patience: float | None) -> None:
 
 
 class _Narrator:
-    """Tells events of many sessions in order, each with what it changed.
+    """Tells events of many sessions in order, or of those of one owner, with what each changed."""
 
-    The states of the sessions told of last are kept; any other is folded from its events again.
-    """
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, owner: str | None) -> None:
         self._engine = engine
-        self._states: OrderedDict[bytes, State] = OrderedDict()
+        self._owner = owner
+        self._states = _States()
+        self._others: set[bytes] = set()
 
     async def tell(self, event: StoredEvent) -> HistoryEntry | None:
-        """The event as an entry; None for one that concerns no session."""
-        key = self._engine.fold.key(event)
-        if key is None:
+        """The event as an entry; None for one that concerns no session, or another owner's."""
+        key = self._engine.fold.key_unremembered(event)
+        if key is None or not await self._may_concern(key):
             return None
         before = await self._before(key, event)
-        entry, self._states[key] = tell(handle_of(key), before, event)
-        self._states.move_to_end(key)
-        if len(self._states) > STATES_KEPT:
-            self._states.popitem(last=False)
-        return entry
+        entry, after = tell(handle_of(key), before, event)
+        self._states.keep(key, after)
+        return entry if self._owner in (None, entry.principal) else None
+
+    async def _may_concern(self, key: bytes) -> bool:
+        """Whether the session is the owner's: it never passes to another one."""
+        if self._owner is None:
+            return True
+        if key in self._others:
+            return False
+        row = await self._engine.log.row(self._engine.topic, key)
+        # Without a row, or with one that was made by an end alone, it has yet to be somebody's.
+        if row is not None and row.owner not in ("", self._owner):
+            self._know_other(key)
+        return row is not None and row.owner == self._owner
+
+    def _know_other(self, key: bytes) -> None:
+        if len(self._others) >= MOST_OTHERS:
+            self._others.clear()
+        self._others.add(key)
 
     async def _before(self, key: bytes, event: StoredEvent) -> State:
-        if key in self._states:
-            return self._states[key]
-        events = await _events_of(self._engine, key)
-        return fold(handle_of(key), (one for one in events if one.id < event.id))
+        kept = self._states.take(key)
+        if kept is not None:
+            return kept
+        state, _ = await _folded(self._engine, key, lambda one: one.id < event.id)
+        return state
 
 
-async def _events_of(engine: Engine, key: bytes) -> list[StoredEvent]:
-    events: list[StoredEvent] = []
-    while page := await engine.log.read_key(
-        engine.topic, key, events[-1].id if events else 0, EVENT_PAGE
-    ):
-        events += page
-    return events
+class _States:
+    """The states of the live sessions told of last. Any other is folded from its events again:
+    of a session that is over nothing more is to come."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def take(self, key: bytes) -> State:
+        """The state of a key, which is kept no more; None where it was not."""
+        state = self._kept.pop(key, None)
+        if state is None:
+            return None
+        self._bytes -= len(state)
+        return decode_state(state)
+
+    def keep(self, key: bytes, state: State) -> None:
+        if not isinstance(state, Session) or state.ended_at is not None:
+            return
+        self._kept[key] = encode_state(state)
+        self._bytes += len(self._kept[key])
+        while self._bytes > KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest)
+
+
+async def _narrated(engine: Engine, key: bytes) -> list[HistoryEntry]:
+    """The history of a key."""
+    entries: list[HistoryEntry] = []
+    state: State = None
+    async for page in _pages(engine, key):
+        told, state = narrate(handle_of(key), page, state)
+        entries += told
+    return entries
+
+
+async def _folded(
+    engine: Engine, key: bytes, counts: Callable[[StoredEvent], bool]
+) -> tuple[State, int]:
+    """The state that those of a key's events which count fold to, and the id of the last one."""
+    state: State = None
+    version = 0
+    async for page in _pages(engine, key):
+        if counted := [event for event in page if counts(event)]:
+            state, version = fold(handle_of(key), counted, state), counted[-1].id
+    return state, version
+
+
+async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]:
+    """The events of a key, in order. An event loop goes on between one page and the next."""
+    after = 0
+    while page := await engine.log.read_key(engine.topic, key, after, EVENT_PAGE):
+        yield page
+        after = page[-1].id
 
 
 async def _beginning(engine: Engine, after: object) -> int:

@@ -23,8 +23,11 @@ class SessionFold:
         self._read: dict[int, tuple[LogEvent | StoredEvent, Happened | None]] = {}
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
-        happened = self.happened(event)
-        return None if happened is None else key_of(happened.token_handle)
+        return _key_of(self.happened(event))
+
+    def key_unremembered(self, event: StoredEvent) -> bytes | None:
+        """What `key` answers, for who is not going to fold the event."""
+        return _key_of(self._happening(event))
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         happened = self.happened(event)
@@ -43,7 +46,7 @@ class SessionFold:
         known = self._read.get(id(event))
         if known is not None and known[0] is event:
             return known[1]
-        happened = happening(event) or self._altered(event)
+        happened = self._happening(event)
         self.remember(event, happened)
         return happened
 
@@ -52,6 +55,9 @@ class SessionFold:
         if len(self._read) >= _MOST_REMEMBERED:
             self._read.clear()
         self._read[id(event)] = (event, happened)
+
+    def _happening(self, event: LogEvent | StoredEvent) -> Happened | None:
+        return happening(event) or self._altered(event)
 
     def _altered(self, event: LogEvent | StoredEvent) -> Happened | None:
         """A damaged event whose kind is not one of ours any more, as its hash tells: it may have
@@ -63,6 +69,10 @@ class SessionFold:
         if found is None or found == chain.record_hash(self._topic, event):
             return None
         return shown
+
+
+def _key_of(happened: Happened | None) -> bytes | None:
+    return None if happened is None else key_of(happened.token_handle)
 
 
 def state_of(row: Row | None) -> State:

@@ -393,6 +393,7 @@ def _settle(world: World, i: int, without: Variant) -> Steps:
         yield "over", put(world, i, me._replace(at="select", name=None))
         return
     if cached.learnt is not None:
+        yield "put off", put(world, i, me._replace(at="select", name=None))
         before, seen, name, found = cached.learnt
         ready = me._replace(at="confirm first", before=before, seen=seen, name=name, found=found)
         yield (

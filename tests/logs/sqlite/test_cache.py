@@ -134,6 +134,42 @@ def test_what_others_changed_is_asked_for_and_the_rest_is_not(
         assert len(seen) == 2
 
 
+def test_a_row_that_is_not_kept_is_kept_by_the_read_that_settles(
+    log: SQLiteLog, store: SessionStore, path: Path
+) -> None:
+    kept, unkept, changed = (store.create("alice").token for _ in range(3))
+    keep(store, kept, changed)
+    with SessionStore.open(f"sqlite:///{path}") as other:
+        other.patch(changed, {"n": 1})
+    with statements(log) as seen:
+        counts = []
+        for _ in range(4):
+            assert store.get(unkept) is not None
+            counts.append(len(seen))
+        assert counts == [1, 2, 2, 2]
+        assert store.get(kept) is not None
+        assert len(seen) == 2
+
+
+def test_a_read_that_is_put_off_asks_for_its_row_alone(
+    log: SQLiteLog, store: SessionStore, path: Path
+) -> None:
+    changed, other = store.create("alice").token, store.create("alice").token
+    keep(store, changed, other)
+    with SessionStore.open(f"sqlite:///{path}") as elsewhere:
+        elsewhere.patch(changed, {"n": 1})
+    # Without news the links have to tell, in a statement of their own.
+    bare_sqlite.execute(path, UNTOLD)
+    with statements(log) as seen:
+        counts = []
+        for _ in range(4):
+            assert store.get(changed) is not None
+            counts.append(len(seen))
+        assert counts == [2, 3, 4, 4]
+        assert store.get(other) is not None
+        assert len(seen) == 4
+
+
 def test_a_revocation_by_another_process_shows_at_once(store: SessionStore, path: Path) -> None:
     tokens = [store.create("alice").token for _ in range(5)]
     keep(store, *tokens)

@@ -8,7 +8,9 @@ were superseded by the last writes; who has missed too many of them asks for the
 leave to the one before. If rows were rewritten without an event, another epoch began, and
 everything is dropped. It is done at a later read, if the header is still the same: doing so at once
 would make the read dear that comes right after a commit, when SQLite has to read its pages anew.
-And it is put off, once, for a read that has to ask SQLite anyway.
+And it is put off, once, for a read of a kept row that was superseded: it would drop the row only to
+ask SQLite for it. That read asks for its row alone, and learns nothing again. One of a row that is
+not kept does settle: it asks anyway, and what it finds can be kept under the new name.
 
 The order is what makes it right, and `tests/logs/sqlite/test_cache_model.py` walks all of them:
 
@@ -81,8 +83,11 @@ class Cache:
         self._take, self._give = lock.acquire, lock.release
 
     def begin(self) -> Unsettled | None:
-        """What a read has to start with that asks what happened since; None without a header."""
-        before, seen = self.name, self._seen
+        """What a read has to start with that asks what happened since; None without a header, and
+        where it is known already, by a read whose settling is put off."""
+        before, seen, learnt = self.name, self._seen, self._learnt
+        if learnt is not None and self.header == learnt[0][2]:
+            return None
         try:
             return before, seen, memoryview(self.header.tobytes()).cast("Q")
         except ValueError:
@@ -96,7 +101,7 @@ class Cache:
         """From one name to the next, which is answered, if that is still the header's.
 
         None where nothing was learnt, somebody else was faster, or the rows are behind; and once
-        where a read of that key would not be answered all the same.
+        where the row of that key is kept and would be dropped by it.
         """
         learnt = self._learnt
         if learnt is None:
@@ -105,7 +110,7 @@ class Cache:
         if self.header != name:
             return None
         current, head, epoch, since, _, superseded = news
-        if not self._put_off and self._is_news_of(key, superseded or ""):
+        if not self._put_off and self._would_drop(key, superseded or ""):
             self._put_off = True
             return None
         self._learnt = None
@@ -128,9 +133,9 @@ class Cache:
         finally:
             self._give()
 
-    def _is_news_of(self, key: bytes, superseded: str) -> bool:
+    def _would_drop(self, key: bytes, superseded: str) -> bool:
         row = self.rows.get(key) or self._old.get(key)
-        return row is None or f"{row[0]}," in superseded
+        return row is not None and f"{row[0]}," in superseded
 
     def find(self, name: memoryview, key: bytes) -> KeyState | None:
         """The row, if it is kept."""

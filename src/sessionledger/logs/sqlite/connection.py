@@ -61,6 +61,20 @@ def explained(path: Path) -> Iterator[None]:
         raise LogUnavailable(f"{path}: {error}") from error
 
 
+@contextmanager
+def explained_to_reader(path: Path) -> Iterator[None]:
+    """The same for who only reads, and needs less."""
+    with explained(path):
+        try:
+            yield
+        except _NOT_PERMITTED as error:
+            raise LogUnavailable(
+                f"{path} can't be read: it takes permission to read it and, as long as somebody "
+                f"has it open, {path.name}-wal and {path.name}-shm; where those were left behind "
+                "by a crash, somebody who may write has to open it once"
+            ) from error
+
+
 def why_not(path: Path) -> str:
     """Why a file could not be opened, as far as can be told from outside."""
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import apsw
@@ -14,6 +15,9 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.logs.alone import Alone
 from sessionledger.logs.forking import untouchable, watch_forks
 from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
+
+T = TypeVar("T")
+Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _READ_AND_LOCK = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
@@ -36,7 +40,7 @@ class Looking:
         self._vfs = vfs
         self._busy = Alone()
         self._is_quiet = False
-        self._unlocked = False
+        self._unlocked: tuple[Any, ...] | None = None
         self._connection: apsw.Connection | None = None
         watch_forks(self)
 
@@ -56,19 +60,23 @@ class Looking:
         trace: TracebackType | None,
     ) -> None:
         self._close()
-        if kind is None and self._unlocked and _has_content(companions(self._path)[0]):
-            raise LogUnavailable(f"{self._path} was written meanwhile: examine it again")
+        if kind is None and self._unlocked not in (None, self._found()):
+            raise LogUnavailable(f"{self._path} was written meanwhile: look at it again")
 
     def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All lines of a statement."""
-        return self._busy.run(lambda: self._select(sql, values))
+        return self.run(lambda execute: execute(sql, values).fetchall())
 
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    def run(self, work: Callable[[Execute], T]) -> T:
+        """Do something with the snapshot, at once."""
+        return self._busy.run(lambda: self._run(work))
+
+    def _run(self, work: Callable[[Execute], T]) -> T:
         if self._connection is None:
             raise LogUnavailable(
-                f"the process forked while it looked at {self._path}: examine it again"
+                f"the process forked while it looked at {self._path}: look at it again"
             )
-        return self._connection.execute(sql, values).fetchall()
+        return work(self._connection.execute)
 
     def before_fork(self) -> None:
         if self._busy.hold():
@@ -93,7 +101,8 @@ class Looking:
 
         Where there is a write-ahead log, one that only reads leaves it alone. Where there is none,
         one that could write takes away, at its end, the empty log that it had to make. Where that
-        is not permitted either, nobody else of ours is there, and the file is read without locks.
+        is not permitted either, nobody else of ours is there, and the file is read without locks:
+        whoever comes meanwhile leaves a log, or another time of change.
         """
         uri = f"file:{quote(str(self._path))}"
         wal = companions(self._path)[0]
@@ -103,8 +112,14 @@ class Looking:
             return _open(uri, _READ_AND_LOCK, self._vfs)
         if wal.exists():
             return _open(uri, _READ, self._vfs)
-        self._unlocked = True
+        self._unlocked = self._found()
         return _open(f"{uri}?immutable=1", _READ, self._vfs)
+
+    def _found(self) -> tuple[Any, ...]:
+        """What tells whether somebody wrote."""
+        file = self._path.stat()
+        log = _has_content(companions(self._path)[0])
+        return log, file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
 
     def _close(self) -> None:
         self._busy.run(self._disconnect)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
+from sessionledger.errors import StoreClosed
 from sessionledger.logs.base import AsyncLog, Log
 from sessionledger.logs.bridge import Threaded
 from sessionledger.logs.remote import answers_in_place, for_loops
@@ -62,7 +65,7 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
         otherwise. Raises `InvalidPolicy`; entering raises `InvalidURL`, `LogUnavailable`,
-        `NotALedger`, `UnsupportedSchema`.
+        `NotALedger`, `UnsupportedSchema`, and `StoreClosed` while another task is entering.
         """
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
@@ -87,6 +90,7 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         self._connect: Callable[[], Log] | None = None
         self._bridge: Threaded | None = None
         self._in_place = None
+        self._entering = threading.Lock()
         self._engine = no_engine("the store is not open yet: `async with store:` opens it")
 
     def _attach(self, log: Log) -> None:
@@ -98,16 +102,27 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         telemetry.observe(self)
 
     async def __aenter__(self) -> AsyncSessionStore:
-        if self._connect is not None and self._bridge is None:
-            log = await asyncio.to_thread(self._connect)
-            try:
-                self._attach(log)
-            except BaseException:
-                log.close()
-                raise
-            await self._catch_up()
+        # Never waited for: who has it may run in another thread's loop.
+        if not self._entering.acquire(blocking=False):
+            raise StoreClosed("the store is not open yet: another task is entering it")
+        try:
+            if self._connect is not None and self._bridge is None:
+                await self._enter(self._connect)
+        finally:
+            self._entering.release()
         self._engine.check_open()
         return self
+
+    async def _enter(self, connect: Callable[[], Log]) -> None:
+        log = await _opened(connect)
+        try:
+            if self._connect is None:
+                raise StoreClosed("the store was closed while it was being opened")
+            self._attach(log)
+        except BaseException:
+            log.close()
+            raise
+        await self._catch_up()
 
     async def _catch_up(self) -> None:
         """Fold what others appended here, in a thread, and not at the first read, in the loop."""
@@ -137,3 +152,19 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         self._connect = None
         # A caller that is cancelled does not leave the ledger open.
         await asyncio.shield(release)
+
+
+async def _opened(connect: Callable[[], Log]) -> Log:
+    """The log that a thread opens. It is closed, there, if its caller is cancelled meanwhile."""
+    opening: Future[Log] = Future()
+
+    def connected() -> Log:
+        log = connect()
+        opening.set_result(log)
+        return log
+
+    try:
+        return await asyncio.to_thread(connected)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda opening: opening.result().close())
+        raise

@@ -1,0 +1,219 @@
+"""A SQLite ledger as it is at one moment, for who may read its files and not write them.
+
+A ledger that is opened is made ready, its gap is folded, and SQLite itself writes its shared index:
+so opening takes permission to write. This looks at it as a diagnosis does, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+
+import apsw
+
+from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.findings import Finding
+from sessionledger.logs.base import (
+    Check,
+    Description,
+    Fold,
+    KeyState,
+    Outcome,
+    Progress,
+    Row,
+    StoredEvent,
+    Unit,
+    check_limit,
+    check_name,
+    key_state_of,
+)
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained_to_reader
+from sessionledger.logs.sqlite.histories import Histories
+from sessionledger.logs.sqlite.looking import Looking
+from sessionledger.logs.sqlite.writer import events_of, row_of, stored_event, stored_rows
+
+T = TypeVar("T")
+Execute: TypeAlias = Callable[..., apsw.Cursor]
+
+_WHOLE = "open it once where it may be written: `sessionledger stats` does"
+
+
+class SQLiteSnapshot:
+    """A `Log` that shows what a SQLite ledger holds, and refuses to change it.
+
+    Where nobody else has the ledger open it is read without locks: a change meanwhile is noticed,
+    and `close` raises `LogUnavailable` for it. Raises that, too, where rows are asked for that have
+    yet to be folded.
+    """
+
+    def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
+        """Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
+        self.path = Path(path).absolute()
+        self._vfs = vfs
+        self._histories = Histories()
+        self._closed = False
+        self._opened = ExitStack()
+        with explained_to_reader(self.path):
+            check_place(self.path)
+            if not self.path.exists():
+                raise LogUnavailable(f"there is no ledger at {self.path}")
+            self._looking = self._opened.enter_context(Looking(self.path, vfs))
+            try:
+                self._check_schema()
+            except BaseException:
+                self._opened.close()
+                raise
+
+    def _check_schema(self) -> None:
+        tables = {name for (name,) in self._looking.select(queries.TABLES)}
+        check_is_ledger(self._looking.select, self.path, tables)
+        ours = {name for (name,) in self._looking.select(queries.OUR_NAMES)}
+        schema = self._looking.select(queries.READ_META, ("schema",)) if ours else []
+        if not ours >= queries.NAMES or schema != [(queries.SCHEMA_VERSION,)]:
+            raise LogUnavailable(f"{self.path} was written by another version: {_WHOLE}")
+
+    # -- events
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        values = (check_name("topic", topic), after, check_limit(limit))
+        return [stored_event(columns) for columns in self._select(queries.EVENTS_AFTER, values)]
+
+    def read_key(
+        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
+    ) -> list[StoredEvent]:
+        number = self._number(topic)
+
+        def read(execute: Execute) -> list[StoredEvent]:
+            ids = self._histories.page(execute, number, key, after, check_limit(limit))
+            return events_of(execute, topic, ids)
+
+        return self._read(read)
+
+    def latest(self, topic: str) -> int:
+        found = self._select(queries.HEAD, (check_name("topic", topic),))
+        return int(found[0][0]) if found else 0
+
+    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        head = self.latest(topic)
+        if head <= after:
+            raise LogUnavailable(f"{self.path} is shown as it was: nothing more comes to it here")
+        return head
+
+    # -- rows
+
+    def row(self, topic: str, key: bytes) -> Row | None:
+        number = self._number(topic)
+        return self._read(lambda execute: row_of(execute, number, key))
+
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        return key_state_of(self.row(topic, key))
+
+    def rows(
+        self,
+        topic: str,
+        *,
+        owner: str | None = None,
+        alias: str | None = None,
+        live_at: int | None = None,
+        expires_before: int | None = None,
+        after: Row | None = None,
+        limit: int = 1000,
+    ) -> list[Row]:
+        sql, values = queries.listing(
+            queries.ROW_COLUMNS,
+            owner=owner,
+            alias=alias,
+            live_at=live_at,
+            expires_before=expires_before,
+            after=after,
+            limit=check_limit(limit),
+        )
+        return stored_rows(self._select(sql, (self._number(topic), *values)))
+
+    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
+        return cast(int, self._select(sql, (self._number(topic), *values))[0][0])
+
+    def owner_version(self, topic: str, owner: str) -> int:
+        return cast(int, self._select(queries.OWNER_VERSION, (self._number(topic), owner))[0][0])
+
+    def _number(self, topic: str) -> int:
+        """The topic's number in our tables, 0 for one without. Raises where its rows are behind."""
+        found = self._select(queries.PLACE, (check_name("topic", topic),))
+        number, folded, head = found[0] if found else (0, 0, self.latest(topic))
+        if folded != head:
+            raise LogUnavailable(
+                f"events of {topic!r} have yet to be folded, which takes permission to write "
+                f"{self.path}: {_WHOLE}"
+            )
+        return cast(int, number)
+
+    # -- the whole
+
+    def cursor(self, topic: str, consumer: str) -> int:
+        place = (check_name("topic", topic), check_name("consumer", consumer))
+        found = self._select(queries.CURSOR, place)
+        return int(found[0][0]) if found else 0
+
+    def topics(self) -> list[str]:
+        return [topic for (topic,) in self._select(queries.TOPICS, ())]
+
+    def describe(self) -> Description:
+        self._check_open()
+        details: dict[str, str | int | bool] = {
+            "sqlite": apsw.sqlite_lib_version(),
+            "schema": queries.SCHEMA_VERSION,
+            "bytes": self.path.stat().st_size,
+            "writable": False,
+        }
+        return Description("sqlite", str(self.path), "none", True, details)
+
+    def examine(self, topic: str, check: Check) -> list[Finding]:
+        from sessionledger.logs.sqlite.examination import examine  # few ever ask
+
+        self._check_open()
+        return examine(self.path, self._vfs, topic, check)
+
+    def flush(self) -> None:
+        self._check_open()
+
+    def close(self) -> None:
+        self._closed = True
+        with explained_to_reader(self.path):
+            self._opened.close()
+
+    # -- what would change it
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        """Rows are answered as they stand: there is nothing to be done with a fold."""
+        check_name("topic", topic)
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._refuse()
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        self._refuse()
+
+    def ack(self, topic: str, consumer: str, cursor: int) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._check_open()
+        raise LogUnavailable(f"{self.path} is only shown as it was, and can't be changed here")
+
+    # -- asking
+
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        return self._read(lambda execute: execute(sql, values).fetchall())
+
+    def _read(self, work: Callable[[Execute], T]) -> T:
+        self._check_open()
+        with explained_to_reader(self.path):
+            return self._looking.run(work)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self.path} is closed")

@@ -1,0 +1,148 @@
+"""Entering an asynchronous store: by several at once, and by who gives up meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from sessionledger import AsyncSessionStore, Log, StoreClosed, open_log
+from sessionledger.store.aio import store as module
+from sessionledger.testing.bench import PATIENCE, together
+
+
+class Opened:
+    """The logs that stores open, which take until `go` is set."""
+
+    def __init__(self) -> None:
+        self.logs: list[Log] = []
+        self.began = threading.Event()
+        self.go = threading.Event()
+
+    def open_log(self, url: str, *, durability: str) -> Log:
+        self.began.set()
+        assert self.go.wait(PATIENCE)
+        log = open_log(url, durability=durability)
+        self.logs.append(log)
+        return log
+
+    def are_closed(self) -> bool:
+        for log in self.logs:
+            with pytest.raises(StoreClosed):
+                log.topics()
+        return True
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    opened = Opened()
+    monkeypatch.setattr(module, "open_log", opened.open_log)
+    return opened
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> AsyncSessionStore:
+    return AsyncSessionStore.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+async def begun(opened: Opened, entering: asyncio.Task[AsyncSessionStore]) -> None:
+    assert await asyncio.to_thread(opened.began.wait, PATIENCE)
+    assert not entering.done()
+
+
+def entry(store: AsyncSessionStore) -> asyncio.Task[AsyncSessionStore]:
+    return asyncio.ensure_future(store.__aenter__())
+
+
+def test_of_two_tasks_one_opens_and_the_other_is_refused(
+    store: AsyncSessionStore, opened: Opened
+) -> None:
+    async def main() -> None:
+        entering = entry(store)
+        await begun(opened, entering)
+        with pytest.raises(StoreClosed, match="another task is entering"):
+            await store.__aenter__()
+        opened.go.set()
+        assert await entering is store
+        assert await store.__aenter__() is store
+        await store.create("alice")
+        await store.close()
+
+    asyncio.run(main())
+    assert len(opened.logs) == 1
+    assert opened.are_closed()
+
+
+def test_of_several_loops_one_opens(store: AsyncSessionStore, opened: Opened) -> None:
+    opened.go.set()
+    begin, end = threading.Barrier(4), threading.Barrier(4)
+
+    async def enter() -> bool:
+        begin.wait(PATIENCE)
+        try:
+            await store.__aenter__()
+        except StoreClosed:
+            return False
+        finally:
+            end.wait(PATIENCE)
+        return True
+
+    assert any(together(*[lambda: asyncio.run(enter())] * 4))
+    asyncio.run(store.close())
+    assert len(opened.logs) == 1
+    assert opened.are_closed()
+
+
+def test_a_cancelled_entry_closes_what_is_opened_after_it(
+    store: AsyncSessionStore, opened: Opened
+) -> None:
+    async def main() -> None:
+        entering = entry(store)
+        await begun(opened, entering)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        opened.go.set()
+
+    # It ends when its threads do.
+    asyncio.run(main())
+    assert len(opened.logs) == 1
+    assert opened.are_closed()
+
+
+def test_after_a_cancelled_entry_another_may_enter(
+    store: AsyncSessionStore, opened: Opened
+) -> None:
+    async def main() -> None:
+        entering = entry(store)
+        await begun(opened, entering)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        opened.go.set()
+        async with store:
+            await store.create("alice")
+
+    asyncio.run(main())
+    assert len(opened.logs) == 2
+    assert opened.are_closed()
+
+
+def test_a_store_that_is_closed_while_it_opens_stays_closed(
+    store: AsyncSessionStore, opened: Opened
+) -> None:
+    async def main() -> None:
+        entering = entry(store)
+        await begun(opened, entering)
+        await store.close()
+        opened.go.set()
+        with pytest.raises(StoreClosed, match="closed while"):
+            await entering
+        with pytest.raises(StoreClosed):
+            await store.__aenter__()
+
+    asyncio.run(main())
+    assert len(opened.logs) == 1
+    assert opened.are_closed()
