@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "driver": {"logs", "errors", "findings"},
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
+    "web": {"web", ""},
     # A replay must know the handle before the session is there, which only a token tells.
-    "server": {"server", "webhooks", "core", ""},
+    "server": {"server", "webhooks", "web", "core", ""},
     "cli": {"cli", "server", "webhooks", ""},
     "": {"core", "logs", "store", "errors", "findings"},
 }
