@@ -93,7 +93,7 @@ def is_like(line: str, expected: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_of_the_page_runs(page: Path, tmp_path: Path) -> None:
-    program = tmp_path / f"{page.stem}.py"
+    program = tmp_path / f"page_{page.stem}.py"  # a page may be called like what it imports
     program.write_text(program_of(page))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
     "web": {"web", ""},
+    "integrations": {"integrations", "web", ""},
     # A replay must know the handle before the session is there, which only a token tells.
     "server": {"server", "webhooks", "web", "core", ""},
     "cli": {"cli", "server", "webhooks", ""},
@@ -40,6 +41,7 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.driver",
+    "sessionledger.integrations.fastapi",
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
 }

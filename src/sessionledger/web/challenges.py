@@ -23,6 +23,12 @@ class Denied(NamedTuple):
     detail: str
     challenge: str | None = None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says besides: the challenge, and that nobody may store it."""
+        challenge = {} if self.challenge is None else {"WWW-Authenticate": self.challenge}
+        return {**challenge, "Cache-Control": "no-store"}
+
 
 def missing(realm: str) -> Denied:
     """No credentials: a challenge without an error code (RFC 6750, section 3.1)."""

@@ -1,0 +1,92 @@
+"""What is needed of a store, and how a synchronous one answers it: in place.
+
+A `SessionStore` does not wait for anybody's turn, so the coroutines that call one never suspend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+from sessionledger import IssuedSession, Session, SessionStore
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """What of a store is needed here."""
+
+    async def authenticate(
+        self,
+        token: str | None,
+        *,
+        max_auth_age: timedelta | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """As `AsyncSessionStore.authenticate`."""
+
+    async def create(
+        self,
+        principal: str,
+        *,
+        ttl: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession:
+        """As `AsyncSessionStore.create`."""
+
+    async def rotate(
+        self,
+        token: str | None = None,
+        *,
+        principal: str | None = None,
+        grace: timedelta | None = None,
+        reason: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession | None:
+        """As `AsyncSessionStore.rotate`."""
+
+    async def expire(
+        self,
+        token: str,
+        *,
+        reason: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """As `AsyncSessionStore.expire`."""
+
+
+class InPlace:
+    """A `SessionStore` with the calls of an asynchronous one."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    async def authenticate(self, token: str | None, **told: Any) -> Session | None:
+        """As `Store.authenticate`."""
+        return self._store.authenticate(token, **told)
+
+    async def create(self, principal: str, **told: Any) -> IssuedSession:
+        """As `Store.create`."""
+        return self._store.create(principal, **told)
+
+    async def rotate(self, token: str | None = None, **told: Any) -> IssuedSession | None:
+        """As `Store.rotate`."""
+        return self._store.rotate(token, **told)
+
+    async def expire(self, token: str, **told: Any) -> Session | None:
+        """As `Store.expire`."""
+        return self._store.expire(token, **told)
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine over a store that answers in place."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        answer: T = done.value
+        return answer
+    raise AssertionError("a synchronous store suspended")
