@@ -42,6 +42,7 @@ ENTRY_POINTS = {
     "sessionledger.cli.main",
     "sessionledger.driver",
     "sessionledger.integrations.fastapi",
+    "sessionledger.integrations.flask",
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
 }

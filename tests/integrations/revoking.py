@@ -12,6 +12,8 @@ from tests.integrations.conformance import INVALID
 from tests.integrations.processes import ledger_in, served
 from tests.integrations.site import COOKIE, OWN
 
+MOST_TRIES = 500
+
 
 def required(client: httpx.Client, token: str, method: str = "GET") -> tuple[int, str | None]:
     cookie = {"Cookie": f"{COOKIE}={token}"}
@@ -51,8 +53,9 @@ def check_forked_workers(app: str, folder: Path, *options: str) -> None:
         served("gunicorn", app, folder, *forking) as client,
     ):
         workers: set[str] = set()
-        tokens = []
+        tokens: list[str] = []
         while len(workers) < 2:
+            assert len(tokens) < MOST_TRIES, "one worker answers all"
             # A connection each, so that either of them may take it.
             answer = client.get("/worker", headers={"Connection": "close"})
             workers.add(answer.text)

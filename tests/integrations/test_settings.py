@@ -73,6 +73,19 @@ def test_a_cookie_is_kept_for_as_long_as_the_session_can_live() -> None:
         assert "; Max-Age=3600; " in Cookie().keeping(issued)
 
 
+@pytest.mark.parametrize(
+    ("told", "needed"),
+    [({"level": True}, 1), ({"level": 1}, True), ({"level": 1.0}, 1), ({}, None), ({"x": 1}, 1)],
+)
+def test_an_attribute_has_to_be_there_and_equal(told: dict[str, Any], needed: object) -> None:
+    with SessionStore.open("memory:") as store:
+        lacking = store.create("alice", attributes=told)
+        having = store.create("alice", attributes={"level": needed})
+    needs = Needs(attributes={"level": needed})
+    assert needs.refusal(lacking, "a realm") is not None
+    assert needs.refusal(having, "a realm") is None
+
+
 def test_a_repr_shows_no_token() -> None:
     request = Request("GET", [(b"authorization", f"Bearer {TOKEN}".encode())])
     settings = Settings()
@@ -112,7 +125,12 @@ def test_headers_that_contradict_each_other_say_nothing(headers: list[tuple[byte
 
 @pytest.mark.parametrize(
     ("extra", "absent"),
-    [("starlette", ["starlette"]), ("fastapi", ["fastapi"]), ("fastapi", ["fastapi", "starlette"])],
+    [
+        ("starlette", ["starlette"]),
+        ("fastapi", ["fastapi"]),
+        ("fastapi", ["fastapi", "starlette"]),
+        ("flask", ["flask"]),
+    ],
     ids=str,
 )
 def test_an_integration_without_its_framework_says_which_extra_to_install(
