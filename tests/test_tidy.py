@@ -41,6 +41,7 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.driver",
+    "sessionledger.integrations.django",
     "sessionledger.integrations.fastapi",
     "sessionledger.integrations.flask",
     "sessionledger.server.app",

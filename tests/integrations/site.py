@@ -14,7 +14,7 @@ from sessionledger.integrations import Needs, Settings, user_agent_and_address
 from sessionledger.testing import Clock
 
 COOKIE = "__Host-session"
-HOST = "app.test"
+HOST = "testserver"
 OWN = {"Sec-Fetch-Site": "same-origin"}
 POLICY = Policy(idle_timeout=timedelta(hours=1))
 SETTINGS = Settings(

@@ -17,6 +17,7 @@ from tests.integrations.site import COOKIE, OWN
 EXAMPLES = Path(__file__).parents[2] / "examples" / "web"
 SERVERS = {
     "fastapi_app": ("uvicorn", "app", "--app-dir", str(EXAMPLES)),
+    "django_app": ("gunicorn", "application", "--chdir", str(EXAMPLES), "--workers", "2"),
     "flask_app": ("gunicorn", "create_app()", "--chdir", str(EXAMPLES), "--workers", "2"),
 }
 

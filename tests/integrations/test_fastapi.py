@@ -17,7 +17,7 @@ from tests.integrations.apps import fastapi_app
 from tests.integrations.asgi_site import AsgiSite, running
 from tests.integrations.conformance import INVALID, PLAIN, UNKNOWN, Conformance
 from tests.integrations.revoking import check_two_servers
-from tests.integrations.site import COOKIE
+from tests.integrations.site import COOKIE, HOST
 
 
 class TestFastAPI(Conformance):
@@ -54,7 +54,7 @@ class TestFastAPI(Conformance):
 
     def test_another_sites_page_can_open_no_websocket_with_the_cookie(self, site: AsgiSite) -> None:
         cookie = {"Cookie": f"{COOKIE}={site.create().token}"}
-        own = {"Host": "app.test", "Origin": "https://app.test"}
+        own = {"Host": HOST, "Origin": f"https://{HOST}"}
         with site.client.websocket_connect("/socket", headers=cookie | own) as socket:
             assert socket.receive_text() == "alice"
         evil = cookie | {"Origin": "https://evil.test"}

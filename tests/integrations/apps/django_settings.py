@@ -1,0 +1,16 @@
+"""The project of the conformance suite, in Django."""
+
+from __future__ import annotations
+
+import os
+
+from sessionledger import SessionStore
+from tests.integrations.site import HOST, SETTINGS
+
+SECRET_KEY = "only for tests"
+ALLOWED_HOSTS = [HOST, "127.0.0.1"]
+ROOT_URLCONF = "tests.integrations.apps.django_app"
+MIDDLEWARE = ["sessionledger.integrations.django.LedgerMiddleware"]
+SESSIONLEDGER = {"OPEN": lambda: SessionStore.open(os.environ["LEDGER"]), "SETTINGS": SETTINGS}
+USE_TZ = True
+LOGGING_CONFIG = None
