@@ -44,6 +44,7 @@ ENTRY_POINTS = {
     "sessionledger.integrations.django",
     "sessionledger.integrations.fastapi",
     "sessionledger.integrations.flask",
+    "sessionledger.integrations.litestar",
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
 }

@@ -29,6 +29,7 @@ def served(server: str, app: str, folder: Path, *options: str) -> Iterator[httpx
     nobody has to wait until it does."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         descriptor = listening.fileno()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         place = f"fd://{descriptor}" if server == "gunicorn" else str(descriptor)
         process = subprocess.Popen(
             [sys.executable, "-m", *COMMANDS[server], place, *options, app],
@@ -37,11 +38,11 @@ def served(server: str, app: str, folder: Path, *options: str) -> Iterator[httpx
             stderr=subprocess.PIPE,
             text=True,
         )
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
-            try:
-                yield client
-            finally:
-                process.terminate()
-                _, told = process.communicate(timeout=PATIENCE_SECONDS)
+    # It is the server's alone now: whoever asks one that ended is told so, and does not wait.
+    with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
+        try:
+            yield client
+        finally:
+            process.terminate()
+            _, told = process.communicate(timeout=PATIENCE_SECONDS)
     assert "Traceback" not in told, told

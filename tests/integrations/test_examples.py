@@ -19,6 +19,7 @@ SERVERS = {
     "fastapi_app": ("uvicorn", "app", "--app-dir", str(EXAMPLES)),
     "django_app": ("gunicorn", "application", "--chdir", str(EXAMPLES), "--workers", "2"),
     "flask_app": ("gunicorn", "create_app()", "--chdir", str(EXAMPLES), "--workers", "2"),
+    "litestar_app": ("uvicorn", "app", "--app-dir", str(EXAMPLES)),
 }
 
 

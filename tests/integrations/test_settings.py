@@ -131,6 +131,7 @@ def test_headers_that_contradict_each_other_say_nothing(headers: list[tuple[byte
         ("fastapi", ["fastapi", "starlette"]),
         ("flask", ["flask"]),
         ("django", ["django"]),
+        ("litestar", ["litestar"]),
     ],
     ids=str,
 )

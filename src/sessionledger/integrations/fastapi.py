@@ -30,9 +30,10 @@ except ModuleNotFoundError as error:
     raise missing("fastapi") from error
 
 from sessionledger import AsyncSessionStore, Session
-from sessionledger.integrations import starlette
+from sessionledger.integrations.asgi import AsgiSessions
 from sessionledger.integrations.needs import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.starlette import refused
 from sessionledger.integrations.visit import Visit
 
 __all__ = ["Sessions", "Visit"]
@@ -52,7 +53,7 @@ class Scheme(SecurityBase):
         """Nothing."""
 
 
-class Sessions(starlette.Sessions):
+class Sessions(AsgiSessions):
     """The sessions of an application, and its dependencies, for `Annotated[…, Depends(…)]`.
 
     current: the `Session | None` of the request. required: the session; 401 without. Scopes that
@@ -60,6 +61,7 @@ class Sessions(starlette.Sessions):
     in, log out and rotate.
     """
 
+    refuse = staticmethod(refused)
     current: Dependency
     required: Dependency
     here: Dependency
