@@ -42,6 +42,7 @@ ENTRY_POINTS = {
     "sessionledger.cli.main",
     "sessionledger.driver",
     "sessionledger.integrations.django",
+    "sessionledger.integrations.django.sessions",
     "sessionledger.integrations.fastapi",
     "sessionledger.integrations.flask",
     "sessionledger.integrations.litestar",

@@ -75,10 +75,11 @@ def test_djangos_own_protection_stands_before_ours() -> None:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        (None, "must be a dictionary"),
-        ({"URL": "memory:"}, "must be a dictionary with OPEN"),
+        (None, "must be a dictionary of OPEN"),
+        ({"URL": "memory:"}, "must be a dictionary of OPEN"),
         ({}, r"\['OPEN'\] must be a function"),
         ({"OPEN": "memory:"}, r"\['OPEN'\] must be a function"),
+        ({"OPEN": lambda: None}, "must open a SessionStore"),
         ({"OPEN": lambda: None, "SETTINGS": {}}, r"\['SETTINGS'\] must be Settings"),
     ],
 )

@@ -19,8 +19,16 @@ except ModuleNotFoundError as error:
     raise missing("django") from error
 
 from sessionledger.integrations.django.decorators import needing, required
-from sessionledger.integrations.django.ledger import store
+from sessionledger.integrations.django.ledger import store, store_of_sessions
 from sessionledger.integrations.django.middleware import LedgerMiddleware
 from sessionledger.integrations.django.visit import DjangoVisit, Refused
 
-__all__ = ["DjangoVisit", "LedgerMiddleware", "Refused", "needing", "required", "store"]
+__all__ = [
+    "DjangoVisit",
+    "LedgerMiddleware",
+    "Refused",
+    "needing",
+    "required",
+    "store",
+    "store_of_sessions",
+]

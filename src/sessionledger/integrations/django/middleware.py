@@ -21,6 +21,7 @@ class LedgerMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        ledger.settings()
         ledger.store()
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
