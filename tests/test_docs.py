@@ -98,7 +98,7 @@ def test_the_python_of_the_page_runs(
 ) -> None:
     if page.stem == "postgresql":
         postgres_server.name_a_database(monkeypatch)
-    program = tmp_path / f"{page.stem}.py"
+    program = tmp_path / f"page_{page.stem}.py"  # a page may be called like what it imports
     program.write_text(program_of(page))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -29,8 +29,10 @@ MAY_IMPORT = {
     "driver": {"logs", "errors", "findings"},
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
+    "web": {"web", ""},
+    "integrations": {"integrations", "web", ""},
     # A replay must know the handle before the session is there, which only a token tells.
-    "server": {"server", "webhooks", "core", ""},
+    "server": {"server", "webhooks", "web", "core", ""},
     "cli": {"cli", "server", "webhooks", ""},
     "": {"core", "logs", "store", "errors", "findings"},
 }
@@ -39,6 +41,11 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.driver",
+    "sessionledger.integrations.django",
+    "sessionledger.integrations.django.sessions",
+    "sessionledger.integrations.fastapi",
+    "sessionledger.integrations.flask",
+    "sessionledger.integrations.litestar",
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
 }

@@ -77,6 +77,7 @@ class _Json:
 
 def _itsdangerous(place: Place) -> Peer:
     from itsdangerous import BadData, URLSafeTimedSerializer
+    from itsdangerous.encoding import want_bytes
 
     serializer = URLSafeTimedSerializer(secrets.token_hex(32), serializer=_Json())
     return Peer(
@@ -84,7 +85,7 @@ def _itsdangerous(place: Place) -> Peer:
         version=f"itsdangerous {version('itsdangerous')}",
         promises=SIGNED,
         measured={VALIDATE: "`URLSafeTimedSerializer.loads(token, max_age)`, JSON by msgspec"},
-        tokens=_tokens(place, lambda body: str(serializer.dumps(body).decode())),
+        tokens=_tokens(place, lambda body: want_bytes(serializer.dumps(body)).decode()),
         validate=lambda token: serializer.loads(token, max_age=TTL),
         whose=lambda body: str(body["sub"]),
         refusals=(BadData,),

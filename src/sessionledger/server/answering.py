@@ -17,7 +17,6 @@ from sessionledger import AsyncSessionStore, Excerpt
 from sessionledger.server.asgi import (
     App,
     Header,
-    RawHeaders,
     Receive,
     Scope,
     Send,
@@ -26,6 +25,7 @@ from sessionledger.server.asgi import (
 from sessionledger.server.keys import Key
 from sessionledger.server.problems import Refused
 from sessionledger.server.refusals import refusal
+from sessionledger.web.credentials import RawHeaders
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from sessionledger.server.asgi import RawHeaders
 from sessionledger.server.problems import Refused, invalid
+from sessionledger.web.credentials import RawHeaders
 
 FORM = b"application/x-www-form-urlencoded"
 

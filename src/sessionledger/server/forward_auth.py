@@ -18,16 +18,18 @@ import msgspec
 
 from sessionledger import Excerpt, ReauthenticationRequired, Session
 from sessionledger.server.answering import Answer, Call, Headers
-from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.credentials import (
     bearer_token,
-    cookie_token,
     insufficient,
     missing,
     refused_token,
+    too_old,
 )
 from sessionledger.server.problems import MEDIA_TYPE, Refused, with_status
 from sessionledger.server.service import Service
+from sessionledger.web.challenges import is_scope
+from sessionledger.web.claims import scope_of, text_of
+from sessionledger.web.credentials import cookie_token
 
 PATH = "/auth"
 IDENTITY = (
@@ -80,7 +82,8 @@ class ForwardAuth:
         try:
             passed = await call.authenticate(sessions, token, _PASSED, age)
         except ReauthenticationRequired:
-            raise self._too_old(required) from None
+            assert age is not None
+            raise too_old(self._realm, age) from None
         if passed is None:
             raise refused_token(self._realm)
         if not required.scopes <= passed.scopes:
@@ -97,21 +100,6 @@ class ForwardAuth:
             headers.append((b"www-authenticate", challenge.encode()))
         return Answer(status, Headers(*headers), msgspec.json.encode(problem))
 
-    def _too_old(self, required: Required) -> Refused:
-        """RFC 9470: the session is good, and its proof too old for this."""
-        assert required.max_auth_age is not None
-        seconds = round(required.max_auth_age.total_seconds())
-        challenge = (
-            f'Bearer realm="{self._realm}", error="insufficient_user_authentication", '
-            f'max_age="{seconds}"'
-        )
-        return Refused(
-            401,
-            ReauthenticationRequired.code,
-            "who bears the session must prove anew who that is",
-            headers={"WWW-Authenticate": challenge},
-        )
-
 
 @lru_cache(maxsize=256)
 def required_by(query: bytes) -> Required:
@@ -119,18 +107,13 @@ def required_by(query: bytes) -> Required:
     scopes: set[str] = set()
     age: timedelta | None = None
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name == "scope" and _is_scope(value):
+        if name == "scope" and is_scope(value):
             scopes |= set(value.split())
         elif name == "max_auth_age" and value.isdecimal() and 0 < len(value) < 10 and int(value):
             age = timedelta(seconds=int(value))
         else:
             raise Refused(403, "misconfigured", "what /auth is to require can't be read")
     return Required(frozenset(scopes), age)
-
-
-def _is_scope(value: str) -> bool:
-    """Whether it is one or several scopes that a challenge can repeat (RFC 6749, section 3.3)."""
-    return bool(value.strip()) and all("\x20" <= c <= "\x7e" and c not in '"\\' for c in value)
 
 
 def _passed(session: Session) -> Passed:

@@ -11,7 +11,7 @@ from hmac import compare_digest
 from typing import NamedTuple
 
 from sessionledger.server.answering import Arrived, Prompt
-from sessionledger.server.asgi import RawHeaders
+from sessionledger.web.credentials import RawHeaders
 
 _END = b"\r\n\r\n"
 

@@ -10,11 +10,11 @@ import msgspec
 
 from sessionledger import Excerpt, Session
 from sessionledger.server.answering import Answer, Call
-from sessionledger.server.claims import scope_of, text_of
 from sessionledger.server.clients import JSON, authenticate_client, error_answer, only_post
 from sessionledger.server.forms import token_in
 from sessionledger.server.problems import Refused
 from sessionledger.server.service import Service
+from sessionledger.web.claims import scope_of, text_of
 
 
 class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from sessionledger import Policy
+from sessionledger.web.challenges import is_quotable
+from sessionledger.web.credentials import is_cookie_name
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 KEYS_TOPIC = "sessionledger.keys"
 REPLAYS_TOPIC = "sessionledger.replays"
 
 _PASSWORD = re.compile(r"(?<=://)([^/@:]*:)[^/@]*(?=@)|(?<=[?&])((?:ssl)?password=)[^&]*")
-_COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 _OURS = (KEYS_TOPIC, REPLAYS_TOPIC)
 
 
@@ -65,9 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.topic in _OURS:
             raise ValueError(f"topic must not be {self.topic}, which holds no sessions")
-        if not _COOKIE.fullmatch(self.cookie):
+        if not is_cookie_name(self.cookie):
             raise ValueError("cookie must be the name of a cookie")
-        if not _QUOTABLE.fullmatch(self.realm):
+        if not is_quotable(self.realm):
             raise ValueError("realm must be printable ASCII without quotes and backslashes")
         if not 0 <= self.port <= _LAST_PORT:
             raise ValueError(f"port must be 0 to {_LAST_PORT}")

@@ -1,0 +1,85 @@
+"""A Django project with sessions of its own, in one file: no other process to run.
+
+    LEDGER=sqlite:///sessions.db gunicorn --chdir examples/web --workers 2 django_app:application
+
+Log in begins a session and ends whatever session the browser came with. What matters asks for a
+recent proof, and afterwards gives a new token and ends the other sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from sessionledger import Policy, SessionStore
+from sessionledger.integrations import Needs, Settings, user_agent_and_address
+
+if not settings.configured:  # where this file is the project's, a module of its own does this
+    settings.configure(
+        ALLOWED_HOSTS=["127.0.0.1", "localhost"],
+        ROOT_URLCONF=__name__,
+        MIDDLEWARE=["sessionledger.integrations.django.LedgerMiddleware"],
+        SESSIONLEDGER={
+            "OPEN": lambda: SessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
+            "SETTINGS": Settings(realm="example", context=user_agent_and_address),
+        },
+    )
+
+from sessionledger.integrations.django import needing, required, store
+
+RECENT = Needs(max_auth_age=timedelta(minutes=10))
+
+
+def log_in(request: HttpRequest) -> HttpResponse:
+    """Check the password as your application does: `django.contrib.auth.authenticate`."""
+    told = json.loads(request.body)
+    if told["password"] != "correct horse":
+        return HttpResponse("name or password are wrong", status=401)
+    request.ledger.log_in(told["name"])
+    return HttpResponse(f"welcome, {told['name']}")
+
+
+@required
+def home(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"hello, {request.ledger.required().principal}")
+
+
+@required
+def devices(request: HttpRequest) -> HttpResponse:
+    """Where one is logged in."""
+    own = store().sessions(principal=request.ledger.required().principal)
+    names = [one.context.get("user_agent", "unknown") for one in own]
+    return JsonResponse(names, safe=False)
+
+
+@needing(RECENT)
+def change_password(request: HttpRequest) -> HttpResponse:
+    """A new token here, and the end of all sessions elsewhere."""
+    here = request.ledger.required()
+    renewed = request.ledger.rotate(reason="password changed")
+    ended = store().revoke_all(
+        here.principal, keep=[renewed.handle, here.handle], reason="password changed"
+    )
+    return HttpResponse(f"changed; {ended} ended elsewhere")
+
+
+def log_out(request: HttpRequest) -> HttpResponse:
+    request.ledger.log_out()
+    return HttpResponse("goodbye")
+
+
+urlpatterns = [
+    path("login", log_in),
+    path("", home),
+    path("devices", devices),
+    path("password", change_password),
+    path("logout", log_out),
+]
+
+application = get_wsgi_application()

@@ -1,0 +1,74 @@
+"""A FastAPI application with sessions of its own: no other process to run.
+
+    LEDGER=sqlite:///sessions.db uvicorn --app-dir examples/web fastapi_app:app
+
+Log in begins a session and ends whatever session the browser came with. What matters asks for a
+recent proof, and afterwards gives a new token and ends the other sessions.
+"""
+
+import os
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException
+from pydantic import BaseModel
+
+from sessionledger import AsyncSessionStore, Policy, Session
+from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations.fastapi import Sessions, Visit
+
+sessions = Sessions(
+    lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
+    settings=Settings(realm="example", context=user_agent_and_address),
+)
+app = FastAPI(lifespan=sessions.lifespan)
+app.add_middleware(sessions.middleware)
+
+RECENT = Needs(max_auth_age=timedelta(minutes=10))
+Here = Annotated[Visit, Depends(sessions.here)]
+Own = Annotated[Session, Depends(sessions.required)]
+OwnAndRecent = Annotated[Session, Depends(sessions.needing(RECENT))]
+
+
+class Login(BaseModel):
+    """What somebody typed."""
+
+    name: str
+    password: str
+
+
+@app.post("/login")
+async def log_in(who: Login, visit: Here) -> str:
+    """Check the password as your application does."""
+    if who.password != "correct horse":
+        raise HTTPException(401, "name or password are wrong")
+    await visit.log_in(who.name)
+    return f"welcome, {who.name}"
+
+
+@app.get("/")
+async def home(session: Own) -> str:
+    return f"hello, {session.principal}"
+
+
+@app.get("/devices")
+async def devices(session: Own) -> list[str]:
+    """Where one is logged in."""
+    own = sessions.store.sessions(principal=session.principal)
+    return [one.context.get("user_agent", "unknown") async for one in own]
+
+
+@app.post("/password")
+async def change_password(session: OwnAndRecent, visit: Here) -> str:
+    """A new token here, and the end of all sessions elsewhere."""
+    renewed = await visit.rotate(reason="password changed")
+    ended = await sessions.store.revoke_all(
+        session.principal, keep=[renewed.handle, session.handle], reason="password changed"
+    )
+    return f"changed; {ended} ended elsewhere"
+
+
+@app.post("/logout")
+async def log_out(visit: Here) -> str:
+    await visit.log_out()
+    return "goodbye"

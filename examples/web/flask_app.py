@@ -1,0 +1,75 @@
+"""A Flask application with sessions of its own: no other process to run.
+
+    LEDGER=sqlite:///sessions.db gunicorn --chdir examples/web --workers 2 'flask_app:create_app()'
+
+Log in begins a session and ends whatever session the browser came with. What matters asks for a
+recent proof, and afterwards gives a new token and ends the other sessions.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from flask import Blueprint, Flask, abort, request
+
+from sessionledger import Policy, SessionStore
+from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations.flask import Sessions
+
+sessions = Sessions(
+    lambda app: SessionStore.open(app.config["LEDGER"], policy=Policy.aal2()),
+    settings=Settings(realm="example", context=user_agent_and_address),
+)
+pages = Blueprint("pages", __name__)
+RECENT = Needs(max_auth_age=timedelta(minutes=10))
+
+
+@pages.post("/login")
+def log_in() -> str:
+    """Check the password as your application does."""
+    told = request.get_json()
+    if told["password"] != "correct horse":
+        abort(401, "name or password are wrong")
+    sessions.visit.log_in(told["name"])
+    return f"welcome, {told['name']}"
+
+
+@pages.get("/")
+@sessions.required
+def home() -> str:
+    return f"hello, {sessions.visit.required().principal}"
+
+
+@pages.get("/devices")
+@sessions.required
+def devices() -> list[str]:
+    """Where one is logged in."""
+    own = sessions.store.sessions(principal=sessions.visit.required().principal)
+    return [one.context.get("user_agent", "unknown") for one in own]
+
+
+@pages.post("/password")
+@sessions.needing(RECENT)
+def change_password() -> str:
+    """A new token here, and the end of all sessions elsewhere."""
+    here = sessions.visit.required()
+    renewed = sessions.visit.rotate(reason="password changed")
+    ended = sessions.store.revoke_all(
+        here.principal, keep=[renewed.handle, here.handle], reason="password changed"
+    )
+    return f"changed; {ended} ended elsewhere"
+
+
+@pages.post("/logout")
+def log_out() -> str:
+    sessions.visit.log_out()
+    return "goodbye"
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config["LEDGER"] = os.environ["LEDGER"]
+    sessions.init_app(app)
+    app.register_blueprint(pages)
+    return app

@@ -1,0 +1,76 @@
+"""A Litestar application with sessions of its own: no other process to run.
+
+    LEDGER=sqlite:///sessions.db uvicorn --app-dir examples/web litestar_app:app
+
+Log in begins a session and ends whatever session the browser came with. What matters asks for a
+recent proof, and afterwards gives a new token and ends the other sessions.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from litestar import Litestar, get, post
+from litestar.exceptions import NotAuthorizedException
+from litestar.params import JSONBody
+from msgspec import Struct
+
+from sessionledger import AsyncSessionStore, Policy
+from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations.litestar import Here, Sessions
+
+sessions = Sessions(
+    lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
+    settings=Settings(realm="example", context=user_agent_and_address),
+)
+RECENT = Needs(max_auth_age=timedelta(minutes=10))
+
+
+class Login(Struct):
+    """What somebody typed."""
+
+    name: str
+    password: str
+
+
+@post("/login", status_code=200)
+async def log_in(data: JSONBody[Login], ledger: Here) -> str:
+    """Check the password as your application does."""
+    if data.password != "correct horse":
+        raise NotAuthorizedException("name or password are wrong")
+    await ledger.log_in(data.name)
+    return f"welcome, {data.name}"
+
+
+@get("/", guards=[sessions.required], security=sessions.security)
+async def home(ledger: Here) -> str:
+    return f"hello, {(await ledger.required()).principal}"
+
+
+@get("/devices", guards=[sessions.required], security=sessions.security)
+async def devices(ledger: Here) -> list[str]:
+    """Where one is logged in."""
+    here = await ledger.required()
+    own = sessions.store.sessions(principal=here.principal)
+    return [one.context.get("user_agent", "unknown") async for one in own]
+
+
+@post("/password", status_code=200, guards=[sessions.needing(RECENT)], security=sessions.security)
+async def change_password(ledger: Here) -> str:
+    """A new token here, and the end of all sessions elsewhere."""
+    here = await ledger.required()
+    renewed = await ledger.rotate(reason="password changed")
+    ended = await sessions.store.revoke_all(
+        here.principal, keep=[renewed.handle, here.handle], reason="password changed"
+    )
+    return f"changed; {ended} ended elsewhere"
+
+
+@post("/logout", status_code=200)
+async def log_out(ledger: Here) -> str:
+    await ledger.log_out()
+    return "goodbye"
+
+
+app = Litestar([log_in, home, devices, change_password, log_out], plugins=[sessions])

@@ -1,0 +1,109 @@
+"""FastAPI: dependencies, which the OpenAPI document shows as security schemes.
+
+A handler says what it needs, and is not called for anybody else:
+
+    sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
+    app = FastAPI(lifespan=sessions.lifespan)
+    app.add_middleware(sessions.middleware)
+
+
+    @app.get("/account")
+    async def account(session: Annotated[Session, Depends(sessions.required)]) -> str:
+        return session.principal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from sessionledger.integrations.extras import missing
+
+try:
+    from fastapi import Security
+    from fastapi.openapi.models import APIKey, HTTPBearer
+    from fastapi.openapi.models import SecurityBase as Model
+    from fastapi.requests import HTTPConnection
+    from fastapi.security import SecurityScopes
+    from fastapi.security.base import SecurityBase
+except ModuleNotFoundError as error:
+    raise missing("fastapi") from error
+
+from sessionledger import AsyncSessionStore, Session
+from sessionledger.integrations.asgi import AsgiSessions
+from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.starlette import refused
+from sessionledger.integrations.visit import Visit
+
+__all__ = ["Sessions", "Visit"]
+
+Dependency: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+class Scheme(SecurityBase):
+    """What the OpenAPI document says of a place that tokens are taken from. It takes none itself,
+    so it does for WebSockets, too."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        self.scheme_name = name
+        self.model = model
+
+    async def __call__(self) -> None:
+        """Nothing."""
+
+
+class Sessions(AsgiSessions):
+    """The sessions of an application, and its dependencies, for `Annotated[…, Depends(…)]`.
+
+    current: the `Session | None` of the request. required: the session; 401 without. Scopes that
+    `Security(required, scopes=[…])` names have to be there; 403 without. here: the visit, to log
+    in, log out and rotate.
+    """
+
+    refuse = staticmethod(refused)
+    current: Dependency
+    required: Dependency
+    here: Dependency
+
+    def __init__(
+        self, open_store: Callable[[], AsyncSessionStore], *, settings: Settings | None = None
+    ) -> None:
+        super().__init__(open_store, settings=settings)
+        cookie = APIKey.model_validate({"in": "cookie", "name": self.settings.cookie.name})
+        self._schemes = (Scheme("bearer", HTTPBearer()), Scheme("cookie", cookie))
+        self.here = self._visiting()
+        self.current = self._asking()
+        self.required = self.needing(A_SESSION)
+
+    def needing(self, needs: Needs) -> Dependency:
+        """The dependency `required`, which needs more than a live session."""
+        bearer, cookie = self._schemes
+
+        async def required(
+            connection: HTTPConnection,
+            scopes: SecurityScopes,
+            _bearer: None = Security(bearer),
+            _cookie: None = Security(cookie),
+        ) -> Session:
+            return await self.visit(connection).required(needs.and_scopes(scopes.scopes))
+
+        return required
+
+    def _asking(self) -> Dependency:
+        bearer, cookie = self._schemes
+
+        async def current(
+            connection: HTTPConnection,
+            _bearer: None = Security(bearer),
+            _cookie: None = Security(cookie),
+        ) -> Session | None:
+            return await self.visit(connection).session()
+
+        return current
+
+    def _visiting(self) -> Dependency:
+        async def here(connection: HTTPConnection) -> Visit:
+            return self.visit(connection)
+
+        return here

@@ -1,0 +1,138 @@
+"""Flask: an extension, with decorators for views.
+
+sessions = Sessions(lambda app: SessionStore.open(app.config["LEDGER"]))
+sessions.init_app(app)
+
+
+@app.get("/account")
+@sessions.required
+def account() -> str:
+    return sessions.visit.required().principal
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from sessionledger import Session, SessionStore
+from sessionledger.integrations.extras import missing
+from sessionledger.integrations.in_place import BlockingVisit
+from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.request import from_wsgi
+from sessionledger.integrations.settings import Settings
+from sessionledger.web.challenges import Denied
+
+try:
+    from flask import Flask, Response, current_app, request
+    from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthorized
+except ModuleNotFoundError as error:
+    raise missing("flask") from error
+
+__all__ = ["Sessions"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Refused(HTTPException):
+    """What is denied, with its challenge; below, as the errors that applications handle."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(denied.detail)
+        self.denied = denied
+
+    def get_headers(self, *given: Any, **told: Any) -> list[tuple[str, str]]:
+        """Those of the framework, and those of the refusal."""
+        return [*super().get_headers(*given, **told), *self.denied.headers.items()]
+
+
+class RefusedBadRequest(Refused, BadRequest):
+    """400."""
+
+
+class RefusedUnauthorized(Refused, Unauthorized):
+    """401."""
+
+
+class RefusedForbidden(Refused, Forbidden):
+    """403."""
+
+
+_REFUSED = {400: RefusedBadRequest, 401: RefusedUnauthorized, 403: RefusedForbidden}
+
+
+def refused(denied: Denied) -> HTTPException:
+    """What is denied, as the framework's exception."""
+    return _REFUSED[denied.status](denied)
+
+
+class Sessions:
+    """The sessions of one application or several; use it within a request.
+
+    open_store: makes the store of an application, when that is initialised. It may be opened before
+    a server forks its workers.
+    """
+
+    def __init__(
+        self, open_store: Callable[[Flask], SessionStore], *, settings: Settings | None = None
+    ) -> None:
+        self.settings = Settings() if settings is None else settings
+        self._open_store = open_store
+        self._key = f"sessionledger.{self.settings.cookie.name}"
+
+    def init_app(self, app: Flask) -> None:
+        """Open the store of an application, and send its cookies. Closed when that is gone."""
+        store = self._open_store(app)
+        weakref.finalize(app, store.close)
+        app.extensions[self._key] = store
+        app.after_request(self._with_cookie)
+
+    @property
+    def store(self) -> SessionStore:
+        """The store of the current application."""
+        store: SessionStore = current_app.extensions[self._key]
+        return store
+
+    @property
+    def visit(self) -> BlockingVisit:
+        """What the current request may do with its session."""
+        # Flask's `g` may outlive a request, where an application context is pushed around several.
+        visit = request.environ.get(self._key)
+        if visit is None:
+            visit = BlockingVisit(self.store, from_wsgi(request.environ), self.settings, refused)
+            request.environ[self._key] = visit
+        assert isinstance(visit, BlockingVisit)
+        return visit
+
+    @property
+    def current(self) -> Session | None:
+        """The live session of the current request; None for whatever is not good."""
+        return self.visit.session()
+
+    def required(self, view: Callable[P, R]) -> Callable[P, R]:
+        """A view for who has a live session; 401 without."""
+        return self.needing(A_SESSION)(view)
+
+    def needing(self, needs: Needs) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """A view that needs more than a live session."""
+
+        def decorate(view: Callable[P, R]) -> Callable[P, R]:
+            @wraps(view)
+            def guarded(*given: P.args, **told: P.kwargs) -> R:
+                self.visit.required(needs)
+                answer: R = current_app.ensure_sync(view)(*given, **told)
+                return answer
+
+            return guarded
+
+        return decorate
+
+    def _with_cookie(self, response: Response) -> Response:
+        visit = request.environ.get(self._key)
+        if isinstance(visit, BlockingVisit) and visit.set_cookie is not None:
+            response.headers.add("Set-Cookie", visit.set_cookie)
+            response.headers["Cache-Control"] = "no-store"
+        return response

@@ -1,0 +1,62 @@
+"""A request, as far as sessions are concerned: what it presents, and what may be noted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from sessionledger.web.credentials import RawHeaders
+
+
+class Request:
+    """method: in upper case; `WEBSOCKET` for one that asks for a WebSocket. headers: those that
+    concern sessions at least, with names in lower case. address: the client's, as the framework
+    knows it, or None. Its `repr` shows none of them, since a token is among the headers."""
+
+    __slots__ = ("address", "headers", "method")
+
+    def __init__(self, method: str, headers: RawHeaders, address: str | None = None) -> None:
+        self.method = method
+        self.headers = list(headers)
+        self.address = address
+
+
+Context: TypeAlias = Callable[[Request], Mapping[str, str]]
+"""What is noted with the events that a request causes."""
+
+WSGI_HEADERS = {
+    "HTTP_AUTHORIZATION": b"authorization",
+    "HTTP_COOKIE": b"cookie",
+    "HTTP_HOST": b"host",
+    "HTTP_ORIGIN": b"origin",
+    "HTTP_SEC_FETCH_SITE": b"sec-fetch-site",
+    "HTTP_USER_AGENT": b"user-agent",
+}
+_MOST_CHARS = 256
+_GENERATED = "harn_sess_"
+
+
+def nothing(_: Request) -> Mapping[str, str]:
+    """No context."""
+    return {}
+
+
+def user_agent_and_address(request: Request) -> Mapping[str, str]:
+    """`user_agent`, cut to 256 characters, and `address`, where they are known."""
+    told = {"address": request.address or ""}
+    for name, value in request.headers:
+        if name == b"user-agent":
+            told["user_agent"] = value.decode("latin-1")[:_MOST_CHARS]
+    # Who sends a token as the name of its browser does not get it into the history.
+    return {name: text for name, text in told.items() if text and _GENERATED not in text}
+
+
+def from_wsgi(environ: Mapping[str, object]) -> Request:
+    """The request of a WSGI environment (PEP 3333). Headers that came twice stand there joined."""
+    headers = [
+        (called, str(environ[name]).encode("latin-1"))
+        for name, called in WSGI_HEADERS.items()
+        if name in environ
+    ]
+    address = environ.get("REMOTE_ADDR")
+    return Request(str(environ["REQUEST_METHOD"]), headers, str(address) if address else None)

@@ -1,0 +1,81 @@
+"""Starlette: a middleware that every request passes, and an authentication backend.
+
+A handler asks its visit:
+
+    sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
+    app = Starlette(
+        routes=routes, lifespan=sessions.lifespan, middleware=[Middleware(sessions.middleware)]
+    )
+
+
+    async def account(request: Request) -> Response:
+        session = await sessions.visit(request).required()
+        return PlainTextResponse(session.principal)
+"""
+
+from __future__ import annotations
+
+from sessionledger import Session
+from sessionledger.integrations.asgi import AsgiSessions
+from sessionledger.integrations.extras import missing
+from sessionledger.web.challenges import Denied
+from sessionledger.web.claims import scope_of
+
+try:
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
+    from starlette.exceptions import HTTPException
+    from starlette.requests import HTTPConnection
+except ModuleNotFoundError as error:
+    raise missing("starlette") from error
+
+__all__ = ["SessionBackend", "SessionUser", "Sessions"]
+
+
+def refused(denied: Denied) -> HTTPException:
+    """What is denied, as the framework's exception."""
+    return HTTPException(denied.status, denied.detail, denied.headers)
+
+
+class Sessions(AsgiSessions):
+    """The sessions of an application: `lifespan` is for its lifespan, `middleware` one of its
+    middlewares, and `visit(request)` what a request may do."""
+
+    refuse = staticmethod(refused)
+
+
+class SessionUser(BaseUser):
+    """Who is logged in, as `request.user`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @property
+    def is_authenticated(self) -> bool:
+        """There is a session."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The principal."""
+        return self.session.principal
+
+    @property
+    def identity(self) -> str:
+        """The principal."""
+        return self.session.principal
+
+
+class SessionBackend(AuthenticationBackend):
+    """For `AuthenticationMiddleware`, which stands within that of the sessions. It asks for every
+    request. Scopes are `authenticated` and those of the session, for `@requires`."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        """Who is there; None for nobody, whatever a client sent."""
+        session = await self._sessions.visit(conn).session()
+        if session is None:
+            return None
+        scopes = (scope_of(session) or "").split()
+        return AuthCredentials(["authenticated", *scopes]), SessionUser(session)

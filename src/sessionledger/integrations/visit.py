@@ -1,0 +1,183 @@
+"""A visit: one request and the session that it is made with, written once for both colours.
+
+1. `Authorization: Bearer` counts first (RFC 6750), and what it says is final: behind a token that
+   is not good no cookie is looked for.
+2. A cookie counts only as `origin` says.
+3. The ledger is asked when somebody wants to know, and once: what was answered holds for the whole
+   request. A proof that is asked for later is asked for there.
+4. What a log in, a log out or a rotation says to the browser waits in `set_cookie`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from sessionledger import InvalidSession, IssuedSession, ReauthenticationRequired, Session
+from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.origin import is_own
+from sessionledger.integrations.presented import CROSS_SITE, Presented, presented
+from sessionledger.integrations.request import Request
+from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.stores import Store
+from sessionledger.web.challenges import Denied, missing, refused_token, too_old
+
+Refuse: TypeAlias = Callable[[Denied], Exception]
+"""Makes the framework's exception of what is denied."""
+
+_AT_ONCE = timedelta(0)
+
+
+class Visit:
+    """One request, and what it may do with its session. Not for several requests or threads.
+
+    refuse: what is raised for what is denied, which the framework makes an answer of.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        request: Request,
+        settings: Settings,
+        refuse: Refuse,
+    ) -> None:
+        self._store = store
+        self._request = request
+        self._settings = settings
+        self._refuse = refuse
+        self._presented = presented(request, settings)
+        self._answer: tuple[Session | None] | None = None
+        self.set_cookie: str | None = None
+
+    async def session(self) -> Session | None:
+        """The live session that the request is made with; None for whatever is not good."""
+        if self._answer is None:
+            token = self._presented.token
+            self._answer = (None if token is None else await self._authenticated(token, None),)
+        return self._answer[0]
+
+    async def required(self, needs: Needs = A_SESSION) -> Session:
+        """The session, if it is all that is needed; the framework's exception otherwise."""
+        if self._presented.denied is not None:
+            raise self._refuse(self._presented.denied)
+        session = await self._proved(needs.max_auth_age)
+        denied = (
+            refused_token(self._settings.realm)
+            if session is None
+            else needs.refusal(session, self._settings.realm)
+        )
+        if session is None or denied is not None:
+            assert denied is not None
+            raise self._refuse(denied)
+        return session
+
+    async def log_in(
+        self,
+        principal: str,
+        *,
+        ttl: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
+        reason: str | None = "logged in",
+    ) -> IssuedSession:
+        """Begin a session and give its token to the browser, as a cookie.
+
+        A session that the browser comes with ends: whoever planted it has nothing now, and nothing
+        of it is taken over. Refused for what another site sent. Raises what `create` raises.
+        """
+        self._check_own()
+        await self._end(self._presented.cookie, "replaced by a log in")
+        context = self._context()
+        issued = await self._store.create(
+            principal,
+            ttl=ttl,
+            attributes=attributes,
+            external_id=external_id,
+            reason=reason,
+            context=context,
+        )
+        return self._keep(issued)
+
+    async def log_out(self, *, reason: str | None = "logged out") -> None:
+        """End the session that the request came with, and have the browser forget the cookie.
+
+        Nothing to log out of is no error. Refused for what another site sent.
+        """
+        if self._presented.bearer is None:
+            self._check_own()
+        for token in (self._presented.bearer, self._presented.cookie):
+            await self._end(token, reason)
+        self._presented = Presented(None, None, None, missing(self._settings.realm))
+        self._answer = (None,)
+        self.set_cookie = self._settings.cookie.removing()
+
+    async def rotate(
+        self,
+        *,
+        principal: str | None = None,
+        grace: timedelta | None = None,
+        reason: str | None = "rotated",
+    ) -> IssuedSession:
+        """Replace the token: where rights change, or at the log in of a visitor with a session.
+
+        With `principal` the session becomes theirs, with its attributes, and the old token is no
+        good from then on, unless a `grace` says otherwise. A token that came as a cookie is
+        replaced as a cookie; to a bearer the application answers the new one. Refused as
+        `required` refuses.
+        """
+        await self.required()
+        if principal is not None and grace is None:
+            grace = _AT_ONCE
+        issued = await self._store.rotate(
+            self._presented.token,
+            principal=principal,
+            grace=grace,
+            reason=reason,
+            context=self._context(),
+        )
+        if issued is None:
+            raise self._refuse(refused_token(self._settings.realm))
+        if self._presented.bearer is None:
+            return self._keep(issued)
+        self._presented = Presented(issued.token, self._presented.cookie, issued.token)
+        self._answer = (issued,)
+        return issued
+
+    async def _proved(self, most: timedelta | None) -> Session | None:
+        token = self._presented.token
+        if most is None or token is None:
+            return await self.session()
+        try:
+            self._answer = (await self._authenticated(token, most),)
+        except ReauthenticationRequired:
+            raise self._refuse(too_old(self._settings.realm, most)) from None
+        return self._answer[0]
+
+    async def _authenticated(self, token: str, most: timedelta | None) -> Session | None:
+        return await self._store.authenticate(token, max_auth_age=most, context=self._context())
+
+    async def _end(self, token: str | None, reason: str | None) -> None:
+        """End the session of a token that a client sent, which may be anything."""
+        if token is None:
+            return
+        try:
+            await self._store.expire(token, reason=reason, context=self._context())
+        except InvalidSession as error:
+            if error.field != "token":
+                raise
+
+    def _keep(self, issued: IssuedSession) -> IssuedSession:
+        """The session from here on, for this request and for the browser."""
+        self._presented = Presented(None, issued.token, issued.token)
+        self._answer = (issued,)
+        self.set_cookie = self._settings.cookie.keeping(issued)
+        return issued
+
+    def _check_own(self) -> None:
+        request = self._request
+        if not is_own(request.method, request.headers, self._settings.trusted_origins):
+            raise self._refuse(CROSS_SITE)
+
+    def _context(self) -> Mapping[str, str] | None:
+        return self._settings.context(self._request) or None

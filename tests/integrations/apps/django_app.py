@@ -1,0 +1,89 @@
+"""The application of the conformance suite, in Django: views that are plain."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import django
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from sessionledger import Session
+from sessionledger.integrations.django import needing, required, store
+from tests.integrations.site import ADMIN, RECENT, SCOPED
+
+SETTINGS = "tests.integrations.apps.django_settings"
+
+
+def name_of(session: Session | None) -> HttpResponse:
+    return HttpResponse("nobody" if session is None else session.principal)
+
+
+def opened(_: HttpRequest) -> HttpResponse:
+    return HttpResponse("open")
+
+
+def worker(_: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(os.getpid()))
+
+
+def current(request: HttpRequest) -> HttpResponse:
+    return name_of(request.ledger.session())
+
+
+def twice(request: HttpRequest) -> HttpResponse:
+    first = request.ledger.required()
+    store().revoke(handle=first.handle)
+    second = request.ledger.required()
+    return HttpResponse(f"{first.principal} {second.principal}")
+
+
+def log_in(request: HttpRequest) -> HttpResponse:
+    request.ledger.log_in(request.GET["principal"])
+    return current(request)
+
+
+def log_out(request: HttpRequest) -> HttpResponse:
+    request.ledger.log_out()
+    return current(request)
+
+
+def rotate(request: HttpRequest) -> HttpResponse:
+    request.ledger.rotate(principal=request.GET.get("principal"))
+    return current(request)
+
+
+urlpatterns = [
+    path("open", opened),
+    path("worker", worker),
+    path("current", current),
+    path("required", required(current)),
+    path("scoped", needing(SCOPED)(current)),
+    path("admin", needing(ADMIN)(current)),
+    path("recent", needing(RECENT)(current)),
+    path("twice", twice),
+    path("login", log_in),
+    path("logout", log_out),
+    path("rotate", rotate),
+    path("become", rotate),
+]
+
+
+def set_up() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
+    django.setup()
+
+
+def served() -> Any:
+    """For a server, which gives it the ledger in a variable."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
+    return get_wsgi_application()
+
+
+def served_to_loops() -> Any:
+    """The same, for a server with an event loop."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
+    return get_asgi_application()

@@ -1,0 +1,57 @@
+"""The application of the conformance suite, in Django: views that are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from sessionledger.integrations.django import needing, required, store
+from tests.integrations.apps.django_app import name_of
+from tests.integrations.site import ADMIN, RECENT, SCOPED
+
+
+async def opened(_: HttpRequest) -> HttpResponse:
+    return HttpResponse("open")
+
+
+async def current(request: HttpRequest) -> HttpResponse:
+    return name_of(await request.ledger.asession())
+
+
+async def twice(request: HttpRequest) -> HttpResponse:
+    first = await request.ledger.arequired()
+    await asyncio.to_thread(store().revoke, handle=first.handle)
+    second = await request.ledger.arequired()
+    return HttpResponse(f"{first.principal} {second.principal}")
+
+
+async def log_in(request: HttpRequest) -> HttpResponse:
+    await request.ledger.alog_in(request.GET["principal"])
+    return await current(request)
+
+
+async def log_out(request: HttpRequest) -> HttpResponse:
+    await request.ledger.alog_out()
+    return await current(request)
+
+
+async def rotate(request: HttpRequest) -> HttpResponse:
+    await request.ledger.arotate(principal=request.GET.get("principal"))
+    return await current(request)
+
+
+urlpatterns = [
+    path("open", opened),
+    path("current", current),
+    path("required", required(current)),
+    path("scoped", needing(SCOPED)(current)),
+    path("admin", needing(ADMIN)(current)),
+    path("recent", needing(RECENT)(current)),
+    path("twice", twice),
+    path("login", log_in),
+    path("logout", log_out),
+    path("rotate", rotate),
+    path("become", rotate),
+]

@@ -1,0 +1,94 @@
+"""The application of the conformance suite, in Litestar.
+
+Its annotations name what is local, so they can't be left as text.
+"""
+
+import os
+from collections.abc import Callable
+
+from litestar import Litestar, MediaType, get, post
+from litestar.handlers import HTTPRouteHandler, route
+from litestar.params import FromQuery
+
+from sessionledger import AsyncSessionStore, Session
+from sessionledger.integrations.litestar import Here, Sessions
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS
+
+TEXT = MediaType.TEXT
+
+
+def name_of(session: Session | None) -> str:
+    return "nobody" if session is None else session.principal
+
+
+@get("/open", media_type=TEXT)
+async def opened() -> str:
+    return "open"
+
+
+@route(["/current"], http_method=["GET", "POST"], media_type=TEXT, status_code=200)
+async def current(ledger: Here) -> str:
+    return name_of(await ledger.session())
+
+
+@post("/login", media_type=TEXT, status_code=200)
+async def log_in(ledger: Here, principal: FromQuery[str]) -> str:
+    await ledger.log_in(principal)
+    return name_of(await ledger.session())
+
+
+@post("/logout", media_type=TEXT, status_code=200)
+async def log_out(ledger: Here) -> str:
+    await ledger.log_out()
+    return name_of(await ledger.session())
+
+
+@post(["/rotate", "/become"], media_type=TEXT, status_code=200)
+async def rotate(ledger: Here, principal: FromQuery[str | None] = None) -> str:
+    await ledger.rotate(principal=principal)
+    return name_of(await ledger.session())
+
+
+def guarded(sessions: Sessions) -> list[HTTPRouteHandler]:
+    @route(
+        ["/required"],
+        http_method=["GET", "POST"],
+        media_type=TEXT,
+        status_code=200,
+        guards=[sessions.required],
+        security=sessions.security,
+    )
+    async def required(ledger: Here) -> str:
+        return name_of(await ledger.session())
+
+    @get("/scoped", media_type=TEXT, guards=[sessions.needing(SCOPED)])
+    async def scoped(ledger: Here) -> str:
+        return name_of(await ledger.session())
+
+    @get("/admin", media_type=TEXT, guards=[sessions.needing(ADMIN)])
+    async def admin(ledger: Here) -> str:
+        return name_of(await ledger.session())
+
+    @get("/recent", media_type=TEXT, guards=[sessions.needing(RECENT)])
+    async def recent(ledger: Here) -> str:
+        return name_of(await ledger.session())
+
+    @get("/twice", media_type=TEXT)
+    async def twice(ledger: Here) -> str:
+        first = await ledger.required()
+        await sessions.store.revoke(handle=first.handle)
+        second = await ledger.required()
+        return f"{first.principal} {second.principal}"
+
+    return [required, scoped, admin, recent, twice]
+
+
+def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
+    sessions = Sessions(open_store, settings=SETTINGS)
+    handlers = [opened, current, log_in, log_out, rotate, *guarded(sessions)]
+    return Litestar(handlers, plugins=[sessions], logging_config=None)
+
+
+def served() -> Litestar:
+    """For a server, which gives it the ledger in a variable."""
+    return make(lambda: AsyncSessionStore.open(os.environ["LEDGER"]))

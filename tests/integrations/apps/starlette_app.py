@@ -1,0 +1,88 @@
+"""The application of the conformance suite, in Starlette."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from sessionledger import AsyncSessionStore, Session
+from sessionledger.integrations import Needs
+from sessionledger.integrations.starlette import Sessions
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def name_of(session: Session | None) -> PlainTextResponse:
+    return PlainTextResponse("nobody" if session is None else session.principal)
+
+
+def routes(sessions: Sessions) -> list[Route]:
+    async def opened(_: Request) -> Response:
+        return PlainTextResponse("open")
+
+    async def current(request: Request) -> Response:
+        return name_of(await sessions.visit(request).session())
+
+    async def twice(request: Request) -> Response:
+        visit = sessions.visit(request)
+        first = await visit.required()
+        await sessions.store.revoke(handle=first.handle)
+        second = await visit.required()
+        return PlainTextResponse(f"{first.principal} {second.principal}")
+
+    async def log_in(request: Request) -> Response:
+        visit = sessions.visit(request)
+        await visit.log_in(request.query_params["principal"])
+        return name_of(await visit.session())
+
+    async def log_out(request: Request) -> Response:
+        visit = sessions.visit(request)
+        await visit.log_out()
+        return name_of(await visit.session())
+
+    async def rotate(request: Request) -> Response:
+        visit = sessions.visit(request)
+        await visit.rotate(principal=request.query_params.get("principal"))
+        return name_of(await visit.session())
+
+    def required(needs: Needs) -> Handler:
+        async def handler(request: Request) -> Response:
+            return name_of(await sessions.visit(request).required(needs))
+
+        return handler
+
+    both = ["GET", "POST"]
+    return [
+        Route("/open", opened),
+        Route("/current", current, methods=both),
+        Route("/required", required(Needs()), methods=both),
+        Route("/scoped", required(SCOPED)),
+        Route("/admin", required(ADMIN)),
+        Route("/recent", required(RECENT)),
+        Route("/twice", twice),
+        Route("/login", log_in, methods=["POST"]),
+        Route("/logout", log_out, methods=["POST"]),
+        Route("/rotate", rotate, methods=["POST"]),
+        Route("/become", rotate, methods=["POST"]),
+    ]
+
+
+def make(open_store: Callable[[], AsyncSessionStore]) -> Starlette:
+    sessions = Sessions(open_store, settings=SETTINGS)
+    return Starlette(
+        routes=routes(sessions),
+        lifespan=sessions.lifespan,
+        middleware=[Middleware(sessions.middleware)],
+    )
+
+
+def served() -> Starlette:
+    """For a server, which gives it the ledger in a variable."""
+    return make(lambda: AsyncSessionStore.open(os.environ["LEDGER"]))

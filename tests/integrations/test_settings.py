@@ -1,0 +1,149 @@
+"""Settings are checked when they are made, and what they are made of says what it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sessionledger import SessionStore
+from sessionledger.integrations import Cookie, Needs, Request, Settings, user_agent_and_address
+from sessionledger.integrations.origin import is_own
+from sessionledger.integrations.presented import presented
+
+TOKEN = "harn_sess_" + "A" * 43
+
+WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    (Cookie, {"name": ""}, "name must be the name of a cookie"),
+    (Cookie, {"name": "a b"}, "name must be the name of a cookie"),
+    (Cookie, {"name": "sid;x"}, "name must be the name of a cookie"),
+    (Cookie, {"same_site": "None"}, "same_site must be"),
+    (Cookie, {"secure": False}, "__Host-session must be secure"),
+    (Cookie, {"path": "/app"}, "__Host-session must have the path / and no domain"),
+    (Cookie, {"domain": "example.org"}, "__Host-session must have the path / and no domain"),
+    (Cookie, {"name": "__host-Sid", "domain": "example.org"}, "__host-Sid must have"),
+    (Cookie, {"name": "__Secure-sid", "secure": False}, "__Secure-sid must be secure"),
+    (Cookie, {"name": "sid", "path": "app"}, "path must begin with /"),
+    (Cookie, {"name": "sid", "path": "/a; Domain=evil.test"}, "path must begin with /"),
+    (Cookie, {"name": "sid", "domain": ""}, "domain must be"),
+    (Cookie, {"name": "sid", "domain": "a;b"}, "domain must be"),
+    (Settings, {"cookie": "sid"}, "cookie must be a Cookie"),
+    (Settings, {"realm": 'a"b'}, "realm must be"),
+    (Settings, {"realm": "a\r\nb"}, "realm must be"),
+    (Settings, {"trusted_origins": "https://a.test"}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["a.test"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["https://a.test/"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["https://A.test"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["*"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["null"]}, "trusted_origins must be"),
+    (Settings, {"context": {"a": "b"}}, "context must be"),
+    (Needs, {"scopes": "read"}, "scopes must be"),
+    (Needs, {"scopes": ["read write"]}, "scopes must be"),
+    (Needs, {"scopes": ['re"ad']}, "scopes must be"),
+    (Needs, {"scopes": [""]}, "scopes must be"),
+    (Needs, {"max_auth_age": timedelta(0)}, "max_auth_age must be"),
+]
+
+
+@pytest.mark.parametrize(("kind", "told", "message"), WRONG, ids=str)
+def test_what_can_not_be_is_refused(
+    kind: Callable[..., Any], told: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**told)
+
+
+def test_a_cookie_says_all_that_it_is_told() -> None:
+    cookie = Cookie(name="sid", same_site="Strict", secure=False, path="/app", domain="a.test")
+    assert cookie.removing() == (
+        "sid=; Max-Age=0; Path=/app; Domain=a.test; HttpOnly; SameSite=Strict"
+    )
+
+
+def test_a_cookie_is_kept_for_as_long_as_the_session_can_live() -> None:
+    with SessionStore.open("memory:") as store:
+        hour, minute = timedelta(hours=1), timedelta(minutes=1)
+        plain = store.create("alice", ttl=hour)
+        sliding = store.create("alice", ttl=hour, idle_timeout=minute)
+    for issued in (plain, sliding):
+        assert "; Max-Age=3600; " in Cookie().keeping(issued)
+
+
+@pytest.mark.parametrize(
+    ("told", "needed"),
+    [({"level": True}, 1), ({"level": 1}, True), ({"level": 1.0}, 1), ({}, None), ({"x": 1}, 1)],
+)
+def test_an_attribute_has_to_be_there_and_equal(told: dict[str, Any], needed: object) -> None:
+    with SessionStore.open("memory:") as store:
+        lacking = store.create("alice", attributes=told)
+        having = store.create("alice", attributes={"level": needed})
+    needs = Needs(attributes={"level": needed})
+    assert needs.refusal(lacking, "a realm") is not None
+    assert needs.refusal(having, "a realm") is None
+
+
+def test_a_repr_shows_no_token() -> None:
+    request = Request("GET", [(b"authorization", f"Bearer {TOKEN}".encode())])
+    settings = Settings()
+    assert presented(request, settings).token == TOKEN
+    assert TOKEN not in repr(request) + repr(presented(request, settings)) + repr(settings)
+
+
+def test_the_context_leaves_out_what_is_not_known() -> None:
+    assert user_agent_and_address(Request("GET", [])) == {}
+    headers = [(b"user-agent", b"curl/8"), (b"cookie", b"a=b")]
+    told = user_agent_and_address(Request("GET", headers, "192.0.2.7"))
+    assert told == {"user_agent": "curl/8", "address": "192.0.2.7"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY", "get", "WEBSOCKET"])
+def test_any_method_but_the_safe_ones_has_to_say_whence_it_came(method: str) -> None:
+    assert not is_own(method, [(b"host", b"app.test")], ())
+    assert is_own(method, [(b"sec-fetch-site", b"same-origin")], ())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"sec-fetch-site", b"same-origin"), (b"sec-fetch-site", b"cross-site")],
+        [(b"origin", b"https://a.test"), (b"origin", b"https://b.test"), (b"host", b"a.test")],
+        [(b"origin", b"https://a.test"), (b"host", b"a.test"), (b"host", b"b.test")],
+        [(b"origin", b"https://a.test")],
+        [(b"origin", b""), (b"host", b"")],
+        [(b"origin", b"a.test"), (b"host", b"a.test")],
+        [(b"origin", b"https://a.test/x"), (b"host", b"a.test")],
+        [(b"origin", b"https://x@a.test"), (b"host", b"a.test")],
+    ],
+)
+def test_headers_that_contradict_each_other_say_nothing(headers: list[tuple[bytes, bytes]]) -> None:
+    assert not is_own("POST", headers, ())
+
+
+@pytest.mark.parametrize(
+    ("extra", "absent"),
+    [
+        ("starlette", ["starlette"]),
+        ("fastapi", ["fastapi"]),
+        ("fastapi", ["fastapi", "starlette"]),
+        ("flask", ["flask"]),
+        ("django", ["django"]),
+        ("litestar", ["litestar"]),
+    ],
+    ids=str,
+)
+def test_an_integration_without_its_framework_says_which_extra_to_install(
+    extra: str, absent: list[str]
+) -> None:
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r}))\n"
+        f"try: import sessionledger.integrations.{extra}\n"
+        "except ImportError as error: print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert f"pip install 'sessionledger[{extra}]'" in ran.stdout
