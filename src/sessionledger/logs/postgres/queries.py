@@ -105,9 +105,9 @@ BEGIN_WRITING = """SELECT pg_current_xact_id()::text,
     set_config('idle_in_transaction_session_timeout', '10s', true),
     set_config('lock_timeout', '30s', true)"""
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# What became of a transaction whose answer was lost, and what stands under its first id.
-FATE = """SELECT pg_xact_status(%s::xid8),
-    (SELECT headers FROM ledger.events WHERE topic = %s AND event_id = %s)"""
+# What became of a transaction whose answer was lost, and then what stands under its first id.
+FATE = "SELECT pg_xact_status(%s::xid8)"
+HEADERS = "SELECT headers FROM ledger.events WHERE topic = %s AND event_id = %s"
 TOUCH_META = "UPDATE ledger.ledger_meta SET value = value WHERE name = 'schema'"
 
 # -- topics and events

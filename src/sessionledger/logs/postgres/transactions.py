@@ -160,19 +160,27 @@ class Transactions:
 
     def _fate(self, xid: str, proof: Proof) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
-        place = (proof.topic, proof.event.id)
         try:
             connection = self._connections.new()
             try:
-                (((status, headers),),) = connection.ask((queries.FATE, (xid, *place)))
+                if _is_under_way(connection, xid):
+                    return None
+                # Whoever took over from a server that was lost may have given the number to
+                # another transaction: it is the event that tells.
+                place = (proof.topic, proof.event.id)
+                (found,) = connection.ask((queries.HEADERS, place))
             finally:
                 connection.close()
         except psycopg.Error:
             return None
-        if status == "aborted":
-            return False
-        written = chain.decode_headers(headers or "").get(chain.HASH_HEADER)
-        # Whoever took over from a server that was lost may have given its number to another.
-        if written == proof.event.headers[chain.HASH_HEADER]:
-            return True
-        return False if status is None or written is not None else None
+        written = chain.decode_headers(found[0][0]) if found else {}
+        return written.get(chain.HASH_HEADER) == proof.event.headers[chain.HASH_HEADER]
+
+
+def _is_under_way(connection: Connection, xid: str) -> bool:
+    try:
+        (((status,),),) = connection.ask((queries.FATE, (xid,)))
+    except psycopg.errors.InvalidParameterValue:
+        # It is in the future again: the server crashed before anything of it was on its disk.
+        return False
+    return bool(status == "in progress")
