@@ -146,7 +146,7 @@ def test_another_file_with_the_inode_and_the_length_of_an_old_one_is_not_taken_f
 ) -> None:
     """File systems use an inode again, and nobody need have looked between two emptyings."""
     with opened(root) as follower, opened(root) as writer:
-        add(writer, [event(n=n) for n in range(9)])
+        add(writer, [event(n=n) for n in range(100)])
         writer.empty(TOPIC)
         add(writer, [event(b"k", n=1), event(b"l", n=1)])
         assert follower.state(TOPIC, b"k") == writer.state(TOPIC, b"k")
