@@ -24,6 +24,9 @@ from sessionledger import (
     diagnose,
     open_log,
 )
+from sessionledger.integrations import Needs, flask, starlette
+from sessionledger.integrations.in_place import BlockingVisit
+from sessionledger.integrations.visit import Visit
 from sessionledger.store.aio.names import AsyncSessions
 from sessionledger.store.sync.names import Sessions
 
@@ -111,6 +114,23 @@ async def awaiting(store: AsyncSessionStore, token: str) -> None:
     assert_type(store.sessions().pages(), AsyncIterator[Page])
     assert_type([session async for session in store.sessions()], list[Session])
     assert_type(await store.count(), int)
+
+
+async def visiting(
+    visit: Visit, here: BlockingVisit, starlette: starlette.Sessions, flask: flask.Sessions
+) -> None:
+    assert_type(await visit.session(), Session | None)
+    assert_type(await visit.required(Needs(scopes=["read"])), Session)
+    assert_type(await visit.log_in("alice", ttl=timedelta(hours=1)), IssuedSession)
+    assert_type(await visit.rotate(), IssuedSession)
+    assert_type(here.session(), Session | None)
+    assert_type(here.required(), Session)
+    assert_type(here.log_in("alice"), IssuedSession)
+    assert_type(starlette.store, AsyncSessionStore)
+    assert_type(flask.store, SessionStore)
+    assert_type(flask.current, Session | None)
+    here.log_in("alice", ttl=3600)  # type: ignore[arg-type]
+    await visit.required("read")  # type: ignore[arg-type]
 
 
 async def auditing_too(store: AsyncSessionStore) -> None:

@@ -16,8 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import AsyncClient, Client, override_settings
 
+from sessionledger import Policy, SessionLimitReached, open_log
 from sessionledger import SessionStore as Ledger
-from sessionledger import open_log
 from sessionledger.integrations.django.sessions import VISITOR, SessionStore
 from sessionledger.testing import Clock
 from tests.integrations.apps.django_app import set_up
@@ -244,6 +244,15 @@ def test_clearing_writes_down_what_lapsed(ledger: Ledger, clock: Clock) -> None:
 def events(ledger: Ledger) -> list[Any]:
     handle = next(iter(ledger.sessions(live=False))).handle
     return ledger.history(handle=handle)
+
+
+def test_a_limit_for_each_principal_is_none_for_visitors_together(ledger: Ledger) -> None:
+    told = {"SESSIONS": lambda: Ledger.open("memory:", policy=Policy(max_sessions_per_principal=1))}
+    with override_settings(SESSIONLEDGER=told):
+        assert made(a=1).session_key != made(a=1).session_key
+        made(_auth_user_id="7")
+        with pytest.raises(SessionLimitReached):
+            made(_auth_user_id="7")
 
 
 def test_coroutines(ledger: Ledger) -> None:

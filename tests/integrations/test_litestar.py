@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from litestar import Litestar, Request, get, post
-from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.exceptions import HTTPException, NotAuthorizedException, WebSocketDisconnect
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components
 from litestar.response import Response
@@ -56,6 +56,17 @@ class TestLitestar(Conformance):
         assert paths["/required"]["get"]["security"] == [{"bearer": []}, {"cookie": []}]
         assert "security" not in paths["/open"]["get"]
         assert [one["name"] for one in paths["/login"]["post"]["parameters"]] == ["principal"]
+
+    def test_a_websocket_is_for_who_has_a_session(self, site: LitestarSite) -> None:
+        cookie = {"Host": HOST, "Cookie": f"{COOKIE}={site.create().token}"}
+        with site.client.websocket_connect("/socket", headers=cookie | OWN) as socket:
+            assert socket.receive_text() == "alice"
+        for refused in (cookie, cookie | {"Origin": "https://evil.test"}, OWN):
+            with (
+                pytest.raises(WebSocketDisconnect),
+                site.client.websocket_connect("/socket", headers=refused) as socket,
+            ):
+                socket.receive_text()
 
 
 def test_the_components_of_the_application_stay() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -75,7 +75,10 @@ class AsgiSessions:
 
     def visit(self, connection: Connection) -> Visit:
         """What a request may do with its session. Raises `RuntimeError` without the middleware."""
-        visit = connection.scope.get(self._key)
+        return self._visit_in(connection.scope)
+
+    def _visit_in(self, scope: Mapping[str, Any]) -> Visit:
+        visit = scope.get(self._key)
         if not isinstance(visit, Visit):
             raise RuntimeError("the application lacks the middleware of its Sessions")  # noqa: TRY004
         return visit

@@ -28,7 +28,6 @@ from sessionledger.integrations.visit import Visit
 from sessionledger.web.challenges import Denied
 
 try:
-    from litestar import Request
     from litestar.config.app import AppConfig
     from litestar.connection import ASGIConnection
     from litestar.di import NamedDependency, Provide
@@ -41,7 +40,7 @@ try:
     from litestar.handlers.base import BaseRouteHandler
     from litestar.openapi.spec import Components, SecurityScheme
     from litestar.plugins import InitPlugin
-    from litestar.types import Middleware
+    from litestar.types import Middleware, Scope
 except ModuleNotFoundError as error:
     raise missing("litestar") from error
 
@@ -100,8 +99,8 @@ class Sessions(AsgiSessions, InitPlugin):
         self._describe(app_config)
         return app_config
 
-    def _ledger(self, request: Request[Any, Any, Any]) -> Visit:
-        return self.visit(request)
+    def _ledger(self, scope: Scope) -> Visit:
+        return self._visit_in(scope)
 
     def _describe(self, app_config: AppConfig) -> None:
         if app_config.openapi_config is None:

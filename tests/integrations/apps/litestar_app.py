@@ -5,9 +5,10 @@ Its annotations name what is local, so they can't be left as text.
 
 import os
 from collections.abc import Callable
+from typing import Any
 
-from litestar import Litestar, MediaType, get, post
-from litestar.handlers import HTTPRouteHandler, route
+from litestar import Litestar, MediaType, WebSocket, get, post, websocket
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler, route
 from litestar.params import FromQuery
 
 from sessionledger import AsyncSessionStore, Session
@@ -49,6 +50,16 @@ async def rotate(ledger: Here, principal: FromQuery[str | None] = None) -> str:
     return name_of(await ledger.session())
 
 
+def guarded_socket(sessions: Sessions) -> WebsocketRouteHandler:
+    @websocket("/socket", guards=[sessions.required])
+    async def socket(socket: WebSocket[Any, Any, Any], ledger: Here) -> None:
+        await socket.accept()
+        await socket.send_text(name_of(await ledger.session()))
+        await socket.close()
+
+    return socket
+
+
 def guarded(sessions: Sessions) -> list[HTTPRouteHandler]:
     @route(
         ["/required"],
@@ -85,7 +96,15 @@ def guarded(sessions: Sessions) -> list[HTTPRouteHandler]:
 
 def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
     sessions = Sessions(open_store, settings=SETTINGS)
-    handlers = [opened, current, log_in, log_out, rotate, *guarded(sessions)]
+    handlers = [
+        opened,
+        current,
+        log_in,
+        log_out,
+        rotate,
+        *guarded(sessions),
+        guarded_socket(sessions),
+    ]
     return Litestar(handlers, plugins=[sessions], logging_config=None)
 
 

@@ -56,9 +56,6 @@ def _visit(request: HttpRequest) -> DjangoVisit:
 
 def _with_cookie(response: HttpResponseBase, visit: DjangoVisit) -> HttpResponseBase:
     if visit.set_cookie is not None:
-        name, _, value = visit.set_cookie.partition(";")[0].partition("=")
         response.cookies.load(visit.set_cookie)
-        # As it is, also where it is empty.
-        response.cookies[name].set(name, value, value)
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -117,8 +117,7 @@ class SessionStore(SessionBase):
         changed = {name: text for name, text in stored.items() if self._stored.get(name) != text}
         removed = dict.fromkeys(self._stored.keys() - stored.keys())
         ledger, key = store_of_sessions(), self.session_key
-        if ledger.patch(key, attributes_of(changed) | removed) is None:
-            raise UpdateError
+        ledger.patch(key, attributes_of(changed) | removed)
         if ledger.touch(key, ttl=self._age()) is None:
             raise UpdateError
         self._stored = stored
