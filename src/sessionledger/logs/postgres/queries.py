@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from sessionledger.logs import places
 from sessionledger.logs.base import OVER, Row
 
 SCHEMA_VERSION = 1
@@ -195,7 +196,7 @@ def listing(
     given: list[Any] = [value for value in values if value is not None]
     named, ends = owner is not None or alias is not None, expires_before is not None
     if after is not None:
-        given += _place(after, named, ends)
+        given += places.place(after, named, ends)
     if limit is not None:
         given.append(limit)
     is_given = [value is not None for value in (*values, after, limit)]
@@ -213,34 +214,18 @@ def _listing(
     after: bool,
     limit: bool,
 ) -> str:
-    order, follows = _order(named, ends)
+    order, follows = places.order(named, ends)
     conditions = {
         f"topic = {_NUMBER}": True,
         "owner = %s": owner,
         "alias = %s": alias,
         "live AND expires > %s": live_at,
         "live AND expires < %s": ends,
-        follows: after,
+        follows.replace("?", "%s"): after,
     }
     where = " AND ".join(condition for condition, holds in conditions.items() if holds)
     page = f" ORDER BY {order} LIMIT %s" if limit else ""
     return f"SELECT {what} FROM ledger.ledger_rows WHERE {where}{page}"
-
-
-def _order(named: bool, ends: bool) -> tuple[str, str]:
-    """How a listing is ordered, and the condition that a row comes after a given place."""
-    if ends:
-        return "expires, key", "(expires, key) > (%s, %s)"
-    if named:
-        return "created", "created > %s"
-    return "key", "key > %s"
-
-
-def _place(row: Row, named: bool, ends: bool) -> tuple[object, ...]:
-    """Where a row stands in that order."""
-    if ends:
-        return row.expires, row.key
-    return (row.created,) if named else (row.key,)
 
 
 def _bytes(text: str | None) -> bytes | None:

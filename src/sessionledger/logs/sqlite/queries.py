@@ -23,6 +23,7 @@ import re
 from functools import cache
 from typing import Any
 
+from sessionledger.logs import places
 from sessionledger.logs.base import OVER, Row
 
 SCHEMA_VERSION = 3
@@ -248,7 +249,7 @@ def listing(
     given: list[Any] = [value for value in values if value is not None]
     if after is not None:
         named = owner is not None or alias is not None
-        given += _place(after, named, expires_before is not None)
+        given += places.place(after, named, expires_before is not None)
     if limit is not None:
         given.append(limit)
     return sql, given
@@ -274,7 +275,7 @@ def _listing(
     """
     named = owner or alias
     by_key = limit and not named and not ends
-    order, follows = _order(named, ends)
+    order, follows = places.order(named, ends)
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
         "owner = ?": owner,
@@ -286,19 +287,3 @@ def _listing(
     where = " AND ".join(condition for condition, holds in conditions.items() if holds)
     page = f" ORDER BY {order} LIMIT ?" if limit else ""
     return f"SELECT {what} FROM ledger_rows WHERE {where}{page}"
-
-
-def _order(named: bool, ends: bool) -> tuple[str, str]:
-    """How a listing is ordered, and the condition that a row comes after a given place."""
-    if ends:
-        return "expires, key", "(expires, key) > (?, ?)"
-    if named:
-        return "created", "created > ?"
-    return "key", "key > ?"
-
-
-def _place(row: Row, named: bool, ends: bool) -> tuple[object, ...]:
-    """Where a row stands in that order."""
-    if ends:
-        return row.expires, row.key
-    return (row.created,) if named else (row.key,)

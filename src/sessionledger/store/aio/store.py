@@ -58,7 +58,8 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
         durability: str = "full",
         topic: str = SESSIONS_TOPIC,
     ) -> AsyncSessionStore:
-        """The ledger at an address: `memory:`, `sqlite:///path` or `file:///path`.
+        """The ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
+        `postgresql://user@host/database`.
 
         `async with` opens it. durability: "full" answers after fsync; "normal" survives the process
         but not a power loss.

@@ -65,7 +65,8 @@ class SessionStore(ByToken, ByName, ByLog):
         durability: str = "full",
         topic: str = SESSIONS_TOPIC,
     ) -> SessionStore:
-        """Open the ledger at an address: `memory:`, `sqlite:///path` or `file:///path`.
+        """Open the ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
+        `postgresql://user@host/database`.
 
         durability: "full" answers after fsync; "normal" survives the process but not a power loss.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
