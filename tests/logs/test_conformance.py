@@ -18,8 +18,12 @@ class TestLogs(LogConformance):
         return LOGS[request.param]
 
 
+# A server is dear to ask: each time in one colour, in both where there is time.
+IN_LOOPS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "postgresql")) for name in LOGS]
+
+
 class TestAsyncLogs(LogConformance):
-    @pytest.fixture(params=LOGS)
+    @pytest.fixture(params=IN_LOOPS)
     def declared(self, request: pytest.FixtureRequest) -> AsyncHarness:
         return bridged(LOGS[request.param])
 
