@@ -95,14 +95,15 @@ connections: WeakSet[Connection] = WeakSet()
 """All that are open in this process."""
 
 
-def connect(place: Place) -> Connection:
-    """Connect to a server. Raises what psycopg does."""
+def connect(place: Place, *, is_relaxed: bool) -> Connection:
+    """Connect to a server; is_relaxed: commits are answered before they are flushed. Raises what
+    psycopg does."""
     raw = psycopg.connect(
         **_DEFAULTS | place.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
         autocommit=True,
         prepare_threshold=0,
     )
-    raw.execute(queries.PLAN_ONCE)
+    raw.execute(queries.SETTINGS, (is_relaxed,))
     connection = Connection(raw, place.schema)
     connections.add(connection)
     return connection

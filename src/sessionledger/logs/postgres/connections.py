@@ -26,8 +26,9 @@ class Connections:
     Taking and giving are one step each, which no thread and no signal can be in the middle of.
     """
 
-    def __init__(self, place: Place, check: Callable[[], None]) -> None:
+    def __init__(self, place: Place, durability: str, check: Callable[[], None]) -> None:
         self._place = place
+        self._is_relaxed = durability == "normal"
         self._check = check
         self._kept: deque[Connection] = deque(maxlen=KEPT)
         self._closed = False
@@ -52,7 +53,7 @@ class Connections:
     def new(self) -> Connection:
         """One that was not used before. Raises what psycopg does."""
         self._check()
-        return connect(self._place)
+        return connect(self._place, is_relaxed=self._is_relaxed)
 
     def give(self, connection: Connection) -> None:
         """Keep it for others, if it can be used."""

@@ -58,7 +58,7 @@ class PostgresLog:
         self.durability = durability
         self._folds: dict[str, Fold] = {}
         self._closed = False
-        self._connections = Connections(self.place, self._check_open)
+        self._connections = Connections(self.place, durability, self._check_open)
         self._begin()
         with explained(self.place):
             connection = self._connections.new()
@@ -72,7 +72,7 @@ class PostgresLog:
 
     def _begin(self) -> None:
         """Start without threads and locks: at first, and again in a forked child."""
-        self._transactions = Transactions(self._connections, self.durability)
+        self._transactions = Transactions(self._connections)
         self._changed = threading.Condition(threading.RLock())
         self._group = GroupCommit(self._commit)
 

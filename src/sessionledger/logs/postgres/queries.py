@@ -78,7 +78,15 @@ SCHEMA = (
 # -- opening
 
 # Each statement has one way through the indexes, whatever its values, and need not be planned anew.
-PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
+# Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
+# answer means that the write is flushed, or more where the server says so.
+SETTINGS = """SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('idle_in_transaction_session_timeout', '10s', false),
+    set_config('lock_timeout', '30s', false),
+    set_config('synchronous_commit', CASE
+        WHEN %s THEN 'off'
+        WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE current_setting('synchronous_commit') END, false)"""
 SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('server_version'), current_setting('server_encoding'),
     current_setting('fsync'), pg_is_in_recovery()"""
@@ -96,15 +104,8 @@ DESCRIBE = """SELECT current_setting('server_version'),
 
 # -- transactions
 
-# Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
-# answer means that the write is flushed, or more where the server says so.
-BEGIN_WRITING = """SELECT pg_current_xact_id()::text,
-    set_config('synchronous_commit', CASE
-        WHEN %s THEN 'off'
-        WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
-        ELSE current_setting('synchronous_commit') END, true),
-    set_config('idle_in_transaction_session_timeout', '10s', true),
-    set_config('lock_timeout', '30s', true)"""
+BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
+FLUSHED = "SET LOCAL synchronous_commit TO on"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What became of a transaction whose answer was lost, and then what stands under its first id.
 FATE = "SELECT pg_xact_status(%s::xid8)"
@@ -117,13 +118,12 @@ _NUMBER = "(SELECT number FROM ledger.topic_heads WHERE topic_heads.topic = %s)"
 
 ADD_TOPIC = """INSERT INTO ledger.topic_heads (topic, last_id) VALUES (%s, 0)
     ON CONFLICT (topic) DO NOTHING"""
-LOCK_TOPIC = """SELECT number, folded, last_id FROM ledger.topic_heads
-    WHERE topic = %s FOR NO KEY UPDATE"""
+LOCK_TOPIC = """SELECT number, folded, last_id, pg_current_xact_id()::text
+    FROM ledger.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
 TOPIC = "SELECT number, folded, last_id FROM ledger.topic_heads WHERE topic = %s"
 HEAD = "SELECT last_id FROM ledger.topic_heads WHERE topic = %s"
 MOVE_HEAD = "UPDATE ledger.topic_heads SET last_id = %s WHERE topic = %s"
 SET_FOLDED = "UPDATE ledger.topic_heads SET folded = %s WHERE topic = %s"
-MOVE_BOTH = "UPDATE ledger.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"
 TOPICS = "SELECT topic FROM ledger.topic_heads WHERE last_id > 0 ORDER BY topic"
 
 EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
@@ -171,6 +171,11 @@ ADD_LINKS = """INSERT INTO ledger.ledger_links (topic, key, event_id)
     ON CONFLICT (topic, key, event_id) DO NOTHING"""
 DROP_ROWS = "DELETE FROM ledger.ledger_rows WHERE topic = %s"
 DROP_LINKS = "DELETE FROM ledger.ledger_links WHERE topic = %s"
+
+ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
+# All that an append of sessions writes, in one statement.
+ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
+    UPDATE ledger.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"""
 
 # -- consumers
 

@@ -29,8 +29,9 @@ _PAUSE_SECONDS = 0.1
 
 
 class Proof(NamedTuple):
-    """What is there if the transaction was committed: one of its events."""
+    """What tells whether a transaction was committed: its number, and one of its events."""
 
+    xid: str
     topic: str
     event: StoredEvent
 
@@ -38,12 +39,10 @@ class Proof(NamedTuple):
 class Transaction:
     """What is read under a lock, and what is to be written, which is sent with the commit."""
 
-    def __init__(self, connection: Connection, *, is_relaxed: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.proof: Proof | None = None
         self.is_committing = False
-        self.xid = ""
-        self._is_relaxed = is_relaxed
         self._is_begun = False
         self._later: list[Statement] = []
 
@@ -52,9 +51,7 @@ class Transaction:
         if self._is_begun:
             return self.connection.ask(*statements)
         self._is_begun = True
-        begin: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
-        told = (queries.BEGIN_WRITING, (self._is_relaxed,))
-        _, ((self.xid, *_),), *answers = self.connection.ask(begin, told, *statements)
+        _, *answers = self.connection.ask((queries.BEGIN_WRITING, ()), *statements)
         return answers
 
     def then(self, sql: str, *values: Any) -> None:
@@ -86,9 +83,8 @@ class Transaction:
 class Transactions:
     """The write transactions of a log: one at a time, of all its threads."""
 
-    def __init__(self, connections: Connections, durability: str) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._is_relaxed = durability == "normal"
         self._alone = Alone()
 
     def check(self) -> None:
@@ -99,20 +95,21 @@ class Transactions:
         """Do something in a transaction, once. It may be called twice, and then is as if it had
         been only the second time. Raises what it does, what psycopg does, and `LogUnavailable`
         where it can't be told what became of it."""
-        return self._alone.run(lambda: self._run(work, is_relaxed=self._is_relaxed))
+        return self._alone.run(lambda: self._run(work))
 
     def flush(self) -> None:
         """Make durable what was committed without being flushed: it stands before this."""
 
         def write(transaction: Transaction) -> None:
+            transaction.ask((queries.FLUSHED, ()))
             transaction.then(queries.TOUCH_META)
 
-        self._alone.run(lambda: self._run(write, is_relaxed=False))
+        self._alone.run(lambda: self._run(write))
 
-    def _run(self, work: Callable[[Transaction], T], *, is_relaxed: bool) -> T:
+    def _run(self, work: Callable[[Transaction], T]) -> T:
         lost: psycopg.Error | None = None
         for _ in range(ATTEMPTS):
-            transaction = Transaction(self._connections.take(), is_relaxed=is_relaxed)
+            transaction = Transaction(self._connections.take())
             answers: list[T] = []
             try:
                 self._carry_out(transaction, work, answers)
@@ -149,7 +146,7 @@ class Transactions:
             return False
         end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
-            found = self._fate(transaction.xid, transaction.proof)
+            found = self._fate(transaction.proof)
             if found is not None:
                 return found
             time.sleep(_PAUSE_SECONDS)
@@ -158,12 +155,12 @@ class Transactions:
             "what became of it: it may be there or not; read it back"
         )
 
-    def _fate(self, xid: str, proof: Proof) -> bool | None:
+    def _fate(self, proof: Proof) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
         try:
             connection = self._connections.new()
             try:
-                if _is_under_way(connection, xid):
+                if _is_under_way(connection, proof.xid):
                     return None
                 # Whoever took over from a server that was lost may have given the number to
                 # another transaction: it is the event that tells.

@@ -16,11 +16,13 @@ FOLD_PAGE = 1000
 
 
 class TopicLine(NamedTuple):
-    """A topic's number, up to where its rows are folded, and its head."""
+    """A topic's number, up to where its rows are folded, its head, and the number of the
+    transaction that has it."""
 
     number: int
     folded: int
     head: int
+    xid: str
 
 
 def write(
@@ -28,33 +30,41 @@ def write(
 ) -> list[Outcome]:
     """Judge the units and store those that may be written."""
     keys, owners = units.keys_of(batch, fold), units.owners_of(batch)
-    asked: list[Statement] = [
-        (queries.ROWS_OF_KEYS, (topic, keys)),
-        (queries.OWNER_VERSIONS, (topic, [owner.encode() for owner in owners])),
-    ]
-    line, (newest, *found) = _locked(
-        transaction, topic, (queries.NEWEST_EVENT, (topic, topic)), *asked
-    )
+    asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, keys))]
+    if owners:
+        named = [owner.encode() for owner in owners]
+        asked.append((queries.OWNER_VERSIONS, (topic, named)))
+    at_head: Statement = (queries.NEWEST_EVENT, (topic, topic))
+    line, (newest, *found) = _locked(transaction, topic, at_head, *asked)
     if fold is not None and line.folded != line.head:
         fold_gap(transaction, topic, fold)
         found = transaction.ask(*asked)
-    rows, versions = found
+    rows, *versions = found
     head = chain.head_after(stored_event(newest[0])) if newest else Head(line.head, None)
     tail = units.Tail(
         head,
         {row.key: row for row in stored_rows(rows)},
-        {owner.decode(): version for owner, version in versions},
+        {owner.decode(): version for lines in versions for owner, version in lines},
     )
     plan = units.plan(topic, batch, fold, tail)
     if plan.events:
-        _store_events(transaction, topic, plan.events)
-        if fold is None:
-            transaction.then(queries.MOVE_HEAD, plan.head.id, topic)
-        else:
-            _store_rows(transaction, line.number, plan)
-            transaction.then(queries.MOVE_BOTH, plan.head.id, plan.head.id, topic)
-        transaction.proof = Proof(topic, plan.events[0])
+        _store(transaction, topic, line.number, plan, has_rows=fold is not None)
+        transaction.proof = Proof(line.xid, topic, plan.events[0])
     return plan.outcomes
+
+
+def _store(
+    transaction: Transaction, topic: str, number: int, plan: units.Plan, *, has_rows: bool
+) -> None:
+    """What was planned, and where the topic is then; has_rows: its rows are kept up to there."""
+    head, events = plan.head.id, _events(topic, plan.events)
+    if plan.rows:
+        transaction.then(queries.ADD_ALL, *events, *_rows(number, plan), head, head, topic)
+        return
+    transaction.then(queries.ADD_EVENTS, *events)
+    transaction.then(queries.MOVE_HEAD, head, topic)
+    if has_rows:
+        transaction.then(queries.SET_FOLDED, head, topic)
 
 
 def fold_gap(transaction: Transaction, topic: str, fold: Fold) -> None:
@@ -75,7 +85,8 @@ def fold_page(transaction: Transaction, topic: str, fold: Fold) -> int:
     keys = list({key for event in events if (key := fold.key(event)) is not None})
     (rows,) = transaction.ask((queries.ROWS_OF_KEYS, (topic, keys)))
     plan = units.refold(fold, events, {row.key: row for row in stored_rows(rows)})
-    _store_rows(transaction, line.number, plan)
+    if plan.rows:
+        transaction.then(queries.ADD_ROWS, *_rows(line.number, plan))
     until = events[-1].id if len(events) == FOLD_PAGE else line.head
     transaction.then(queries.SET_FOLDED, until, topic)
     return len(events)
@@ -102,24 +113,22 @@ def _locked(
     return TopicLine(*lines[0]), answers
 
 
-def _store_events(transaction: Transaction, topic: str, events: Sequence[StoredEvent]) -> None:
-    transaction.then(
-        queries.ADD_EVENTS,
+def _events(topic: str, events: Sequence[StoredEvent]) -> list[Any]:
+    """What `ADD_EVENTS` takes."""
+    return [
         topic,
         [event.id for event in events],
         [event.kind for event in events],
         [event.payload for event in events],
         [chain.encode_headers(event.headers).decode() for event in events],
         [event.occurred_at_ms for event in events],
-    )
+    ]
 
 
-def _store_rows(transaction: Transaction, number: int, plan: units.Plan) -> None:
-    rows = list(plan.rows.values())
-    if not rows:
-        return
-    transaction.then(
-        queries.PUT_ROWS,
+def _rows(number: int, plan: units.Plan) -> list[Any]:
+    """What `PUT_ROWS` and `ADD_LINKS` take."""
+    rows, links = list(plan.rows.values()), plan.links
+    return [
         number,
         [row.key for row in rows],
         [row.version for row in rows],
@@ -129,11 +138,10 @@ def _store_rows(transaction: Transaction, number: int, plan: units.Plan) -> None
         [row.live for row in rows],
         [row.state for row in rows],
         [None if row.alias is None else row.alias.encode() for row in rows],
-    )
-    links = plan.links
-    transaction.then(
-        queries.ADD_LINKS, number, [link.key for link in links], [link.id for link in links]
-    )
+        number,
+        [link.key for link in links],
+        [link.id for link in links],
+    ]
 
 
 def stored_event(columns: Sequence[Any]) -> StoredEvent:
