@@ -6,18 +6,25 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import msgspec
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
+from psycopg.waiting import wait
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.postgres import queries
 
+T = TypeVar("T")
+
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 Lines: TypeAlias = list[tuple[Any, ...]]
+
+_LOOK_SECONDS = 0.1
+"""How often somebody who waits for the server looks whether a signal came."""
 
 _DEFAULTS = {
     "application_name": "sessionledger",
@@ -91,6 +98,26 @@ class Connection:
             os.close(nothing)
 
 
+class _Raw(psycopg.Connection[Any]):
+    """A connection that is given up where whoever waits for it is interrupted.
+
+    psycopg's own would cancel what is under way and wait for its end, which never comes in the
+    middle of statements that are sent together.
+    """
+
+    def wait(
+        self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None
+    ) -> T:
+        """What the generator answers."""
+        try:
+            return wait(gen, self.pgconn.socket, interval, timeout)
+        except Exception:
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+
 connections: WeakSet[Connection] = WeakSet()
 """All that are open in this process."""
 
@@ -98,7 +125,7 @@ connections: WeakSet[Connection] = WeakSet()
 def connect(place: Place, *, is_relaxed: bool) -> Connection:
     """Connect to a server; is_relaxed: commits are answered before they are flushed. Raises what
     psycopg does."""
-    raw = psycopg.connect(
+    raw = _Raw.connect(
         **_DEFAULTS | place.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
         autocommit=True,
         prepare_threshold=0,
