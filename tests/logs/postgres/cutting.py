@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,13 +61,15 @@ class Way:
                 if lost == "the question":
                     break
                 cut.set()
-            server.sendall(data)
+            with suppress(OSError):
+                server.sendall(data)
         _end(client, server)
 
     def _answer(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
         while data := _received(server):
             if not cut.is_set():
-                client.sendall(data)
+                with suppress(OSError):
+                    client.sendall(data)
             elif COMMIT in data:
                 break
         _end(client, server)
