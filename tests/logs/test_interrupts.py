@@ -82,12 +82,6 @@ def test_interrupts_anywhere(url: str, mode: str) -> None:
     run(ANYWHERE, url, mode, HITS, PATIENCE)
 
 
-# Over a network hundreds of interrupts take long: each costs the connection.
-@pytest.mark.parametrize(
-    "shared_name",
-    ["sqlite", "file", pytest.param("postgresql", marks=pytest.mark.slow)],
-    indirect=True,
-)
 def test_interrupts_anywhere_in_writes(url: str) -> None:
     run(ANYWHERE, url, "writes", 5 * HITS, 2)
 

@@ -94,8 +94,6 @@ def test_what_can_t_be_told_is_told_to_be_so(
     log.close()
 
 
-# It failed once, in a run of all tests, and is yet to be explained.
-@pytest.mark.slow
 def test_connections_that_the_server_ended_are_made_anew(url: str) -> None:
     log = open_log(url)
     log.fold_with(TOPIC, FOLD)

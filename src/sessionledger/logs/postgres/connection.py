@@ -12,7 +12,7 @@ from weakref import WeakSet
 import msgspec
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import wait
 
 from sessionledger.errors import LogUnavailable
@@ -33,6 +33,7 @@ _DEFAULTS = {
     # A standby may answer what was true a while ago.
     "target_session_attrs": "read-write",
 }
+_LAST = ("FATAL", "PANIC")
 _ALWAYS = {"client_encoding": "UTF8"}
 
 
@@ -60,10 +61,13 @@ class Connection:
             with self._raw.pipeline():
                 cursors = [self._execute(self._raw.cursor(binary=True), s) for s in statements]
             return [_lines(cursor) for cursor in cursors]
-        except psycopg.Error as error:
-            if error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
-                # The last that is heard of the server, which may still have to hang up.
+        except BaseException as error:
+            if _is_last(error) or not self._is_sound:
                 self.close()
+            hidden = error.__context__
+            if isinstance(error, psycopg.Error) and not isinstance(hidden, Exception | None):
+                # Interrupted while it ends a pipeline, psycopg says that it can't end it.
+                raise hidden from None
             raise
 
     def _execute(self, cursor: psycopg.Cursor[Any], statement: Statement) -> psycopg.Cursor[Any]:
@@ -80,9 +84,18 @@ class Connection:
         return self._raw.closed
 
     @property
+    def _is_sound(self) -> bool:
+        """Whether it can be asked on: it is in the middle of nothing."""
+        raw = self._raw.pgconn
+        return (
+            raw.pipeline_status == PipelineStatus.OFF
+            and raw.transaction_status != TransactionStatus.ACTIVE
+        )
+
+    @property
     def is_idle(self) -> bool:
         """Whether it can be used for something else."""
-        return self._raw.info.transaction_status is TransactionStatus.IDLE
+        return self._is_sound and self._raw.info.transaction_status is TransactionStatus.IDLE
 
     def close(self) -> None:
         """Hang up; a transaction that is open has never been."""
@@ -130,7 +143,11 @@ def connect(place: Place, *, is_relaxed: bool) -> Connection:
         autocommit=True,
         prepare_threshold=0,
     )
-    raw.execute(queries.SETTINGS, (is_relaxed,))
+    try:
+        raw.execute(queries.SETTINGS, (is_relaxed,))
+    except BaseException:
+        raw.close()
+        raise
     connection = Connection(raw, place.schema)
     connections.add(connection)
     return connection
@@ -149,6 +166,11 @@ def _reason(error: psycopg.Error) -> str:
     """In a line, without the values that a detail might tell."""
     said = error.diag.message_primary or str(error).strip() or type(error).__name__
     return said.replace("\n", "; ")
+
+
+def _is_last(error: BaseException) -> bool:
+    """Whether no more is heard of the server, which may still have to hang up."""
+    return isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized in _LAST
 
 
 def _descriptor(raw: psycopg.Connection[Any]) -> int | None:

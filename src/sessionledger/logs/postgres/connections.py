@@ -56,7 +56,7 @@ class Connections:
         return connect(self._place, is_relaxed=self._is_relaxed)
 
     def give(self, connection: Connection) -> None:
-        """Keep it for others, if it can be used."""
+        """Keep it for others, if it is in the middle of nothing; otherwise it is closed."""
         full = self._closed or len(self._kept) >= KEPT
         if full or connection.is_lost or not connection.is_idle:
             connection.close()
@@ -94,12 +94,6 @@ class Connections:
 
     def _use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         try:
-            answer = work(connection)
-        except BaseException as error:
-            # Interrupted, it may be in the middle of an answer.
-            if not isinstance(error, psycopg.Error) or not connection.is_idle:
-                connection.close()
-            raise
+            return work(connection)
         finally:
             self.give(connection)
-        return answer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -117,7 +116,7 @@ class PostgresLog:
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
-        with self._explained():
+        with explained(self.place):
             return self._transactions.run(work)
 
     # -- events
@@ -276,7 +275,7 @@ class PostgresLog:
 
     def flush(self) -> None:
         self._check_open()
-        with self._explained():
+        with explained(self.place):
             self._transactions.flush()
 
     def close(self) -> None:
@@ -294,14 +293,8 @@ class PostgresLog:
         return self._read(lambda connection: connection.ask((sql, values))[0])
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with self._explained():
-            return self._connections.read(work)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors: of a closed ledger, or what the server says."""
         with explained(self.place):
-            yield
+            return self._connections.read(work)
 
     def _check_open(self) -> None:
         if self._closed:

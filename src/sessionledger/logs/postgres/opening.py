@@ -74,20 +74,16 @@ def _check_server(connection: Connection, place: Place, durability: str) -> None
 
 def _create(connection: Connection, place: Place) -> None:
     begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (place.schema,))]
-    try:
-        *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (place.schema,)))
-        if not exists:
-            connection.ask((f'CREATE SCHEMA "{place.schema}"', ()))
-        _refuse_strange(_tables(connection, place), place)
-        version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
-        connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
-    except BaseException:
-        connection.close()
-        raise
+    *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (place.schema,)))
+    if not exists:
+        connection.ask((f'CREATE SCHEMA "{place.schema}"', ()))
+    _refuse_strange(_tables(connection, place), place)
+    version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
+    connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
 
 
 def _refuse_strange(there: set[str], place: Place) -> None:
-    if there and not there >= queries.TABLES and "topic_heads" not in there:
+    if there and "topic_heads" not in there:
         raise NotALedger(
             f"{place.location} holds tables that are no ledger's: name another schema, ?schema=name"
         )

@@ -133,10 +133,6 @@ class Transactions:
         except psycopg.Error:
             transaction.roll_back()
             raise
-        except BaseException:
-            # Interrupted, it may be in the middle of an answer.
-            transaction.connection.close()
-            raise
         finally:
             self._connections.give(transaction.connection)
 
