@@ -6,7 +6,7 @@ stores what comes out. Conditions are judged in order, each unit seeing what tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -21,6 +21,7 @@ from sessionledger.logs.base import (
     Fold,
     LogEvent,
     Outcome,
+    Progress,
     Row,
     StoredEvent,
     Unit,
@@ -142,6 +143,24 @@ def refuse_shortened(topic: str, folded: int, head: int) -> None:
             f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "
             "events were removed; restore the log from a copy"
         )
+
+
+def fold_of(folds: Mapping[str, Fold], topic: str) -> Fold:
+    """The fold of a topic. Raises `InvalidEvent` where there is none."""
+    fold = folds.get(topic)
+    if fold is None:
+        raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
+    return fold
+
+
+def fold_pages(fold_page: Callable[[], int], progress: Progress | None) -> None:
+    """Fold pages of events until one has none; `progress` is told how many are done."""
+    done, page = 0, 1
+    while page:
+        page = fold_page()
+        done += page
+        if progress is not None:
+            progress(done)
 
 
 def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:

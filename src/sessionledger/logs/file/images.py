@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sessionledger.errors import CorruptLog, InvalidEvent
+from sessionledger.errors import CorruptLog
+from sessionledger.logs import units
 from sessionledger.logs.base import Fold
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.image import Image, Stamp
@@ -60,10 +61,7 @@ class Images:
 
     def fold_of(self, topic: str) -> Fold:
         """The fold of a topic. Raises `InvalidEvent` where there is none."""
-        fold = self.folds.get(topic)
-        if fold is None:
-            raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
-        return fold
+        return units.fold_of(self.folds, topic)
 
     def rows(self, topic: str, image: Image) -> RowTable:
         """The rows of an image that was just looked at, all folded. Raises `InvalidEvent`."""

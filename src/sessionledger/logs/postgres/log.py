@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from sessionledger.errors import InvalidEvent, SessionLedgerError, StoreClosed
+from sessionledger.errors import SessionLedgerError, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.base import (
@@ -199,13 +199,12 @@ class PostgresLog:
         return _number(self._ask(queries.COUNT_EVENTS, topic))
 
     def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
-        """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
-        done, page = 0, 1
-        while page:
-            page = self._transact(lambda one: writer.fold_page(one, topic, fold))
-            done += page
-            if progress is not None:
-                progress(done)
+        """Fold the gap, each page a transaction, so that nobody waits for long."""
+
+        def fold_page() -> int:
+            return self._transact(lambda one: writer.fold_page(one, topic, fold))
+
+        units.fold_pages(fold_page, progress)
 
     def _current(self, topic: str, sql: str, *values: Any) -> Lines:
         """Ask in a snapshot in which the rows of the topic are folded up to its head."""
@@ -231,10 +230,7 @@ class PostgresLog:
         return found
 
     def _fold_of(self, topic: str) -> Fold:
-        fold = self._folds.get(topic)
-        if fold is None:
-            raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
-        return fold
+        return units.fold_of(self._folds, topic)
 
     # -- consumers
 

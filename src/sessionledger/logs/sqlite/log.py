@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import apsw
 
-from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.alone import Reentered
@@ -240,13 +240,12 @@ class SQLiteLog:
         return cast(int, self._select(queries.COUNT_EVENTS, (topic,))[0][0])
 
     def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
-        """Fold the gap page by page, each page a transaction, so that nobody waits for long."""
-        done, page = 0, 1
-        while page:
-            page = self._transact(lambda writer: writer.fold_page(topic, fold))
-            done += page
-            if progress is not None:
-                progress(done)
+        """Fold the gap, each page a transaction, so that nobody waits for long."""
+
+        def fold_page() -> int:
+            return self._transact(lambda writer: writer.fold_page(topic, fold))
+
+        units.fold_pages(fold_page, progress)
 
     def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
         """Read in a snapshot in which the rows of the topic are folded up to its head."""
@@ -277,10 +276,7 @@ class SQLiteLog:
         return number
 
     def _fold_of(self, topic: str) -> Fold:
-        fold = self._folds.get(topic)
-        if fold is None:
-            raise InvalidEvent(f"the rows of {topic!r} can be kept only with its fold: fold_with()")
-        return fold
+        return units.fold_of(self._folds, topic)
 
     # -- consumers
 
