@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sessionledger import Log, open_log
+from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog
-from sessionledger.logs.remote import for_loops
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.harness import Declared
 from tests import postgres_server

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sessionledger import canonical
+from sessionledger.logs.adapters.blocking import Blocking
 from sessionledger.logs.base import (
     Appended,
     Change,
@@ -26,7 +27,6 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.blocking import Blocking
 from sessionledger.testing.child import Child
 from sessionledger.testing.harness import AnyHarness
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from sessionledger.logs.adapters.blocking import Blocking
+from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog, Log, LogEvent
-from sessionledger.logs.blocking import Blocking
-from sessionledger.logs.remote import for_loops
 
 
 @dataclass(frozen=True, kw_only=True)

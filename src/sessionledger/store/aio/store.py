@@ -10,9 +10,9 @@ from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
+from sessionledger.logs.adapters.committing_thread import Threaded
+from sessionledger.logs.adapters.threads import answers_in_place, for_loops
 from sessionledger.logs.base import AsyncLog, Log
-from sessionledger.logs.bridge import Threaded
-from sessionledger.logs.remote import answers_in_place, for_loops
 from sessionledger.logs.url import open_log
 from sessionledger.store.aio.bearers import ByToken
 from sessionledger.store.aio.ledger import ByLog

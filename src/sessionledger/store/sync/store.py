@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
+from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import Log
-from sessionledger.logs.inline import Inline
 from sessionledger.logs.url import open_log
 from sessionledger.store.clocks import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine

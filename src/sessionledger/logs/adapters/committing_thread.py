@@ -16,6 +16,7 @@ import msgspec
 
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
+from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import (
     Check,
     Log,
@@ -25,7 +26,6 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.forking import watch_forks
-from sessionledger.logs.inline import Inline
 from sessionledger.logs.waiting import POLL_SECONDS
 
 A = TypeVar("A")

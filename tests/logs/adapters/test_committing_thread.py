@@ -24,8 +24,8 @@ from sessionledger import (
     StoreClosed,
     Unit,
 )
+from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import Outcome
-from sessionledger.logs.bridge import Threaded
 from sessionledger.testing.bench import PATIENCE, TOPIC, Bench, event, every_event, together
 
 SESSIONS = "orchestrator.sessions"

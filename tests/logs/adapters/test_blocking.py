@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sessionledger import Change, InvalidEvent, LogUnavailable, StoreClosed, Unit
+from sessionledger.logs.adapters.blocking import Blocking
+from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import AsyncLog
-from sessionledger.logs.blocking import Blocking
-from sessionledger.logs.bridge import Threaded
 from sessionledger.logs.memory import MemoryLog
 from sessionledger.testing.bench import PATIENCE, TOPIC, add, event, every_event, together
 

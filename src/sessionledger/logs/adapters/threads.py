@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
+from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -23,7 +24,6 @@ from sessionledger.logs.base import (
     Row,
     StoredEvent,
 )
-from sessionledger.logs.bridge import Threaded
 from sessionledger.logs.forking import watch_forks
 
 T = TypeVar("T")

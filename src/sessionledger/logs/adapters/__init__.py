@@ -1,0 +1,1 @@
+"""Adapters between the two colours of a log: synchronous and asynchronous."""
