@@ -18,7 +18,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Link, Plan, Tail, keys_of, owners_of, plan, refold
 from sessionledger.logs.units import check as check_units

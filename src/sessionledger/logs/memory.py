@@ -10,7 +10,6 @@ from functools import partial
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.alone import Alone
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -25,7 +24,8 @@ from sessionledger.logs.base import (
     check_name,
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.reentrancy import Alone
 from sessionledger.logs.rows import RowTable, Which
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan

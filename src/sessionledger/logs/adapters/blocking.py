@@ -21,7 +21,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.concurrency.forking import watch_forks
 
 T = TypeVar("T")
 

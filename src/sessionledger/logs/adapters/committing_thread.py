@@ -25,8 +25,8 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.forking import watch_forks
-from sessionledger.logs.waiting import POLL_SECONDS
+from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 
 A = TypeVar("A")
 

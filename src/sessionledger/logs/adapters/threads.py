@@ -24,7 +24,7 @@ from sessionledger.logs.base import (
     Row,
     StoredEvent,
 )
-from sessionledger.logs.forking import watch_forks
+from sessionledger.logs.concurrency.forking import watch_forks
 
 T = TypeVar("T")
 P = ParamSpec("P")

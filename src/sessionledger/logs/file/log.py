@@ -50,6 +50,9 @@ from sessionledger.logs.base import (
     check_limit,
     check_name,
 )
+from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.emptying import empty
@@ -59,10 +62,7 @@ from sessionledger.logs.file.image import Image
 from sessionledger.logs.file.images import Images
 from sessionledger.logs.file.look import Look
 from sessionledger.logs.file.turns import Turns
-from sessionledger.logs.forking import watch_forks
-from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.rows import RowTable, Which
-from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.logs.alone import Alone
-from sessionledger.logs.turn import Turn
+from sessionledger.logs.concurrency.lock_file import Turn
+from sessionledger.logs.concurrency.reentrancy import Alone
 
 T = TypeVar("T")
 

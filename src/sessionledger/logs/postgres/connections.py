@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import psycopg
 
-from sessionledger.logs.forking import untouchable
+from sessionledger.logs.concurrency.forking import untouchable
 from sessionledger.logs.postgres.connection import Connection, Place, connect, connections
 
 T = TypeVar("T")

@@ -25,15 +25,15 @@ from sessionledger.logs.base import (
     check_name,
     key_state_of,
 )
-from sessionledger.logs.forking import watch_forks
-from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.postgres import queries, writer
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, explained
 from sessionledger.logs.postgres.connections import Connections
 from sessionledger.logs.postgres.opening import place_of, prepare
 from sessionledger.logs.postgres.transactions import Transaction, Transactions
 from sessionledger.logs.postgres.writer import stored_events, stored_rows
-from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ import psycopg
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs import chain
-from sessionledger.logs.alone import Alone
 from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.concurrency.reentrancy import Alone
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement
 from sessionledger.logs.postgres.connections import Connections

@@ -16,7 +16,6 @@ import apsw
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.alone import Reentered
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -31,8 +30,10 @@ from sessionledger.logs.base import (
     check_name,
     key_state_of,
 )
-from sessionledger.logs.forking import untouchable, watch_forks
-from sessionledger.logs.groupcommit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.concurrency.forking import untouchable, watch_forks
+from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
+from sessionledger.logs.concurrency.reentrancy import Reentered
+from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import check_place, explained
@@ -41,7 +42,6 @@ from sessionledger.logs.sqlite.readers import Readers
 from sessionledger.logs.sqlite.transactions import Transactions
 from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
-from sessionledger.logs.waiting import wait_above
 
 T = TypeVar("T")
 Execute: TypeAlias = Callable[..., apsw.Cursor]

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import apsw
 
 from sessionledger.errors import LogUnavailable
-from sessionledger.logs.alone import Alone
-from sessionledger.logs.forking import untouchable, watch_forks
+from sessionledger.logs.concurrency.forking import untouchable, watch_forks
+from sessionledger.logs.concurrency.reentrancy import Alone
 from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
 
 T = TypeVar("T")

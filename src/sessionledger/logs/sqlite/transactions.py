@@ -9,8 +9,9 @@ from typing import TypeVar
 import apsw
 
 from sessionledger.errors import LogUnavailable
-from sessionledger.logs.alone import Alone
-from sessionledger.logs.forking import untouchable
+from sessionledger.logs.concurrency.forking import untouchable
+from sessionledger.logs.concurrency.lock_file import Turn
+from sessionledger.logs.concurrency.reentrancy import Alone
 from sessionledger.logs.sqlite.connection import (
     NO_FILE,
     SYNCHRONOUS,
@@ -19,7 +20,6 @@ from sessionledger.logs.sqlite.connection import (
     identity,
 )
 from sessionledger.logs.sqlite.writer import Writer
-from sessionledger.logs.turn import Turn
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import Appended, Change, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
-from sessionledger.logs.groupcommit import GroupCommit, Ticket
+from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket
 from sessionledger.testing.bench import PATIENCE, event, until
 
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from threading import get_ident
 
 from sessionledger.errors import LogUnavailable, SessionLedgerError
-from sessionledger.logs.alone import Reentered
 from sessionledger.logs.base import Outcome, Unit
+from sessionledger.logs.concurrency.reentrancy import Reentered
 
 
 class Ticket:
