@@ -26,7 +26,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.reentrancy import Alone
-from sessionledger.logs.rows import RowTable, Which
+from sessionledger.logs.embedded.row_table import RowTable, Which
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
 

@@ -16,6 +16,7 @@ from shlex import quote
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.embedded.permissions import look_around, look_at_file, look_at_folder
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.durable import Published
@@ -23,7 +24,6 @@ from sessionledger.logs.file.explain import TOPICS, check_place, explained
 from sessionledger.logs.file.image import Image, read_exactly, stamp_of
 from sessionledger.logs.file.look import ADVICE, begin, opened
 from sessionledger.logs.file.tail import worth_of
-from sessionledger.logs.permissions import look_around, look_at_file, look_at_folder
 
 
 class _View:

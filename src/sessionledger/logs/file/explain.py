@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sessionledger.errors import LogUnavailable, NotALedger
-from sessionledger.logs.filesystem import network_filesystem
+from sessionledger.logs.embedded.filesystem import network_filesystem
 
 TOPICS = "topics"
 ORIGINS = "origins"

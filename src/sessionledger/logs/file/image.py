@@ -18,9 +18,9 @@ from typing import NamedTuple
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
 from sessionledger.logs.chain import Head, head_after
+from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.origin import NOTHING, Origin
-from sessionledger.logs.rows import RowTable
 from sessionledger.logs.units import Plan
 
 BLOCK_BYTES = 1 << 20

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from sessionledger.errors import CorruptLog
 from sessionledger.logs import units
 from sessionledger.logs.base import Fold
+from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.image import Image, Stamp
 from sessionledger.logs.file.look import Look, look
-from sessionledger.logs.rows import RowTable
 from sessionledger.logs.units import Plan
 
 

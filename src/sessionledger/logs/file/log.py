@@ -53,6 +53,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.concurrency.waiting import wait_above
+from sessionledger.logs.embedded.row_table import RowTable, Which
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.emptying import empty
@@ -62,7 +63,6 @@ from sessionledger.logs.file.image import Image
 from sessionledger.logs.file.images import Images
 from sessionledger.logs.file.look import Look
 from sessionledger.logs.file.turns import Turns
-from sessionledger.logs.rows import RowTable, Which
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from sessionledger.errors import (
     NotALedger,
     UnsupportedSchema,
 )
-from sessionledger.logs.filesystem import network_filesystem
+from sessionledger.logs.embedded.filesystem import network_filesystem
 from sessionledger.logs.sqlite import queries, rewrites
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]

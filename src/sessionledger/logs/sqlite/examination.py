@@ -18,7 +18,7 @@ import apsw
 from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
-from sessionledger.logs.permissions import look_at_file, look_at_folder
+from sessionledger.logs.embedded.permissions import look_at_file, look_at_folder
 from sessionledger.logs.sqlite import queries, rewrites
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
 from sessionledger.logs.sqlite.looking import Looking, companions

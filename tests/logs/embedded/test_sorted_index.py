@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sessionledger import Row
 from sessionledger.logs.base import OVER
 from sessionledger.logs.chain import EMPTY
-from sessionledger.logs.orders import Order
-from sessionledger.logs.rows import RowTable, Which
+from sessionledger.logs.embedded.row_table import RowTable, Which
+from sessionledger.logs.embedded.sorted_index import Order
 from sessionledger.logs.units import Link, Plan
 
 keys = st.integers(0, 30).map(lambda n: bytes([n]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sessionledger.logs import units
 from sessionledger.logs.base import OVER, Fold, KeyState, Row, StoredEvent, Unit
 from sessionledger.logs.chain import Head
-from sessionledger.logs.orders import Order, Place
+from sessionledger.logs.embedded.sorted_index import Order, Place
 from sessionledger.logs.units import Link, Plan, Tail
 
 

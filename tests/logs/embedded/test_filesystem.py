@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sessionledger import LogUnavailable, SessionStore
-from sessionledger.logs import filesystem
-from sessionledger.logs.filesystem import filesystem_of, network_filesystem
+from sessionledger.logs.embedded import filesystem
+from sessionledger.logs.embedded.filesystem import filesystem_of, network_filesystem
 
 # As proc(5) describes it: fields, optional fields, a dash, type, source, options.
 MOUNTINFO = """\
