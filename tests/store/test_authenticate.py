@@ -21,7 +21,7 @@ from sessionledger import (
     SessionStore,
 )
 from sessionledger.logs.base import Outcome, Unit
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
 from tests.logs.test_full_disk import fill, small_disk

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pytest
 
 from sessionledger import AsyncSessionStore, InvalidPolicy, InvalidSession, Policy, SessionStore
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import NOON
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench

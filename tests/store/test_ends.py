@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import Policy, Row, SessionLimitReached, SessionStore, Unit
 from sessionledger.logs.base import Outcome
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import Clock
 from tests.store.test_rotate import is_over, rotated
 from tests.store.test_store import some

@@ -16,7 +16,7 @@ from sessionledger import AsyncSessionStore, InvalidSession, SessionStore
 from sessionledger.core import history
 from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store import stories
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN

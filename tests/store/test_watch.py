@@ -28,7 +28,7 @@ from sessionledger import (
     Unit,
 )
 from sessionledger.core.token import digest, handle_of
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store import stories
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import PATIENCE, together

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from sessionledger import Change, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
 from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import AsyncLog, Check, Outcome
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.conformance import LogConformance

@@ -91,7 +91,7 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
 def _memory(rest: str, _durability: str) -> Log:
     if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
-    from sessionledger.logs.memory import MemoryLog
+    from sessionledger.logs.memory.log import MemoryLog
 
     return MemoryLog()
 

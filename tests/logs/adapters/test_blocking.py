@@ -12,7 +12,7 @@ from sessionledger import Change, InvalidEvent, LogUnavailable, StoreClosed, Uni
 from sessionledger.logs.adapters.blocking import Blocking
 from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import AsyncLog
-from sessionledger.logs.memory import MemoryLog
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.bench import PATIENCE, TOPIC, add, event, every_event, together
 
 

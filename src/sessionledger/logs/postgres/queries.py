@@ -19,8 +19,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sessionledger.logs import places
 from sessionledger.logs.base import OVER, Row
+from sessionledger.logs.sql import pagination
 
 SCHEMA_VERSION = 1
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
@@ -201,7 +201,7 @@ def listing(
     given: list[Any] = [value for value in values if value is not None]
     named, ends = owner is not None or alias is not None, expires_before is not None
     if after is not None:
-        given += places.place(after, named, ends)
+        given += pagination.place(after, named, ends)
     if limit is not None:
         given.append(limit)
     is_given = [value is not None for value in (*values, after, limit)]
@@ -219,7 +219,7 @@ def _listing(
     after: bool,
     limit: bool,
 ) -> str:
-    order, follows = places.order(named, ends)
+    order, follows = pagination.order(named, ends)
     conditions = {
         f"topic = {_NUMBER}": True,
         "owner = %s": owner,

@@ -23,8 +23,8 @@ import re
 from functools import cache
 from typing import Any
 
-from sessionledger.logs import places
 from sessionledger.logs.base import OVER, Row
+from sessionledger.logs.sql import pagination
 
 SCHEMA_VERSION = 3
 
@@ -249,7 +249,7 @@ def listing(
     given: list[Any] = [value for value in values if value is not None]
     if after is not None:
         named = owner is not None or alias is not None
-        given += places.place(after, named, expires_before is not None)
+        given += pagination.place(after, named, expires_before is not None)
     if limit is not None:
         given.append(limit)
     return sql, given
@@ -275,7 +275,7 @@ def _listing(
     """
     named = owner or alias
     by_key = limit and not named and not ends
-    order, follows = places.order(named, ends)
+    order, follows = pagination.order(named, ends)
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
         "owner = ?": owner,

@@ -7,8 +7,8 @@ from types import FrameType
 from typing import Any
 
 from sessionledger import SessionStore
-from sessionledger.logs import memory
 from sessionledger.logs.embedded import row_table
+from sessionledger.logs.memory import log
 
 
 class Stop(BaseException):
@@ -20,7 +20,7 @@ class Interrupt:
 
     def __init__(self, at: int) -> None:
         self.left = at
-        self._files = {memory.__file__, row_table.__file__}
+        self._files = {log.__file__, row_table.__file__}
 
     def __call__(self, frame: FrameType, what: str, _: Any) -> Any:
         if frame.f_code.co_filename not in self._files:

@@ -1,0 +1,1 @@
+"""What logs over an SQL database share."""
