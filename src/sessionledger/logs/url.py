@@ -60,7 +60,7 @@ def open_snapshot(url: str) -> Log:
     scheme, _, rest = url.partition(":")
     if scheme.lower() != "sqlite":
         raise InvalidURL("only of a SQLite ledger, sqlite:///path, is there a snapshot")
-    from sessionledger.logs.sqlite.snapshot import SQLiteSnapshot
+    from sessionledger.logs.sqlite.read_only_log import SQLiteSnapshot
 
     return SQLiteSnapshot(_sqlite_path(rest))
 

@@ -22,8 +22,8 @@ import apsw
 
 from sessionledger import SessionStore
 from sessionledger.core.token import digest, handle_of
-from sessionledger.logs.sqlite.cache import Cache
-from sessionledger.logs.sqlite.caches import Caches
+from sessionledger.logs.sqlite.row_cache.cache import Caches
+from sessionledger.logs.sqlite.row_cache.generations import Cache
 from sessionledger.store.engine import SESSIONS_TOPIC
 
 SESSIONS = 24

@@ -18,7 +18,8 @@ from sessionledger.errors import (
     UnsupportedSchema,
 )
 from sessionledger.logs.embedded.filesystem import network_filesystem
-from sessionledger.logs.sqlite import queries, rewrites
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.row_cache import epoch
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
@@ -173,7 +174,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if "ledger_meta" in tables:
         _migrate(connection)
-    for statement in (*queries.SCHEMA, *rewrites.TRIGGERS, rewrites.NEW_EPOCHS):
+    for statement in (*queries.SCHEMA, *epoch.TRIGGERS, epoch.NEW_EPOCHS):
         connection.execute(statement)
     connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
     # What was appended while the triggers were not there.
@@ -214,7 +215,7 @@ def _is_whole(connection: apsw.Connection) -> bool:
     parts = {name for (name,) in connection.execute(queries.OUR_NAMES)}
     return (
         _schema(connection.execute) == queries.SCHEMA_VERSION
-        and parts >= queries.NAMES | rewrites.NAMES
+        and parts >= queries.NAMES | epoch.NAMES
     )
 
 

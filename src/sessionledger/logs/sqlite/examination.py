@@ -19,9 +19,10 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.base import Check, Row, StoredEvent, check_name
 from sessionledger.logs.embedded.permissions import look_at_file, look_at_folder
-from sessionledger.logs.sqlite import queries, rewrites
+from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
-from sessionledger.logs.sqlite.looking import Looking, companions
+from sessionledger.logs.sqlite.read_snapshot import Looking, companions
+from sessionledger.logs.sqlite.row_cache import epoch
 from sessionledger.logs.sqlite.writer import stored_event, stored_rows
 
 # The versions before it may damage a ledger that several connections write (the WAL-reset bug).
@@ -139,7 +140,7 @@ def _look_at_library(version: str, found: Findings) -> None:
 def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
     """Whether the tables of rows are there."""
     ours = {name for (name,) in looking.select(queries.OUR_NAMES)}
-    missing = sorted((queries.NAMES | rewrites.NAMES) - ours)
+    missing = sorted((queries.NAMES | epoch.NAMES) - ours)
     if not ours:
         found.add(
             "not_prepared",

@@ -35,12 +35,12 @@ from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_
 from sessionledger.logs.concurrency.reentrancy import Reentered
 from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.caches import Caches
 from sessionledger.logs.sqlite.connection import check_place, explained
-from sessionledger.logs.sqlite.histories import Histories
+from sessionledger.logs.sqlite.key_history import Histories
 from sessionledger.logs.sqlite.readers import Readers
+from sessionledger.logs.sqlite.row_cache.cache import Caches
+from sessionledger.logs.sqlite.row_cache.wal_header import Pin
 from sessionledger.logs.sqlite.transactions import Transactions
-from sessionledger.logs.sqlite.walindex import Pin
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
 
 T = TypeVar("T")

@@ -17,7 +17,8 @@ import apsw
 import pytest
 
 from sessionledger import AsyncSessionStore, Session, SessionStore, StoreClosed
-from sessionledger.logs.sqlite import SQLiteLog, cache
+from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.logs.sqlite.row_cache import generations
 from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.forks import in_fork
@@ -372,7 +373,7 @@ def test_where_not_all_fit_what_is_asked_for_often_is_kept(
     for key in keys:
         log.state(TOPIC, key)
     assert not is_kept(log, lambda: log.state(TOPIC, keys[19]))
-    for _ in range(cache.ADMIT_EVERY):
+    for _ in range(generations.ADMIT_EVERY):
         log.state(TOPIC, keys[19])
     assert is_kept(log, lambda: log.state(TOPIC, keys[19]))
 
@@ -395,7 +396,7 @@ def test_a_ledger_that_nobody_wrote_to_since_it_was_begun_keeps_nothing_until_th
 
 
 def test_a_large_state_is_not_kept(log: SQLiteLog, store: SessionStore) -> None:
-    token = store.create("alice", attributes={"text": "x" * cache.MAX_STATE_BYTES}).token
+    token = store.create("alice", attributes={"text": "x" * generations.MAX_STATE_BYTES}).token
     keep(store, token)
     assert not is_kept(log, lambda: store.get(token))
 
@@ -521,7 +522,7 @@ def test_without_a_connection_to_spare_every_read_asks(
     def refuse(self: object) -> None:
         raise apsw.CantOpenError
 
-    monkeypatch.setattr("sessionledger.logs.sqlite.walindex._header_of", refuse)
+    monkeypatch.setattr("sessionledger.logs.sqlite.row_cache.wal_header._header_of", refuse)
     check_asks(path)
 
 

@@ -19,9 +19,9 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import pytest
 
-from sessionledger.logs.sqlite import cache as library
-from sessionledger.logs.sqlite.cache import Cache, News, reaches
-from sessionledger.logs.sqlite.walindex import COPY_BYTES, is_name
+from sessionledger.logs.sqlite.row_cache import generations as library
+from sessionledger.logs.sqlite.row_cache.generations import Cache, News, reaches
+from sessionledger.logs.sqlite.row_cache.wal_header import COPY_BYTES, is_name
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ import apsw
 
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.cache import Cache, News, reaches
 from sessionledger.logs.sqlite.connection import connect_reader, identity
 from sessionledger.logs.sqlite.readers import Reader
-from sessionledger.logs.sqlite.walindex import Pin
+from sessionledger.logs.sqlite.row_cache.generations import Cache, News, reaches
+from sessionledger.logs.sqlite.row_cache.wal_header import Pin
 
 LOOK_AGAIN_SECONDS = 1.0
 

@@ -155,7 +155,7 @@ def test_what_is_no_ledger_of_this_version_is_refused(store: SessionStore, path:
 SHOWING = """
 import os, sys
 from sessionledger import LogUnavailable, SessionStore, open_snapshot
-import sessionledger.logs.sqlite.snapshot
+import sessionledger.logs.sqlite.read_only_log
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sessionledger import SessionStore
-from sessionledger.logs.sqlite import SQLiteLog, histories
+from sessionledger.logs.sqlite import SQLiteLog, key_history
 
 
 def test_all_pages_of_a_history_walk_it_once_and_a_change_is_seen(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_all_pages_of_a_history_walk_it_once_and_a_change_is_seen(tmp_path: Path
                 found += [event.id for event in page]
             return found
 
-        seen: list[histories._Walked | None] = [None]
+        seen: list[key_history._Walked | None] = [None]
         assert walk() == [event.id for event in store.events()]
         assert walks == 1
         store.patch(issued.token, {"count": "changed"})

@@ -30,7 +30,7 @@ import threading
 from typing import TypeAlias
 
 from sessionledger.logs.base import KeyState
-from sessionledger.logs.sqlite.walindex import is_name
+from sessionledger.logs.sqlite.row_cache.wal_header import is_name
 
 MAX_ROWS = 16_384
 """Of each generation: when there are so many, they become the old ones, and the old ones go. A row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.logs.sqlite.model import (
+from tests.logs.sqlite.row_cache.model import (
     NO_LOG,
     Actor,
     Cached,

@@ -31,8 +31,8 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained_to_reader
-from sessionledger.logs.sqlite.histories import Histories
-from sessionledger.logs.sqlite.looking import Looking
+from sessionledger.logs.sqlite.key_history import Histories
+from sessionledger.logs.sqlite.read_snapshot import Looking
 from sessionledger.logs.sqlite.writer import events_of, row_of, stored_event, stored_rows
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Rows that one process keeps while no process has committed anything."""
