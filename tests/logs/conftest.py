@@ -11,7 +11,7 @@ import pytest
 from sessionledger.testing import Harness
 from sessionledger.testing.bench import Bench
 from tests.logs import bare_file, bare_postgres, bare_sqlite
-from tests.logs.file import places
+from tests.logs.file import locations
 from tests.logs.openers import address, open_at
 
 LOGS = {
@@ -30,7 +30,7 @@ LOGS = {
         shared=True,
         forks=True,
         append_bare=bare_file.append_elsewhere,
-        empty=places.empty,
+        empty=locations.empty,
     ),
     "postgresql": Harness(
         open=partial(open_at, "postgresql"),

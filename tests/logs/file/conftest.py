@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.logs.file import FileLog
-from tests.logs.file.places import opened
+from tests.logs.file.locations import opened
 
 
 @pytest.fixture

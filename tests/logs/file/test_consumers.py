@@ -10,7 +10,7 @@ import pytest
 from sessionledger import CorruptLog, InvalidEvent
 from sessionledger.logs.file import FileLog
 from sessionledger.testing.bench import TOPIC, together
-from tests.logs.file.places import opened
+from tests.logs.file.locations import opened
 
 
 def cursor_file(root: Path, topic: str = TOPIC, consumer: str = "mailer") -> Path:

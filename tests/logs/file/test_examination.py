@@ -14,7 +14,7 @@ from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import PATIENCE
 from tests.logs import bare_file
 from tests.logs.children import running
-from tests.logs.file.places import durable_file, sessions_file, store_on, url_of
+from tests.logs.file.locations import durable_file, sessions_file, store_on, url_of
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sessionledger.testing.bench import TOPIC, add, event, every_event, together
 from sessionledger.testing.forks import in_fork
 from tests.logs import bare_file
 from tests.logs.children import run
-from tests.logs.file.places import opened, sessions_file, store_on, topic_file
+from tests.logs.file.locations import opened, sessions_file, store_on, topic_file
 
 
 class Disk:
@@ -177,7 +177,7 @@ HALF_A_WRITE = """
 import resource, sys
 from sessionledger import LogUnavailable
 from sessionledger.testing.bench import TOPIC, add, event
-from tests.logs.file.places import opened, topic_file
+from tests.logs.file.locations import opened, topic_file
 
 root = sys.argv[1]
 with opened(root) as log:

@@ -16,7 +16,7 @@ from sessionledger.logs.file import FileLog
 from sessionledger.testing.bench import FOLD, PATIENCE, TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import ask, finish, running
-from tests.logs.file.places import opened, topic_file
+from tests.logs.file.locations import opened, topic_file
 
 # Appends an event for each line that it is told; its flush waits for another line.
 WRITER = """

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from sessionledger import SessionStore
 from sessionledger.logs.base import Fold, Progress
 from sessionledger.logs.embedded.row_table import RowTable
-from sessionledger.logs.file.image import Image
+from sessionledger.logs.file.index import Image
 from sessionledger.testing.bench import PATIENCE, together
 
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import is_name
-from sessionledger.logs.file.durable import (
+from sessionledger.logs.file.errors import ORIGINS, TOPICS
+from sessionledger.logs.file.index import Stamp, read_exactly, stamp_of
+from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
     Published,
     publish,
     published,
     this_boot,
 )
-from sessionledger.logs.file.explain import ORIGINS, TOPICS
-from sessionledger.logs.file.image import Stamp, read_exactly, stamp_of
-from sessionledger.logs.file.tail import worth_of
+from sessionledger.logs.file.recovery.torn_tail import worth_of
 
 _END = ".jsonl"
 _ORIGIN = ".origin"

@@ -19,11 +19,11 @@ from sessionledger.logs.base import Check, Row, StoredEvent, check_name
 from sessionledger.logs.embedded.permissions import look_around, look_at_file, look_at_folder
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.durable import Published
-from sessionledger.logs.file.explain import TOPICS, check_place, explained
-from sessionledger.logs.file.image import Image, read_exactly, stamp_of
-from sessionledger.logs.file.look import ADVICE, begin, opened
-from sessionledger.logs.file.tail import worth_of
+from sessionledger.logs.file.errors import TOPICS, check_place, explained
+from sessionledger.logs.file.index import Image, read_exactly, stamp_of
+from sessionledger.logs.file.recovery.durable_offset import Published
+from sessionledger.logs.file.recovery.torn_tail import worth_of
+from sessionledger.logs.file.refresh import ADVICE, begin, opened
 
 
 class _View:

@@ -56,13 +56,13 @@ from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.embedded.row_table import RowTable, Which
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.emptying import empty
+from sessionledger.logs.file.errors import NOT_PERMITTED, check_place, explained
 from sessionledger.logs.file.examination import examine
-from sessionledger.logs.file.explain import NOT_PERMITTED, check_place, explained
-from sessionledger.logs.file.image import Image
-from sessionledger.logs.file.images import Images
-from sessionledger.logs.file.look import Look
-from sessionledger.logs.file.turns import Turns
+from sessionledger.logs.file.index import Image
+from sessionledger.logs.file.recovery.emptying import empty
+from sessionledger.logs.file.refresh import Look
+from sessionledger.logs.file.topics import Images
+from sessionledger.logs.file.writer_lock import Turns
 
 T = TypeVar("T")
 

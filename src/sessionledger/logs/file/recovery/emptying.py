@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import Row
-from sessionledger.logs.file import origin
 from sessionledger.logs.file.disk import Disk, flush_folder, write_draft
-from sessionledger.logs.file.durable import Published
-from sessionledger.logs.file.image import Image
-from sessionledger.logs.file.origin import Origin
+from sessionledger.logs.file.index import Image
+from sessionledger.logs.file.recovery import checkpoint
+from sessionledger.logs.file.recovery.checkpoint import Origin
+from sessionledger.logs.file.recovery.durable_offset import Published
 
 
 def empty(disk: Disk, topic: str, image: Image, rows: Sequence[Row]) -> None:
@@ -37,7 +37,7 @@ def empty(disk: Disk, topic: str, image: Image, rows: Sequence[Row]) -> None:
     _finish(path, coming, image)
     file = os.open(image.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = origin.encode(Origin(image.head, origin.replaced(file, image.end), rows))
+        content = checkpoint.encode(Origin(image.head, checkpoint.replaced(file, image.end), rows))
         write_draft(coming, content, os.fsync).replace(coming)
         flush_folder(coming.parent)
         draft = write_draft(image.path, b"", os.fsync)
@@ -53,6 +53,6 @@ def empty(disk: Disk, topic: str, image: Image, rows: Sequence[Row]) -> None:
 
 def _finish(path: Path, coming: Path, image: Image) -> None:
     """The last step of an emptying before, if that was left undone."""
-    new = origin.read(coming)
+    new = checkpoint.read(coming)
     if new is not None and new.head == image.origin.head:
         coming.replace(path)

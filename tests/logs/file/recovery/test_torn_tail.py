@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import StoredEvent
-from sessionledger.logs.file import lines, tail
-from sessionledger.logs.file.tail import Worth
+from sessionledger.logs.file import lines
+from sessionledger.logs.file.recovery import torn_tail
+from sessionledger.logs.file.recovery.torn_tail import Worth
 
 UNIT = "sessionledger.unit"
 
@@ -26,7 +27,7 @@ def text_of(*sizes: int, note: str = "") -> tuple[bytes, list[int]]:
 
 
 def worth(text: bytes, start: int = 0) -> Worth:
-    return tail.worth_of(lambda begin, end: text[begin:end], start, len(text))
+    return torn_tail.worth_of(lambda begin, end: text[begin:end], start, len(text))
 
 
 sizes = st.lists(st.integers(1, 4), max_size=5)

@@ -13,8 +13,8 @@ from sessionledger.logs import units
 from sessionledger.logs.base import Fold
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.image import Image, Stamp
-from sessionledger.logs.file.look import Look, look
+from sessionledger.logs.file.index import Image, Stamp
+from sessionledger.logs.file.refresh import Look, look
 from sessionledger.logs.units import Plan
 
 

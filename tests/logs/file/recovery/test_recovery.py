@@ -14,7 +14,7 @@ from sessionledger.core.token import digest, handle_of
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.bench import TOPIC, add, event, every_event
 from tests.logs import bare_file
-from tests.logs.file.places import durable_file, opened, sessions_file, store_on, topic_file
+from tests.logs.file.locations import durable_file, opened, sessions_file, store_on, topic_file
 
 TOKENS = [f"a token that is long enough, number {n}" for n in range(3)]
 LIVE, ENDED, TOUCHED = TOKENS

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import Fold
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.durable import Published
-from sessionledger.logs.file.image import NO_FILE, Image, read_exactly, stamp_of
-from sessionledger.logs.file.origin import Origin, in_force
-from sessionledger.logs.file.tail import worth_of
+from sessionledger.logs.file.index import NO_FILE, Image, read_exactly, stamp_of
+from sessionledger.logs.file.recovery.checkpoint import Origin, in_force
+from sessionledger.logs.file.recovery.durable_offset import Published
+from sessionledger.logs.file.recovery.torn_tail import worth_of
 
 ADVICE = "restore the ledger from a copy, without its folder `durable`"
 

@@ -15,7 +15,7 @@ from sessionledger.logs.file import FileLog
 from sessionledger.testing.bench import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import run
-from tests.logs.file.places import durable_file, opened, store_on, topic_file
+from tests.logs.file.locations import durable_file, opened, store_on, topic_file
 
 
 @pytest.fixture

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger.logs.file import durable
-from sessionledger.logs.file.durable import FLUSHED, Published, publish, published, this_boot
+from sessionledger.logs.file.recovery.durable_offset import (
+    FLUSHED,
+    Published,
+    publish,
+    published,
+    this_boot,
+)
 from sessionledger.testing.bench import together
 
 

@@ -19,7 +19,7 @@ from sessionledger.store.table import SessionFold
 from sessionledger.testing.bench import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import start
-from tests.logs.file.places import (
+from tests.logs.file.locations import (
     durable_file,
     empty,
     opened,
@@ -270,7 +270,7 @@ def test_who_may_only_read_sees_what_is_left(
 
 EMPTIER = """
 import os, signal, sys
-from tests.logs.file.places import opened
+from tests.logs.file.locations import opened
 from sessionledger.testing.bench import TOPIC
 
 root, last, events = sys.argv[1], int(sys.argv[2]), ("open", "os.rename", "os.remove", "os.mkdir")

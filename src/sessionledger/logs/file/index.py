@@ -20,7 +20,7 @@ from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
-from sessionledger.logs.file.origin import NOTHING, Origin
+from sessionledger.logs.file.recovery.checkpoint import NOTHING, Origin
 from sessionledger.logs.units import Plan
 
 BLOCK_BYTES = 1 << 20
