@@ -30,8 +30,8 @@ from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_
 from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.postgres import queries, writer
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, explained
-from sessionledger.logs.postgres.connections import Connections
 from sessionledger.logs.postgres.opening import place_of, prepare
+from sessionledger.logs.postgres.pool import Connections
 from sessionledger.logs.postgres.transactions import Transaction, Transactions
 from sessionledger.logs.postgres.writer import stored_events, stored_rows
 

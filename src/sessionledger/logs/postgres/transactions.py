@@ -18,7 +18,7 @@ from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.concurrency.reentrancy import Alone
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement
-from sessionledger.logs.postgres.connections import Connections
+from sessionledger.logs.postgres.pool import Connections
 
 T = TypeVar("T")
 
