@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sessionledger import SessionLimitReached, SessionStore
-from sessionledger.server.keys import KEY_POLICY, SCOPES, new_key
+from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 from sessionledger.testing.bench import together
 from tests.cli.running import Line

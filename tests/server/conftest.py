@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.server import Settings, create_app
-from sessionledger.server.front import Front
+from sessionledger.server.asgi_app import Front
 from tests.server.served import Served, make_key
 from tests.server.web import Web
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from sessionledger.server.front import Front
-from sessionledger.server.keys import SCOPES, new_key
-from sessionledger.server.ledger import Ledger
+from sessionledger.server.asgi_app import Front
+from sessionledger.server.service.keys import SCOPES, new_key
+from sessionledger.server.service.ledger import Ledger
 
 A = TypeVar("A")
 JSON = dict[str, Any]

@@ -14,7 +14,7 @@ from sessionledger.cli.opening import open_store, store_to_read
 from sessionledger.cli.present import Record, on_terminal, show, show_all, write
 from sessionledger.cli.records import session_record
 from sessionledger.cli.secret import read_token_from_input
-from sessionledger.server.keys import KEY_POLICY, SCOPES, Key, NotAllowed, key_of, new_key
+from sessionledger.server.service.keys import KEY_POLICY, SCOPES, Key, NotAllowed, key_of, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 
 TITLES = {

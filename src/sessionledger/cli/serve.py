@@ -53,7 +53,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _serving() -> Callable[[Settings, Callable[[str], None]], int]:
     try:
-        from sessionledger.server.serving import serve as serving
+        from sessionledger.server.process.serve import serve as serving
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("sessionledger"):
             raise

@@ -7,23 +7,24 @@ from typing import cast
 from litestar import Litestar
 from litestar.datastructures import ResponseHeader, State
 
-from sessionledger.server import bearer, events, health, listings, metrics, sessions
-from sessionledger.server.access_log import Noted, write_to_stderr
-from sessionledger.server.answering import Endpoint, application
-from sessionledger.server.asgi import App
-from sessionledger.server.bodies import StrictRequest
+from sessionledger.server.asgi_app import OTHER, Front
+from sessionledger.server.auth.permissions import authorise
 from sessionledger.server.description import describe
-from sessionledger.server.forward_auth import ForwardAuth
-from sessionledger.server.front import OTHER, Front
-from sessionledger.server.introspection import Introspect
-from sessionledger.server.methods import options_at
-from sessionledger.server.metrics import Tally
-from sessionledger.server.pages import Page
-from sessionledger.server.parameters import refuse_unknown
-from sessionledger.server.refusals import HANDLERS
-from sessionledger.server.revocation import Revoke
-from sessionledger.server.rights import authorise
-from sessionledger.server.service import Service
+from sessionledger.server.error_handlers import HANDLERS
+from sessionledger.server.fast_path import Endpoint, application
+from sessionledger.server.http.asgi import App
+from sessionledger.server.http.bodies import StrictRequest
+from sessionledger.server.http.pages import Page
+from sessionledger.server.oauth.introspection import Introspect
+from sessionledger.server.oauth.revocation import Revoke
+from sessionledger.server.observe import metrics
+from sessionledger.server.observe.access_log import Noted, write_to_stderr
+from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.proxy.forward_auth import ForwardAuth
+from sessionledger.server.routes import bearer, events, health, listings, sessions
+from sessionledger.server.routes.methods import options_at
+from sessionledger.server.routes.parameters import refuse_unknown
+from sessionledger.server.service.service import Service
 from sessionledger.server.settings import Settings
 
 ROUTES = [

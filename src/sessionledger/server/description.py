@@ -12,11 +12,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
-from sessionledger.server.documents import HANDLE_PATTERN, NewSession, NewToken, Proof, SessionPatch
-from sessionledger.server.forms import FORM
-from sessionledger.server.introspection import Introspection
-from sessionledger.server.problems import MEDIA_TYPE, Problem
-from sessionledger.server.rights import BEARER, NOBODY
+from sessionledger.server.auth.permissions import BEARER, NOBODY
+from sessionledger.server.http.forms import FORM
+from sessionledger.server.http.problems import MEDIA_TYPE, Problem
+from sessionledger.server.http.schemas import (
+    HANDLE_PATTERN,
+    NewSession,
+    NewToken,
+    Proof,
+    SessionPatch,
+)
+from sessionledger.server.oauth.introspection import Introspection
 
 SCHEMES = {
     "adminKey": "An admin key with the scope that the operation names.",

@@ -1,0 +1,72 @@
+"""Credentials of a request to the service, and the problems that are answered without good ones.
+
+What is a token, and what the challenges say, stands in `web`; here is RFC 7617 besides, for OAuth's
+clients.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import timedelta
+from urllib.parse import unquote
+
+from sessionledger.server.http.problems import Refused
+from sessionledger.web import challenges, credentials
+from sessionledger.web.challenges import Denied
+from sessionledger.web.credentials import Malformed, RawHeaders
+
+
+def bearer_token(headers: RawHeaders, realm: str) -> str | None:
+    """The token in `Authorization: Bearer`; None without one. Raises `Refused` for a malformed."""
+    try:
+        return credentials.bearer_token(headers)
+    except Malformed:
+        raise malformed(realm) from None
+
+
+def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None:
+    """The name and the secret in `Authorization: Basic`, as RFC 6749 encodes them; None without.
+
+    Raises `Refused` for malformed ones.
+    """
+    try:
+        found = credentials.authorization(headers)
+        if found is None or found[0] != b"basic":
+            return None
+        name, colon, secret = b64decode(found[1], validate=True).decode("ascii").partition(":")
+    except ValueError:
+        raise malformed(realm) from None
+    if not colon:
+        raise malformed(realm)
+    return unquote(name), unquote(secret)
+
+
+def missing(realm: str) -> Refused:
+    """No credentials."""
+    return _refused(challenges.missing(realm))
+
+
+def refused_token(realm: str) -> Refused:
+    """A token that is not good."""
+    return _refused(challenges.refused_token(realm))
+
+
+def malformed(realm: str) -> Refused:
+    """An `Authorization` that can't be read."""
+    return _refused(challenges.malformed(realm), "Authorization")
+
+
+def insufficient(realm: str, scope: str) -> Refused:
+    """A good token that lacks a right."""
+    return _refused(challenges.insufficient(realm, scope))
+
+
+def too_old(realm: str, most: timedelta) -> Refused:
+    """A good token whose bearer must prove anew who that is."""
+    return _refused(challenges.too_old(realm, most))
+
+
+def _refused(denied: Denied, field: str | None = None) -> Refused:
+    status, code, detail, challenge = denied
+    headers = {} if challenge is None else {"WWW-Authenticate": challenge}
+    return Refused(status, code, detail, field=field, headers=headers)

@@ -1,0 +1,69 @@
+"""Bodies: JSON in the declared media type, decoded strictly into the declared document.
+
+The framework reads a number out of a text where one is expected, which suits a query and not a
+body. So a body is decoded here first.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Request
+
+from sessionledger.server.http.problems import Refused, in_a_sentence, invalid
+
+JSON = "application/json"
+
+_PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_UNKNOWN = re.compile(r"unknown field `(.*)`")
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose JSON is what the route says it is, or nothing."""
+
+    async def json(self) -> Any:
+        """The body as the document that the route declares. Raises `Refused`."""
+        expected = self.route_handler.parsed_data_field
+        assert expected is not None
+        declared = getattr(expected.kwarg_definition, "media_type", None) or JSON
+        self._check_media_type(str(getattr(declared, "value", declared)))
+        return decode(expected.annotation, await self.body())
+
+    def _check_media_type(self, declared: str) -> None:
+        given = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != declared:
+            raise Refused(
+                415,
+                "unsupported_media_type",
+                f"Content-Type is {declared} here",
+                field="Content-Type",
+                headers={"Accept-Patch" if self.method == "PATCH" else "Accept": declared},
+            )
+
+
+def decode(document: Any, body: bytes) -> Any:
+    """The document in a body. Raises `Refused`, which names the member at fault."""
+    try:
+        return _decoder(document).decode(body)
+    except msgspec.DecodeError as error:
+        raise _misfit(str(error)) from None
+    except RecursionError:
+        raise invalid("body", "nests too deep") from None
+    except UnicodeDecodeError:
+        raise invalid("body", "is not UTF-8") from None
+
+
+@cache
+def _decoder(document: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(document)
+
+
+def _misfit(said: str) -> Refused:
+    """What msgspec says of a body, with the member that it says it of."""
+    place, unknown = _PLACE.search(said), _UNKNOWN.search(said)
+    where = unknown or place
+    problem = _PLACE.sub("", said)
+    return invalid((where and where[1]) or "body", in_a_sentence(problem))

@@ -1,0 +1,1 @@
+"""The service as processes: sockets, the HTTP protocol, workers."""

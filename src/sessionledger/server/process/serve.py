@@ -1,0 +1,145 @@
+"""The service as a process, or several: sockets, signals, and a stop that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from sessionledger.server.app import LABELS, create_app
+from sessionledger.server.asgi_app import Front
+from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.process.protocol import BoundedProtocol
+from sessionledger.server.process.workers import supervise
+from sessionledger.server.settings import Settings
+
+BACKLOG = 2048
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> int:
+    """Serve until a signal says to stop, and answer the exit code.
+
+    ready: told the address once, when requests are answered there. Raises `OSError` where it can't
+    be bound, and what opening the ledger raises.
+    """
+    listening = _bind(settings.host, settings.port)
+    tally = Tally(LABELS, settings.workers)
+    first = _first_of_all(lambda: ready(_address(listening)))
+
+    def work(number: int, lifeline: int | None) -> int:
+        tally.count_as(number)
+        return _work(create_app(settings, tally), listening, lifeline, first)
+
+    if settings.workers == 1:
+        return work(0, None)
+    return supervise(settings.workers, work)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _first_of_all(tell: Callable[[], None]) -> Callable[[], None]:
+    """What tells only where it is called first, in whichever of the processes that are forked."""
+    ticket, ours = os.pipe()
+    os.write(ours, b"1")
+    os.close(ours)
+
+    def tell_once() -> None:
+        if os.read(ticket, 1):
+            tell()
+
+    return tell_once
+
+
+def _work(
+    front: Front, listening: socket.socket, lifeline: int | None, ready: Callable[[], None]
+) -> int:
+    try:
+        _Server(_config(front), front, lifeline, ready).run([listening])
+    except SystemExit:
+        if front.failure is None:
+            raise
+        raise front.failure from None
+    return 0
+
+
+def _config(front: Front) -> uvicorn.Config:
+    settings = front.service.settings
+    return uvicorn.Config(
+        front,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        log_level="error",  # what clients send amiss stands in the access log, if anywhere
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=max(1, round(settings.keep_alive.total_seconds())),
+        timeout_graceful_shutdown=max(1, round(settings.stop_timeout.total_seconds())),
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that ends streams before it waits for what is under way.
+
+    lifeline: a pipe that is closed when the process that started this one is gone. ready: called
+    once requests are answered.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        front: Front,
+        lifeline: int | None,
+        ready: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._front = front
+        self._lifeline = lifeline
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """The ledger is opened first, and where that fails nobody is told to come."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal stops it, and stopping is a good end: it is not raised again."""
+        loop = asyncio.get_running_loop()
+        for number in STOPS:
+            loop.add_signal_handler(number, self._stop)
+        if self._lifeline is not None:
+            loop.add_reader(self._lifeline, self._orphaned)
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams end, then what is under way, then the ledger is closed."""
+        self._front.service.stop()
+        await super().shutdown(sockets)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    def _orphaned(self) -> None:
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        os.close(self._lifeline)
+        self._stop()

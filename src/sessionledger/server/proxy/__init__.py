@@ -1,0 +1,1 @@
+"""Answers for reverse proxies: forward authentication."""

@@ -1,0 +1,1 @@
+"""The handlers of the framework, a module for each resource."""

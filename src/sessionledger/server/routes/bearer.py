@@ -1,0 +1,70 @@
+"""`/v1/session`: what a bearer does with the session of its own token.
+
+It reads, slides, rotates and ends it. It writes nothing of its own choosing: attributes, times and
+rights are the application's.
+"""
+
+from __future__ import annotations
+
+from litestar import Response, delete, get, post
+
+from sessionledger import Session
+from sessionledger.server.auth.credentials import refused_token
+from sessionledger.server.auth.permissions import BEARER, needs
+from sessionledger.server.http.etags import etag
+from sessionledger.server.http.schemas import (
+    IssuedDocument,
+    SessionDocument,
+    issued_document,
+    session_document,
+)
+from sessionledger.server.service.service import Call, bearer_of, ledger_of, service_of
+
+LOGGED_OUT = "logged out"
+
+
+@get("/v1/session", opt=needs(BEARER), summary="Read one's own session")
+async def read_own(request: Call) -> Response[SessionDocument]:
+    """Being read counts as being seen, as often as the policy records it."""
+    _, session = bearer_of(request)
+    return _answer(session)
+
+
+@post("/v1/session/slide", opt=needs(BEARER), status_code=200, summary="Say that one is there")
+async def slide_own(request: Call) -> Response[SessionDocument]:
+    """The session was seen just now; its end moves as the policy says, never past its deadline."""
+    token, session = bearer_of(request)
+    service_of(request).writes.take(session.handle)
+    return _answer(_still(request, await ledger_of(request).sessions.touch(token)))
+
+
+@post("/v1/session/rotate", opt=needs(BEARER), status_code=200, summary="Replace one's own token")
+async def rotate_own(request: Call) -> IssuedDocument:
+    """The new token stands in this answer only; the old one is good for a short grace."""
+    token, session = bearer_of(request)
+    service_of(request).writes.take(session.handle)
+    issued = await ledger_of(request).sessions.rotate(token)
+    if issued is None:
+        raise refused_token(service_of(request).settings.realm)
+    return issued_document(issued)
+
+
+@delete("/v1/session", opt=needs(BEARER), summary="Log out")
+async def end_own(request: Call) -> None:
+    """The session ends for good, and with it what it was rotated from or into."""
+    token, _ = bearer_of(request)
+    await ledger_of(request).sessions.expire(token, reason=LOGGED_OUT)
+
+
+def _still(request: Call, session: Session | None) -> Session:
+    """The session, if it did not end meanwhile. Raises `Refused`."""
+    if session is None:
+        raise refused_token(service_of(request).settings.realm)
+    return session
+
+
+def _answer(session: Session) -> Response[SessionDocument]:
+    return Response(session_document(session), headers={"ETag": etag(session.version)})
+
+
+ROUTES = [read_own, slide_own, rotate_own, end_own]

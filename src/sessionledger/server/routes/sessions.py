@@ -1,0 +1,220 @@
+"""One session and its history: what applications and administrators do with it by its handle."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Response, delete, get, patch, post
+from litestar.params import Body, HeaderParameter, JSONBody, PathParameter
+
+from sessionledger import IssuedSession, Session
+from sessionledger.server.auth.permissions import needs
+from sessionledger.server.http.etags import IF_MATCH, etag, mismatch, versions_in
+from sessionledger.server.http.problems import Refused, not_found
+from sessionledger.server.http.schemas import (
+    HANDLE_PATTERN,
+    History,
+    IssuedDocument,
+    NewSession,
+    NewToken,
+    Proof,
+    SessionDocument,
+    SessionPatch,
+    entry_document,
+    issued_document,
+    session_document,
+    span,
+)
+from sessionledger.server.routes.parameters import Reason
+from sessionledger.server.service.idempotency import IdempotencyKey, create_once
+from sessionledger.server.service.service import Call, caller_of, ledger_of, service_of
+
+MERGE_PATCH = "application/merge-patch+json"
+
+Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        required=False,
+        pattern=IF_MATCH,
+        description="The `ETag` that it must be at.",
+    ),
+]
+
+
+@post("/v1/sessions", opt=needs("sessions:create"), summary="Begin a session")
+async def create_session(
+    request: Call, data: JSONBody[NewSession], idempotency_key: IdempotencyKey = None
+) -> Response[IssuedDocument]:
+    """The token stands in this answer only.
+
+    With an `Idempotency-Key` the same request of the same caller, sent again, begins no second
+    session: it answers the first one, rotated, since the first token is stored nowhere.
+    """
+    caller, ledger = caller_of(request), ledger_of(request)
+
+    async def create(token: str | None) -> IssuedSession:
+        return await ledger.sessions.create(
+            data.principal,
+            token=token,
+            ttl=span(data.ttl),
+            expires_at=data.expires_at,
+            idle_timeout=span(data.idle_timeout),
+            absolute_timeout=span(data.absolute_timeout),
+            attributes=data.attributes,
+            external_id=data.external_id,
+            reason=data.reason,
+            actor=caller.name,
+            context=data.context,
+        )
+
+    issued = (
+        await create(None)
+        if idempotency_key is None
+        else await create_once(ledger, caller, idempotency_key, data, create)
+    )
+    return _issued(issued)
+
+
+@get("/v1/sessions/{handle:str}", opt=needs("sessions:read"), summary="Read a session")
+async def read_session(request: Call, handle: Handle) -> Response[SessionDocument]:
+    """A live session; 404 for any other, whether it is over or never was."""
+    return _answer(await ledger_of(request).sessions.find(handle=handle))
+
+
+@patch(
+    "/v1/sessions/{handle:str}",
+    opt=needs("sessions:write"),
+    summary="Change a session's attributes",
+)
+async def patch_session(
+    request: Call,
+    handle: Handle,
+    data: Annotated[SessionPatch, Body(media_type=MERGE_PATCH)],
+    if_match: IfMatch = None,
+    reason: Reason = None,
+) -> Response[SessionDocument]:
+    """RFC 7396. Patches of different names both take effect; `If-Match` makes it conditional."""
+    service_of(request).writes.take(handle)
+    version = await _expected(request, handle, versions_in(if_match))
+    patched = await ledger_of(request).sessions.patch(
+        handle=handle,
+        changes=data.attributes,
+        if_version=version,
+        reason=reason,
+        actor=caller_of(request).name,
+    )
+    return _answer(patched)
+
+
+@post(
+    "/v1/sessions/{handle:str}/reauthenticate",
+    opt=needs("sessions:write"),
+    status_code=200,
+    summary="Record a fresh proof",
+)
+async def reauthenticate_session(
+    request: Call, handle: Handle, data: JSONBody[Proof]
+) -> Response[SessionDocument]:
+    """The bearer of a live session proved anew, just now, who it is; so it was seen as well."""
+    service_of(request).writes.take(handle)
+    proved = await ledger_of(request).sessions.reauthenticate(
+        handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context
+    )
+    return _answer(proved)
+
+
+@post(
+    "/v1/sessions/{handle:str}/rotate",
+    opt=needs("sessions:create"),
+    status_code=200,
+    summary="Replace a session's token",
+)
+async def rotate_session(
+    request: Call, handle: Handle, data: JSONBody[NewToken]
+) -> Response[IssuedDocument]:
+    """At a log in, for whoever logged in: a token that was there before is no good any more.
+
+    The new token stands in this answer only.
+    """
+    service_of(request).writes.take(handle)
+    issued = await ledger_of(request).sessions.rotate(
+        handle=handle,
+        principal=data.principal,
+        grace=span(data.grace),
+        reason=data.reason,
+        actor=caller_of(request).name,
+        context=data.context,
+    )
+    if issued is None:
+        raise not_found()
+    return _issued(issued)
+
+
+@delete(
+    "/v1/sessions/{handle:str}",
+    opt=needs("sessions:revoke"),
+    status_code=200,
+    summary="End a session",
+)
+async def revoke_session(
+    request: Call, handle: Handle, reason: Reason = None
+) -> Response[SessionDocument]:
+    """It ends for good, and with it what it was rotated from or into.
+
+    Ending it again changes nothing, and answers it as it ended. 404 for a handle never seen.
+    """
+    ended = await ledger_of(request).sessions.revoke(
+        handle=handle, reason=reason, actor=caller_of(request).name
+    )
+    return _answer(ended)
+
+
+@get(
+    "/v1/history/{handle:str}",
+    opt=needs("sessions:read"),
+    summary="What happened to a session",
+)
+async def read_history(request: Call, handle: Handle) -> History:
+    """Every event, oldest first, also of a session that is over."""
+    entries = await ledger_of(request).sessions.history(handle=handle)
+    if not entries:
+        raise Refused(404, "not_found", "nothing is known of that handle")
+    return History([entry_document(entry) for entry in entries])
+
+
+async def _expected(request: Call, handle: str, versions: frozenset[int] | None) -> int | None:
+    """The one version to insist on, of those that the client would take. Raises `Refused`."""
+    if versions is None:
+        return None
+    if len(versions) == 1:
+        return next(iter(versions))
+    session = await ledger_of(request).sessions.find(handle=handle)
+    if session is None:
+        raise not_found()
+    if session.version not in versions:
+        raise mismatch()
+    return session.version
+
+
+def _issued(issued: IssuedSession) -> Response[IssuedDocument]:
+    headers = {"Location": f"/v1/sessions/{issued.handle}", "ETag": etag(issued.version)}
+    return Response(issued_document(issued), headers=headers)
+
+
+def _answer(session: Session | None) -> Response[Any]:
+    if session is None:
+        raise not_found()
+    return Response(session_document(session), headers={"ETag": etag(session.version)})
+
+
+ROUTES = [
+    create_session,
+    read_session,
+    patch_session,
+    reauthenticate_session,
+    rotate_session,
+    revoke_session,
+    read_history,
+]

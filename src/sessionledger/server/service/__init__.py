@@ -1,0 +1,1 @@
+"""What the handlers of one worker share: stores, admin keys, limits."""

@@ -1,0 +1,93 @@
+"""The stores of the service, on one log: sessions, admin keys, and what may be replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from sessionledger import AsyncSessionStore, Log, Policy, open_log
+from sessionledger.server.service.keys import KEY_POLICY
+from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
+from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.endpoints import EndpointFile
+from sessionledger.webhooks.places import file_beside
+
+REPLAYABLE_FOR = timedelta(hours=24)
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """A log, and a store for each topic that the service keeps on it."""
+
+    log: Log
+    sessions: AsyncSessionStore
+    keys: AsyncSessionStore
+    replays: AsyncSessionStore
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger of the settings; what lapsed in it is swept, and what happens is delivered,
+    while it is open."""
+    log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
+    try:
+        async with (
+            AsyncSessionStore(log, policy=settings.policy, topic=settings.topic) as sessions,
+            AsyncSessionStore(log, policy=KEY_POLICY, topic=KEYS_TOPIC) as keys,
+            AsyncSessionStore(
+                log, policy=Policy(ttl=REPLAYABLE_FOR), topic=REPLAYS_TOPIC
+            ) as replays,
+        ):
+            # What others appended is folded here, in a thread, and not by the first request.
+            await sessions.count()
+            async with (
+                _swept(sessions, settings.sweep_interval),
+                _delivered(log, sessions, settings),
+            ):
+                yield Ledger(log, sessions, keys, replays)
+    finally:
+        await asyncio.shield(asyncio.to_thread(log.close))
+
+
+@asynccontextmanager
+async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncIterator[None]:
+    if interval is None:
+        yield
+        return
+    stop = asyncio.Event()
+    sweeper = asyncio.create_task(store.run_sweeper(interval, stop=stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await sweeper
+
+
+@asynccontextmanager
+async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
+    path = _endpoints_of(log, settings)
+    if path is None:
+        yield
+        return
+    source = Source(store, log, settings.topic, EndpointFile(path))
+    courier = asyncio.create_task(Courier(source).run())
+    try:
+        yield
+    finally:
+        courier.cancel()
+        with suppress(asyncio.CancelledError):
+            await courier
+
+
+def _endpoints_of(log: Log, settings: Settings) -> Path | None:
+    """The file of the endpoints; None where none is said and the ledger is in no place."""
+    if settings.webhooks:
+        return Path(settings.webhooks)
+    place = Path(log.describe().location)
+    return file_beside(place) if place.is_absolute() else None

@@ -1,0 +1,104 @@
+"""The access log: whole lines of JSON, in order, none lost, and none with a token in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import socket
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from sessionledger.server.observe import access_log
+from sessionledger.server.observe.access_log import Noted, write_to_stderr
+from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.service.keys import Key
+from tests.server.served import PATIENCE_SECONDS, Served, make_key
+
+KEY = Key("app", "sha256:v1:" + "0" * 64, frozenset(["introspect"]))
+
+
+def test_what_is_noted_at_a_time_is_handed_over_together_and_in_order() -> None:
+    handed: list[bytes] = []
+    tally = Tally(["/auth", "/introspect"])
+    counted: list[str] = []
+
+    async def answer() -> None:
+        written = asyncio.Event()
+
+        def write(lines: bytes) -> None:
+            handed.append(lines)
+            written.set()
+
+        noted = Noted(tally, write)
+        noted.note("GET", "/auth", 200, perf_counter() - 12, "::1", None)
+        noted.note("POST", "/introspect", 401, perf_counter(), None, KEY)
+        assert handed == []
+        await written.wait()
+        noted.note("GET", "/auth", 503, perf_counter(), "::1", None)
+        counted.append(noted.exposition().decode())
+
+    asyncio.run(answer())
+    assert [text.count(b"\n") for text in handed] == [2, 1]
+    lines = [json.loads(line) for text in handed for line in text.splitlines()]
+    times = [datetime.fromisoformat(line.pop("time")) for line in lines]
+    assert times == sorted(times)
+    assert [line.pop("milliseconds") >= 12_000 for line in lines] == [True, False, False]
+    auth = {"method": "GET", "route": "/auth", "client": "::1"}
+    introspect = {"method": "POST", "route": "/introspect", "key": "app"}
+    assert lines == [
+        auth | {"status": 200},
+        introspect | {"status": 401},
+        auth | {"status": 503},
+    ]
+    assert 'requests_total{route="/auth",status="5xx"} 1\n' in counted[0]
+    assert 'requests_total{route="/introspect",status="4xx"} 1\n' in counted[0]
+
+
+def test_a_pipe_gets_whole_lines_in_pieces_that_it_takes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setattr(access_log, "STDERR", theirs.fileno())
+    lines = b"".join(b"%d %b\n" % (number, b"x" * (number % 200)) for number in range(300))
+    with ours, theirs:
+        write_to_stderr(lines)
+        theirs.shutdown(socket.SHUT_WR)
+        pieces = list(iter(lambda: os.read(ours.fileno(), len(lines)), b""))
+    assert b"".join(pieces) == lines
+    assert len(pieces) > 1
+    assert all(piece.endswith(b"\n") and len(piece) <= select.PIPE_BUF for piece in pieces)
+
+
+def test_a_stop_loses_no_line_of_what_was_answered(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "app", "introspect", "sessions:create")
+    with Served(tmp_path) as served:
+        token = str(served.create(key)["token"])
+        asked = b"\r\n".join(
+            [
+                b"POST /introspect HTTP/1.1",
+                b"host: here",
+                b"authorization: Bearer " + key.encode(),
+                b"content-type: application/x-www-form-urlencoded",
+                b"content-length: %d" % len(b"token=" + token.encode()),
+                b"",
+                b"token=" + token.encode(),
+            ]
+        )
+        passed = b"GET /auth HTTP/1.1\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n"
+        with socket.create_connection(served.address, PATIENCE_SECONDS) as connection:
+            connection.sendall((asked + passed) * 20)
+            told = b""
+            while told.count(b"HTTP/1.1 200 OK") < 40:
+                told += connection.recv(65536)
+            assert served.stop() == 0
+        served.rest()
+    lines = [(line["route"], line["status"], line.get("key")) for line in served.requests()]
+    assert lines[0] == ("/v1/sessions", 201, "app")
+    assert lines[1:] == [("/introspect", 200, "app"), ("/auth", 200, None)] * 20
+    assert token not in str(served.told)
+    assert key not in str(served.told)

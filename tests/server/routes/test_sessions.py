@@ -1,0 +1,261 @@
+"""/v1/sessions: what applications and administrators do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from sessionledger import Policy
+from sessionledger.server import create_app
+from sessionledger.server.service.keys import SCOPES
+from tests.server.conftest import SETTINGS
+from tests.server.web import Web, problem
+
+NEVER_SEEN = "sha256:v1:" + "0" * 64
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+def path(session: dict[str, str]) -> str:
+    return f"/v1/sessions/{session['handle']}"
+
+
+def patched(web: Web, session: dict[str, str], changes: str, **headers: str) -> int:
+    body = f'{{"attributes":{changes}}}'
+    return web("PATCH", path(session), content=body, headers=MERGE | headers).status_code
+
+
+def test_creating_answers_the_token_once(web: Web) -> None:
+    answer = web(
+        "POST",
+        "/v1/sessions",
+        json={
+            "principal": "alice",
+            "ttl": 3600,
+            "idle_timeout": 600,
+            "attributes": {"cart": [2**70]},
+            "external_id": "sid",
+            "reason": "signed in",
+            "context": {"device": "phone"},
+        },
+    )
+    made = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == path(made)
+    assert answer.headers["etag"] == f'"{made["version"]}"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert made.pop("token").startswith("harn_sess_")
+    assert made["state"] == "live"
+    assert (made["idle_timeout"], made["attributes"]) == (600, {"cart": [2**70]})
+    assert web("GET", path(made)).json() == made
+    events = web("GET", path(made).replace("sessions", "history")).json()["events"]
+    assert [(e["kind"], e["reason"], e["actor"]) for e in events] == [
+        ("session_created", "signed in", "root")
+    ]
+
+
+def test_an_explicit_end_is_taken(web: Web) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+    made = web.create(expires_at=end.isoformat())
+    assert datetime.fromisoformat(made["expires_at"]) == end
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ('{"principal":5}', 400, "principal"),
+        ('{"principal":"a","ttl":"5"}', 400, "ttl"),
+        ('{"principal":"a","ttl":0}', 400, "ttl"),
+        ('{"principal":"a","zz":1}', 400, "zz"),
+        ('{"principal":"a","expires_at":"2030-01-01T00:00:00"}', 400, "expires_at"),
+        ('{"principal":"a","expires_at":"soon"}', 400, "expires_at"),
+        ('{"principal":"a","context":{"a":1}}', 400, "context[...]"),
+        ("{}", 400, "body"),
+        ("{", 400, "body"),
+        ("", 400, "body"),
+        ("[]", 400, "body"),
+        ('{"principal":"a","attributes":' + '{"a":' * 3000 + "1" + "}" * 3001, 400, "body"),
+        ('{"principal":"\\ud800"}', 400, "body"),
+        ('{"principal":"a\\u0000b"}', 422, "principal"),
+        ('{"principal":" "}', 422, "principal"),
+        ('{"principal":"a","attributes":' + '{"a":' * 70 + "1" + "}" * 71, 422, "attributes"),
+        ('{"principal":"a","expires_at":"2001-01-01T00:00:00Z"}', 422, "expires_at"),
+        ('{"principal":"a","ttl":1,"expires_at":"2101-01-01T00:00:00Z"}', 422, "ttl"),
+    ],
+)
+def test_a_body_that_can_t_be_taken_names_the_field(
+    web: Web, body: str, status: int, field: str
+) -> None:
+    answer = web("POST", "/v1/sessions", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json().get("field")) == (status, field), answer.text
+    assert problem(answer)
+
+
+def test_bytes_that_are_no_text_are_refused(web: Web) -> None:
+    json = {"Content-Type": "application/json"}
+    answer = web("POST", "/v1/sessions", content=b'{"principal":"\xff"}', headers=json)
+    assert problem(answer) == (400, "invalid_request", "body")
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("POST", "text/plain"), ("POST", ""), ("PATCH", "application/json")]
+)
+def test_another_media_type_is_refused(web: Web, method: str, kind: str) -> None:
+    target = "/v1/sessions" if method == "POST" else path(web.create())
+    answer = web(method, target, content="{}", headers={"Content-Type": kind})
+    assert problem(answer) == (415, "unsupported_media_type", "Content-Type")
+
+
+def test_a_body_may_be_so_large(web: Web) -> None:
+    answer = web(
+        "POST",
+        "/v1/sessions",
+        content=b" " * 200_000,
+        headers={"Content-Type": "application/json"},
+    )
+    assert problem(answer) == (413, "too_large", None)
+
+
+def test_a_token_in_the_wrong_place_is_not_repeated(web: Web) -> None:
+    token = web.create()["token"]
+    for told in ({"principal": token}, {"principal": "a", token: 1}):
+        answer = web("POST", "/v1/sessions", json=told)
+        assert 400 <= answer.status_code < 500
+        assert token not in answer.text
+
+
+def test_patching_merges_into_the_attributes(web: Web) -> None:
+    made = web.create(attributes={"a": 1, "b": {"c": 2}})
+    answer = web(
+        "PATCH",
+        path(made) + "?reason=because",
+        content='{"attributes":{"a":null,"b":{"d":3}}}',
+        headers=MERGE,
+    )
+    assert answer.json()["attributes"] == {"b": {"c": 2, "d": 3}}
+    assert answer.headers["etag"] == '"2"'
+    told = web("GET", path(made).replace("sessions", "history")).json()["events"][-1]
+    assert (told["reason"], told["actor"]) == ("because", "root")
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ('"1"', 200),
+        ("*", 200),
+        ('"1", "7"', 200),
+        ('W/"1"', 412),
+        ('"2"', 412),
+        ('"2", "3"', 412),
+        ('"x"', 412),
+        ("1", 400),
+        ("", 412),
+    ],
+)
+def test_patching_under_a_condition(web: Web, tags: str, status: int) -> None:
+    made = web.create()
+    assert patched(web, made, '{"a":1}', **{"If-Match": tags}) == status
+    expected = {"a": 1} if status == 200 else {}
+    assert web("GET", path(made)).json()["attributes"] == expected
+
+
+def test_what_is_not_live_is_not_told_apart(web: Web) -> None:
+    revoked, lapsed = web.create(), web.create()
+    web("DELETE", path(revoked))
+    web.run(lambda: web.ledger.sessions.revoke(handle=lapsed["handle"]))
+    answers = [web("GET", target) for target in (path(revoked), path(lapsed))]
+    answers.append(web("GET", f"/v1/sessions/{NEVER_SEEN}"))
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_ending_again_appends_nothing(web: Web) -> None:
+    made = web.create()
+    first = web("DELETE", path(made) + "?reason=lost").json()
+    again = web("DELETE", path(made) + "?reason=again").json()
+    assert first["state"] == "ended"
+    assert again == first
+    assert web("GET", "/v1/stats").json()["events"] == 2
+    assert web("GET", "/v1/session", token=made["token"]).status_code == 401
+
+
+def test_a_handle_never_seen_can_t_be_ended(web: Web) -> None:
+    assert problem(web("DELETE", f"/v1/sessions/{NEVER_SEEN}"))[0] == 404
+    assert problem(web("GET", f"/v1/history/{NEVER_SEEN}"))[0] == 404
+
+
+@pytest.mark.parametrize("wrong", ["x", "sha256:v1:" + "A" * 64, "sha256:v1:" + "a" * 65])
+def test_what_is_no_handle_is_named(web: Web, wrong: str) -> None:
+    assert problem(web("GET", f"/v1/sessions/{wrong}")) == (400, "invalid_request", "handle")
+
+
+def test_one_session_may_be_written_so_often(web: Web) -> None:
+    made = web.create()
+    statuses = [patched(web, made, f'{{"n":{n}}}') for n in range(125)]
+    assert statuses[:120] == [200] * 120
+    assert 429 in statuses[120:]
+    assert web("DELETE", path(made)).status_code == 200, "an end is never refused"
+
+
+def test_a_limit_of_sessions_is_a_conflict() -> None:
+    policy = Policy(max_sessions_per_principal=1)
+    with Web(create_app(structs.replace(SETTINGS, policy=policy))) as web:
+        web.create("alice")
+        answer = web("POST", "/v1/sessions", json={"principal": "alice"})
+        assert problem(answer) == (409, "session_limit_reached", None)
+
+
+def test_a_proof_is_recorded_by_handle_and_opens_the_door_again(web: Web) -> None:
+    session = web.create("alice")
+    asked = "/auth?max_auth_age=3600"
+    assert web("GET", asked, token=session["token"]).status_code == 200
+    proof = {"reason": "passkey", "context": {"device": "phone"}}
+    proved = web("POST", f"{path(session)}/reauthenticate", json=proof)
+    assert (proved.status_code, proved.headers["etag"]) == (200, '"2"')
+    assert proved.json()["authenticated_at"] > session["authenticated_at"]
+    assert "token" not in proved.json()
+    last = web("GET", f"/v1/history/{session['handle']}").json()["events"][-1]
+    assert (last["reason"], last["actor"], last["context"]) == ("passkey", "root", proof["context"])
+
+
+def test_at_a_log_in_the_session_gets_another_token_and_principal(web: Web) -> None:
+    visitor = web.create("anonymous", attributes={"basket": ["tea"]})
+    answer = web(
+        "POST", f"{path(visitor)}/rotate", json={"principal": "alice", "reason": "signed in"}
+    )
+    issued = answer.json()
+    assert answer.headers["location"] == path(issued)
+    assert (issued["principal"], issued["attributes"]) == ("alice", {"basket": ["tea"]})
+    assert web("GET", "/v1/session", token=issued["token"]).json()["principal"] == "alice"
+    # What somebody may have planted before the log in is, for its grace, the visitor's.
+    old = web("GET", "/v1/session", token=visitor["token"])
+    assert (old.status_code, old.json()["principal"]) == (200, "anonymous")
+
+
+@pytest.mark.parametrize(("grace", "status"), [(60, 200), (0, 401)])
+def test_the_old_token_is_good_for_the_grace(web: Web, grace: int, status: int) -> None:
+    session = web.create("alice")
+    assert web("POST", f"{path(session)}/rotate", json={"grace": grace}).status_code == 200
+    assert web("GET", "/v1/session", token=session["token"]).status_code == status
+
+
+@pytest.mark.parametrize("call", ["rotate", "reauthenticate"])
+def test_what_is_over_is_neither_proved_nor_rotated(web: Web, call: str) -> None:
+    session = web.create("alice")
+    web("DELETE", path(session))
+    for handle in (session["handle"], NEVER_SEEN):
+        answer = web("POST", f"/v1/sessions/{handle}/{call}", json={})
+        assert problem(answer) == (404, "not_found", None)
+    assert problem(web("POST", f"{path(session)}/{call}", json={"ttl": 1}))[2] == "ttl"
+
+
+@pytest.mark.parametrize(
+    ("call", "scope"), [("rotate", "sessions:create"), ("reauthenticate", "sessions:write")]
+)
+def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
+    session = web.create("alice")
+    others = [one for one in SCOPES if one != scope]
+    for name, scopes, status in (("one", (scope,), 200), ("rest", others, 403)):
+        key = web.make_key(name, *scopes)
+        assert web("POST", f"{path(session)}/{call}", token=key, json={}).status_code == status

@@ -1,0 +1,125 @@
+"""Admin keys: what each may do, and that nothing of the sessions' reaches them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sessionledger.server.app import ROUTES
+from sessionledger.server.auth.permissions import BEARER, NOBODY
+from sessionledger.server.service.keys import (
+    DEEPEST,
+    SCOPES,
+    Key,
+    NotAllowed,
+    authenticate_key,
+    key_of,
+    new_key,
+)
+from tests.server.web import Web, problem
+
+HANDLE = "sha256:v1:" + "0" * 64
+CALLS = [
+    ("sessions:create", "POST", "/v1/sessions"),
+    ("sessions:read", "GET", "/v1/sessions"),
+    ("sessions:read", "GET", f"/v1/sessions/{HANDLE}"),
+    ("sessions:read", "GET", f"/v1/history/{HANDLE}"),
+    ("sessions:read", "GET", "/v1/stats"),
+    ("sessions:write", "PATCH", f"/v1/sessions/{HANDLE}"),
+    ("sessions:revoke", "DELETE", f"/v1/sessions/{HANDLE}"),
+    ("sessions:revoke", "DELETE", "/v1/sessions?principal=alice"),
+    ("sessions:revoke", "DELETE", "/v1/external-sessions?external_id=x"),
+]
+
+
+def test_every_route_says_what_it_takes() -> None:
+    for route in ROUTES:
+        assert route.opt["needs"] in (*SCOPES, BEARER, NOBODY), route
+
+
+@pytest.mark.parametrize(("scope", "method", "path"), CALLS)
+def test_a_key_does_what_its_scopes_say(web: Web, scope: str, method: str, path: str) -> None:
+    others = [other for other in SCOPES if other != scope]
+    answer = web(method, path, token=web.make_key("most", *others))
+    assert problem(answer) == (403, "insufficient_scope", None)
+    assert answer.headers["www-authenticate"].endswith(
+        f'error="insufficient_scope", scope="{scope}"'
+    )
+    assert web(method, path, token=web.make_key("one", scope)).status_code != 403
+
+
+@pytest.mark.parametrize(("scope", "method", "path"), CALLS)
+def test_no_key_that_is_not_good_is_told_apart(
+    web: Web, scope: str, method: str, path: str
+) -> None:
+    revoked = web.make_key("gone", scope)
+    web.run(lambda: web.ledger.keys.expire(revoked))
+    tokens = [revoked, "harn_sess_" + "A" * 43, "short", web.create()["token"]]
+    answers = [web(method, path, token=token) for token in tokens]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+    assert problem(web(method, path, token=""))[1] == "unauthorized"
+
+
+def test_no_door_of_the_sessions_leads_to_a_key(web: Web) -> None:
+    handle = web.run(lambda: web.ledger.keys.authenticate(web.key))
+    assert handle is not None
+    path = f"/v1/sessions/{handle.handle}"
+    assert web("GET", "/v1/session", token=web.key).status_code == 401
+    assert web("DELETE", "/v1/session", token=web.key).status_code == 401
+    assert web("GET", path).status_code == 404
+    assert web("GET", f"/v1/history/{handle.handle}").status_code == 404
+    assert web("DELETE", path).status_code == 404
+    assert web("DELETE", "/v1/sessions?principal=root").json() == {"ended": 0}
+    assert web("GET", "/v1/sessions?live=false").json()["sessions"] == []
+    assert web("GET", "/v1/stats").json()["sessions"] == 0
+
+
+def test_a_key_is_shut_out_at_the_next_request(web: Web) -> None:
+    key = web.make_key("reader", "sessions:read")
+    assert web("GET", "/v1/stats", token=key).status_code == 200
+    web.run(lambda: web.ledger.keys.expire(key))
+    assert web("GET", "/v1/stats", token=key).status_code == 401
+
+
+def test_a_key_makes_only_keys_that_do_no_more() -> None:
+    maker = Key("maker", HANDLE, frozenset({"introspect", "sessions:read"}))
+    made = new_key("made", ["introspect"], maker)
+    assert made == {"scopes": ["introspect"], "above": [HANDLE]}
+    with pytest.raises(NotAllowed, match="without sessions:create"):
+        new_key("made", ["introspect", "sessions:create"], maker)
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes"),
+    [("", ["introspect"]), ("a b", ["introspect"]), ("a", []), ("a", ["everything"])],
+)
+def test_a_key_that_makes_no_sense_is_refused(name: str, scopes: list[str]) -> None:
+    with pytest.raises(NotAllowed):
+        new_key(name, scopes, None)
+
+
+def test_keys_are_made_with_keys_only_so_often() -> None:
+    maker = Key("maker", HANDLE, frozenset({"introspect"}), (HANDLE,) * DEEPEST)
+    with pytest.raises(NotAllowed, match="in a row"):
+        new_key("made", ["introspect"], maker)
+
+
+def test_a_key_is_good_while_those_above_it_are(web: Web) -> None:
+    keys = web.ledger.keys
+
+    async def lives() -> list[bool]:
+        top = await keys.create("top", attributes=new_key("top", SCOPES, None))
+        maker = key_of(top)
+        below = await keys.create("below", attributes=new_key("below", ["introspect"], maker))
+        before = await authenticate_key(keys, below.token)
+        await keys.revoke(handle=top.handle)
+        return [before is not None, await authenticate_key(keys, below.token) is not None]
+
+    assert web.run(lives) == [True, False]
+
+
+def test_a_session_that_says_no_scopes_is_no_key(web: Web) -> None:
+    async def made() -> str:
+        return (await web.ledger.keys.create("odd", attributes={"scopes": [1]})).token
+
+    assert web("GET", "/v1/stats", token=web.run(made)).status_code == 401
