@@ -22,8 +22,8 @@ from sessionledger.core.instant import microseconds
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.base import Unit
 from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.store.session_fold import SessionFold
 from sessionledger.store.steps import Step, prepare
-from sessionledger.store.table import SessionFold
 
 BATCH = 5000
 """The sessions of a transaction."""

@@ -24,8 +24,8 @@ from sessionledger.core.token import digest, handle_of, issue, parse_token
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Unit
 from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.store.session_fold import SessionFold, draft_of
 from sessionledger.store.steps import Step, prepare
-from sessionledger.store.table import SessionFold, draft_of
 
 PROFILE = Path(__file__).parent.parent / "docs" / "benchmarks" / "profile.md"
 TIMES, ROUNDS = 5000, 15

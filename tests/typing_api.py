@@ -27,8 +27,8 @@ from sessionledger import (
 from sessionledger.integrations import Needs, flask, starlette
 from sessionledger.integrations.in_place import BlockingVisit
 from sessionledger.integrations.visit import Visit
-from sessionledger.store.aio.names import AsyncSessions
-from sessionledger.store.sync.names import Sessions
+from sessionledger.store.aio.by_handle import AsyncSessions
+from sessionledger.store.sync.by_handle import Sessions
 
 
 def opening(log: Log) -> None:

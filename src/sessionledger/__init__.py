@@ -42,12 +42,12 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.url import open_log, open_snapshot
-from sessionledger.store.audit import LedgerHead, Stats, Verification
-from sessionledger.store.excerpts import Excerpt
+from sessionledger.store.audit.offline import diagnose
+from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
+from sessionledger.store.operations.history import CaughtUp
 from sessionledger.store.pages import Page
-from sessionledger.store.stories import CaughtUp
+from sessionledger.store.peek import Excerpt
 from sessionledger.store.sync import SessionStore
-from sessionledger.store.unopened import diagnose
 
 __version__ = "0.1.0"
 

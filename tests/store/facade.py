@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
-from sessionledger.store.aio.names import AsyncSessions
+from sessionledger.store.aio.by_handle import AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
 from tests import postgres_server

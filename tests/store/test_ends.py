@@ -12,7 +12,7 @@ from sessionledger import Policy, Row, SessionLimitReached, SessionStore, Unit
 from sessionledger.logs.base import Outcome
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import Clock
-from tests.store.test_rotate import is_over, rotated
+from tests.store.operations.test_families import is_over, rotated
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sessionledger import AsyncSessionStore, Log, SessionStore
-from sessionledger.store.aio.names import AsyncSessions
-from sessionledger.store.sync.names import Sessions
+from sessionledger.store.aio.by_handle import AsyncSessions
+from sessionledger.store.sync.by_handle import Sessions
 from tests.store.conftest import TOKEN
 from tests.store.facade import EMBEDDED, Bench, Kind
 

@@ -31,7 +31,7 @@ from sessionledger import (
     Unit,
 )
 from sessionledger.logs.base import Outcome
-from sessionledger.store import measuring, telemetry
+from sessionledger.store.telemetry import opentelemetry, protocol
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.exporting import Exporting
@@ -70,7 +70,7 @@ def heard() -> Iterator[None]:
     """An SDK can't be taken away again, and its locks are not for signal handlers: the stores of
     tests that this process runs later are not measured."""
     yield
-    telemetry._measuring = lambda: None  # type: ignore[assignment]
+    protocol._measuring = lambda: None  # type: ignore[assignment]
 
 
 # For every test here: a store is measured if an SDK was set up before it was opened.
@@ -115,7 +115,7 @@ def kind(bench: Bench, request: pytest.FixtureRequest) -> Kind:
 def test_every_call_is_measured_but_those_that_have_no_end() -> None:
     for store in (SessionStore, AsyncSessionStore):
         public = {name for name in dir(store) if not name.startswith("_")}
-        assert {*measuring.HOT, *measuring.TRACED} == public - UNMEASURED
+        assert {*opentelemetry.HOT, *opentelemetry.TRACED} == public - UNMEASURED
 
 
 def test_calls_are_told_by_operation_and_outcome(
@@ -368,7 +368,7 @@ ABSENT = """
 import sys
 sys.modules["opentelemetry"] = None  # as if it were not installed
 import sessionledger
-from sessionledger.store.telemetry import SILENT
+from sessionledger.store.telemetry.protocol import SILENT
 
 with sessionledger.SessionStore.open(sys.argv[1]) as store:
     assert type(store) is sessionledger.SessionStore
@@ -381,7 +381,7 @@ with sessionledger.SessionStore.open(sys.argv[1]) as store:
 UNHEARD = """
 import sys
 import sessionledger
-from sessionledger.store.telemetry import SILENT
+from sessionledger.store.telemetry.protocol import SILENT
 
 with sessionledger.SessionStore.open(sys.argv[1]) as store:
     assert "opentelemetry" not in sys.modules

@@ -29,8 +29,8 @@ from sessionledger import (
 )
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.store import stories
 from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.store.operations import history
 from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
 from tests.logs.children import ask, running
@@ -215,7 +215,7 @@ def test_a_watch_keeps_little(sessions: int, attributes: dict[str, Any], over: b
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < (0 if over else stories.KEPT_BYTES) + 2**20
+    assert kept < (0 if over else history.KEPT_BYTES) + 2**20
 
 
 @given(st.sampled_from([0, 1000, 3000]), st.lists(st.integers(0, 9), max_size=40))

@@ -42,13 +42,19 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Break, Head
-from sessionledger.store.audit import LedgerHead, Stats, Verification, missing_head, parse_head
-from sessionledger.store.clocks import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
-from sessionledger.store.diagnosis import session_check
-from sessionledger.store.excerpts import settled_until
+from sessionledger.store.audit.diagnosis import session_check
+from sessionledger.store.audit.reports import (
+    LedgerHead,
+    Stats,
+    Verification,
+    missing_head,
+    parse_head,
+)
+from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
+from sessionledger.store.peek import settled_until
+from sessionledger.store.session_fold import SessionFold, session_of, state_of
 from sessionledger.store.steps import Step, prepare
-from sessionledger.store.table import SessionFold, session_of, state_of
-from sessionledger.store.telemetry import SILENT, Telemetry
+from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024

@@ -10,7 +10,7 @@ from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
 from sessionledger.core.session import State
 from sessionledger.logs.base import Change, LogEvent, Put, Row
-from sessionledger.store.table import draft_of, state_of
+from sessionledger.store.session_fold import draft_of, state_of
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):

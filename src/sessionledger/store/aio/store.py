@@ -14,12 +14,12 @@ from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.adapters.threads import answers_in_place, for_loops
 from sessionledger.logs.base import AsyncLog, Log
 from sessionledger.logs.url import open_log
-from sessionledger.store.aio.bearers import ByToken
-from sessionledger.store.aio.ledger import ByLog
-from sessionledger.store.aio.names import ByName
-from sessionledger.store.clocks import Clock, Monotonic, system_clock
+from sessionledger.store.aio.by_handle import ByName
+from sessionledger.store.aio.by_ledger import ByLog
+from sessionledger.store.aio.by_token import ByToken
+from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
-from sessionledger.store.telemetry import Telemetry, telemetry_of
+from sessionledger.store.telemetry.protocol import Telemetry, telemetry_of
 
 
 class AsyncSessionStore(ByToken, ByName, ByLog):

@@ -8,12 +8,12 @@ from sessionledger.core.policy import Policy, given_policy
 from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import Log
 from sessionledger.logs.url import open_log
-from sessionledger.store.clocks import Clock, Monotonic, system_clock
+from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
-from sessionledger.store.sync.bearers import ByToken
-from sessionledger.store.sync.ledger import ByLog
-from sessionledger.store.sync.names import ByName
-from sessionledger.store.telemetry import telemetry_of
+from sessionledger.store.sync.by_handle import ByName
+from sessionledger.store.sync.by_ledger import ByLog
+from sessionledger.store.sync.by_token import ByToken
+from sessionledger.store.telemetry.protocol import telemetry_of
 
 
 class SessionStore(ByToken, ByName, ByLog):

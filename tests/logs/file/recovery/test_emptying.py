@@ -15,7 +15,7 @@ from sessionledger import CorruptLog, DuplicateSession, InvalidEvent, LogUnavail
 from sessionledger.logs.base import Log
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.store.table import SessionFold
+from sessionledger.store.session_fold import SessionFold
 from sessionledger.testing.bench import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import start

@@ -19,7 +19,7 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
-from sessionledger.store.listings import ANYBODY
+from sessionledger.store.operations.listings import ANYBODY
 
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""

@@ -10,9 +10,9 @@ from sessionledger.core.decide import Create, Expire, Patch, Touch
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.store import bearers, creating, families
 from sessionledger.store.engine import Why
-from sessionledger.store.part import Settled
+from sessionledger.store.facade import Settled
+from sessionledger.store.operations import authenticate, create, families
 
 
 class ByToken(Settled):
@@ -53,7 +53,7 @@ class ByToken(Settled):
             external_id=external_id,
         )
         why = Why(reason=reason, actor=actor, context=context)
-        return await creating.create(self._engine, command, token, why)
+        return await create.create(self._engine, command, token, why)
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
@@ -80,7 +80,7 @@ class ByToken(Settled):
         it is longer than `max_auth_age` ago.
         """
         engine, log = self._engine, self._in_place
-        presented = bearers.presented(engine, token)
+        presented = authenticate.presented(engine, token)
         if presented is None:
             return None
         secret, key = presented
@@ -89,10 +89,10 @@ class ByToken(Settled):
         else:
             found = log.state(engine.topic, key)
         session = engine.live(found, None)
-        if bearers.is_settled(engine, session, max_auth_age):
+        if authenticate.is_settled(engine, session, max_auth_age):
             return session
         why = Why(context=context)
-        return await bearers.authenticate(engine, secret, found, max_auth_age, why)
+        return await authenticate.authenticate(engine, secret, found, max_auth_age, why)
 
     async def reauthenticate(
         self,

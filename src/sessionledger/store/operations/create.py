@@ -10,9 +10,9 @@ from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue, parse_token
 from sessionledger.logs.base import Conflict, Row
 from sessionledger.store.engine import MAX_ATTEMPTS, NOTHING_SAID, Engine, Why, contention
+from sessionledger.store.operations.active_sessions import admit
+from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
-from sessionledger.store.table import state_of
-from sessionledger.store.unended import admit
 
 
 async def create(

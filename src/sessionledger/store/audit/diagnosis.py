@@ -15,8 +15,8 @@ from sessionledger.core.token import handle_of
 from sessionledger.findings import Examining, Finding, Findings
 from sessionledger.logs import units
 from sessionledger.logs.base import Check, LogEvent, Row, StoredEvent, View
-from sessionledger.store.inspection import Inspection
-from sessionledger.store.table import SessionFold
+from sessionledger.store.audit.event_checks import Inspection
+from sessionledger.store.session_fold import SessionFold
 
 PAGE = 1000
 MOST_ROWS_HELD = 200_000

@@ -28,7 +28,7 @@ from sessionledger.testing.clock import NOON, Clock
 from tests.logs.children import finish, start
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
-from tests.store.test_authenticate import Refusing, Told
+from tests.store.operations.test_authenticate import Refusing, Told
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)

@@ -18,10 +18,10 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session
 from sessionledger.core.token import Handle
 from sessionledger.logs.base import Guard, Row
-from sessionledger.store.clocks import TOLERANCE
+from sessionledger.store.clock import TOLERANCE
 from sessionledger.store.engine import LAPSED, Engine, reason
+from sessionledger.store.session_fold import session_of
 from sessionledger.store.steps import Step
-from sessionledger.store.table import session_of
 
 GUARDED_ATTEMPTS = 3
 """How often ends are refused for a session that was begun meanwhile, before they go unguarded."""

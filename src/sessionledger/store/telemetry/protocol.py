@@ -15,7 +15,7 @@ from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.base import Log
 
 if TYPE_CHECKING:
-    from sessionledger.store.measuring import Measuring
+    from sessionledger.store.telemetry.opentelemetry import Measuring
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def telemetry_of(log: Log, topic: str) -> Telemetry:
 def _measuring() -> type[Measuring] | None:
     """How to measure, where the extra `otel` is installed. Importing it is left to this moment."""
     try:
-        from sessionledger.store.measuring import Measuring
+        from sessionledger.store.telemetry.opentelemetry import Measuring
     except ImportError:
         return None
     return Measuring

@@ -39,9 +39,7 @@ from sessionledger.store.engine import (
     contention,
     reason,
 )
-from sessionledger.store.steps import Step
-from sessionledger.store.table import session_of, state_of
-from sessionledger.store.unended import (
+from sessionledger.store.operations.active_sessions import (
     GUARDED_ATTEMPTS,
     Unended,
     admit,
@@ -49,6 +47,8 @@ from sessionledger.store.unended import (
     margin,
     sessions_in,
 )
+from sessionledger.store.session_fold import session_of, state_of
+from sessionledger.store.steps import Step
 
 
 async def rotate(

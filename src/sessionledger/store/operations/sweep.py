@@ -13,8 +13,8 @@ from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import Appended, Row, Unit
 from sessionledger.store.engine import LAPSED, NOTICE_SECONDS, Engine, reason
+from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
-from sessionledger.store.table import state_of
 
 BATCH = 1000
 

@@ -11,7 +11,7 @@ from sessionledger.findings import Findings
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent, View
 from sessionledger.logs.chain import Break
-from sessionledger.store.table import SessionFold
+from sessionledger.store.session_fold import SessionFold
 
 # Clocks of one machine agree better than that, and a clock that is set right now and then jumps.
 TOLERANCE_MS = 60_000

@@ -21,7 +21,7 @@ from sessionledger.testing.bench import PATIENCE
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
-from tests.store.test_rotate import is_over, rotated
+from tests.store.operations.test_families import is_over, rotated
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)

@@ -18,7 +18,7 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.base import KeyState
 from sessionledger.store.engine import Engine, Why
-from sessionledger.store.families import end_reused, sayable
+from sessionledger.store.operations.families import end_reused, sayable
 
 
 def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:

@@ -7,9 +7,9 @@ from typing import TypeVar
 from sessionledger.core.codec import decode_session
 from sessionledger.core.session import Session
 from sessionledger.logs.base import KeyState, Log
-from sessionledger.store import bearers
 from sessionledger.store.engine import Engine
-from sessionledger.store.excerpts import Excerpt
+from sessionledger.store.operations import authenticate
+from sessionledger.store.peek import Excerpt
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Settled(Part):
 
     def _settled(self, token: str | None) -> KeyState | None:
         engine = self._engine
-        presented = bearers.presented(engine, token)
+        presented = authenticate.presented(engine, token)
         if presented is None or self._in_place is None:
             return None
         found = self._in_place.state(engine.topic, presented[1])

@@ -10,10 +10,10 @@ from sessionledger.core.decide import Create, Expire, Patch, Touch
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.store import bearers, creating, families
 from sessionledger.store.engine import Why
-from sessionledger.store.part import Settled
-from sessionledger.store.sync.driving import drive
+from sessionledger.store.facade import Settled
+from sessionledger.store.operations import authenticate, create, families
+from sessionledger.store.sync.drive import drive
 
 
 class ByToken(Settled):
@@ -54,7 +54,7 @@ class ByToken(Settled):
             external_id=external_id,
         )
         why = Why(reason=reason, actor=actor, context=context)
-        return drive(creating.create(self._engine, command, token, why))
+        return drive(create.create(self._engine, command, token, why))
 
     def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
@@ -79,16 +79,16 @@ class ByToken(Settled):
         it is longer than `max_auth_age` ago.
         """
         engine = self._engine
-        presented = bearers.presented(engine, token)
+        presented = authenticate.presented(engine, token)
         if presented is None:
             return None
         secret, key = presented
         found = self._log.state(engine.topic, key)
         session = engine.live(found, None)
-        if bearers.is_settled(engine, session, max_auth_age):
+        if authenticate.is_settled(engine, session, max_auth_age):
             return session
         why = Why(context=context)
-        return drive(bearers.authenticate(engine, secret, found, max_auth_age, why))
+        return drive(authenticate.authenticate(engine, secret, found, max_auth_age, why))
 
     def reauthenticate(
         self,

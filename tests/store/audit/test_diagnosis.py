@@ -28,7 +28,7 @@ from sessionledger import (
 )
 from sessionledger.findings import MOST_SHOWN
 from sessionledger.logs.base import View
-from sessionledger.store import diagnosis
+from sessionledger.store.audit import diagnosis
 from sessionledger.store.engine import SESSIONS_TOPIC
 from tests.logs import bare_sqlite
 from tests.store.facade import Bench, Kind

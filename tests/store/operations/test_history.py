@@ -17,11 +17,11 @@ from sessionledger.core import history
 from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.store import stories
+from sessionledger.store.operations import history
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import URLS, Bench, Kind
-from tests.store.test_rotate import rotated
+from tests.store.operations.test_families import rotated
 from tests.store.test_store import some
 
 MINUTE = timedelta(minutes=1)

@@ -10,15 +10,15 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession, WriteContention
 from sessionledger.logs.base import Conflict, Guard
 from sessionledger.store.engine import MAX_ATTEMPTS, Engine, Why
-from sessionledger.store.listings import Selection
-from sessionledger.store.steps import Step
-from sessionledger.store.unended import (
+from sessionledger.store.operations.active_sessions import (
     GUARDED_ATTEMPTS,
     Unended,
     guarded,
     sessions_in,
     unended,
 )
+from sessionledger.store.operations.listings import Selection
+from sessionledger.store.steps import Step
 
 
 async def revoke_all(engine: Engine, which: Selection, keep: Iterable[str], why: Why) -> int:

@@ -10,13 +10,13 @@ from itertools import chain
 from sessionledger.core.decide import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
-from sessionledger.store import families, listings, principals, stories, sweeping
 from sessionledger.store.engine import Engine, Why
-from sessionledger.store.listings import Selection
+from sessionledger.store.facade import Part
+from sessionledger.store.operations import families, history, listings, principals, sweep
+from sessionledger.store.operations.history import CaughtUp
+from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
-from sessionledger.store.part import Part
-from sessionledger.store.stories import CaughtUp
-from sessionledger.store.sync.driving import drive, drive_all
+from sessionledger.store.sync.drive import drive, drive_all
 
 
 class Sessions:
@@ -111,11 +111,11 @@ class ByName(Part):
         self, *, handle: str | None = None, principal: str | None = None
     ) -> list[HistoryEntry]:
         """What happened to a session, or to all of a principal, ended ones too, oldest first."""
-        return drive(stories.history(self._engine, handle, principal))
+        return drive(history.history(self._engine, handle, principal))
 
     def as_of(self, *, handle: str, at: datetime) -> Session | None:
         """The session as it was known at an instant, ended or not; None before it began."""
-        return drive(stories.as_of(self._engine, handle, at))
+        return drive(history.as_of(self._engine, handle, at))
 
     def watch(
         self,
@@ -131,15 +131,15 @@ class ByName(Part):
         after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
         from: nothing is missed, and nothing repeated.
         """
-        return drive_all(stories.watch(self._engine, after, principal, heartbeat))
+        return drive_all(history.watch(self._engine, after, principal, heartbeat))
 
-    def sweep(self, *, now: datetime | None = None, limit: int = sweeping.BATCH) -> int:
+    def sweep(self, *, now: datetime | None = None, limit: int = sweep.BATCH) -> int:
         """Record the end of sessions that lapsed, at most of so many; how many were recorded.
 
         Only those that lapsed longer ago than the policy's `sweep_margin`, each once, whoever else
         sweeps. Raises `ClockJumped` rather than ending sessions by a clock that can't be right.
         """
-        return drive(sweeping.sweep(self._engine, now, limit))
+        return drive(sweep.sweep(self._engine, now, limit))
 
     def run_sweeper(
         self, interval: timedelta = timedelta(minutes=1), *, stop: threading.Event | None = None
@@ -150,8 +150,8 @@ class ByName(Part):
         """
         engine, stopped = self._engine, stop or threading.Event()
         engine.check_open()
-        left = sweeping.rest_until(interval)
-        while drive(sweeping.sweep_round(engine)) and not stopped.is_set():
+        left = sweep.rest_until(interval)
+        while drive(sweep.sweep_round(engine)) and not stopped.is_set():
             while not engine.closed and left() > 0 and not stopped.wait(left()):
                 pass
-            left = sweeping.rest_until(interval)
+            left = sweep.rest_until(interval)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from sessionledger import Excerpt, InvalidSession, Policy, Session, SessionStore
-from sessionledger.store import excerpts
+from sessionledger.store import peek
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import KINDS, Bench, Kind
-from tests.store.test_authenticate import GARBAGE
+from tests.store.operations.test_authenticate import GARBAGE
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)
@@ -114,7 +114,7 @@ def test_excerpts_of_large_sessions_are_not_kept_and_never_too_many(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(excerpts, "MAX_ROWS", 3)
-    store.create("alice", token=TOKEN, attributes={"a": "x" * excerpts.MAX_STATE_BYTES})
+    store.create("alice", token=TOKEN, attributes={"a": "x" * peek.MAX_STATE_BYTES})
     assert store.excerpt(TOKEN, Excerpt(_principal)) == "alice"
     excerpt = Excerpt(_principal)
     assert store.excerpt(TOKEN, excerpt) == "alice"

@@ -6,7 +6,7 @@ from time import time_ns
 
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs.url import examine_log
-from sessionledger.store.diagnosis import session_check
+from sessionledger.store.audit.diagnosis import session_check
 from sessionledger.store.engine import SESSIONS_TOPIC
 
 

@@ -20,7 +20,7 @@ from opentelemetry import metrics, trace
 
 from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.base import Conflict, Log, Outcome, Unit
-from sessionledger.store.telemetry import Call, Telemetry
+from sessionledger.store.telemetry.protocol import Call, Telemetry
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from sessionledger.core.decide import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
-from sessionledger.store import families, listings, principals, stories, sweeping
 from sessionledger.store.engine import Engine, Why
-from sessionledger.store.listings import Selection
+from sessionledger.store.facade import Part
+from sessionledger.store.operations import families, history, listings, principals, sweep
+from sessionledger.store.operations.history import CaughtUp
+from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
-from sessionledger.store.part import Part
-from sessionledger.store.stories import CaughtUp
 
 
 class AsyncSessions:
@@ -112,11 +112,11 @@ class ByName(Part):
         self, *, handle: str | None = None, principal: str | None = None
     ) -> list[HistoryEntry]:
         """What happened to a session, or to all of a principal, ended ones too, oldest first."""
-        return await stories.history(self._engine, handle, principal)
+        return await history.history(self._engine, handle, principal)
 
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:
         """The session as it was known at an instant, ended or not; None before it began."""
-        return await stories.as_of(self._engine, handle, at)
+        return await history.as_of(self._engine, handle, at)
 
     async def watch(
         self,
@@ -132,16 +132,16 @@ class ByName(Part):
         after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
         from: nothing is missed, and nothing repeated.
         """
-        async for happened in stories.watch(self._engine, after, principal, heartbeat):
+        async for happened in history.watch(self._engine, after, principal, heartbeat):
             yield happened
 
-    async def sweep(self, *, now: datetime | None = None, limit: int = sweeping.BATCH) -> int:
+    async def sweep(self, *, now: datetime | None = None, limit: int = sweep.BATCH) -> int:
         """Record the end of sessions that lapsed, at most of so many; how many were recorded.
 
         Only those that lapsed longer ago than the policy's `sweep_margin`, each once, whoever else
         sweeps. Raises `ClockJumped` rather than ending sessions by a clock that can't be right.
         """
-        return await sweeping.sweep(self._engine, now, limit)
+        return await sweep.sweep(self._engine, now, limit)
 
     async def run_sweeper(
         self, interval: timedelta = timedelta(minutes=1), *, stop: asyncio.Event | None = None
@@ -152,9 +152,9 @@ class ByName(Part):
         """
         engine, stopped = self._engine, stop or asyncio.Event()
         engine.check_open()
-        left = sweeping.rest_until(interval)
-        while await sweeping.sweep_round(engine) and not stopped.is_set():
+        left = sweep.rest_until(interval)
+        while await sweep.sweep_round(engine) and not stopped.is_set():
             while not engine.closed and not stopped.is_set() and left() > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopped.wait(), left())
-            left = sweeping.rest_until(interval)
+            left = sweep.rest_until(interval)

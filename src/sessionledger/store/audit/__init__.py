@@ -1,0 +1,1 @@
+"""What is told about a ledger as a whole: heads, verification, diagnosis."""

@@ -1,0 +1,1 @@
+"""What stores do, a module for each operation or group of them."""
