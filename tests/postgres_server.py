@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from sessionledger.testing.bench import until
+from sessionledger.testing.fixtures import until
 
 # Until nobody holds the other end of the input: a test process that is killed leaves no server.
 _SERVE = """

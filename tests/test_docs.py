@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sessionledger
-from sessionledger import Policy, SessionLedgerError, driver, integrations, testing
+from sessionledger import Policy, SessionLedgerError, integrations, testing
 from sessionledger.testing import conformance
 from tests import postgres_server
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import sessionledger
-from sessionledger import driver, errors, testing
+from sessionledger import backend, errors, testing
 from sessionledger.testing import conformance
 
 NAMES = [
@@ -132,7 +132,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_the_names_for_who_writes_a_log_are_these() -> None:
-    assert sorted(FOR_WHO_WRITES_A_LOG) == sorted(driver.__all__)
+    assert sorted(FOR_WHO_WRITES_A_LOG) == sorted(backend.__all__)
     assert sorted(FOR_TESTS) == sorted(testing.__all__)
     assert sorted([*THEMES, "Conformance", "LogConformance"]) == sorted(conformance.__all__)
 

@@ -40,7 +40,7 @@ ENTRY_POINTS = {
     "sessionledger",
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
-    "sessionledger.driver",
+    "sessionledger.backend",
     "sessionledger.integrations.django",
     "sessionledger.integrations.django.sessions",
     "sessionledger.integrations.fastapi",

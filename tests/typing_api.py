@@ -25,8 +25,8 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.integrations import Needs, flask, starlette
-from sessionledger.integrations.in_place import BlockingVisit
-from sessionledger.integrations.visit import Visit
+from sessionledger.integrations.request_session import Visit
+from sessionledger.integrations.sync import BlockingVisit
 from sessionledger.store.aio.by_handle import AsyncSessions
 from sessionledger.store.sync.by_handle import Sessions
 

@@ -24,7 +24,7 @@ from sessionledger import Change, LogEvent, SessionStore, Unit, open_log
 from sessionledger.findings import MOST_SHOWN
 from sessionledger.logs.sqlite import queries
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import FOLD, PATIENCE, creation
+from sessionledger.testing.fixtures import FOLD, PATIENCE, creation
 from tests.cli.locked import AS_NOBODY, contents, lock
 from tests.cli.running import Answer, Line
 from tests.cli.screen import Screen

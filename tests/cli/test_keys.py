@@ -9,7 +9,7 @@ import pytest
 from sessionledger import SessionLimitReached, SessionStore
 from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
-from sessionledger.testing.bench import together
+from sessionledger.testing.fixtures import together
 from tests.cli.running import Line
 from tests.cli.screen import Screen
 

@@ -12,8 +12,8 @@ import pytest
 
 from sessionledger import SessionStore
 from sessionledger.integrations import Cookie, Needs, Request, Settings, user_agent_and_address
+from sessionledger.integrations.credentials import presented
 from sessionledger.integrations.origin import is_own
-from sessionledger.integrations.presented import presented
 
 TOKEN = "harn_sess_" + "A" * 43
 

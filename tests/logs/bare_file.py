@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sessionledger import LogEvent
-from sessionledger.testing.child import elsewhere
+from sessionledger.testing.other_process import elsewhere
 
 
 def append(root: Path, topic: str, events: Sequence[LogEvent]) -> None:

@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from sessionledger import LogEvent
-from sessionledger.testing.child import elsewhere
+from sessionledger.testing.other_process import elsewhere
 
 
 def append(path: Path, topic: str, events: Sequence[LogEvent]) -> None:

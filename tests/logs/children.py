@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.testing import Harness
-from sessionledger.testing.bench import Bench
+from sessionledger.testing.fixtures import Bench
 from tests.logs import bare_file, bare_postgres, bare_sqlite
 from tests.logs.file import locations
 from tests.logs.openers import address, open_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sessionledger import Log
-from sessionledger.testing.bench import TOPIC, Bench, add, event
+from sessionledger.testing.fixtures import TOPIC, Bench, add, event
 
 KEYS = [bytes([number]) * 32 for number in range(1, 9)]
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from sessionledger import InvalidEvent, LogEvent, StoredEvent
 from sessionledger.logs import chain
 from sessionledger.logs.chain import EMPTY, Break, Head
-from sessionledger.testing.bench import TOPIC, event
+from sessionledger.testing.fixtures import TOPIC, event
 from tests.strategies import json_values, texts
 
 

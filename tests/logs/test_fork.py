@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from sessionledger import AsyncSessionStore, LogUnavailable, SessionStore
-from sessionledger.testing.bench import PATIENCE
-from sessionledger.testing.forks import fork, in_fork, reap
+from sessionledger.testing.fixtures import PATIENCE
+from sessionledger.testing.forked_child import fork, in_fork, reap
 
 READERS = 8
 WRITERS = 2

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from sessionledger import SessionStore
-from sessionledger.testing.forks import fork, reap
+from sessionledger.testing.forked_child import fork, reap
 from tests.logs.children import ask, run, running
 
 CREATES = 5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import LogUnavailable, SessionStore, open_log
-from sessionledger.testing.bench import TOPIC, add, event, every_event
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event
 from tests.logs.children import run
 from tests.logs.openers import address
 
@@ -98,7 +98,7 @@ def test_a_unit_that_does_not_fit_leaves_nothing_of_itself(small_disk: Path, url
 REFUSED = """
 import sys
 from sessionledger import LogUnavailable, open_log
-from sessionledger.testing.bench import TOPIC, add, event, every_event
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event
 try:
     add(open_log(sys.argv[1]), [event()])
 except LogUnavailable as error:

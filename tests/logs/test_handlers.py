@@ -40,7 +40,7 @@ assert store.verify().ok
 FORKS = """
 import os, signal, sys
 from sessionledger import LogUnavailable, SessionStore
-from sessionledger.testing.forks import reap
+from sessionledger.testing.forked_child import reap
 
 store = SessionStore.open(sys.argv[1], durability="normal")
 token = store.create("alice").token
@@ -88,7 +88,7 @@ assert store.verify().ok
 FORKS_FILES = """
 import os, signal, sys
 from sessionledger import SessionStore
-from sessionledger.testing.forks import reap
+from sessionledger.testing.forked_child import reap
 
 store = SessionStore.open(sys.argv[1], durability="normal")
 token = store.create("alice").token
@@ -116,7 +116,7 @@ assert store.verify().ok
 TWO_FORK = """
 import os, sys, threading
 from sessionledger import SessionStore
-from sessionledger.testing.forks import in_fork
+from sessionledger.testing.forked_child import in_fork
 
 store, other = SessionStore.open(sys.argv[1]), SessionStore.open(sys.argv[2])
 over = threading.Event()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE
 from tests.logs.children import run
 
 HITS = 50

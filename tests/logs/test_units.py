@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sessionledger import Appended, Change, Conflict, Guard, InvalidEvent, LogEvent, Row, Unit
 from sessionledger.logs import chain, units
 from sessionledger.logs.units import Tail
-from sessionledger.testing.bench import FOLD, TOPIC, creation, event, guarded, rows_of
+from sessionledger.testing.fixtures import FOLD, TOPIC, creation, event, guarded, rows_of
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 

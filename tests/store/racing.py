@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from sessionledger import Policy, Session, SessionLedgerError, SessionStore
-from sessionledger.testing.bench import together
 from sessionledger.testing.clock import Clock
+from sessionledger.testing.fixtures import together
 from tests.logs.children import running
 
 POLICY = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3)

@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import AsyncSessionStore, Log, StoreClosed, open_log
 from sessionledger.store.aio import store as module
-from sessionledger.testing.bench import PATIENCE, together
+from sessionledger.testing.fixtures import PATIENCE, together
 
 
 class Opened:

@@ -20,7 +20,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import together
+from sessionledger.testing.fixtures import together
 from tests.store.facade import URLS
 
 INNOCENTS = 4

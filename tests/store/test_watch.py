@@ -31,8 +31,8 @@ from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.operations import history
-from sessionledger.testing.bench import PATIENCE, together
 from sessionledger.testing.clock import Clock
+from sessionledger.testing.fixtures import PATIENCE, together
 from tests.logs.children import ask, running
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind

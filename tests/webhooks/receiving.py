@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE
 
 
 class Received(msgspec.Struct, frozen=True):

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sessionledger import AsyncSessionStore, SessionStore, open_log
-from sessionledger.testing.bench import PATIENCE
-from sessionledger.webhooks.courier import Courier
+from sessionledger.testing.fixtures import PATIENCE
 from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.dispatcher import Courier
 from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, EndpointFile, new_endpoint
 from tests.webhooks.receiving import Receiver
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sessionledger.testing.bench import PATIENCE, until
+from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.webhooks.endpoints import succeeded
 from tests.webhooks.receiving import Receiver
 from tests.webhooks.sending import QUICK, TOPIC, Scene
@@ -165,7 +165,7 @@ DELIVERING = """
 import sys, asyncio
 from pathlib import Path
 from sessionledger import AsyncSessionStore, open_log
-from sessionledger.webhooks.courier import Courier
+from sessionledger.webhooks.dispatcher import Courier
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoints import EndpointFile
 

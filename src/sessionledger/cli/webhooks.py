@@ -32,8 +32,8 @@ from sessionledger.webhooks.endpoints import (
     new_endpoint,
     succeeded,
 )
+from sessionledger.webhooks.location import file_beside
 from sessionledger.webhooks.messages import TYPES
-from sessionledger.webhooks.places import file_beside
 
 MISSING = "webhooks need a package that is not installed: pip install 'sessionledger[webhooks]'"
 TITLES = {
@@ -151,7 +151,7 @@ def deliver(
         path.read()
     print(f"delivering to the endpoints in {path.path}", file=sys.stderr, flush=True)
     try:
-        from sessionledger.webhooks.courier import deliver_to_all
+        from sessionledger.webhooks.dispatcher import deliver_to_all
     except ModuleNotFoundError:
         raise Failure(USAGE, "missing", MISSING) from None
     with closing(open_log(existing(ledger))) as log, suppress(KeyboardInterrupt):

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 from sessionledger import AsyncSessionStore, StoreClosed
 from sessionledger.integrations.request import Request
+from sessionledger.integrations.request_session import Refuse, Visit
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.visit import Refuse, Visit
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

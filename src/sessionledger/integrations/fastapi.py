@@ -31,10 +31,10 @@ except ModuleNotFoundError as error:
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.asgi import AsgiSessions
-from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.request_session import Visit
+from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.starlette import refused
-from sessionledger.integrations.visit import Visit
 
 __all__ = ["Sessions", "Visit"]
 

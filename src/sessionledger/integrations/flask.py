@@ -19,10 +19,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from sessionledger import Session, SessionStore
 from sessionledger.integrations.extras import missing
-from sessionledger.integrations.in_place import BlockingVisit
-from sessionledger.integrations.needs import A_SESSION, Needs
 from sessionledger.integrations.request import from_wsgi
+from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.sync import BlockingVisit
 from sessionledger.web.challenges import Denied
 
 try:

@@ -22,9 +22,9 @@ from typing import Any, TypeAlias, cast
 from sessionledger import AsyncSessionStore
 from sessionledger.integrations.asgi import AsgiSessions
 from sessionledger.integrations.extras import missing
-from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.request_session import Visit
+from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.visit import Visit
 from sessionledger.web.challenges import Denied
 
 try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sessionledger.logs.base import Appended, Change, Log, LogEvent, Unit
-from sessionledger.testing.bench import TOPIC, add, creation, event, guarded
-from sessionledger.testing.child import Told
+from sessionledger.testing.fixtures import TOPIC, add, creation, event, guarded
+from sessionledger.testing.other_process import Told
 
 
 def ready(log: Log, told: Told) -> bool:

@@ -13,7 +13,7 @@ from sessionledger.logs.adapters.blocking import Blocking
 from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import AsyncLog
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.testing.bench import PATIENCE, TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, event, every_event, together
 
 
 async def connect() -> AsyncLog:

@@ -26,7 +26,7 @@ from sessionledger import (
 )
 from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import Outcome
-from sessionledger.testing.bench import PATIENCE, TOPIC, Bench, event, every_event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Bench, event, every_event, together
 
 SESSIONS = "orchestrator.sessions"
 

@@ -11,7 +11,7 @@ import pytest
 from sessionledger import Appended, Change, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
 from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket
-from sessionledger.testing.bench import PATIENCE, event, until
+from sessionledger.testing.fixtures import PATIENCE, event, until
 
 
 class Stop(BaseException):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sessionledger import SessionStore
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import FOLD, TOPIC
+from sessionledger.testing.fixtures import FOLD, TOPIC
 
 
 def topic_file(root: Path, topic: str = TOPIC) -> Path:

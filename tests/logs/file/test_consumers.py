@@ -9,7 +9,7 @@ import pytest
 
 from sessionledger import CorruptLog, InvalidEvent
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import TOPIC, together
+from sessionledger.testing.fixtures import TOPIC, together
 from tests.logs.file.locations import opened
 
 

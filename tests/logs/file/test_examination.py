@@ -11,7 +11,7 @@ import pytest
 from sessionledger import LogUnavailable, SessionStore, diagnose
 from sessionledger.findings import Finding
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE
 from tests.logs import bare_file
 from tests.logs.children import running
 from tests.logs.file.locations import durable_file, sessions_file, store_on, url_of

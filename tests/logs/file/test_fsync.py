@@ -12,8 +12,8 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import TOPIC, add, event, every_event, together
-from sessionledger.testing.forks import in_fork
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
+from sessionledger.testing.forked_child import in_fork
 from tests.logs import bare_file
 from tests.logs.children import run
 from tests.logs.file.locations import opened, sessions_file, store_on, topic_file
@@ -176,7 +176,7 @@ def test_without_a_flush_there_is_none_to_fail(disk: Disk, root: Path) -> None:
 HALF_A_WRITE = """
 import resource, sys
 from sessionledger import LogUnavailable
-from sessionledger.testing.bench import TOPIC, add, event
+from sessionledger.testing.fixtures import TOPIC, add, event
 from tests.logs.file.locations import opened, topic_file
 
 root = sys.argv[1]

@@ -13,7 +13,7 @@ import pytest
 
 from sessionledger import StoredEvent
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import FOLD, PATIENCE, TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import ask, finish, running
 from tests.logs.file.locations import opened, topic_file
@@ -22,7 +22,7 @@ from tests.logs.file.locations import opened, topic_file
 WRITER = """
 import os, sys
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import FOLD, TOPIC, add, event
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, event
 
 def sync(file):
     print("written", flush=True)

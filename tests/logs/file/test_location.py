@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import LogUnavailable, NotALedger, SessionStore, open_log
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import run
 from tests.logs.file.locations import durable_file, opened, store_on, topic_file
@@ -144,7 +144,7 @@ AS_NOBODY = """
 import os, sys
 from sessionledger import LogUnavailable
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import FOLD, TOPIC, add, event
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, event
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)

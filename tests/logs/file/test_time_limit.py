@@ -9,7 +9,7 @@ import pytest
 
 from sessionledger import Appended, Change, Unit
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.bench import event
+from sessionledger.testing.fixtures import event
 
 
 def test_a_time_limit_amid_a_flush_does_not_end_the_writing(tmp_path: Path) -> None:

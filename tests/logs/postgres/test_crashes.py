@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from sessionledger import LogUnavailable, SessionStore
-from sessionledger.testing.bench import until
+from sessionledger.testing.fixtures import until
 from tests.postgres_server import address, execute, server
 
 THREADS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import DuplicateSession, LogUnavailable, SessionStore, open_log
 from sessionledger.logs.postgres import transactions
-from sessionledger.testing.bench import FOLD, TOPIC, add, creation, event, every_event
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, creation, event, every_event
 from tests.logs.postgres.cutting import Way
 from tests.postgres_server import execute, schema
 

@@ -20,7 +20,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.logs.postgres.opening import place_of
-from sessionledger.testing.bench import TOPIC, add, event, together
+from sessionledger.testing.fixtures import TOPIC, add, event, together
 from tests.logs import bare_postgres
 from tests.postgres_server import address, execute, schema, server
 

@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import Log, NotALedger, SessionStore, StoreClosed
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.bench import FOLD, PATIENCE, TOPIC, add, creation, event, together
+from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, creation, event, together
 
 DESCRIPTORS = Path("/proc/self/fd")
 

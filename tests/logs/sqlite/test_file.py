@@ -17,7 +17,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.logs.sqlite import SQLiteLog, queries
-from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, event, together
 from tests.logs.children import run
 
 OTHERS = "another application's tables"

@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import Change, Unit
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.bench import event
+from sessionledger.testing.fixtures import event
 
 flushed: list[str] = []
 

@@ -11,8 +11,8 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.bench import together
-from sessionledger.testing.forks import in_fork
+from sessionledger.testing.fixtures import together
+from sessionledger.testing.forked_child import in_fork
 
 
 class BrokenFile(apsw.VFSFile):

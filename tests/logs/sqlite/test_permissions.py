@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.bench import add, event, every_event
+from sessionledger.testing.fixtures import add, event, every_event
 from tests.logs.children import run
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sessionledger import CorruptLog, IssuedSession, SessionStore
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import together
+from sessionledger.testing.fixtures import together
 from tests.logs import bare_sqlite
 
 # How a stranger's migration rebuilds a table; our triggers go with the old one.

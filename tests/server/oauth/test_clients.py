@@ -16,7 +16,7 @@ import pytest
 from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 
 from sessionledger import SessionStore
-from sessionledger.testing.bench import until
+from sessionledger.testing.fixtures import until
 from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "http"

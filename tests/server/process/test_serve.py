@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from sessionledger import SessionStore
-from sessionledger.testing.bench import together, until
+from sessionledger.testing.fixtures import together, until
 from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, make_key
 
 OPTIONS = ("--request-timeout", "1s", "--stop-timeout", "5s")

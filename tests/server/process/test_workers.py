@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sessionledger.testing.bench import until
+from sessionledger.testing.fixtures import until
 from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, environment, make_key
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sessionledger import SessionStore
-from sessionledger.testing.bench import until
+from sessionledger.testing.fixtures import until
 from tests.server.served import Served, make_key
 from tests.server.web import Web, problem
 

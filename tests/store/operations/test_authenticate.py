@@ -22,8 +22,8 @@ from sessionledger import (
 )
 from sessionledger.logs.base import Outcome, Unit
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
+from sessionledger.testing.fixtures import together
 from tests.logs.test_full_disk import fill, small_disk
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind

@@ -17,8 +17,8 @@ from sessionledger import (
     SessionStore,
 )
 from sessionledger.core.token import digest, handle_of
-from sessionledger.testing.bench import together
 from sessionledger.testing.clock import NOON, Clock
+from sessionledger.testing.fixtures import together
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 from tests.store.test_store import some

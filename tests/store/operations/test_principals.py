@@ -17,8 +17,8 @@ from sessionledger import (
     SessionStore,
 )
 from sessionledger.core.token import Handle, digest, handle_of
-from sessionledger.testing.bench import PATIENCE
 from sessionledger.testing.clock import Clock
+from sessionledger.testing.fixtures import PATIENCE
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
 from tests.store.operations.test_families import is_over, rotated

@@ -23,8 +23,8 @@ from sessionledger import (
 )
 from sessionledger.core.token import digest, handle_of
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import PATIENCE, together, until
 from sessionledger.testing.clock import NOON, Clock
+from sessionledger.testing.fixtures import PATIENCE, together, until
 from tests.logs.children import finish, start
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind

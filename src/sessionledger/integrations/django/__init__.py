@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 from sessionledger.integrations.django.decorators import needing, required
 from sessionledger.integrations.django.ledger import store, store_of_sessions
 from sessionledger.integrations.django.middleware import LedgerMiddleware
-from sessionledger.integrations.django.visit import DjangoVisit, Refused
+from sessionledger.integrations.django.request_session import DjangoVisit, Refused
 
 __all__ = [
     "DjangoVisit",

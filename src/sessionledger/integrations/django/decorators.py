@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
-from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.requirements import A_SESSION, Needs
 
 V = TypeVar("V", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from sessionledger.integrations.django import ledger
-from sessionledger.integrations.django.visit import DjangoVisit, Refused
+from sessionledger.integrations.django.request_session import DjangoVisit, Refused
 from sessionledger.integrations.request import from_wsgi
 
 

@@ -13,10 +13,10 @@ import msgspec
 from sessionledger import AsyncSessionStore, Log, Policy, open_log
 from sessionledger.server.service.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
-from sessionledger.webhooks.courier import Courier
 from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.dispatcher import Courier
 from sessionledger.webhooks.endpoints import EndpointFile
-from sessionledger.webhooks.places import file_beside
+from sessionledger.webhooks.location import file_beside
 
 REPLAYABLE_FOR = timedelta(hours=24)
 

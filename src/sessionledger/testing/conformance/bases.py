@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from sessionledger.testing.bench import Bench
+from sessionledger.testing.fixtures import Bench
 from sessionledger.testing.harness import AnyHarness
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from sessionledger.testing.bench import TOPIC, Bench, add, event, together
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import TOPIC, Bench, add, event, together
 
 
 class CursorConformance(Conformance):

@@ -9,7 +9,8 @@ import pytest
 
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs.base import Appended, Change, LogEvent, StoredEvent, Unit
-from sessionledger.testing.bench import (
+from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import (
     PATIENCE,
     TOPIC,
     Bench,
@@ -18,7 +19,6 @@ from sessionledger.testing.bench import (
     every_event,
     together,
 )
-from sessionledger.testing.conformance.bases import Conformance
 
 # What some encoder once changed: wide integers, floats, separators, control characters.
 STRANGE = {"n": 2**70, "x": 1e16, "é": "\u2028", "key": "00", "expires": 1, "live": True}

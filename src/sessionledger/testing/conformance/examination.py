@@ -8,8 +8,8 @@ import pytest
 
 from sessionledger.findings import Finding
 from sessionledger.logs.base import View
-from sessionledger.testing.bench import TOPIC, Bench, add, creation, event, every_event, rows_of
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event, rows_of
 
 FOUND = Finding("unknown_kind", "note", "event 1", "is strange", "nothing")
 

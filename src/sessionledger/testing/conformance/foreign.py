@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sessionledger.logs.base import Conflict
-from sessionledger.testing.bench import TOPIC, Bench, add, creation, event, every_event
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rows import ASKING, KEYS, NEWS, assert_rows_are_folded
+from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
 
 
 class ForeignWriterConformance(Conformance):

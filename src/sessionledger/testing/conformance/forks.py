@@ -7,11 +7,11 @@ import os
 import pytest
 
 from sessionledger.errors import LogUnavailable
-from sessionledger.testing.bench import TOPIC, Bench, add, creation, event, every_event
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.names import CALLS
 from sessionledger.testing.conformance.rows import assert_rows_are_folded
-from sessionledger.testing.forks import fork, in_fork, reap
+from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
+from sessionledger.testing.forked_child import fork, in_fork, reap
 
 KEY = b"key"
 CHILDREN = 3

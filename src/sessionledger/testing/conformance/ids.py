@@ -6,8 +6,8 @@ import pytest
 
 from sessionledger.logs import chain
 from sessionledger.logs.base import Appended, Conflict, Log
-from sessionledger.testing.bench import TOPIC, Bench, add, creation, event, every_event
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
 
 KEY = b"once"
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessionledger.logs.base import Log, Row
-from sessionledger.testing.bench import TOPIC, Bench, add, event, every_event, rows_of
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import TOPIC, Bench, add, event, every_event, rows_of
 
 happenings = st.lists(
     st.fixed_dictionaries(

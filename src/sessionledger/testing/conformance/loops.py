@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sessionledger.logs.base import Appended, AsyncLog, Change, StoredEvent, Unit
-from sessionledger.testing.bench import PATIENCE, TOPIC, Bench, event, together
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Bench, event, together
 
 T = TypeVar("T")
 

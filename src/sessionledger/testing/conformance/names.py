@@ -8,8 +8,8 @@ import pytest
 
 from sessionledger.errors import InvalidEvent, StoreClosed
 from sessionledger.logs.base import Log
-from sessionledger.testing.bench import FOLD, TOPIC, Bench, add, event
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import FOLD, TOPIC, Bench, add, event
 
 CALLS: dict[str, Callable[[Log, str], object]] = {
     "fold_with": lambda log, topic: log.fold_with(topic, FOLD),

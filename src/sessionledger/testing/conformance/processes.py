@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from sessionledger.logs.base import Log
 from sessionledger.testing import jobs
-from sessionledger.testing.bench import TOPIC, Bench, event, every_event
-from sessionledger.testing.child import Child
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.readers import KEYS, assert_units_are_whole
 from sessionledger.testing.conformance.rows import ASKING, assert_rows_are_folded
+from sessionledger.testing.fixtures import TOPIC, Bench, event, every_event
+from sessionledger.testing.other_process import Child
 
 WRITERS = 4
 FEW, MANY = 400, 1600

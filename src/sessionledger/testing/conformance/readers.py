@@ -8,8 +8,8 @@ from functools import partial
 from operator import eq
 
 from sessionledger.logs.base import Change, Log, StoredEvent, Unit
-from sessionledger.testing.bench import TOPIC, Bench, add, event, every_event, together
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import TOPIC, Bench, add, event, every_event, together
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 WRITERS = 16

@@ -11,7 +11,8 @@ import pytest
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain
 from sessionledger.logs.base import OVER, Appended, Conflict, Log, Unit
-from sessionledger.testing.bench import (
+from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import (
     FOLD,
     TOPIC,
     Bench,
@@ -23,7 +24,6 @@ from sessionledger.testing.bench import (
     rows_of,
     together,
 )
-from sessionledger.testing.conformance.bases import Conformance
 
 KEYS = [bytes([n]) * 4 for n in range(5)]
 

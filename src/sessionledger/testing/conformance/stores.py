@@ -9,9 +9,9 @@ import pytest
 
 from sessionledger.errors import DuplicateSession
 from sessionledger.store.sync import SessionStore
-from sessionledger.testing.bench import Bench, together
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import Bench, together
 
 TOKEN = "a token that is long enough to be one"  # noqa: S105  it opens nothing
 RIVALS = 8

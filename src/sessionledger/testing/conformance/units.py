@@ -6,7 +6,8 @@ import threading
 from functools import partial
 
 from sessionledger.logs.base import Appended, Change, Conflict, Unit
-from sessionledger.testing.bench import (
+from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.fixtures import (
     PATIENCE,
     TOPIC,
     Bench,
@@ -18,7 +19,6 @@ from sessionledger.testing.bench import (
     put,
     together,
 )
-from sessionledger.testing.conformance.bases import Conformance
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 RIVALS = 20

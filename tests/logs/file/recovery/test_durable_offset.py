@@ -16,7 +16,7 @@ from sessionledger.logs.file.recovery.durable_offset import (
     published,
     this_boot,
 )
-from sessionledger.testing.bench import together
+from sessionledger.testing.fixtures import together
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sessionledger.logs.base import Log
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.session_fold import SessionFold
-from sessionledger.testing.bench import TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
 from tests.logs import bare_file
 from tests.logs.children import start
 from tests.logs.file.locations import (
@@ -271,7 +271,7 @@ def test_who_may_only_read_sees_what_is_left(
 EMPTIER = """
 import os, signal, sys
 from tests.logs.file.locations import opened
-from sessionledger.testing.bench import TOPIC
+from sessionledger.testing.fixtures import TOPIC
 
 root, last, events = sys.argv[1], int(sys.argv[2]), ("open", "os.rename", "os.remove", "os.mkdir")
 with opened(root) as log:

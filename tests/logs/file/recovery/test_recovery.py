@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sessionledger import Change, CorruptLog, LogEvent, Unit
 from sessionledger.core.token import digest, handle_of
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.bench import TOPIC, add, event, every_event
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event
 from tests.logs import bare_file
 from tests.logs.file.locations import durable_file, opened, sessions_file, store_on, topic_file
 

@@ -19,9 +19,9 @@ import pytest
 from sessionledger import AsyncSessionStore, Session, SessionStore, StoreClosed
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.row_cache import generations
-from sessionledger.testing.bench import FOLD, TOPIC, add, event, together
 from sessionledger.testing.clock import Clock
-from sessionledger.testing.forks import in_fork
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, event, together
+from sessionledger.testing.forked_child import in_fork
 from tests.logs import bare_sqlite
 from tests.logs.children import run
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
-from sessionledger.testing.bench import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE
 from tests.logs.sqlite import racing
 
 ROOT = Path(__file__).parents[3]

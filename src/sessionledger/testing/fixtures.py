@@ -27,8 +27,8 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.testing.child import Child
 from sessionledger.testing.harness import AnyHarness
+from sessionledger.testing.other_process import Child
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from sessionledger import IssuedSession, Session, SessionStore
-from sessionledger.integrations.needs import A_SESSION, Needs
 from sessionledger.integrations.request import Request
+from sessionledger.integrations.request_session import Refuse, Visit
+from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.visit import Refuse, Visit
 
 T = TypeVar("T")
 

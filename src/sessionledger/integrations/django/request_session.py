@@ -8,8 +8,8 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 
 from sessionledger import IssuedSession, Session
-from sessionledger.integrations.in_place import BlockingVisit
-from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.sync import BlockingVisit
 from sessionledger.web.challenges import Denied
 
 

@@ -15,10 +15,10 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from sessionledger import InvalidSession, IssuedSession, ReauthenticationRequired, Session
-from sessionledger.integrations.needs import A_SESSION, Needs
+from sessionledger.integrations.credentials import CROSS_SITE, Presented, presented
 from sessionledger.integrations.origin import is_own
-from sessionledger.integrations.presented import CROSS_SITE, Presented, presented
 from sessionledger.integrations.request import Request
+from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.stores import Store
 from sessionledger.web.challenges import Denied, missing, refused_token, too_old
