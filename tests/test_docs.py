@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sessionledger
-from sessionledger import Policy, SessionLedgerError, integrations, testing
+from sessionledger import Policy, SessionLedgerError, backend, integrations, testing
 from sessionledger.testing import conformance
 from tests import postgres_server
 
@@ -140,7 +140,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 def test_every_public_name_is_explained() -> None:
     told = "".join(page.read_text() for page in LINKED)
-    ours = (sessionledger, driver, integrations, testing, conformance)
+    ours = (sessionledger, backend, integrations, testing, conformance)
     names = [name for module in ours for name in module.__all__]
     missing = [name for name in names if not re.search(rf"\b{name}\b", told)]
     assert not missing

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "core": {"core", "errors", "canonical"},
     "logs": {"logs", "errors", "canonical", "findings"},
     "store": {"store", "core", "logs", "errors", "canonical", "findings"},
-    "driver": {"logs", "errors", "findings"},
+    "backend": {"logs", "errors", "findings"},
     "testing": {"testing", "store", "core", "logs", "errors", "canonical", "findings", ""},
     "webhooks": {"webhooks", ""},
     "web": {"web", ""},

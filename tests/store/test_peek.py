@@ -113,7 +113,7 @@ def test_a_session_is_the_caller_s_own(store: SessionStore) -> None:
 def test_excerpts_of_large_sessions_are_not_kept_and_never_too_many(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(excerpts, "MAX_ROWS", 3)
+    monkeypatch.setattr(peek, "MAX_ROWS", 3)
     store.create("alice", token=TOKEN, attributes={"a": "x" * peek.MAX_STATE_BYTES})
     assert store.excerpt(TOKEN, Excerpt(_principal)) == "alice"
     excerpt = Excerpt(_principal)

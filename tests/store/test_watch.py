@@ -231,7 +231,7 @@ def test_how_much_is_kept_makes_no_difference(kept: int, touched: list[int]) -> 
         key=lambda entry: entry.event_id,
     )
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(stories, "KEPT_BYTES", kept)
+        patching.setattr(history, "KEPT_BYTES", kept)
         assert until_caught_up(store.watch(after=0))[0] == by_id
         mine = [entry for entry in by_id if entry.principal == "user1"]
         assert until_caught_up(store.watch(after=0, principal="user1"))[0] == mine

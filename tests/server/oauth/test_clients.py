@@ -19,7 +19,7 @@ from sessionledger import SessionStore
 from sessionledger.testing.fixtures import until
 from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "http"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
 NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
 
 

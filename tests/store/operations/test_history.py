@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import AsyncSessionStore, InvalidSession, SessionStore
-from sessionledger.core import history
+from sessionledger.core import history as core_history
 from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
@@ -156,8 +156,8 @@ def test_a_long_history_lets_an_event_loop_go_on(
     told.create("alice", token=TOKEN)
     for n in range(3 * PAGE):
         told.touch(TOKEN, attributes={"n": n})
-    monkeypatch.setattr(stories, "EVENT_PAGE", PAGE)
-    monkeypatch.setattr(history, "decode_event", counted)
+    monkeypatch.setattr(history, "EVENT_PAGE", PAGE)
+    monkeypatch.setattr(core_history, "decode_event", counted)
 
     async def main() -> None:
         async with AsyncSessionStore(log, clock=bench.clock) as store:
@@ -190,5 +190,5 @@ def test_pages_make_no_difference(size: int, touches: int) -> None:
 
     whole = told()
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(stories, "EVENT_PAGE", size)
+        patching.setattr(history, "EVENT_PAGE", size)
         assert told() == whole

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessionledger.logs.file.recovery import durable_offset
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
     Published,
@@ -56,7 +57,7 @@ def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
 ) -> None:
     publish(path, Published(7, 7, 0), this_boot())
     assert published(path) == Published(7, 7, 0)
-    monkeypatch.setattr(durable, "_BOOT", path.with_name("boot"))
+    monkeypatch.setattr(durable_offset, "_BOOT", path.with_name("boot"))
     path.with_name("boot").write_text("another-boot\n")
     assert published(path) is None
     path.with_name("boot").unlink()

@@ -80,7 +80,7 @@ def test_nothing_before_the_start_is_cut() -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_it_is_read_in_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(tail, "_BLOCK", block)
+    monkeypatch.setattr(torn_tail, "_BLOCK", block)
     text, ends = text_of(1, 3)
     for cut in range(len(text) - 1):
         assert worth(text[:cut]).end == (

@@ -334,7 +334,7 @@ def test_a_version_that_is_no_number_drops_everything(
 def test_there_are_never_more_rows_than_the_bound(
     log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MAX_ROWS", 10)
+    monkeypatch.setattr(generations, "MAX_ROWS", 10)
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(35)]
     add(log, [event(key) for key in keys])
@@ -348,8 +348,8 @@ def test_there_are_never_more_rows_than_the_bound(
 def test_rows_of_both_generations_are_kept_and_dropped(
     log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MAX_ROWS", 5)
-    monkeypatch.setattr(cache, "ADMIT_EVERY", 1)
+    monkeypatch.setattr(generations, "MAX_ROWS", 5)
+    monkeypatch.setattr(generations, "ADMIT_EVERY", 1)
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(8)]
     add(log, [event(key) for key in keys])
@@ -366,7 +366,7 @@ def test_rows_of_both_generations_are_kept_and_dropped(
 def test_where_not_all_fit_what_is_asked_for_often_is_kept(
     log: SQLiteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "MAX_ROWS", 5)
+    monkeypatch.setattr(generations, "MAX_ROWS", 5)
     log.fold_with(TOPIC, FOLD)
     keys = [bytes([n]) for n in range(20)]
     add(log, [event(key) for key in keys])

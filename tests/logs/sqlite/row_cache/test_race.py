@@ -17,7 +17,7 @@ from sessionledger import SessionStore
 from sessionledger.testing.fixtures import PATIENCE
 from tests.logs.sqlite import racing
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WRITERS = ("revise_first", "revise_second", "append_bare", "revoke", "reset_log")
 
 
