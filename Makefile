@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-all lint format parity bench clean
+.PHONY: run tour test test-all lint format ratchet parity bench clean
 
 run: $(READY)
 	@$(BIN)/python examples/http/serve.py
@@ -30,10 +30,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Lowers the number of faults that tests/test_prose.py allows in each file to those that are left.
+ratchet: $(READY)
+	$(BIN)/python -m tests.prose
 
 # Replays recorded answers of the reference: make parity DATA=path/to/folder
 DATA ?= tests/data/parity
