@@ -42,6 +42,7 @@ NAMES = [
     "Put",
     "ReauthenticationRequired",
     "Row",
+    "RowFilter",
     "Session",
     "SessionLedgerError",
     "SessionLimitReached",
@@ -60,6 +61,7 @@ NAMES = [
 ]
 
 FOR_WHO_WRITES_A_LOG = [
+    "ALL_ROWS",
     "EMPTY",
     "AsyncLog",
     "Check",

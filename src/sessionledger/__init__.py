@@ -38,6 +38,7 @@ from sessionledger.logs.base import (
     LogEvent,
     Put,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Put",
     "ReauthenticationRequired",
     "Row",
+    "RowFilter",
     "Session",
     "SessionLedgerError",
     "SessionLimitReached",

@@ -4,7 +4,9 @@
 """
 
 from sessionledger.findings import Finding, Findings
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     OVER,
     AsyncLog,
     Check,
@@ -13,8 +15,6 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     View,
-    check_limit,
-    check_name,
     key_state_of,
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
@@ -24,6 +24,7 @@ from sessionledger.logs.units import Link, Plan, Tail, keys_of, owners_of, plan,
 from sessionledger.logs.units import check as check_units
 
 __all__ = [
+    "ALL_ROWS",
     "EMPTY",
     "OVER",
     "AsyncLog",

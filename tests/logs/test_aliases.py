@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessionledger import Log
+from sessionledger import Log, RowFilter
 from sessionledger.testing.fixtures import TOPIC, Bench, add, event
 
 KEYS = [bytes([number]) * 32 for number in range(1, 9)]
 
 
 def called(log: Log, alias: str, **which: Any) -> list[bytes]:
-    return [row.key for row in log.rows(TOPIC, alias=alias, **which)]
+    return [row.key for row in log.rows(TOPIC, RowFilter(alias=alias, **which))]
 
 
 def test_an_alias_goes_with_every_other_choice(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sessionledger import Policy, Row, SessionLimitReached, SessionStore, Unit
-from sessionledger.logs.base import Outcome
+from sessionledger.logs.base import ALL_ROWS, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import Clock
 from tests.store.operations.test_families import is_over, rotated
@@ -30,8 +30,10 @@ class Interrupted(MemoryLog):
         self.listed: Told | None = None
         self.before_append: Told | None = None
 
-    def rows(self, topic: str, **told: Any) -> list[Row]:
-        found = super().rows(topic, **told)
+    def rows(
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
+    ) -> list[Row]:
+        found = super().rows(topic, where, after, limit)
         happen, self.listed = self.listed, None
         if happen is not None:
             happen()

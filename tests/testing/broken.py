@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sessionledger import Change, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
 from sessionledger.logs.adapters.immediate import Inline
-from sessionledger.logs.base import AsyncLog, Check, Outcome
+from sessionledger.logs.base import ALL_ROWS, AsyncLog, Check, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing import AsyncHarness, Harness
@@ -245,9 +245,11 @@ class RemembersRows(SQLiteLog):
         self._listing = None
         return super().append(topic, batch)
 
-    def rows(self, topic: str, **which: Any) -> list[Row]:
-        if which:
-            return super().rows(topic, **which)
+    def rows(
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
+    ) -> list[Row]:
+        if where != ALL_ROWS or after is not None:
+            return super().rows(topic, where, after, limit)
         if self._listing is None:
             self._listing = super().rows(topic)
         return self._listing

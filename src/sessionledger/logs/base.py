@@ -8,7 +8,6 @@ what is written here, and the conformance suite holds it to that.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -18,9 +17,6 @@ import msgspec
 from sessionledger import canonical
 from sessionledger.errors import InvalidEvent
 from sessionledger.findings import Finding
-
-MAX_TOPIC_CHARS = 200
-_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
 class LogEvent(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +94,38 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     state: bytes
     alias: str | None = None
 
+
+class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Which rows to list or count: those that meet every condition that is given.
+
+    owner, alias: rows that have it. live_at: rows that are live at this instant. expires_before:
+    live rows that end before this instant. Instants are microseconds since 1970 UTC.
+    """
+
+    owner: str | None = None
+    alias: str | None = None
+    live_at: int | None = None
+    expires_before: int | None = None
+
+    def matches(self, row: Row) -> bool:
+        """Whether the row meets the conditions."""
+        return (
+            self.owner in (None, row.owner)
+            and self.alias in (None, row.alias)
+            and (self.live_at is None or (row.live and row.expires > self.live_at))
+            and (self.expires_before is None or (row.live and row.expires < self.expires_before))
+        )
+
+    def position(self, row: Row) -> tuple[int | bytes, ...]:
+        """What orders the rows of a listing: their end if `expires_before` is given, else their
+        creation if `owner` or `alias` is, else their key."""
+        if self.expires_before is not None:
+            return row.expires, row.key
+        return (row.key,) if self.owner is None and self.alias is None else (row.created,)
+
+
+ALL_ROWS = RowFilter()
+"""The filter without a condition."""
 
 OVER = -(10**18)
 """The end of what is over, in microseconds: before any instant that somebody may ask about."""
@@ -269,26 +297,16 @@ class Log(Protocol):
         ...
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        """A page of rows: of one owner, with one alias, live at an instant, or ending before one
-        (microseconds).
+        """A page of the rows that `where` matches, in the order of its `position`.
 
-        Ordered by their end when `expires_before` is given, else by their creation when `owner` or
-        `alias` is, else by key; `after` is the last row of the page before.
+        `after` is the last row of the page before.
         """
         ...
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        """How many rows `rows` would answer in all."""
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        """How many rows `where` matches."""
         ...
 
     def owner_version(self, topic: str, owner: str) -> int:
@@ -347,19 +365,9 @@ class AsyncLog(Protocol):
     async def row(self, topic: str, key: bytes) -> Row | None: ...
     async def state(self, topic: str, key: bytes) -> KeyState | None: ...
     async def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]: ...
-    async def count(
-        self, topic: str, *, owner: str | None = None, live_at: int | None = None
-    ) -> int: ...
+    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int: ...
     async def owner_version(self, topic: str, owner: str) -> int: ...
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int: ...
     async def ack(self, topic: str, consumer: str, cursor: int) -> None: ...
@@ -374,27 +382,3 @@ class AsyncLog(Protocol):
 def key_state_of(row: Row | None) -> KeyState | None:
     """What `Log.state` answers for a row."""
     return None if row is None else (row.version, row.expires if row.live else OVER, row.state)
-
-
-def check_name(what: str, name: str) -> str:
-    """The name of a topic or consumer, if it is one. Raises `InvalidEvent`."""
-    if not isinstance(name, str) or not name:
-        raise InvalidEvent(f"a {what} can't be empty")
-    if len(name) > MAX_TOPIC_CHARS:
-        raise InvalidEvent(f"a {what} has at most {MAX_TOPIC_CHARS} characters")
-    if not is_name(name):
-        # Not repeated: it might be a token, passed by mistake.
-        raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only")
-    return name
-
-
-def is_name(text: str) -> bool:
-    """Whether a topic or consumer can have that name."""
-    return bool(_NAME.fullmatch(text)) and text.strip(".") != "" and len(text) <= MAX_TOPIC_CHARS
-
-
-def check_limit(limit: int) -> int:
-    """The limit, if it is one. Raises `InvalidEvent`."""
-    if limit < 1:
-        raise InvalidEvent(f"a limit is 1 or more, not {limit}")
-    return limit

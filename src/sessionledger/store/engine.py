@@ -38,6 +38,7 @@ from sessionledger.logs.base import (
     KeyState,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
 )
@@ -278,14 +279,10 @@ class Engine:
             states.append(state)
         return Unit(changes, guards, reads), states
 
-    async def rows(
-        self, *, owner: str | None = None, alias: str | None = None, live_at: int | None = None
-    ) -> AsyncIterator[Row]:
+    async def rows(self, where: RowFilter) -> AsyncIterator[Row]:
         """All rows of an owner or an alias, page by page; not for as long as others are begun."""
         after: Row | None = None
-        while page := await self.log.rows(
-            self.topic, owner=owner, alias=alias, live_at=live_at, after=after, limit=EVENT_PAGE
-        ):
+        while page := await self.log.rows(self.topic, where, after, EVENT_PAGE):
             for row in page:
                 yield row
             if len(page) < EVENT_PAGE:
@@ -339,7 +336,7 @@ class Engine:
             topic=self.topic,
             events=await self.log.latest(self.topic),
             sessions=await self.log.count(self.topic),
-            live=await self.log.count(self.topic, live_at=microseconds(self.clock())),
+            live=await self.log.count(self.topic, RowFilter(live_at=microseconds(self.clock()))),
             log=await self.log.describe(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessionledger.logs.base import Appended, Change, Log, LogEvent, Unit
+from sessionledger.logs.base import Appended, Change, Log, LogEvent, RowFilter, Unit
 from sessionledger.testing.fixtures import TOPIC, add, creation, event, guarded
 from sessionledger.testing.other_process import Told
 
@@ -50,7 +50,7 @@ def create_within(log: Log, told: Told, keys: list[bytes], owner: str, limit: in
     given = 0
     for key in keys:
         version = log.owner_version(TOPIC, owner)
-        if log.count(TOPIC, owner=owner) < limit:
+        if log.count(TOPIC, RowFilter(owner=owner)) < limit:
             outcome = log.append(TOPIC, [guarded(key, owner, version)])[0]
             given += isinstance(outcome, Appended)
     return given

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sessionledger import Row
+from sessionledger import Row, RowFilter
 from sessionledger.logs.sqlite import SQLiteLog, queries
 
 AFTER = Row(b"key", 1, 1, "alice", 1, True, b"")
@@ -29,21 +29,14 @@ def test_no_page_of_rows_is_sorted(
     live_at: int | None,
     after: Row | None,
 ) -> None:
-    listing = queries.listing(
-        queries.ROW_COLUMNS,
-        owner=owner,
-        alias=alias,
-        live_at=live_at,
-        expires_before=before,
-        after=after,
-        limit=10,
-    )
+    where = RowFilter(owner=owner, alias=alias, live_at=live_at, expires_before=before)
+    listing = queries.listing(queries.ROW_COLUMNS, where, after, 10)
     assert "TEMP B-TREE" not in plan(tmp_path, listing[0], (1, *listing[1]))
 
 
 @pytest.mark.parametrize("live_at", [None, 1], ids=["all", "live"])
 def test_the_rows_of_an_owner_are_counted_alone(tmp_path: Path, live_at: int | None) -> None:
-    counting = queries.listing("count(*)", owner="alice", live_at=live_at)
+    counting = queries.listing("count(*)", RowFilter(owner="alice", live_at=live_at))
     assert "owner=?" in plan(tmp_path, counting[0], (1, *counting[1]))
 
 

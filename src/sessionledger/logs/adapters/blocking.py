@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
+    ALL_ROWS,
     AsyncLog,
     Check,
     Description,
@@ -18,6 +19,7 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
 )
@@ -127,30 +129,12 @@ class Blocking:
         return self.run(self.log.state(topic, key))
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        return self.run(
-            self.log.rows(
-                topic,
-                owner=owner,
-                alias=alias,
-                live_at=live_at,
-                expires_before=expires_before,
-                after=after,
-                limit=limit,
-            )
-        )
+        return self.run(self.log.rows(topic, where, after, limit))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        return self.run(self.log.count(topic, owner=owner, live_at=live_at))
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        return self.run(self.log.count(topic, where))
 
     def owner_version(self, topic: str, owner: str) -> int:
         return self.run(self.log.owner_version(topic, owner))

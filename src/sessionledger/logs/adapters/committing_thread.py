@@ -18,10 +18,12 @@ from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Log,
     Outcome,
     Progress,
+    RowFilter,
     StoredEvent,
     Unit,
 )
@@ -64,10 +66,8 @@ class Threaded(Inline):
     ) -> list[StoredEvent]:
         return await asyncio.to_thread(self.log.read_key, topic, key, after, limit)
 
-    async def count(
-        self, topic: str, *, owner: str | None = None, live_at: int | None = None
-    ) -> int:
-        return await asyncio.to_thread(self.log.count, topic, owner=owner, live_at=live_at)
+    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        return await asyncio.to_thread(self.log.count, topic, where)
 
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         return await asyncio.to_thread(self.log.rebuild, topic, progress)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -18,6 +19,7 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
 )
@@ -56,30 +58,12 @@ class Inline:
         return self.log.state(topic, key)
 
     async def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        return self.log.rows(
-            topic,
-            owner=owner,
-            alias=alias,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=limit,
-        )
+        return self.log.rows(topic, where, after, limit)
 
-    async def count(
-        self, topic: str, *, owner: str | None = None, live_at: int | None = None
-    ) -> int:
-        return self.log.count(topic, owner=owner, live_at=live_at)
+    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        return self.log.count(topic, where)
 
     async def owner_version(self, topic: str, owner: str) -> int:
         return self.log.owner_version(topic, owner)

@@ -16,12 +16,14 @@ from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     KeyState,
     Log,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
@@ -93,31 +95,12 @@ class Remote(Threaded):
         return self._states.ask(topic, key)
 
     async def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        return await self._call(
-            self.log.rows,
-            topic,
-            owner=owner,
-            alias=alias,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=limit,
-        )
+        return await self._call(self.log.rows, topic, where, after, limit)
 
-    async def count(
-        self, topic: str, *, owner: str | None = None, live_at: int | None = None
-    ) -> int:
-        return await self._call(self.log.count, topic, owner=owner, live_at=live_at)
+    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        return await self._call(self.log.count, topic, where)
 
     async def owner_version(self, topic: str, owner: str) -> int:
         return await self._call(self.log.owner_version, topic, owner)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sessionledger.logs import units
-from sessionledger.logs.base import OVER, Fold, KeyState, Row, StoredEvent, Unit
+from sessionledger.logs.base import (
+    ALL_ROWS,
+    OVER,
+    Fold,
+    KeyState,
+    Row,
+    RowFilter,
+    StoredEvent,
+    Unit,
+)
 from sessionledger.logs.chain import Head
 from sessionledger.logs.embedded.sorted_index import Order, Place
 from sessionledger.logs.units import Link, Plan, Tail
-
-
-class Which(NamedTuple):
-    """Which rows `Log.rows` is asked for."""
-
-    owner: str | None = None
-    alias: str | None = None
-    live_at: int | None = None
-    expires_before: int | None = None
 
 
 class RowTable:
@@ -93,41 +93,42 @@ class RowTable:
         keys = self._by_owner.keys(owner)
         return self.rows[keys[-1]].created if keys else 0
 
-    def count(self, owner: str | None, live_at: int | None) -> int:
+    def count(self, where: RowFilter) -> int:
         """What `Log.count` answers."""
-        keys = self.rows if owner is None else self._by_owner.keys(owner)
-        if live_at is None:
-            return len(keys)
-        return sum(_fits(self.rows[key], live_at) for key in keys)
+        if where == ALL_ROWS:
+            return len(self.rows)
+        is_named = where.owner is not None or where.alias is not None
+        rows = self._named(where, None) if is_named else self.rows.values()
+        return sum(map(where.matches, rows))
 
-    def list(self, which: Which, after: Row | None, limit: int) -> list[Row]:
+    def list(self, where: RowFilter, after: Row | None, limit: int) -> list[Row]:
         """What `Log.rows` answers."""
         page: list[Row] = []
-        for row in self._ordered(which, after):
-            if which.expires_before is not None and row.expires >= which.expires_before:
+        for row in self._ordered(where, after):
+            if where.expires_before is not None and row.expires >= where.expires_before:
                 break
-            if _fits(row, which.live_at) and (which.expires_before is None or row.live):
+            if where.matches(row):
                 page.append(row)
                 if len(page) == limit:
                     break
         return page
 
-    def _ordered(self, which: Which, after: Row | None) -> Iterator[Row]:
+    def _ordered(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
         """The rows of those names, or all, behind one of them, in the order that is asked for."""
-        by_end = which.expires_before is not None
-        if which.owner is None and which.alias is None:
+        by_end = where.expires_before is not None
+        if where.owner is None and where.alias is None:
             return self._in_order(self._by_end if by_end else self._by_key, after)
         if not by_end:
-            return self._named(which, after)
-        named = sorted(self._named(which, None), key=_end_of)
-        start = 0 if after is None else bisect_right(named, _end_of(after), key=_end_of)
-        return iter(named[start:])
+            return self._named(where, after)
+        named = sorted(self._named(where, None), key=where.position)
+        if after is not None:
+            del named[: bisect_right(named, where.position(after), key=where.position)]
+        return iter(named)
 
-    def _named(self, which: Which, after: Row | None) -> Iterator[Row]:
-        if which.alias is None:
-            return self._by_owner.walk(which.owner or "", after)
-        rows = self._by_alias.walk(which.alias, after)
-        return (row for row in rows if which.owner in (None, row.owner))
+    def _named(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
+        if where.alias is not None:
+            return self._by_alias.walk(where.alias, after)
+        return self._by_owner.walk(where.owner or "", after)
 
     def _in_order(self, order: Order, after: Row | None) -> Iterator[Row]:
         behind = None
@@ -194,7 +195,3 @@ def _end(row: Row) -> Place | None:
 
 def _end_of(row: Row) -> Place:
     return (row.expires, row.key)
-
-
-def _fits(row: Row, live_at: int | None) -> bool:
-    return live_at is None or (row.live and row.expires > live_at)

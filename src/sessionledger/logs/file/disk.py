@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
-from sessionledger.logs.base import is_name
+from sessionledger.logs.arguments import is_name
 from sessionledger.logs.file.errors import ORIGINS, TOPICS
 from sessionledger.logs.file.index import Stamp, read_exactly, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import (

@@ -15,7 +15,8 @@ from shlex import quote
 
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.findings import Finding, Findings
-from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.arguments import check_name
+from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.embedded.permissions import look_around, look_at_file, look_at_folder
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk

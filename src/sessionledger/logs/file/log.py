@@ -37,7 +37,9 @@ from typing import TypeVar
 from sessionledger.errors import LogUnavailable, SessionLedgerError, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -45,15 +47,14 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
-    check_limit,
-    check_name,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.concurrency.waiting import wait_above
-from sessionledger.logs.embedded.row_table import RowTable, Which
+from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import NOT_PERMITTED, check_place, explained
@@ -273,22 +274,13 @@ class FileLog:
         return self._ask_rows(topic, lambda table: table.state(key))
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
         check_limit(limit)
-        which = Which(owner, alias, live_at, expires_before)
-        return self._ask_rows(topic, lambda table: table.list(which, after, limit))
+        return self._ask_rows(topic, lambda table: table.list(where, after, limit))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        return self._ask_rows(topic, lambda table: table.count(owner, live_at))
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        return self._ask_rows(topic, lambda table: table.count(where))
 
     def owner_version(self, topic: str, owner: str) -> int:
         return self._ask_rows(topic, lambda table: table.owner_version(owner))

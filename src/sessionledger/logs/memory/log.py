@@ -10,7 +10,9 @@ from functools import partial
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -18,15 +20,14 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
-    check_limit,
-    check_name,
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.reentrancy import Alone
-from sessionledger.logs.embedded.row_table import RowTable, Which
+from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
 
@@ -150,24 +151,15 @@ class MemoryLog:
             return self._caught_up(topic).table.state(key)
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
         with self._lock:
             table = self._caught_up(topic).table
-            which = Which(owner, alias, live_at, expires_before)
-            return table.list(which, after, check_limit(limit))
+            return table.list(where, after, check_limit(limit))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         with self._lock:
-            return self._caught_up(topic).table.count(owner, live_at)
+            return self._caught_up(topic).table.count(where)
 
     def owner_version(self, topic: str, owner: str) -> int:
         with self._lock:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, cast
 from sessionledger.errors import SessionLedgerError, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -19,10 +21,9 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
-    check_limit,
-    check_name,
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
@@ -163,29 +164,13 @@ class PostgresLog:
         return states
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        sql, values = queries.listing(
-            queries.ROW_COLUMNS,
-            owner=owner,
-            alias=alias,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=check_limit(limit),
-        )
+        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
         return stored_rows(self._current(topic, sql, topic, *values))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        sql, values = queries.listing("count(*)", where)
         return _number(self._current(topic, sql, topic, *values))
 
     def owner_version(self, topic: str, owner: str) -> int:

@@ -19,8 +19,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sessionledger.logs.base import OVER, Row
+from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
 from sessionledger.logs.sql import pagination
+from sessionledger.logs.sql.pagination import Shape
 
 SCHEMA_VERSION = 1
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
@@ -187,51 +188,24 @@ CURSOR = "SELECT cursor FROM ledger.consumers WHERE topic = %s AND consumer_id =
 
 
 def listing(
-    what: str,
-    *,
-    owner: str | None = None,
-    alias: str | None = None,
-    live_at: int | None = None,
-    expires_before: int | None = None,
-    after: Row | None = None,
-    limit: int | None = None,
+    what: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int | None = None
 ) -> tuple[str, list[Any]]:
     """The statement that lists or counts rows, and the values that follow the topic's name."""
-    values = [_bytes(owner), _bytes(alias), live_at, expires_before]
-    given: list[Any] = [value for value in values if value is not None]
-    named, ends = owner is not None or alias is not None, expires_before is not None
-    if after is not None:
-        given += pagination.place(after, named, ends)
-    if limit is not None:
-        given.append(limit)
-    is_given = [value is not None for value in (*values, after, limit)]
-    return _listing(what, named, *is_given), given
+    shape, values = pagination.bind(where, after, limit)
+    texts_as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
+    return _listing(what, shape), texts_as_bytes
 
 
 @cache
-def _listing(
-    what: str,
-    named: bool,
-    owner: bool,
-    alias: bool,
-    live_at: bool,
-    ends: bool,
-    after: bool,
-    limit: bool,
-) -> str:
-    order, follows = pagination.order(named, ends)
+def _listing(what: str, shape: Shape) -> str:
     conditions = {
         f"topic = {_NUMBER}": True,
-        "owner = %s": owner,
-        "alias = %s": alias,
-        "live AND expires > %s": live_at,
-        "live AND expires < %s": ends,
-        follows.replace("?", "%s"): after,
+        "owner = %s": shape.owner,
+        "alias = %s": shape.alias,
+        "live AND expires > %s": shape.live_at,
+        "live AND expires < %s": shape.ends,
+        shape.follows.replace("?", "%s"): shape.after,
     }
     where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = f" ORDER BY {order} LIMIT %s" if limit else ""
+    page = f" ORDER BY {shape.order} LIMIT %s" if shape.limit else ""
     return f"SELECT {what} FROM ledger.ledger_rows WHERE {where}{page}"
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from sessionledger.logs.base import Row
+from typing import Any, NamedTuple
+
+from sessionledger.logs.base import Row, RowFilter
 
 
-def order(named: bool, ends: bool) -> tuple[str, str]:
-    """How a listing is ordered, and the condition that a row comes after a given place.
+class Shape(NamedTuple):
+    """Which values a listing has: the text of its statement depends on nothing else."""
 
-    named: it is of one owner or alias. ends: it is of those that end before an instant.
-    """
-    if ends:
-        return "expires, key", "(expires, key) > (?, ?)"
-    if named:
-        return "created", "created > ?"
-    return "key", "key > ?"
+    owner: bool
+    alias: bool
+    live_at: bool
+    ends: bool
+    after: bool
+    limit: bool
+
+    @property
+    def named(self) -> bool:
+        """Whether it lists the rows of an owner or an alias."""
+        return self.owner or self.alias
+
+    @property
+    def order(self) -> str:
+        """The columns that order it, as `RowFilter.position` does."""
+        if self.ends:
+            return "expires, key"
+        return "created" if self.named else "key"
+
+    @property
+    def follows(self) -> str:
+        """The condition that a row comes after another one, given as its position."""
+        return "(expires, key) > (?, ?)" if self.ends else f"{self.order} > ?"
 
 
-def place(row: Row, named: bool, ends: bool) -> tuple[object, ...]:
-    """Where a row stands in that order."""
-    if ends:
-        return row.expires, row.key
-    return (row.created,) if named else (row.key,)
+def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape, list[Any]]:
+    """The shape of a listing, and its values in the order of the shape's fields."""
+    given = (where.owner, where.alias, where.live_at, where.expires_before)
+    values: list[Any] = [value for value in given if value is not None]
+    if after is not None:
+        values += where.position(after)
+    if limit is not None:
+        values.append(limit)
+    return Shape(*[value is not None for value in (*given, after, limit)]), values

@@ -17,7 +17,8 @@ import apsw
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
-from sessionledger.logs.base import Check, Row, StoredEvent, check_name
+from sessionledger.logs.arguments import check_name
+from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.embedded.permissions import look_at_file, look_at_folder
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained

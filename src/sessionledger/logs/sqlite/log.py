@@ -16,7 +16,9 @@ import apsw
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -24,10 +26,9 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
-    check_limit,
-    check_name,
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
@@ -195,30 +196,14 @@ class SQLiteLog:
         return key_state_of(self.row(topic, key))
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        sql, values = queries.listing(
-            queries.ROW_COLUMNS,
-            owner=owner,
-            alias=alias,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=check_limit(limit),
-        )
+        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
         found = self._select(queries.if_current(sql), (self._caches.number(topic), *values))
         return stored_rows(found or self._list(topic, sql, values))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        sql, values = queries.listing("count(*)", where)
         return cast(int, self._list(topic, sql, values)[0][0])
 
     def _list(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:

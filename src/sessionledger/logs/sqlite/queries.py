@@ -23,8 +23,9 @@ import re
 from functools import cache
 from typing import Any
 
-from sessionledger.logs.base import OVER, Row
+from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
 from sessionledger.logs.sql import pagination
+from sessionledger.logs.sql.pagination import Shape
 
 SCHEMA_VERSION = 3
 
@@ -234,25 +235,11 @@ def rows_after(columns: set[str]) -> str:
 
 
 def listing(
-    what: str,
-    *,
-    owner: str | None = None,
-    alias: str | None = None,
-    live_at: int | None = None,
-    expires_before: int | None = None,
-    after: Row | None = None,
-    limit: int | None = None,
+    what: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int | None = None
 ) -> tuple[str, list[Any]]:
     """The statement that lists or counts rows, and the values that follow the topic's number."""
-    values = [owner, alias, live_at, expires_before]
-    sql = _listing(what, *[value is not None for value in (*values, after, limit)])
-    given: list[Any] = [value for value in values if value is not None]
-    if after is not None:
-        named = owner is not None or alias is not None
-        given += pagination.place(after, named, expires_before is not None)
-    if limit is not None:
-        given.append(limit)
-    return sql, given
+    shape, values = pagination.bind(where, after, limit)
+    return _listing(what, shape), values
 
 
 _TOPIC_IF_CURRENT = "topic = (SELECT id FROM ledger_topics WHERE id = ? AND folded = head)"
@@ -265,25 +252,21 @@ def if_current(listing: str) -> str:
 
 
 @cache
-def _listing(
-    what: str, owner: bool, alias: bool, live_at: bool, ends: bool, after: bool, limit: bool
-) -> str:
+def _listing(what: str, shape: Shape) -> str:
     """The text of a listing by which of its values are given.
 
     A `+` keeps SQLite from choosing an index by that column: it knows nothing of how many rows
     there are, and would walk all that are live for the few of one owner.
     """
-    named = owner or alias
-    by_key = limit and not named and not ends
-    order, follows = pagination.order(named, ends)
+    by_key = shape.limit and not shape.named and not shape.ends
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
-        "owner = ?": owner,
-        f"{'+' if owner else ''}alias = ?": alias,
-        f"live AND {'+' if by_key or named else ''}expires > ?": live_at,
-        "live AND expires < ?": ends,
-        follows: after,
+        "owner = ?": shape.owner,
+        f"{'+' if shape.owner else ''}alias = ?": shape.alias,
+        f"live AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
+        "live AND expires < ?": shape.ends,
+        shape.follows: shape.after,
     }
     where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = f" ORDER BY {order} LIMIT ?" if limit else ""
+    page = f" ORDER BY {shape.order} LIMIT ?" if shape.limit else ""
     return f"SELECT {what} FROM ledger_rows WHERE {where}{page}"

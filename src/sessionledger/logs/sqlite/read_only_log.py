@@ -15,7 +15,9 @@ import apsw
 
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
+from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
+    ALL_ROWS,
     Check,
     Description,
     Fold,
@@ -23,10 +25,9 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     StoredEvent,
     Unit,
-    check_limit,
-    check_name,
     key_state_of,
 )
 from sessionledger.logs.sqlite import queries
@@ -112,29 +113,13 @@ class SQLiteSnapshot:
         return key_state_of(self.row(topic, key))
 
     def rows(
-        self,
-        topic: str,
-        *,
-        owner: str | None = None,
-        alias: str | None = None,
-        live_at: int | None = None,
-        expires_before: int | None = None,
-        after: Row | None = None,
-        limit: int = 1000,
+        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        sql, values = queries.listing(
-            queries.ROW_COLUMNS,
-            owner=owner,
-            alias=alias,
-            live_at=live_at,
-            expires_before=expires_before,
-            after=after,
-            limit=check_limit(limit),
-        )
+        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
         return stored_rows(self._select(sql, (self._number(topic), *values)))
 
-    def count(self, topic: str, *, owner: str | None = None, live_at: int | None = None) -> int:
-        sql, values = queries.listing("count(*)", owner=owner, live_at=live_at)
+    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
+        sql, values = queries.listing("count(*)", where)
         return cast(int, self._select(sql, (self._number(topic), *values))[0][0])
 
     def owner_version(self, topic: str, owner: str) -> int:

@@ -17,7 +17,7 @@ from sessionledger.core.instant import earlier_by, microseconds
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session
 from sessionledger.core.token import Handle
-from sessionledger.logs.base import Guard, Row
+from sessionledger.logs.base import Guard, Row, RowFilter
 from sessionledger.store.clock import TOLERANCE
 from sessionledger.store.engine import LAPSED, Engine, reason
 from sessionledger.store.session_fold import session_of
@@ -45,7 +45,7 @@ async def unended(
 ) -> list[Unended]:
     """The sessions of an owner, or an alias, that are not over yet, oldest first."""
     since = microseconds(earlier_by(now, margin(engine.policy)))
-    rows = engine.rows(owner=owner, alias=alias, live_at=since)
+    rows = engine.rows(RowFilter(owner=owner, alias=alias, live_at=since))
     return [Unended(row, session) async for row in rows if (session := session_of(row)) is not None]
 
 

@@ -17,7 +17,7 @@ from sessionledger.core.parse import parse_principal
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.base import RowFilter, StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.operations.listings import ANYBODY
 
@@ -41,7 +41,7 @@ async def history(engine: Engine, handle: object, principal: object) -> list[His
         return await _narrated(engine, parse_handle(handle))
     owner = parse_principal(principal, ANYBODY)
     entries: list[HistoryEntry] = []
-    async for row in engine.rows(owner=owner):
+    async for row in engine.rows(RowFilter(owner=owner)):
         entries += await _narrated(engine, row.key)
     return sorted(entries, key=lambda entry: entry.event_id)
 

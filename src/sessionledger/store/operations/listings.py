@@ -7,6 +7,7 @@ import msgspec
 from sessionledger.core.codec import decode_session
 from sessionledger.core.parse import parse_external_id, parse_principal
 from sessionledger.core.policy import Policy
+from sessionledger.logs.base import RowFilter
 from sessionledger.store.engine import Engine
 from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
 
@@ -35,14 +36,8 @@ async def page(engine: Engine, which: Selection, after: str | None, size: int = 
     with engine.telemetry.call("sessions") as call:
         # One more than is shown, to know whether another page follows.
         limit = check_size(size) + 1
-        found = await engine.log.rows(
-            engine.topic,
-            owner=which.owner(),
-            alias=which.alias(),
-            live_at=_live_at(engine, which),
-            after=row_at(after),
-            limit=limit,
-        )
+        where = _filter(engine, which)
+        found = await engine.log.rows(engine.topic, where, row_at(after), limit)
         cursor = None
         if len(found) == limit:
             del found[size:]
@@ -53,10 +48,9 @@ async def page(engine: Engine, which: Selection, after: str | None, size: int = 
 
 async def count(engine: Engine, which: Selection) -> int:
     """How many there are."""
-    return await engine.log.count(
-        engine.topic, owner=which.owner(), live_at=_live_at(engine, which)
-    )
+    return await engine.log.count(engine.topic, _filter(engine, which))
 
 
-def _live_at(engine: Engine, which: Selection) -> int | None:
-    return engine.nanoseconds() // 1000 if which.live else None
+def _filter(engine: Engine, which: Selection) -> RowFilter:
+    live_at = engine.nanoseconds() // 1000 if which.live else None
+    return RowFilter(owner=which.owner(), alias=which.alias(), live_at=live_at)

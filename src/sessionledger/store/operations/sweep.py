@@ -11,7 +11,7 @@ from sessionledger.core.instant import from_milliseconds, microseconds, parse_in
 from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
-from sessionledger.logs.base import Appended, Row, Unit
+from sessionledger.logs.base import Appended, Row, RowFilter, Unit
 from sessionledger.store.engine import LAPSED, NOTICE_SECONDS, Engine, reason
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
@@ -29,11 +29,9 @@ async def sweep(engine: Engine, now: object, limit: int) -> int:
     at = engine.clock() if now is None else parse_instant("now", now)
     await _check_clock(engine, at)
     swept, after = 0, None
-    before = microseconds(sweepable_before(at, engine.policy))
+    lapsed = RowFilter(expires_before=microseconds(sweepable_before(at, engine.policy)))
     while swept < limit:
-        rows = await engine.log.rows(
-            engine.topic, expires_before=before, after=after, limit=min(BATCH, limit - swept)
-        )
+        rows = await engine.log.rows(engine.topic, lapsed, after, min(BATCH, limit - swept))
         if not rows:
             break
         swept += await _end(engine, rows, at)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessionledger.logs.base import Log, Row
+from sessionledger.logs.base import ALL_ROWS, Log, Row, RowFilter
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import TOPIC, Bench, add, event, every_event, rows_of
 
@@ -38,39 +38,30 @@ def pages(ask: Callable[[Row | None], list[Row]], size: int) -> list[Row]:
 def assert_pages_tell_all(log: Log, size: int, instant: int) -> None:
     """Every listing, taken in pages, tells what the events fold to."""
     rows = rows_of(every_event(log)).values()
-    listings: list[tuple[dict[str, Any], Callable[[Row], Any]]] = [
-        ({}, by_key),
-        ({"live_at": instant}, by_key),
-        ({"owner": "a"}, by_creation),
-        ({"owner": "a", "live_at": instant}, by_creation),
-        ({"alias": "x"}, by_creation),
-        ({"alias": "x", "owner": "a", "live_at": instant}, by_creation),
-        ({"expires_before": instant}, by_end),
-        ({"owner": "a", "expires_before": instant}, by_end),
+    listings: list[tuple[RowFilter, Callable[[Row], Any]]] = [
+        (ALL_ROWS, by_key),
+        (RowFilter(live_at=instant), by_key),
+        (RowFilter(owner="a"), by_creation),
+        (RowFilter(owner="a", live_at=instant), by_creation),
+        (RowFilter(alias="x"), by_creation),
+        (RowFilter(alias="x", owner="a", live_at=instant), by_creation),
+        (RowFilter(expires_before=instant), by_end),
+        (RowFilter(owner="a", expires_before=instant), by_end),
     ]
-    for which, order in listings:
-        expected = sorted((row for row in rows if is_among(row, **which)), key=order)
-        told = pages(lambda after, w=which: log.rows(TOPIC, after=after, limit=size, **w), size)  # type: ignore[misc]
-        assert told == expected, which
-    for counted in ({"live_at": instant}, {"owner": "a"}, {"owner": "a", "live_at": instant}):
-        among = sum(is_among(row, **counted) for row in rows)
-        assert log.count(TOPIC, **counted) == among
+    for where, order in listings:
+        expected = sorted((row for row in rows if is_among(row, where)), key=order)
+        told = pages(lambda after, w=where: log.rows(TOPIC, w, after, size), size)  # type: ignore[misc]
+        assert told == expected, where
+        assert log.count(TOPIC, where) == len(expected), where
 
 
-def is_among(
-    row: Row,
-    *,
-    owner: str | None = None,
-    alias: str | None = None,
-    live_at: int | None = None,
-    expires_before: int | None = None,
-) -> bool:
+def is_among(row: Row, where: RowFilter) -> bool:
     """Whether a listing has the row, by the words of the contract."""
     return (
-        (owner is None or row.owner == owner)
-        and (alias is None or row.alias == alias)
-        and (live_at is None or (row.live and row.expires > live_at))
-        and (expires_before is None or (row.live and row.expires < expires_before))
+        (where.owner is None or row.owner == where.owner)
+        and (where.alias is None or row.alias == where.alias)
+        and (where.live_at is None or (row.live and row.expires > where.live_at))
+        and (where.expires_before is None or (row.live and row.expires < where.expires_before))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from sessionledger.logs.base import Log
+from sessionledger.logs.base import Log, RowFilter
 from sessionledger.testing import jobs
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.readers import KEYS, assert_units_are_whole
@@ -125,7 +125,7 @@ class ProcessConformance(Conformance):
             keys = [bytes([number, n]) for n in range(40)]
             child.begin(jobs.create_within, keys, "alice", limit)
         assert sum(child.answer() for child in children) == limit
-        assert shared.log.count(TOPIC, owner="alice") == limit
+        assert shared.log.count(TOPIC, RowFilter(owner="alice")) == limit
 
     def test_of_several_writing_processes_none_is_starved(self, shared: Bench) -> None:
         children = writers(shared, WRITERS)

@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain
-from sessionledger.logs.base import OVER, Appended, Conflict, Log, Unit
+from sessionledger.logs.base import OVER, Appended, Conflict, Log, RowFilter, Unit
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import (
     FOLD,
@@ -31,8 +31,8 @@ ASKING: dict[str, Callable[[Log], object]] = {
     "row": lambda log: log.row(TOPIC, KEYS[0]),
     "state": lambda log: log.state(TOPIC, KEYS[0]),
     "rows": lambda log: log.rows(TOPIC),
-    "rows by alias": lambda log: log.rows(TOPIC, alias="the other"),
-    "count": lambda log: log.count(TOPIC, owner="alice"),
+    "rows by alias": lambda log: log.rows(TOPIC, RowFilter(alias="the other")),
+    "count": lambda log: log.count(TOPIC, RowFilter(owner="alice")),
     "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
     "read_key": lambda log: log.read_key(TOPIC, KEYS[0]),
 }
@@ -53,11 +53,13 @@ def assert_rows_are_folded(log: Log) -> None:
         assert log.read_key(TOPIC, key) == [one for one in events if FOLD.key(one) == key]
     for owner in {row.owner for row in expected.values()}:
         mine = [row for row in expected.values() if row.owner == owner]
-        assert log.rows(TOPIC, owner=owner) == sorted(mine, key=lambda row: row.created)
-        assert log.count(TOPIC, owner=owner) == len(mine)
+        assert log.rows(TOPIC, RowFilter(owner=owner)) == sorted(mine, key=lambda row: row.created)
+        assert log.count(TOPIC, RowFilter(owner=owner)) == len(mine)
     for alias in {row.alias for row in expected.values()} - {None}:
         called = [row for row in expected.values() if row.alias == alias]
-        assert log.rows(TOPIC, alias=alias) == sorted(called, key=lambda row: row.created)
+        assert log.rows(TOPIC, RowFilter(alias=alias)) == sorted(
+            called, key=lambda row: row.created
+        )
 
 
 def wander(log: Log, random: Random, steps: int) -> None:
@@ -120,14 +122,14 @@ class RowConformance(Conformance):
     def test_an_event_may_move_a_key_to_another_owner(self, bench: Bench) -> None:
         add(bench.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
         add(bench.log, [event(KEYS[0], "bob", moves=True)])
-        assert bench.log.rows(TOPIC, owner="alice") == []
+        assert bench.log.rows(TOPIC, RowFilter(owner="alice")) == []
         assert_rows_are_folded(bench.log)
 
     def test_an_event_may_give_a_key_another_alias_or_none(self, bench: Bench) -> None:
         add(bench.log, [event(key, alias="one") for key in KEYS])
         add(bench.log, [event(KEYS[0], alias="the other"), event(KEYS[1], alias=None)])
-        assert [row.key for row in bench.log.rows(TOPIC, alias="one")] == KEYS[2:]
-        assert [row.key for row in bench.log.rows(TOPIC, alias="the other")] == KEYS[:1]
+        assert [row.key for row in bench.log.rows(TOPIC, RowFilter(alias="one"))] == KEYS[2:]
+        assert [row.key for row in bench.log.rows(TOPIC, RowFilter(alias="the other"))] == KEYS[:1]
         assert_rows_are_folded(bench.log)
 
     def test_rows_are_kept_only_with_the_fold(self, bench: Bench) -> None:

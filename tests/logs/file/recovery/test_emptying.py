@@ -11,7 +11,14 @@ from threading import Event
 
 import pytest
 
-from sessionledger import CorruptLog, DuplicateSession, InvalidEvent, LogUnavailable, diagnose
+from sessionledger import (
+    CorruptLog,
+    DuplicateSession,
+    InvalidEvent,
+    LogUnavailable,
+    RowFilter,
+    diagnose,
+)
 from sessionledger.logs.base import Log
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
@@ -46,7 +53,7 @@ def five(root: Path) -> bytes:
 
 def told(log: Log) -> tuple[object, ...]:
     """What a log tells of its rows."""
-    mine, version = log.rows(TOPIC, owner="alice"), log.owner_version(TOPIC, "alice")
+    mine, version = log.rows(TOPIC, RowFilter(owner="alice")), log.owner_version(TOPIC, "alice")
     return log.rows(TOPIC), mine, version, log.latest(TOPIC)
 
 

@@ -1,0 +1,34 @@
+"""What callers pass to every log, checked: names of topics and consumers, and limits of pages."""
+
+from __future__ import annotations
+
+import re
+
+from sessionledger.errors import InvalidEvent
+
+MAX_NAME_CHARS = 200
+_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+
+
+def check_name(what: str, name: str) -> str:
+    """The name of a topic or consumer, if it is one. Raises `InvalidEvent`."""
+    if not isinstance(name, str) or not name:
+        raise InvalidEvent(f"a {what} can't be empty")
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidEvent(f"a {what} has at most {MAX_NAME_CHARS} characters")
+    if not is_name(name):
+        # Not repeated: it might be a token, passed by mistake.
+        raise InvalidEvent(f"a {what} has ASCII letters, digits, '.', '_' and '-' only")
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a topic or consumer can have that name."""
+    return bool(_NAME.fullmatch(text)) and text.strip(".") != "" and len(text) <= MAX_NAME_CHARS
+
+
+def check_limit(limit: int) -> int:
+    """The limit, if it is one. Raises `InvalidEvent`."""
+    if limit < 1:
+        raise InvalidEvent(f"a limit is 1 or more, not {limit}")
+    return limit
