@@ -1,35 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import httpcore
 import pytest
 
-from sessionledger.webhooks.network import AddressRefused, CheckedNetwork, is_public
+from sessionledger.webhooks.network import AddressRefused, CheckedNetwork
 from tests.webhooks.receiving import Receiver
 
-PUBLIC = ("93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "64:ff9b::808:808")
-REFUSED = (
-    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1"),
-    *("169.254.169.254", "100.64.0.1", "192.0.2.1", "224.0.0.1", "255.255.255.255"),
-    *("::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1"),
-    *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b:1::1"),
-    *("2002:7f00:1::", "2001:db8::1"),
-)
 
-
-@pytest.mark.parametrize("address", PUBLIC)
-def test_what_everybody_may_reach_is_public(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize("address", REFUSED)
-def test_what_is_somebodys_own_is_not(address: str) -> None:
-    assert not is_public(address)
-
-
-def get(url: str, allowed: Sequence[str], answers: Sequence[Sequence[str]] = ()) -> int:
+def get(
+    url: str,
+    allowed: Sequence[str],
+    answers: Sequence[Sequence[str]] = (),
+    timeout: float | None = None,
+) -> int:
     """Send to a URL through a checked network; `answers` are those of the name server in turn."""
     left = list(answers)
 
@@ -39,10 +27,23 @@ def get(url: str, allowed: Sequence[str], answers: Sequence[Sequence[str]] = ())
     async def send() -> int:
         network = CheckedNetwork(allowed, resolve) if answers else CheckedNetwork(allowed)
         async with httpcore.AsyncConnectionPool(network_backend=network) as pool:
-            answer = await pool.request("POST", url, content=b'{"data":{"event_id":1}}')
+            content, extensions = b'{"data":{"event_id":1}}', {"timeout": {"connect": timeout}}
+            answer = await pool.request("POST", url, content=content, extensions=extensions)
             return answer.status
 
     return asyncio.run(send())
+
+
+@contextmanager
+def silent(port: int) -> Iterator[None]:
+    """At `SILENT` the system answers nobody: its queue of connections is full."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server((SILENT, port), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0x7f000001"])
@@ -73,3 +74,38 @@ def test_the_address_that_was_answered_is_the_one_connected_to(receiver: Receive
     name = "nowhere.invalid"
     assert get(f"http://{name}:{receiver.port}/", (name,), [["127.0.0.1"]]) == 204
     assert receiver.got[0].headers["host"] == f"{name}:{receiver.port}"
+
+
+CLOSED = ["::1", "127.0.0.2"]
+SILENT = "127.0.0.3"
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["::1", "127.0.0.1"],
+        ["127.0.0.1", "::1"],
+        [*CLOSED, *CLOSED, "127.0.0.1", SILENT],
+        [SILENT, "127.0.0.1"],
+        ["::1", SILENT, "127.0.0.1", "127.0.0.2"],
+    ],
+    ids=str,
+)
+def test_every_address_of_a_name_is_tried_in_turn(receiver: Receiver, addresses: list[str]) -> None:
+    """A first address that refuses, or says nothing, does not keep a receiver from its messages."""
+    name = "several.test"
+    with silent(receiver.port):
+        assert get(f"http://{name}:{receiver.port}/", (name,), [addresses], timeout=2.0) == 204
+    assert len(receiver.got) == 1
+
+
+def test_an_address_that_may_not_be_connected_to_is_not_tried(receiver: Receiver) -> None:
+    answers = [["127.0.0.1", "::ffff:127.0.0.1", "::7f00:1", "fe80::1%lo"]]
+    with pytest.raises(AddressRefused):
+        get(f"http://several.test:{receiver.port}/", (), answers)
+    assert receiver.got == []
+
+
+def test_where_no_address_answers_the_last_failure_tells(receiver: Receiver) -> None:
+    with pytest.raises(httpcore.ConnectError):
+        get(f"http://several.test:{receiver.port}/", ("several.test",), [CLOSED])
