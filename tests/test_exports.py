@@ -75,6 +75,7 @@ FOR_WHO_WRITES_A_LOG = [
     "Outcome",
     "Plan",
     "Progress",
+    "RemoteLog",
     "Snapshot",
     "Tail",
     "View",

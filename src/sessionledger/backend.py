@@ -14,6 +14,7 @@ from sessionledger.logs.base import (
     Log,
     Outcome,
     Progress,
+    RemoteLog,
     View,
     key_state_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Progress",
+    "RemoteLog",
     "Snapshot",
     "Tail",
     "View",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from inspect import getattr_static
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +31,9 @@ from sessionledger import (
     SessionStore,
     Unit,
 )
-from sessionledger.logs.base import Outcome
-from sessionledger.store.telemetry import opentelemetry, protocol
+from sessionledger.logs.base import KeyState, Outcome, RemoteLog
+from sessionledger.logs.memory import MemoryLog
+from sessionledger.store.telemetry import detection, opentelemetry
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.exporting import Exporting
@@ -70,7 +72,7 @@ def heard() -> Iterator[None]:
     """An SDK can't be taken away again, and its locks are not for signal handlers: the stores of
     tests that this process runs later are not measured."""
     yield
-    protocol._measuring = lambda: None  # type: ignore[assignment]
+    detection._opentelemetry = lambda: None  # type: ignore[assignment]
 
 
 # For every test here: a store is measured if an SDK was set up before it was opened.
@@ -93,6 +95,13 @@ class Refusing:
 
     def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         raise LogUnavailable("full")
+
+
+class Distant(MemoryLog):
+    """A log that counts as remote."""
+
+    def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
+        return {key: self.state(topic, key) for key in keys}
 
 
 def duration_of(told: Exporting, operation: str, **labels: str) -> int:
@@ -360,6 +369,17 @@ def test_no_token_handle_or_name_is_told(
         assert (metric.name, metric.unit) in UNITS.items()
         assert all(set(point.attributes or {}) <= LABELS for point in metric.data.data_points)
     assert all(set(span.attributes or {}) <= LABELS for span in told.spans())
+
+
+def test_a_remote_log_that_is_measured_is_still_remote() -> None:
+    here, distant = MemoryLog(), Distant()
+    telemetry = opentelemetry.OpenTelemetry.of(here, "sessions")
+    assert not isinstance(telemetry.log(here), RemoteLog)
+    measured = telemetry.log(distant)
+    # Since Python 3.12 a protocol is looked for without `__getattr__`.
+    assert getattr_static(measured, "states", None) is not None
+    assert isinstance(measured, RemoteLog)
+    assert measured.states("sessions", [b"k"]) == {b"k": None}
 
 
 # -- without it

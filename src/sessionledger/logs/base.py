@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -348,6 +348,19 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Release everything. Closing twice is nothing; other calls then raise `StoreClosed`."""
+        ...
+
+
+@runtime_checkable
+class RemoteLog(Protocol):
+    """What a `Log` also offers if its answers take a trip over a network.
+
+    An event loop never calls such a log itself: threads wait for it. It calls every other log in
+    place, since their reads answer within microseconds.
+    """
+
+    def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
+        """What `state` answers for each of the keys: in one trip, where the storage allows it."""
         ...
 
 

@@ -1,13 +1,12 @@
-"""A log that has to be waited for, in the asynchronous colour: its calls run in threads.
+"""A remote log in the asynchronous colour: its calls run in threads.
 
-Such a log says `in_place = False`. It may also offer `states(topic, keys)`, which answers for each
-of some keys what `state` does, in one trip: it is asked so for all of one turn of an event loop.
+The states that the tasks of one turn of an event loop ask for are read in one trip.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from sessionledger.logs.base import (
     KeyState,
     Log,
     Progress,
+    RemoteLog,
     Row,
     RowFilter,
     StoredEvent,
@@ -44,14 +44,16 @@ class Remote(Threaded):
     Appends go to the committing thread, which takes all that wait at a time.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, remote: RemoteLog) -> None:
+        """remote: the same log."""
         super().__init__(log)
+        self._remote = remote
         self._begin()
         watch_forks(self)
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
-        self._states = _Together(self.log, self._threads)
+        self._states = _Together(self._remote, self._threads)
 
     def before_fork(self) -> None:
         """Nothing: no lock is held between two calls."""
@@ -134,10 +136,8 @@ class Remote(Threaded):
 class _Together:
     """Reads of one turn of an event loop, which are asked together."""
 
-    def __init__(self, log: Log, threads: ThreadPoolExecutor) -> None:
-        self._ask: Callable[[str, Sequence[bytes]], States] = getattr(
-            log, "states", lambda topic, keys: {key: log.state(topic, key) for key in keys}
-        )
+    def __init__(self, log: RemoteLog, threads: ThreadPoolExecutor) -> None:
+        self._log = log
         self._threads = threads
         self._gathered: dict[tuple[asyncio.AbstractEventLoop, str], Asked] = {}
 
@@ -156,7 +156,7 @@ class _Together:
     def _hand_over(self, loop: asyncio.AbstractEventLoop, topic: str) -> None:
         asked = self._gathered.pop((loop, topic))
         try:
-            answer = loop.run_in_executor(self._threads, self._ask, topic, list(asked))
+            answer = loop.run_in_executor(self._threads, self._log.states, topic, list(asked))
         except RuntimeError:
             _settle(asked, StoreClosed("the log is closed"))
         else:
@@ -176,14 +176,6 @@ def _settle(asked: Asked, told: States | BaseException) -> None:
             future.set_result(told[key])
 
 
-def answers_in_place(log: Log) -> bool:
-    """Whether its reads answer within microseconds, so that an event loop may make them itself.
-
-    A log that has to be waited for, over a network, says `in_place = False`.
-    """
-    return bool(getattr(log, "in_place", True))
-
-
 def for_loops(log: Log) -> Threaded:
     """A log in its asynchronous colour."""
-    return Threaded(log) if answers_in_place(log) else Remote(log)
+    return Remote(log, log) if isinstance(log, RemoteLog) else Threaded(log)

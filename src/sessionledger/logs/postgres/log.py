@@ -51,8 +51,6 @@ class PostgresLog:
     `InvalidURL`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
 
-    in_place = False
-
     def __init__(self, url: str, *, durability: str = "full") -> None:
         self.place = place_of(url)
         self.durability = durability
@@ -152,7 +150,6 @@ class PostgresLog:
         return key_state_of(self.row(topic, key))
 
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
-        """What `state` answers for each of some keys, in one trip where all have rows."""
         found = self._ask(queries.STATES_IF_CURRENT, check_name("topic", topic), list(keys))
         states: dict[bytes, KeyState | None] = {
             key: (v, end, state) for key, v, end, state in found

@@ -11,15 +11,16 @@ from types import TracebackType
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import Threaded
-from sessionledger.logs.adapters.threads import answers_in_place, for_loops
-from sessionledger.logs.base import AsyncLog, Log
+from sessionledger.logs.adapters.threads import for_loops
+from sessionledger.logs.base import AsyncLog, Log, RemoteLog
 from sessionledger.logs.url import open_log
 from sessionledger.store.aio.by_handle import ByName
 from sessionledger.store.aio.by_ledger import ByLog
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
-from sessionledger.store.telemetry.protocol import Telemetry, telemetry_of
+from sessionledger.store.telemetry.detection import telemetry_of
+from sessionledger.store.telemetry.protocol import Telemetry
 
 
 class AsyncSessionStore(ByToken, ByName, ByLog):
@@ -97,7 +98,7 @@ class AsyncSessionStore(ByToken, ByName, ByLog):
     def _attach(self, log: Log) -> None:
         telemetry = telemetry_of(log, self._topic)
         self._log = log
-        self._in_place = log if answers_in_place(log) else None
+        self._in_place = None if isinstance(log, RemoteLog) else log
         self._bridge = for_loops(telemetry.log(log))
         self._engine = self._engine_on(self._bridge, telemetry)
         telemetry.observe(self)

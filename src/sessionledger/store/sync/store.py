@@ -13,7 +13,7 @@ from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engin
 from sessionledger.store.sync.by_handle import ByName
 from sessionledger.store.sync.by_ledger import ByLog
 from sessionledger.store.sync.by_token import ByToken
-from sessionledger.store.telemetry.protocol import telemetry_of
+from sessionledger.store.telemetry.detection import telemetry_of
 
 
 class SessionStore(ByToken, ByName, ByLog):

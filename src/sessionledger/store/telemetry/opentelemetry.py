@@ -1,4 +1,4 @@
-"""Measuring a store with OpenTelemetry: metrics of every call and append, spans of the slow ones.
+"""A store measured with OpenTelemetry: metrics of every call and append, spans of the slow ones.
 
 What is told has few values, and none that a caller gave: the operation, its outcome, the code of an
 error, the kind of an event, the backend and the topic. Messages of errors name handles, so spans
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 from opentelemetry import metrics, trace
 
 from sessionledger.errors import SessionLedgerError
-from sessionledger.logs.base import Conflict, Log, Outcome, Unit
+from sessionledger.logs.base import Conflict, KeyState, Log, Outcome, RemoteLog, Unit
 from sessionledger.store.telemetry.protocol import Call, Telemetry
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Instruments:
         )
 
 
-class Measuring(Telemetry):
+class OpenTelemetry(Telemetry):
     """Tells OpenTelemetry what happens in one store."""
 
     def __init__(self, backend: str, topic: str) -> None:
@@ -111,7 +111,7 @@ class Measuring(Telemetry):
         return any(not type(one).__module__.startswith(_API) for one in told)
 
     @classmethod
-    def of(cls, log: Log, topic: str) -> Measuring:
+    def of(cls, log: Log, topic: str) -> OpenTelemetry:
         """For a store on this topic of the log."""
         return cls(_backend(log), topic)
 
@@ -121,6 +121,8 @@ class Measuring(Telemetry):
         store.__class__ = _measured(kind)
 
     def log(self, log: Log) -> Log:
+        if isinstance(log, RemoteLog):
+            return cast(Log, _MeasuredRemoteLog(log, self))
         return cast(Log, _MeasuredLog(log, self))
 
     def call(self, operation: str) -> Call:
@@ -222,7 +224,7 @@ class _Traced(_Measured):
 class _MeasuredLog:
     """A log whose appends are measured, and which is otherwise the log itself."""
 
-    def __init__(self, log: Log, telemetry: Measuring) -> None:
+    def __init__(self, log: Log, telemetry: OpenTelemetry) -> None:
         self._log = log
         self._telemetry = telemetry
 
@@ -234,6 +236,13 @@ class _MeasuredLog:
             outcomes = call.answer(self._log.append(topic, units))
         self._telemetry.appended(units, outcomes)
         return outcomes
+
+
+class _MeasuredRemoteLog(_MeasuredLog):
+    """The same for a remote log, which a type check does not see through `__getattr__`."""
+
+    def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
+        return cast(RemoteLog, self._log).states(topic, keys)
 
 
 _FAILED = trace.Status(trace.StatusCode.ERROR)

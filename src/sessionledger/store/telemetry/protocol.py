@@ -1,21 +1,12 @@
-"""What a store tells of itself to whoever measures it; without OpenTelemetry, nothing.
-
-Whether a store is measured is settled once, when it is opened: measured stores and logs have other
-classes, and so nothing stands in the way of those that are not.
-"""
+"""What a store tells of itself to whoever measures it; here, nobody does."""
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.base import Log
-
-if TYPE_CHECKING:
-    from sessionledger.store.telemetry.opentelemetry import Measuring
 
 T = TypeVar("T")
 
@@ -68,24 +59,3 @@ class Telemetry:
 
 
 SILENT = Telemetry()
-
-
-def telemetry_of(log: Log, topic: str) -> Telemetry:
-    """Where a store on this topic tells of itself."""
-    # Who set up an SDK has imported it: without that the API need not be.
-    if "opentelemetry" not in sys.modules:
-        return SILENT
-    measuring = _measuring()
-    if measuring is None or not measuring.is_heard():
-        return SILENT
-    return measuring.of(log, topic)
-
-
-@cache
-def _measuring() -> type[Measuring] | None:
-    """How to measure, where the extra `otel` is installed. Importing it is left to this moment."""
-    try:
-        from sessionledger.store.telemetry.opentelemetry import Measuring
-    except ImportError:
-        return None
-    return Measuring
