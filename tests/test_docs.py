@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests import postgres_server
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [README, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 # Written by `make bench`, on whatever machine was last measured.
 GENERATED = ROOT / "docs" / "benchmarks" / "results.json"
@@ -25,6 +26,8 @@ GENERATED = ROOT / "docs" / "benchmarks" / "results.json"
 FENCE = re.compile(r"^```(.*)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+DECISION_LINE = re.compile(r"^- \[(\d+)\]\(decisions/(.+)\): ", re.MULTILINE)
+TERM = re.compile(r"\*\*(.+?)\*\*")
 ERROR_LINE = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
 ANYTHING = "…"
 
@@ -136,6 +139,18 @@ def test_every_relative_link_resolves(page: Path) -> None:
         assert target.exists() or target == GENERATED, link
         if fragment:
             assert fragment in anchors(target), link
+
+
+def test_every_decision_is_in_the_index_under_its_number() -> None:
+    told = DECISION_LINE.findall((ROOT / "docs" / "index.md").read_text())
+    pages = sorted(page.name for page in (ROOT / "docs" / "decisions").iterdir())
+    assert told == [(name[:4], name) for name in pages]
+
+
+def test_the_glossary_defines_each_term_once() -> None:
+    terms = [term.lower() for term in TERM.findall((ROOT / "docs" / "glossary.md").read_text())]
+    assert [term for term, times in Counter(terms).items() if times > 1] == []
+    assert all("glossary.md" in page.read_text() for page in (README, ROOT / "docs" / "index.md"))
 
 
 def test_every_public_name_is_explained() -> None:

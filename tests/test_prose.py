@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.prose.faults import faults_of
-from tests.prose.ratchet import KINDS, ROOT, allowed, counted, history, lowered, raised
+from tests.prose.ratchet import KINDS, RATCHET, ROOT, allowed, counted, lowered, raises
 from tests.prose.sentences import of_markdown, of_python, sentences_in, words_in
+from tests.ratchet_history import log_of, unexplained
 
 # So many faults may be gone before the ratchet has to say so.
 SLACK = 20
@@ -31,7 +32,7 @@ def test_the_ratchet_follows_what_was_mended() -> None:
 
 
 def test_no_commit_raises_the_ratchet_without_a_reason() -> None:
-    assert [*raised(history())] == []
+    assert unexplained(log_of(RATCHET), raises) == []
 
 
 def a_log(said: str, *lines: str, mode: str = "index 1..2") -> str:
@@ -39,18 +40,21 @@ def a_log(said: str, *lines: str, mode: str = "index 1..2") -> str:
 
 
 def test_raising_is_noticed() -> None:
-    assert [*raised(a_log("c1 Up", "-1 0 a.md", "+2 0 a.md"))] == ["c1"]
-    assert [*raised(a_log("c1 Add", "+0 1 b.md"))] == ["c1"]
-    assert [*raised(a_log("c1 Divide", "-3 0 a.md", "+2 0 b.md", "+2 0 c.md"))] == ["c1"]
-    assert [*raised(a_log("c1 Swap", "-3 1 a.md", "+2 2 a.md"))] == ["c1"]
+    assert unexplained(a_log("c1 Up", "-1 0 a.md", "+2 0 a.md"), raises) == ["c1"]
+    assert unexplained(a_log("c1 Add", "+0 1 b.md"), raises) == ["c1"]
+    assert unexplained(a_log("c1 Divide", "-3 0 a.md", "+2 0 b.md", "+2 0 c.md"), raises) == ["c1"]
+    assert unexplained(a_log("c1 Swap", "-3 1 a.md", "+2 2 a.md"), raises) == ["c1"]
 
 
 def test_lowering_moving_and_saying_why_are_no_raising() -> None:
-    assert [*raised(a_log("c1 Down", "-2 1 a.md", "+1 1 a.md"))] == []
-    assert [*raised(a_log("c1 Done", "-2 1 a.md"))] == []
-    assert [*raised(a_log("c1 Divide", "-3 0 a.md", "+2 0 b.md", "+1 0 c.md"))] == []
-    assert [*raised(a_log("c1 Ban a word\n\nRatchet: a new word", "-3 0 a.md", "+3 1 a.md"))] == []
-    assert [*raised(a_log("c1 Begin", "+3 0 a.md", mode="new file mode 100644"))] == []
+    assert unexplained(a_log("c1 Down", "-2 1 a.md", "+1 1 a.md"), raises) == []
+    assert unexplained(a_log("c1 Done", "-2 1 a.md"), raises) == []
+    assert unexplained(a_log("c1 Divide", "-3 0 a.md", "+2 0 b.md", "+1 0 c.md"), raises) == []
+    assert (
+        unexplained(a_log("c1 Ban a word\n\nRatchet: a new word", "-3 0 a.md", "+3 1 a.md"), raises)
+        == []
+    )
+    assert unexplained(a_log("c1 Begin", "+3 0 a.md", mode="new file mode 100644"), raises) == []
 
 
 def test_moved_files_take_over_what_is_gone() -> None:

@@ -17,7 +17,7 @@ BANNED = {
     r"whence": "where … from",
     r"hitherto|(?:there|where|here)(?:of|in|to|upon|with|from|by)": "this, that, by which",
     r"such as (?:is|are)": "the … that",
-    r"(?:is|are|was|were|be) (?-i:none)": "is not a …, or there is no …",
+    r"(?<!there )(?:is|are|was|were|be) (?-i:none)": "is not a …, or there is no …",
     r"as (?:it|they) stands?": "the current …",
     r"than nothing": "positive, or not negative",
     r"of ours": "our",

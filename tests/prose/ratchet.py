@@ -6,13 +6,12 @@ moved or divided take over, together, at most what the files that are gone had.
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.prose.faults import faults_of
+from tests.ratchet_history import Change
 
 ROOT = Path(__file__).parent.parent.parent
 RATCHET = Path(__file__).parent / "ratchet.txt"
@@ -71,19 +70,7 @@ def write(counts: Counts) -> None:
     RATCHET.write_text(HEAD + "".join(lines))
 
 
-def raised(log: str) -> Iterator[str]:
-    """The commits of `git log -p` that allow more faults than before, and don't say why."""
-    for commit in log.split("\0")[1:]:
-        said, _, patch = commit.partition("diff --git")
-        lines = patch.splitlines()
-        before = dict(parsed(line[1:]) for line in lines if re.match(r"-\d", line))
-        now = dict(parsed(line[1:]) for line in lines if re.match(r"\+\d", line))
-        created = "new file mode" in patch
-        if not created and not re.search("^Ratchet: .", said, re.MULTILINE):
-            yield from [said.split()[0]] if now.keys() and lowered(before, now) != now else []
-
-
-def history() -> str:
-    """What commits did to the ratchet; empty where there is no repository."""
-    command = ["git", "-C", str(ROOT), "log", "-p", "-U0", "--format=%x00%h %B", "--", str(RATCHET)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+def raises(change: Change) -> bool:
+    """Whether a commit allows more faults than before."""
+    before, now = (dict(map(parsed, lines)) for lines in (change.removed, change.added))
+    return bool(now) and lowered(before, now) != now
