@@ -7,17 +7,20 @@ The application of each framework answers, as plain text:
     /required             the principal of a live session
     /scoped, /admin, /recent    the same, of what `site` says is needed
     /twice                the principal, asked for before and after the handler ended the session
+    GET, POST /logout     logs out
     POST /login?principal=      logs in, and answers whose the session is from there on
-    POST /logout, /rotate       logs out; rotates
+    POST /rotate                rotates
     POST /become?principal=     rotates to somebody
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
+from tests.browser import Browser
 from tests.integrations.site import COOKIE, HOST, OWN, Answer, Site
 
 UNKNOWN = "harn_sess_" + "A" * 43
@@ -53,8 +56,11 @@ REFUSED: dict[str, tuple[list[tuple[str, str]], int, str]] = {
 OURS: dict[str, dict[str, str]] = {
     "same-origin": {"Sec-Fetch-Site": "same-origin"},
     "its origin": {"Origin": f"https://{HOST}"},
+    "its origin with the port": {"Origin": f"https://{HOST}:443"},
+    "its origin in capitals": {"Origin": f"HTTPS://{HOST.upper()}"},
     "both": {"Sec-Fetch-Site": "same-origin", "Origin": f"https://{HOST}"},
     "a trusted origin": {"Sec-Fetch-Site": "cross-site", "Origin": "https://pages.test"},
+    "a trusted origin with the port": {"Origin": "https://pages.test:443"},
 }
 THEIRS: dict[str, dict[str, str]] = {
     "nothing said": {},
@@ -65,6 +71,10 @@ THEIRS: dict[str, dict[str, str]] = {
     "another origin": {"Origin": "https://evil.test"},
     "an origin that begins alike": {"Origin": f"https://{HOST}.evil.test"},
     "another port": {"Origin": f"https://{HOST}:8443"},
+    "its origin without TLS": {"Origin": f"http://{HOST}"},
+    "its origin without TLS, at the port of TLS": {"Origin": f"http://{HOST}:443"},
+    "its origin as a name of a user": {"Origin": f"https://{HOST}@evil.test"},
+    "its origin twice": {"Origin": f"https://{HOST}, https://{HOST}"},
     "no origin": {"Origin": "null"},
     "an empty origin": {"Origin": ""},
     "trusted by another scheme": {"Origin": "http://pages.test"},
@@ -225,6 +235,59 @@ class Conformance:
             assert is_refused(site("POST", path, THEIRS[case]), 403, None), path
         assert site.store.authenticate(token) is not None
         assert [one.principal for one in site.store.sessions()] == ["alice"]
+
+    @pytest.mark.parametrize("case", THEIRS)
+    def test_a_get_of_another_site_logs_nobody_out(self, site: Site, case: str) -> None:
+        token = site.create().token
+        assert is_refused(site("GET", "/logout", THEIRS[case], cookie=token), 403, None)
+        assert site.store.get(token) is not None
+
+    def test_a_get_of_our_own_pages_logs_out(self, site: Site) -> None:
+        token = site.create().token
+        assert site("GET", "/logout", OWN, cookie=token).status == 200
+        assert site.store.get(token) is None
+
+    @pytest.mark.parametrize("case", THEIRS)
+    def test_other_sites_open_no_websocket(self, site: Site, case: str) -> None:
+        """As it is seen by whatever answers it in place of an ASGI server."""
+        token, key = site.create().token, {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        assert is_refused(site("GET", "/required", THEIRS[case] | key, cookie=token), 403, None)
+        assert site("GET", "/required", OWN | key, cookie=token).text == "alice"
+
+    def test_a_client_that_is_no_browser_is_told_what_to_send(self, site: Site) -> None:
+        token = site.create().token
+        answer = site("POST", "/required", cookie=token)
+        assert "Authorization: Bearer" in answer.text
+        assert "Sec-Fetch-Site: same-origin" in answer.text
+
+    @pytest.mark.parametrize("modern", [True, False], ids=["modern", "old"])
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            *("https://evil.test", f"https://evil.{HOST}", f"https://{HOST}:8443"),
+            *(f"http://{HOST}", "null"),
+        ],
+    )
+    def test_a_page_of_another_site_gets_nothing_done(
+        self, site: Site, origin: str, modern: bool
+    ) -> None:
+        browser = Browser(site.ask, f"https://{HOST}", modern=modern)
+        own, evil = browser.page(f"https://{HOST}"), browser.page(origin)
+        assert evil.submit("/login?principal=mallory").status == 403
+        assert own.submit("/login?principal=alice").text == "alice"
+        before = browser.cookies.copy()
+        for path in ("/logout", "/rotate", "/login?principal=mallory", "/become?principal=mallory"):
+            assert evil.submit(path).status in (401, 403), path
+            assert evil.fetch("POST", path).status in (401, 403), path
+        for act in (evil.follow, evil.embed, partial(evil.fetch, "GET")):
+            assert act("/logout").status == 403
+        assert evil.open_socket("/required").status in (401, 403)
+        assert browser.cookies == before
+        assert own.follow("/required").text == own.fetch("POST", "/required").text == "alice"
+        assert own.open_socket("/required").text == "alice"
+        assert [one.principal for one in site.store.sessions()] == ["alice"]
+        assert own.submit("/logout").text == "nobody"
+        assert (browser.cookies, list(site.store.sessions())) == ({}, [])
 
     @pytest.mark.parametrize("case", THEIRS)
     def test_a_bearer_and_a_reader_need_no_such_thing(self, site: Site, case: str) -> None:

@@ -13,7 +13,6 @@ import pytest
 from sessionledger import SessionStore
 from sessionledger.integrations import Cookie, Needs, Request, Settings, user_agent_and_address
 from sessionledger.integrations.credentials import presented
-from sessionledger.integrations.origin import is_own
 
 TOKEN = "harn_sess_" + "A" * 43
 
@@ -37,7 +36,11 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (Settings, {"trusted_origins": "https://a.test"}, "trusted_origins must be"),
     (Settings, {"trusted_origins": ["a.test"]}, "trusted_origins must be"),
     (Settings, {"trusted_origins": ["https://a.test/"]}, "trusted_origins must be"),
-    (Settings, {"trusted_origins": ["https://A.test"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["https://a.test/x"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["https://x@a.test"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": ["https://münchen.test"]}, "trusted_origins must be"),
+    (Settings, {"trusted_origins": [None]}, "trusted_origins must be"),
+    (Settings, {"cross_site_cookies": "no"}, "cross_site_cookies must be"),
     (Settings, {"trusted_origins": ["*"]}, "trusted_origins must be"),
     (Settings, {"trusted_origins": ["null"]}, "trusted_origins must be"),
     (Settings, {"context": {"a": "b"}}, "context must be"),
@@ -100,27 +103,35 @@ def test_the_context_leaves_out_what_is_not_known() -> None:
     assert told == {"user_agent": "curl/8", "address": "192.0.2.7"}
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY", "get", "WEBSOCKET"])
-def test_any_method_but_the_safe_ones_has_to_say_whence_it_came(method: str) -> None:
-    assert not is_own(method, [(b"host", b"app.test")], ())
-    assert is_own(method, [(b"sec-fetch-site", b"same-origin")], ())
+def test_a_cookie_of_another_site_counts_only_where_a_setting_says_so() -> None:
+    request = Request("POST", [(b"cookie", f"__Host-session={TOKEN}".encode())])
+    assert presented(request, Settings()).token is None
+    assert presented(request, Settings(cross_site_cookies=True)).token == TOKEN
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [(b"sec-fetch-site", b"same-origin"), (b"sec-fetch-site", b"cross-site")],
-        [(b"origin", b"https://a.test"), (b"origin", b"https://b.test"), (b"host", b"a.test")],
-        [(b"origin", b"https://a.test"), (b"host", b"a.test"), (b"host", b"b.test")],
-        [(b"origin", b"https://a.test")],
-        [(b"origin", b""), (b"host", b"")],
-        [(b"origin", b"a.test"), (b"host", b"a.test")],
-        [(b"origin", b"https://a.test/x"), (b"host", b"a.test")],
-        [(b"origin", b"https://x@a.test"), (b"host", b"a.test")],
-    ],
-)
-def test_headers_that_contradict_each_other_say_nothing(headers: list[tuple[bytes, bytes]]) -> None:
-    assert not is_own("POST", headers, ())
+@pytest.mark.parametrize("cookie", [Cookie(), Cookie(name="__Secure-sid", path="/app")])
+@pytest.mark.parametrize("scheme", ["http", "https", None])
+def test_a_site_with_a_secure_cookie_is_https_whatever_its_server_says(
+    cookie: Cookie, scheme: str | None
+) -> None:
+    def counts(origin: bytes) -> bool:
+        headers = [(b"host", b"app.test"), (b"origin", origin)]
+        return Settings(cookie=cookie).may_use_cookie(Request("POST", headers, None, scheme))
+
+    assert counts(b"https://app.test")
+    assert not counts(b"http://app.test")
+
+
+def test_a_site_without_tls_is_of_the_scheme_that_its_server_says() -> None:
+    def counts(origin: bytes, scheme: str | None) -> bool:
+        settings = Settings(cookie=Cookie(name="sid", secure=False))
+        headers = [(b"host", b"app.test:8000"), (b"origin", origin)]
+        return settings.may_use_cookie(Request("POST", headers, None, scheme))
+
+    assert counts(b"http://app.test:8000", "http")
+    assert counts(b"https://app.test:8000", "https")
+    assert not counts(b"https://app.test:8000", "http")
+    assert not counts(b"http://app.test:8000", None)
 
 
 @pytest.mark.parametrize(

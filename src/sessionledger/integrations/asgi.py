@@ -87,7 +87,8 @@ class AsgiSessions:
 def _request_of(scope: Scope) -> Request:
     client = scope.get("client")
     method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
-    return Request(method, scope["headers"], client[0] if client else None)
+    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    return Request(method, scope["headers"], client[0] if client else None, scheme)
 
 
 def _with_cookie(send: Send, visit: Visit) -> Send:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from sessionledger.integrations.origin import is_own
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.settings import Settings
 from sessionledger.web.challenges import Denied, malformed, missing
 from sessionledger.web.credentials import Malformed, bearer_token, cookie_token
-
-CROSS_SITE = Denied(403, "cross_site", "the request came from another site")
+from sessionledger.web.cross_site import CROSS_SITE
 
 
 class Presented:
@@ -41,6 +39,6 @@ def presented(request: Request, settings: Settings) -> Presented:
         return Presented(bearer, cookie, bearer)
     if cookie is None:
         return Presented(None, None, None, missing(settings.realm))
-    if not is_own(request.method, request.headers, settings.trusted_origins):
+    if not settings.may_use_cookie(request):
         return Presented(None, cookie, None, CROSS_SITE)
     return Presented(None, cookie, cookie)

@@ -102,7 +102,8 @@ class Sessions:
         # Flask's `g` may outlive a request, where an application context is pushed around several.
         visit = request.environ.get(self._key)
         if visit is None:
-            visit = BlockingVisit(self.store, from_wsgi(request.environ), self.settings, refused)
+            asked = from_wsgi(request.environ, request.scheme)
+            visit = BlockingVisit(self.store, asked, self.settings, refused)
             request.environ[self._key] = visit
         assert isinstance(visit, BlockingVisit)
         return visit

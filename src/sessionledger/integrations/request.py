@@ -11,14 +11,22 @@ from sessionledger.web.credentials import RawHeaders
 class Request:
     """method: in upper case; `WEBSOCKET` for one that asks for a WebSocket. headers: those that
     concern sessions at least, with names in lower case. address: the client's, as the framework
-    knows it, or None. Its `repr` shows none of them, since a token is among the headers."""
+    knows it, or None. scheme: `http` or `https`, or None where nobody tells. Its `repr` shows none
+    of them, since a token is among the headers."""
 
-    __slots__ = ("address", "headers", "method")
+    __slots__ = ("address", "headers", "method", "scheme")
 
-    def __init__(self, method: str, headers: RawHeaders, address: str | None = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        headers: RawHeaders,
+        address: str | None = None,
+        scheme: str | None = None,
+    ) -> None:
         self.method = method
         self.headers = list(headers)
         self.address = address
+        self.scheme = scheme
 
 
 Context: TypeAlias = Callable[[Request], Mapping[str, str]]
@@ -30,6 +38,7 @@ WSGI_HEADERS = {
     "HTTP_HOST": b"host",
     "HTTP_ORIGIN": b"origin",
     "HTTP_SEC_FETCH_SITE": b"sec-fetch-site",
+    "HTTP_SEC_WEBSOCKET_KEY": b"sec-websocket-key",
     "HTTP_USER_AGENT": b"user-agent",
 }
 _MOST_CHARS = 256
@@ -51,12 +60,12 @@ def user_agent_and_address(request: Request) -> Mapping[str, str]:
     return {name: text for name, text in told.items() if text and _GENERATED not in text}
 
 
-def from_wsgi(environ: Mapping[str, object]) -> Request:
+def from_wsgi(environ: Mapping[str, object], scheme: str | None) -> Request:
     """The request of a WSGI environment (PEP 3333). Headers that came twice stand there joined."""
     headers = [
         (called, str(environ[name]).encode("latin-1"))
         for name, called in WSGI_HEADERS.items()
         if name in environ
     ]
-    address = environ.get("REMOTE_ADDR")
-    return Request(str(environ["REQUEST_METHOD"]), headers, str(address) if address else None)
+    method, address = str(environ["REQUEST_METHOD"]), environ.get("REMOTE_ADDR")
+    return Request(method, headers, str(address) if address else None, scheme)

@@ -2,7 +2,7 @@
 
 1. `Authorization: Bearer` counts first (RFC 6750), and what it says is final: behind a token that
    is not good no cookie is looked for.
-2. A cookie counts only as `origin` says.
+2. A cookie counts only as `web.cross_site` says.
 3. The ledger is asked when somebody wants to know, and once: what was answered holds for the whole
    request. A proof that is asked for later is asked for there.
 4. What a log in, a log out or a rotation says to the browser waits in `set_cookie`.
@@ -15,13 +15,13 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from sessionledger import InvalidSession, IssuedSession, ReauthenticationRequired, Session
-from sessionledger.integrations.credentials import CROSS_SITE, Presented, presented
-from sessionledger.integrations.origin import is_own
+from sessionledger.integrations.credentials import Presented, presented
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.stores import Store
 from sessionledger.web.challenges import Denied, missing, refused_token, too_old
+from sessionledger.web.cross_site import CROSS_SITE
 
 Refuse: TypeAlias = Callable[[Denied], Exception]
 """Makes the framework's exception of what is denied."""
@@ -86,7 +86,8 @@ class Visit:
         A session that the browser comes with ends: whoever planted it has nothing now, and nothing
         of it is taken over. Refused for what another site sent. Raises what `create` raises.
         """
-        self._check_own()
+        if not self._settings.may_use_cookie(self._request):
+            raise self._refuse(CROSS_SITE)
         await self._end(self._presented.cookie, "replaced by a log in")
         context = self._context()
         issued = await self._store.create(
@@ -102,10 +103,10 @@ class Visit:
     async def log_out(self, *, reason: str | None = "logged out") -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
-        Nothing to log out of is no error. Refused for what another site sent.
+        Nothing to log out of is no error. Refused for what another site sent, even for a `GET`.
         """
-        if self._presented.bearer is None:
-            self._check_own()
+        if self._presented.bearer is None and not self._settings.is_from_own_page(self._request):
+            raise self._refuse(CROSS_SITE)
         for token in (self._presented.bearer, self._presented.cookie):
             await self._end(token, reason)
         self._presented = Presented(None, None, None, missing(self._settings.realm))
@@ -173,11 +174,6 @@ class Visit:
         self._answer = (issued,)
         self.set_cookie = self._settings.cookie.keeping(issued)
         return issued
-
-    def _check_own(self) -> None:
-        request = self._request
-        if not is_own(request.method, request.headers, self._settings.trusted_origins):
-            raise self._refuse(CROSS_SITE)
 
     def _context(self) -> Mapping[str, str] | None:
         return self._settings.context(self._request) or None

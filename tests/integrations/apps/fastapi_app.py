@@ -87,6 +87,7 @@ def change(app: FastAPI, sessions: Sessions) -> None:
         await visit.log_in(principal)
         return name_of(await visit.session())
 
+    @app.get("/logout")
     @app.post("/logout")
     async def log_out(visit: Annotated[Visit, Depends(sessions.here)]) -> Response:
         await visit.log_out()

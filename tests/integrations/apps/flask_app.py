@@ -74,7 +74,7 @@ def change(app: Flask, sessions: Sessions) -> None:
         sessions.visit.log_in(request.args["principal"])
         return name_of(sessions.current)
 
-    @app.post("/logout")
+    @app.route("/logout", methods=BOTH)
     def log_out() -> str:
         sessions.visit.log_out()
         return name_of(sessions.current)

@@ -38,7 +38,7 @@ async def log_in(ledger: Here, principal: FromQuery[str]) -> str:
     return name_of(await ledger.session())
 
 
-@post("/logout", media_type=TEXT, status_code=200)
+@route(["/logout"], http_method=["GET", "POST"], media_type=TEXT, status_code=200)
 async def log_out(ledger: Here) -> str:
     await ledger.log_out()
     return name_of(await ledger.session())

@@ -68,7 +68,7 @@ def routes(sessions: Sessions) -> list[Route]:
         Route("/recent", required(RECENT)),
         Route("/twice", twice),
         Route("/login", log_in, methods=["POST"]),
-        Route("/logout", log_out, methods=["POST"]),
+        Route("/logout", log_out, methods=["GET", "POST"]),
         Route("/rotate", rotate, methods=["POST"]),
         Route("/become", rotate, methods=["POST"]),
     ]

@@ -49,7 +49,8 @@ class LedgerMiddleware:
 
 def _visit(request: HttpRequest) -> DjangoVisit:
     settings = ledger.settings()
-    visit = DjangoVisit(ledger.store(), from_wsgi(request.META), settings, Refused)
+    asked = from_wsgi(request.META, request.scheme)
+    visit = DjangoVisit(ledger.store(), asked, settings, Refused)
     request.ledger = visit
     return visit
 
