@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-all lint format ratchet parity bench clean
+.PHONY: run tour test test-all lint format ratchet api parity bench clean
 
 run: $(READY)
 	@$(BIN)/python examples/http/serve.py
@@ -39,6 +39,10 @@ format: $(READY)
 # Lowers the number of faults that tests/test_prose.py allows in each file to those that are left.
 ratchet: $(READY)
 	$(BIN)/python -m tests.prose
+
+# Writes docs/api.md from the docstrings.
+api: $(READY)
+	$(BIN)/python -m tests.api_reference
 
 # Replays recorded answers of the reference: make parity DATA=path/to/folder
 DATA ?= tests/data/parity

@@ -154,7 +154,7 @@ def test_the_glossary_defines_each_term_once() -> None:
 
 
 def test_every_public_name_is_explained() -> None:
-    told = "".join(page.read_text() for page in LINKED)
+    told = "".join(page.read_text() for page in LINKED if page.name != "api.md")
     ours = (sessionledger, backend, integrations, testing, conformance)
     names = [name for module in ours for name in module.__all__]
     missing = [name for name in names if not re.search(rf"\b{name}\b", told)]

@@ -190,6 +190,7 @@ class Conflict(msgspec.Struct, frozen=True, gc=False):
 
 
 Outcome: TypeAlias = Appended | Conflict
+"""The answer to each unit of an append."""
 
 Progress: TypeAlias = Callable[[int], None]
 """Told now and then how many events are done."""

@@ -56,6 +56,7 @@ class Break(msgspec.Struct, frozen=True):
 
 
 EMPTY = Head(0, None)
+"""The head of a topic without events."""
 
 
 def link(topic: str, event: LogEvent, id: int, prev: str | None) -> StoredEvent:

@@ -7,6 +7,8 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from os import urandom
 
+__all__ = ["headers", "new_secret"]
+
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 
