@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-all lint format ratchet api parity bench clean
+.PHONY: run tour test test-middle test-all lint format ratchet api parity bench clean
 
 run: $(READY)
 	@$(BIN)/python examples/http/serve.py
@@ -20,11 +20,15 @@ tour: $(READY)
 # said in tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
+# tests/tiers.py says what each tier runs.
 test: $(READY)
-	$(PYTEST)
+	$(PYTEST) --tier=fast
+
+test-middle: $(READY)
+	$(PYTEST) --tier=middle
 
 test-all: $(READY)
-	$(PYTEST) -m ''
+	$(PYTEST) --tier=all --record tests/last_whole_run.json
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
-"""How hard the properties are tried: `--hypothesis-profile=thorough` tries them harder; in how many
-processes; and that tests can be interrupted."""
+"""How many processes run tests, and that tests can be interrupted. `tiers.py` says which tests run,
+`servers.py` which servers they share."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import os
 import signal
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 # A shell lets what it runs in the background ignore Ctrl-C, and so would every process from here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Neither timing nor the speed of this machine is ever a reason to fail.
-_CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-
-settings.register_profile("default", max_examples=60, **_CALM)  # type: ignore[arg-type]
-settings.register_profile("thorough", max_examples=2000, **_CALM)  # type: ignore[arg-type]
-settings.load_profile("default")
+pytest_plugins = ["tests.servers", "tests.tiers"]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,15 +1,13 @@
-"""A real PostgreSQL server for the tests of a process: started when it is first asked for, and
-stopped by its id when the process ends."""
+"""A real PostgreSQL server: one for a whole test run, with a database for each worker."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import pwd
 import subprocess
-import tempfile
 import time
-from functools import cache
+from functools import cache, partial
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,21 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from sessionledger.testing.fixtures import until
+from tests.servers import once, run_folder, serve
 
-# Until nobody holds the other end of the input: a test process that is killed leaves no server.
-_SERVE = """
-at=$1; shift; exec 3<&0; "$@" < /dev/null & server=$!
-read -r _ <&3; kill -QUIT $server; wait $server; rm -rf "$at"
-"""
-VARIABLE = "SESSIONLEDGER_TEST_POSTGRES"
-"""Where child processes of a test find the server of their parent."""
+APART = "SESSIONLEDGER_TESTS_POSTGRESQL"
+"""Where the child processes of a test with a server of its own find that one."""
 
 
 def server() -> str:
-    """The address of a database that is nobody else's, without a schema."""
-    return os.environ.get(VARIABLE) or _started()
+    """The address of a database that only this worker and its children use."""
+    return os.environ.get(APART) or _database(_worker())
+
+
+def use_a_server_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test have a server that it may crash or set up differently."""
+    name = f"apart-{_worker()}"
+    monkeypatch.setenv(APART, _address(once(name, partial(_start, name)), "postgres"))
 
 
 def address(place: Path) -> str:
@@ -39,23 +38,46 @@ def address(place: Path) -> str:
     return f"{server()}&schema={schema(place)}"
 
 
+def in_database(name: str) -> str:
+    """The address of another database of the server."""
+    return _address(str(socket_path().parent), name)
+
+
+def by_socket(folder: Path) -> str:
+    """The address of this worker's database, by a socket in another folder."""
+    ((name,),) = execute("SELECT current_database()")
+    return _address(str(folder), name)
+
+
 def execute(sql: str) -> list[tuple[Any, ...]]:
-    """What one statement of its owner answers, who may write whatever others may."""
+    """The rows that one statement of the owner answers. The owner may always write."""
     options = "-c default_transaction_read_only=off"
     with psycopg.connect(server(), autocommit=True, options=options) as connection:
         cursor = connection.execute(sql.encode())
         return [] if cursor.description is None else cursor.fetchall()
 
 
-def files() -> Path:
-    """Where the server keeps everything, all of which it has written down by then."""
+def alter_database(change: str) -> None:
+    """Change the settings of this worker's database."""
+    ((name,),) = execute("SELECT current_database()")
+    execute(f"ALTER DATABASE {name} {change}")
+
+
+def written() -> list[bytes]:
+    """The contents of every file of the server, which has written down everything by then."""
     execute("CHECKPOINT")
-    return Path(execute("SHOW data_directory")[0][0])
+    found = []
+    for path in Path(execute("SHOW data_directory")[0][0]).rglob("*"):
+        try:
+            found.append(path.read_bytes())
+        except (IsADirectoryError, FileNotFoundError):
+            continue  # another worker's table was dropped meanwhile
+    return found
 
 
 def socket_path() -> Path:
     """Where the server listens."""
-    return files().parent / ".s.PGSQL.5432"
+    return Path(execute("SHOW unix_socket_directories")[0][0]) / ".s.PGSQL.5432"
 
 
 def name_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,54 +91,48 @@ def name_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def schema(place: Path) -> str:
     """The name of the schema that stands for a path."""
-    return "at_" + place.resolve().as_posix().encode().hex()[-50:]
+    return "at_" + sha256(os.fsencode(place.resolve())).hexdigest()[:40]
+
+
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 @cache
-def _started() -> str:
-    at = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+def _database(name: str) -> str:
+    at = once("postgresql", partial(_start, "postgresql"))
+    once(f"database-{name}", partial(_make_database, at, name))
+    return _address(at, name)
+
+
+def _make_database(at: str, name: str) -> str:
+    with psycopg.connect(_address(at, "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return name
+
+
+def _address(at: str, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(at, safe='')}"
+
+
+def _start(name: str) -> str:
+    """Start a server; the folder of its socket."""
+    at = run_folder() / name
+    at.mkdir()
     user = _not_root(at)
     data, programs = at / "data", _programs()
-    made: list[str | Path] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "--no-sync",
-    ]
-    subprocess.run(made, cwd=at, user=user, check=True, capture_output=True)
+    make: list[str | Path] = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
+    subprocess.run([*make, "--no-sync"], cwd=at, user=user, check=True, capture_output=True)
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(at),
-        "max_connections": "200",
+        "max_connections": "300",
         "shared_buffers": "64MB",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    log = at / "log"
-    with log.open("w") as output:
-        running = subprocess.Popen(
-            ["sh", "-c", _SERVE, "sh", at, programs / "postgres", "-D", data, *options],
-            cwd=at,
-            user=user,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-        )
-    atexit.register(_stop, running, os.getpid())
-    until(lambda: "ready to accept connections" in log.read_text() or running.poll() is not None)
-    assert running.poll() is None, log.read_text()
-    os.environ[VARIABLE] = f"postgresql://postgres@/postgres?host={quote(str(at), safe='')}"
-    return os.environ[VARIABLE]
-
-
-def _stop(running: subprocess.Popen[bytes], owner: int) -> None:
-    if os.getpid() == owner:
-        assert running.stdin is not None
-        running.stdin.close()
-        running.wait()
+    command: list[str | Path] = [programs / "postgres", "-D", data, *options]
+    serve(at, command, ready="ready to accept connections", user=user)
+    return str(at)
 
 
 def _programs() -> Path:

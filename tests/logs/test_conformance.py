@@ -12,6 +12,7 @@ from tests.logs.conftest import LOGS
 from tests.logs.openers import bridged
 
 
+@pytest.mark.every_log
 class TestLogs(LogConformance):
     @pytest.fixture(params=LOGS)
     def declared(self, request: pytest.FixtureRequest) -> Harness:

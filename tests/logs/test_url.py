@@ -6,10 +6,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessionledger import InvalidPolicy, InvalidURL, LogUnavailable, open_log
+from tests.tiers import examples
 
 HOSTILE = "?# %é\u2028[]:;&'\"\\~a"
 
@@ -62,7 +63,7 @@ def test_a_folder_is_named_by_its_path(tmp_path: Path, url: str, path: str) -> N
     assert Path(path.format(tmp_path), "topics").is_dir()
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.text(HOSTILE, min_size=1, max_size=20).filter(lambda name: name.strip(".")))
 def test_any_absolute_path_can_be_written(
     tmp_path_factory: pytest.TempPathFactory, name: str

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
-
-import pytest
 
 from sessionledger.server.app import ROUTES
 from tests.cli.forking import commands
 from tests.cli.test_docs import Example, examples, matches, run
 from tests.server.served import Served
+from tests.servers import program
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "http.md"
@@ -28,8 +26,7 @@ def test_every_endpoint_is_on_the_page() -> None:
 
 
 def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
-    if shutil.which("jq") is None:
-        pytest.skip("jq is not installed: apt-get install jq")
+    program("jq", "jq")
     first, *others = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
     others += [
         examples(block)

@@ -35,6 +35,7 @@ from sessionledger.core.token import Handle, digest, handle_of
 from tests import reference_fold
 from tests.store.facade import KINDS, TRIED, Bench, Kind
 from tests.store.model import IDLE, LIMIT, TTL, Known, Model, Rules
+from tests.tiers import examples
 
 PRINCIPALS = ["alice", "bob"]
 EXTERNAL_IDS = ["sid-1", "sid-2"]
@@ -388,7 +389,7 @@ def machine(of: Kind) -> type[Machine]:
 
 @pytest.mark.parametrize("kind", TRIED)
 def test_a_store_does_as_its_model(kind: Kind) -> None:
-    effort = settings(max_examples=30, stateful_step_count=25)
+    effort = settings(examples(30), stateful_step_count=25)
     run_state_machine_as_test(machine(kind), settings=effort)
 
 

@@ -35,8 +35,9 @@ def test_the_token_is_in_nothing_that_is_answered(store: SessionStore) -> None:
 
 
 def contents(kind: Kind, folder: Path) -> list[bytes]:
-    place = postgres_server.files() if kind.backend == "postgresql" else folder
-    return [path.read_bytes() for path in place.rglob("*") if path.is_file()]
+    if kind.backend == "postgresql":
+        return postgres_server.written()
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.backend in PERSISTENT], ids=str)

@@ -6,7 +6,6 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from tests import postgres_server
 
@@ -24,11 +23,11 @@ class Way:
         self.lose = ""
         self.lost = 0
         self.then_refuse = False
-        self._server = postgres_server.socket_path()
+        self._server = str(postgres_server.socket_path())
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(folder / ".s.PGSQL.5432"))
         self._listening.listen()
-        self.address = f"postgresql://postgres@/postgres?host={quote(str(folder), safe='')}"
+        self.address = postgres_server.by_socket(folder)
         self._begin(self._accept)
 
     def close(self) -> None:
@@ -48,7 +47,7 @@ class Way:
                 client.close()
                 continue
             server = socket.socket(socket.AF_UNIX)
-            server.connect(str(self._server))
+            server.connect(self._server)
             answered = threading.Event()
             self._begin(self._ask, client, server, answered)
             self._begin(self._answer, client, server, answered)

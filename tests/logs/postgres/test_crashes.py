@@ -14,7 +14,7 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.testing.fixtures import until
-from tests.postgres_server import address, execute, server
+from tests.postgres_server import address, execute, server, use_a_server_apart
 
 THREADS = 4
 CRASHES = 3
@@ -73,7 +73,10 @@ def is_back() -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="the server's processes are another user's")
-def test_what_was_acknowledged_outlives_crashes(tmp_path: Path) -> None:
+def test_what_was_acknowledged_outlives_crashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_a_server_apart(monkeypatch)
     with SessionStore.open(address(tmp_path)) as store:
         load = Load(store)
         try:

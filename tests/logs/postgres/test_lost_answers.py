@@ -15,7 +15,7 @@ from tests.logs.postgres.cutting import Way
 from tests.postgres_server import execute, schema
 
 END_ALL = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = 'sessionledger'"""
+    WHERE application_name = 'sessionledger' AND datname = current_database()"""
 TOKEN = "harn_sess_test_abcdefghijklmnopqrstuvwxyz0123456789"
 
 

@@ -22,7 +22,14 @@ from sessionledger import (
 from sessionledger.logs.postgres.opening import place_of
 from sessionledger.testing.fixtures import TOPIC, add, event, together
 from tests.logs import bare_postgres
-from tests.postgres_server import address, execute, schema, server
+from tests.postgres_server import (
+    address,
+    alter_database,
+    execute,
+    in_database,
+    schema,
+    use_a_server_apart,
+)
 
 SECRET = "s3cret"
 
@@ -127,7 +134,11 @@ def setting(name: str, value: str) -> Iterator[None]:
         put(f"ALTER SYSTEM RESET {name}")
 
 
-def test_a_server_that_does_not_flush_keeps_no_full_ledger(tmp_path: Path) -> None:
+@pytest.mark.middle
+def test_a_server_that_does_not_flush_keeps_no_full_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_a_server_apart(monkeypatch)
     url = address(tmp_path)
     with setting("fsync", "off"):
         with pytest.raises(LogUnavailable, match="fsync off"):
@@ -140,18 +151,18 @@ def test_a_database_of_another_encoding_is_refused(tmp_path: Path) -> None:
     name = schema(tmp_path)
     execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
     with pytest.raises(LogUnavailable, match="LATIN1"):
-        open_log(server().replace("/postgres?", f"/{name}?"))
+        open_log(in_database(name))
     execute(f"DROP DATABASE {name}")
 
 
 def test_a_server_that_can_t_be_written_is_refused(tmp_path: Path) -> None:
     url = address(tmp_path)
-    execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    alter_database("SET default_transaction_read_only = on")
     try:
         with pytest.raises(LogUnavailable, match="read-only"):
             open_log(url)
     finally:
-        execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+        alter_database("RESET default_transaction_read_only")
 
 
 def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:
@@ -200,7 +211,7 @@ def test_who_may_use_a_ledger_need_not_be_allowed_to_make_one(tmp_path: Path) ->
 def test_a_ledger_is_durable_whatever_the_database_says(tmp_path: Path) -> None:
     """As far as it can be seen from outside: what a session of ours runs with."""
     url, seen = address(tmp_path), []
-    execute("ALTER DATABASE postgres SET synchronous_commit = off")
+    alter_database("SET synchronous_commit = off")
     try:
         for durability in ("full", "normal"):
             log = open_log(url, durability=durability)
@@ -211,7 +222,7 @@ def test_a_ledger_is_durable_whatever_the_database_says(tmp_path: Path) -> None:
             log.flush()
             log.close()
     finally:
-        execute("ALTER DATABASE postgres RESET synchronous_commit")
+        alter_database("RESET synchronous_commit")
     assert seen == [[("on",)], [("off",)]]
 
 

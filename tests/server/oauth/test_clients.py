@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from authlib.integrations.requests_client import OAuth2Session  # type: ignore[i
 from sessionledger import SessionStore
 from sessionledger.testing.fixtures import until
 from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
+from tests.servers import program
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
 NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
@@ -39,9 +39,7 @@ def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
 @pytest.fixture
 def guarded(served: Served, tmp_path: Path) -> Iterator[httpx.Client]:
     """nginx by the configuration of the examples, before the FastAPI application of theirs."""
-    nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-    if nginx is None:
-        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    nginx = program("nginx", "nginx-light")
     port, behind = free_port(), free_port()
     text = (EXAMPLES / "nginx.conf").read_text()
     for said, here in (

@@ -15,15 +15,14 @@ from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.fixtures import TOPIC, add, event, every_event
 from tests.logs import bare_file
 from tests.logs.file.locations import durable_file, opened, sessions_file, store_on, topic_file
+from tests.tiers import examples
 
 TOKENS = [f"a token that is long enough, number {n}" for n in range(3)]
 LIVE, ENDED, TOUCHED = TOKENS
 CONCERNS = {LIVE: {0}, ENDED: {1, 4}, TOUCHED: {2, 3}}
 """The lines of each session."""
 
-quick = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,97 @@
+"""Servers and programs that tests need.
+
+All processes of a test run share its servers. A server is started when it is first asked for. It
+ends when the process that runs pytest ends, however that happens: a named pipe connects the two.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sessionledger.testing.fixtures import until
+
+RUN = "SESSIONLEDGER_TESTS_RUN"
+"""Where every process of a test run finds the folder of its servers."""
+REQUIRED = "SESSIONLEDGER_TESTS_REQUIRE_SERVERS"
+"""Set where a test must fail if its server is missing."""
+
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept, since Python warns of a process that outlives its object."""
+
+_SERVE = """
+at=$1; exec 3< "$2"; shift 2; "$@" 3<&- & server=$!
+read -r _ <&3; kill -QUIT $server; wait $server; rm -rf "$at"/*
+"""
+
+
+def program(name: str, package: str) -> str:
+    """The path of an installed program. Without it the test fails, or is skipped outside of CI."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is not None:
+        return found
+    missing = f"{name} is not installed: apt-get install {package}"
+    if os.environ.get(REQUIRED) or os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def once(name: str, start: Callable[[], str]) -> str:
+    """What `start` answered in the first process of this run that asked."""
+    told = run_folder() / f"{name}.told"
+    with (run_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            answer = start()
+            told.write_text(answer)
+        return told.read_text()
+
+
+def run_folder() -> Path:
+    return Path(os.environ[RUN])
+
+
+def serve(at: Path, command: list[str | Path], *, ready: str, user: str | None = None) -> None:
+    """Start a server that owns a folder in the one of the run, and wait until its log says so."""
+    log = at / "log"
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            ["sh", "-c", _SERVE, "sh", at, run_folder() / "running", *command],
+            cwd=at,
+            user=user,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    _started.append(running)
+    until(lambda: ready in log.read_text() or running.poll() is not None)
+    assert running.poll() is None, log.read_text()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if RUN in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="servers", dir="/tmp"))  # a socket's path is short
+    folder.chmod(0o711)
+    os.mkfifo(folder / "running")
+    (folder / "running").chmod(0o644)
+    descriptor = os.open(folder / "running", os.O_RDWR)
+    os.environ[RUN] = str(folder)
+    config.add_cleanup(lambda: _end(folder, descriptor))
+
+
+def _end(folder: Path, descriptor: int) -> None:
+    os.close(descriptor)
+    del os.environ[RUN]
+    # A server removes what is in its folder as the last thing that it does.
+    until(lambda: not any(path.is_dir() and any(path.iterdir()) for path in folder.iterdir()))
+    shutil.rmtree(folder)
