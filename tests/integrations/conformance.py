@@ -6,6 +6,7 @@ The application of each framework answers, as plain text:
     /current              the principal, or `nobody`
     /required             the principal of a live session
     /scoped, /admin, /recent    the same, of what `site` says is needed
+    /shared               the same as /current, for shared caches as the application says
     /twice                the principal, asked for before and after the handler ended the session
     GET, POST /logout     logs out
     POST /login?principal=      logs in, and answers whose the session is from there on
@@ -22,6 +23,7 @@ import pytest
 
 from tests.browser import Browser
 from tests.integrations.site import COOKIE, HOST, OWN, Answer, Site
+from tests.shared_cache import SharedCache
 
 UNKNOWN = "harn_sess_" + "A" * 43
 PLAIN = 'Bearer realm="sessionledger"'
@@ -180,6 +182,45 @@ class Conformance:
         assert site("GET", "/open", bearer=token).text == "open"
         assert site("GET", "/required", bearer=token).status == 500
         assert site("GET", "/current", bearer=token).status == 500
+
+    # Caches
+
+    def test_an_answer_that_depends_on_the_session_says_so_to_caches(self, site: Site) -> None:
+        token = site.create().token
+        for told in ({"Cookie": f"{COOKIE}={token}"}, {"Authorization": f"Bearer {token}"}, {}):
+            answer = site("GET", "/current", told)
+            assert answer.one("vary") == "Cookie, Authorization"
+            assert answer.one("cache-control") == "private"
+            answer = site("GET", "/shared", told)
+            assert answer.one("vary") == "Accept-Language, Cookie, Authorization"
+            assert answer.one("cache-control") == "public, max-age=60"
+            answer = site("GET", "/open", told)
+            assert (answer.one("vary"), answer.one("cache-control")) == (None, None)
+        assert site("GET", "/required").one("vary") == "Cookie, Authorization"
+        answer = site("POST", "/login?principal=alice", OWN)
+        assert answer.one("vary") == "Cookie, Authorization"
+
+    @pytest.mark.parametrize("reads_vary", [True, False], ids=["vary", "no vary"])
+    def test_a_shared_cache_serves_no_users_page_to_another(
+        self, site: Site, reads_vary: bool
+    ) -> None:
+        cache = SharedCache(site.ask, reads_vary)
+        users = {name: site.create(name).token for name in ("alice", "bob")}
+        paths = ["/current", "/shared"] if reads_vary else ["/current"]
+        for path in [*paths, *paths]:
+            for name, token in users.items():
+                cookie, bearer = (
+                    ("Cookie", f"{COOKIE}={token}"),
+                    ("Authorization", f"Bearer {token}"),
+                )
+                assert cache(path, [cookie]).text == name
+                assert cache(path, [bearer]).text == name
+                assert cache(path, [("Cookie", "theme=dark")]).text == "nobody"
+                assert cache("/required", [cookie]).text == name
+                assert cache("/required", []).status == 401
+                assert cache("/open", [cookie]).text == "open"
+        # It did store what it may: the page for everybody, and those that the application shares.
+        assert cache.hits == (7 + 7 if reads_vary else 3)
 
     # What is needed beside a session
 

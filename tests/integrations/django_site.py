@@ -53,8 +53,12 @@ class CoroutineSite(Site):
         self.client = AsyncClient(raise_request_exception=False)
 
     def ask(self, method: str, path: str, headers: Headers) -> Answer:
-        # It says itself which host is asked.
-        response = asyncio.run(self._asked(method, path, joined(headers)))
+        # It says itself which host is asked, and adds a header `Cookie` of its own, which Django
+        # joins to ours with a comma.
+        told = joined(headers)
+        if "Cookie" in told:
+            told["Cookie"] = f"theme=dark; {told['Cookie']}; other=1"
+        response = asyncio.run(self._asked(method, path, told))
         self.client.cookies.clear()
         return answer_of(response)
 

@@ -16,6 +16,7 @@ from sessionledger.testing import Clock
 COOKIE = "__Host-session"
 HOST = "testserver"
 OWN = {"Sec-Fetch-Site": "same-origin"}
+SHARED = {"Cache-Control": "public, max-age=60", "Vary": "Accept-Language"}
 POLICY = Policy(idle_timeout=timedelta(hours=1))
 SETTINGS = Settings(
     trusted_origins=("https://pages.test",),

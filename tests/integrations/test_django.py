@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.test import Client, RequestFactory, override_settings
+from django.urls import path
+from django.views.decorators.cache import cache_page
+from django.views.decorators.vary import vary_on_headers
 
 from sessionledger import SessionStore, StoreClosed
-from sessionledger.integrations.django import LedgerMiddleware, Refused, store
+from sessionledger.integrations.django import LedgerMiddleware, Refused, required, store
+from tests.integrations.apps.django_app import current
 from tests.integrations.conformance import Conformance
 from tests.integrations.django_site import CoroutineSite, DjangoSite, running
 from tests.integrations.revoking import check_forked_workers, check_two_servers
@@ -70,6 +74,36 @@ def test_djangos_own_protection_stands_before_ours() -> None:
         assert client.post("/required", secure=True, headers=told).text == "alice"
         evil = told | {"Sec-Fetch-Site": "cross-site"}
         assert client.post("/required", secure=True, headers=evil).status_code == 403
+
+
+class Cached:
+    """Views that Django's own cache stores, with the decorators in either order."""
+
+    urlpatterns: ClassVar = [
+        path("inside", cache_page(60)(required(current))),
+        path("outside", required(cache_page(60)(vary_on_headers("Cookie")(current)))),
+    ]
+
+
+@pytest.mark.parametrize("page", ["/inside", "/outside"])
+def test_a_cached_view_shows_nobody_the_page_of_another(page: str) -> None:
+    with running(DjangoSite, ROOT_URLCONF=Cached) as site:
+        for name in ("alice", "bob", "carol"):
+            assert site("GET", page, cookie=site.create(name).token).text == name
+        assert site("GET", page).status == 401
+
+
+def test_djangos_cache_of_a_whole_site_keeps_users_apart() -> None:
+    first, last = (
+        f"django.middleware.cache.{one}CacheMiddleware" for one in ("Update", "FetchFrom")
+    )
+    ours = "sessionledger.integrations.django.LedgerMiddleware"
+    with running(DjangoSite, MIDDLEWARE=[first, ours, last]) as site:
+        for _ in range(2):
+            for page in ("/current", "/shared", "/required"):
+                for name in ("alice", "bob"):
+                    assert site("GET", page, cookie=site.create(name).token).text == name
+            assert site("GET", "/shared").text == "nobody"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -16,8 +23,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Connection(Protocol):
@@ -69,7 +74,7 @@ class AsgiSessions:
                 return
             visit = Visit(self.store, _request_of(scope), self.settings, self.refuse)
             scope[self._key] = visit
-            await app(scope, receive, _with_cookie(send, visit))
+            await app(scope, receive, _with_headers(send, visit))
 
         return visiting
 
@@ -91,14 +96,25 @@ def _request_of(scope: Scope) -> Request:
     return Request(method, scope["headers"], client[0] if client else None, scheme)
 
 
-def _with_cookie(send: Send, visit: Visit) -> Send:
-    """Sends, with the cookie that the visit wants set. No cache keeps an answer that has one."""
+def _with_headers(send: Send, visit: Visit) -> Send:
+    """Sends, with the cookie that the visit wants set, and with what it says to caches."""
 
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start" and visit.set_cookie is not None:
-            headers = [one for one in message.get("headers", []) if one[0].lower() != _NO_STORE[0]]
-            cookie = (b"set-cookie", visit.set_cookie.encode("latin-1"))
-            message["headers"] = [*headers, _NO_STORE, cookie]
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", []))
+            said = (_values(headers, name) for name in (b"vary", b"cache-control"))
+            told = {
+                name.lower().encode(): value.encode("latin-1")
+                for name, value in visit.cache_headers(*said).items()
+            }
+            headers = [one for one in headers if one[0].lower() not in told]
+            if visit.set_cookie is not None:
+                headers.append((b"set-cookie", visit.set_cookie.encode("latin-1")))
+            message["headers"] = [*headers, *told.items()]
         await send(message)
 
     return sending
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name.lower() == wanted]

@@ -88,7 +88,7 @@ class Sessions:
         store = self._open_store(app)
         weakref.finalize(app, store.close)
         app.extensions[self._key] = store
-        app.after_request(self._with_cookie)
+        app.after_request(self._with_headers)
 
     @property
     def store(self) -> SessionStore:
@@ -131,9 +131,12 @@ class Sessions:
 
         return decorate
 
-    def _with_cookie(self, response: Response) -> Response:
+    def _with_headers(self, response: Response) -> Response:
         visit = request.environ.get(self._key)
-        if isinstance(visit, BlockingVisit) and visit.set_cookie is not None:
-            response.headers.add("Set-Cookie", visit.set_cookie)
-            response.headers["Cache-Control"] = "no-store"
+        if isinstance(visit, BlockingVisit):
+            headers = response.headers
+            told = visit.cache_headers(headers.getlist("Vary"), headers.getlist("Cache-Control"))
+            headers.update(told)
+            if visit.set_cookie is not None:
+                headers.add("Set-Cookie", visit.set_cookie)
         return response

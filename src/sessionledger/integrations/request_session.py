@@ -6,11 +6,12 @@
 3. The ledger is asked when somebody wants to know, and once: what was answered holds for the whole
    request. A proof that is asked for later is asked for there.
 4. What a log in, a log out or a rotation says to the browser waits in `set_cookie`.
+5. An answer that was made after a look at the session says so to caches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ from sessionledger.integrations.request import Request
 from sessionledger.integrations.requirements import A_SESSION, Needs
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.stores import Store
+from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
 from sessionledger.web.challenges import Denied, missing, refused_token, too_old
 from sessionledger.web.cross_site import CROSS_SITE
 
@@ -48,10 +50,22 @@ class Visit:
         self._refuse = refuse
         self._presented = presented(request, settings)
         self._answer: tuple[Session | None] | None = None
+        self._was_asked = False
         self.set_cookie: str | None = None
+
+    def cache_headers(self, vary: Iterable[str], cache_control: Iterable[str]) -> dict[str, str]:
+        """`Vary` and `Cache-Control` of the answer, from what the application says there.
+
+        Empty where nobody asked for the session: then the answer is the same for everybody.
+        """
+        if not self._was_asked:
+            return {}
+        keep = NO_STORE if self.set_cookie is not None else keep_private(cache_control)
+        return {"Vary": vary_by_credentials(vary), "Cache-Control": keep}
 
     async def session(self) -> Session | None:
         """The live session that the request is made with; None for whatever is not good."""
+        self._was_asked = True
         if self._answer is None:
             token = self._presented.token
             self._answer = (None if token is None else await self._authenticated(token, None),)
@@ -59,6 +73,7 @@ class Visit:
 
     async def required(self, needs: Needs = A_SESSION) -> Session:
         """The session, if it is all that is needed; the framework's exception otherwise."""
+        self._was_asked = True
         if self._presented.denied is not None:
             raise self._refuse(self._presented.denied)
         session = await self._proved(needs.max_auth_age)
@@ -86,6 +101,7 @@ class Visit:
         A session that the browser comes with ends: whoever planted it has nothing now, and nothing
         of it is taken over. Refused for what another site sent. Raises what `create` raises.
         """
+        self._was_asked = True
         if not self._settings.may_use_cookie(self._request):
             raise self._refuse(CROSS_SITE)
         await self._end(self._presented.cookie, "replaced by a log in")
@@ -105,6 +121,7 @@ class Visit:
 
         Nothing to log out of is no error. Refused for what another site sent, even for a `GET`.
         """
+        self._was_asked = True
         if self._presented.bearer is None and not self._settings.is_from_own_page(self._request):
             raise self._refuse(CROSS_SITE)
         for token in (self._presented.bearer, self._presented.cookie):

@@ -5,7 +5,7 @@ A `SessionStore` does not suspend whoever calls it, so neither do the coroutines
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -63,6 +63,10 @@ class BlockingVisit:
     def set_cookie(self) -> str | None:
         """What the answer is to say to the browser."""
         return self._visit.set_cookie
+
+    def cache_headers(self, vary: Iterable[str], cache_control: Iterable[str]) -> dict[str, str]:
+        """As `Visit.cache_headers`."""
+        return self._visit.cache_headers(vary, cache_control)
 
     def session(self) -> Session | None:
         """As `Visit.session`."""

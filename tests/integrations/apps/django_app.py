@@ -13,7 +13,7 @@ from django.urls import path
 
 from sessionledger import Session
 from sessionledger.integrations.django import needing, required, store
-from tests.integrations.site import ADMIN, RECENT, SCOPED
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SHARED
 
 SETTINGS = "tests.integrations.apps.django_settings"
 
@@ -32,6 +32,10 @@ def worker(_: HttpRequest) -> HttpResponse:
 
 def current(request: HttpRequest) -> HttpResponse:
     return name_of(request.ledger.session())
+
+
+def shared(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(name_of(request.ledger.session()).content, headers=SHARED)
 
 
 def twice(request: HttpRequest) -> HttpResponse:
@@ -60,6 +64,7 @@ urlpatterns = [
     path("open", opened),
     path("worker", worker),
     path("current", current),
+    path("shared", shared),
     path("required", required(current)),
     path("scoped", needing(SCOPED)(current)),
     path("admin", needing(ADMIN)(current)),

@@ -9,7 +9,7 @@ from django.urls import path
 
 from sessionledger.integrations.django import needing, required, store
 from tests.integrations.apps.django_app import name_of
-from tests.integrations.site import ADMIN, RECENT, SCOPED
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SHARED
 
 
 async def opened(_: HttpRequest) -> HttpResponse:
@@ -18,6 +18,10 @@ async def opened(_: HttpRequest) -> HttpResponse:
 
 async def current(request: HttpRequest) -> HttpResponse:
     return name_of(await request.ledger.asession())
+
+
+async def shared(request: HttpRequest) -> HttpResponse:
+    return HttpResponse((await current(request)).content, headers=SHARED)
 
 
 async def twice(request: HttpRequest) -> HttpResponse:
@@ -45,6 +49,7 @@ async def rotate(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("open", opened),
     path("current", current),
+    path("shared", shared),
     path("required", required(current)),
     path("scoped", needing(SCOPED)(current)),
     path("admin", needing(ADMIN)(current)),

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.fastapi import Sessions, Visit
-from tests.integrations.site import ADMIN, RECENT, SETTINGS
+from tests.integrations.site import ADMIN, RECENT, SETTINGS, SHARED
 
 
 def name_of(session: Session | None) -> PlainTextResponse:
@@ -41,6 +41,10 @@ def read(app: FastAPI, sessions: Sessions) -> None:
         session: Annotated[Session | None, Depends(sessions.current)],
     ) -> Response:
         return name_of(session)
+
+    @app.get("/shared")
+    async def shared(session: Annotated[Session | None, Depends(sessions.current)]) -> Response:
+        return PlainTextResponse(name_of(session).body, headers=SHARED)
 
     @app.get("/required")
     @app.post("/required")

@@ -9,7 +9,7 @@ from flask import Flask, request
 
 from sessionledger import Session, SessionStore
 from sessionledger.integrations.flask import Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
 
 BOTH = ["GET", "POST"]
 
@@ -35,6 +35,10 @@ def read(app: Flask, sessions: Sessions) -> None:
     @app.get("/worker")
     def worker() -> str:
         return str(os.getpid())
+
+    @app.get("/shared")
+    def shared() -> tuple[str, dict[str, str]]:
+        return name_of(sessions.current), SHARED
 
     @app.route("/current", methods=BOTH)
     def current() -> str:

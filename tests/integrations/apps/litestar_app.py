@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from litestar import Litestar, MediaType, WebSocket, get, post, websocket
+from litestar import Litestar, MediaType, Response, WebSocket, get, post, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler, route
 from litestar.params import FromQuery
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.litestar import Here, Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
 
 TEXT = MediaType.TEXT
 
@@ -30,6 +30,11 @@ async def opened() -> str:
 @route(["/current"], http_method=["GET", "POST"], media_type=TEXT, status_code=200)
 async def current(ledger: Here) -> str:
     return name_of(await ledger.session())
+
+
+@get("/shared", media_type=TEXT)
+async def shared(ledger: Here) -> Response[str]:
+    return Response(name_of(await ledger.session()), headers=SHARED)
 
 
 @post("/login", media_type=TEXT, status_code=200)
@@ -99,6 +104,7 @@ def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
     handlers = [
         opened,
         current,
+        shared,
         log_in,
         log_out,
         rotate,

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations import Needs
 from sessionledger.integrations.starlette import Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS
+from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -29,6 +29,9 @@ def routes(sessions: Sessions) -> list[Route]:
 
     async def current(request: Request) -> Response:
         return name_of(await sessions.visit(request).session())
+
+    async def shared(request: Request) -> Response:
+        return PlainTextResponse((await current(request)).body, headers=SHARED)
 
     async def twice(request: Request) -> Response:
         visit = sessions.visit(request)
@@ -62,6 +65,7 @@ def routes(sessions: Sessions) -> list[Route]:
     return [
         Route("/open", opened),
         Route("/current", current, methods=both),
+        Route("/shared", shared),
         Route("/required", required(Needs()), methods=both),
         Route("/scoped", required(SCOPED)),
         Route("/admin", required(ADMIN)),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
+from sessionledger.integrations.django.middleware import with_headers
 from sessionledger.integrations.requirements import A_SESSION, Needs
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ def _plain(view: Any, needs: Needs) -> Any:
     @wraps(view)
     def guarded(request: HttpRequest, *given: Any, **told: Any) -> Any:
         request.ledger.required(needs)
-        return view(request, *given, **told)
+        return with_headers(view(request, *given, **told), request.ledger)
 
     return guarded
 
@@ -43,6 +44,6 @@ def _coroutine(view: Any, needs: Needs) -> Any:
     @wraps(view)
     async def guarded(request: HttpRequest, *given: Any, **told: Any) -> Any:
         await request.ledger.arequired(needs)
-        return await view(request, *given, **told)
+        return with_headers(await view(request, *given, **told), request.ledger)
 
     return guarded

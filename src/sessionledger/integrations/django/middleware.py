@@ -31,11 +31,11 @@ class LedgerMiddleware:
         visit = _visit(request)
         if iscoroutinefunction(self):
             return self._awaited(request, visit)
-        return _with_cookie(self.get_response(request), visit)
+        return with_headers(self.get_response(request), visit)
 
     async def _awaited(self, request: HttpRequest, visit: DjangoVisit) -> HttpResponseBase:
         answering = cast(Awaitable[HttpResponseBase], self.get_response(request))
-        return _with_cookie(await answering, visit)
+        return with_headers(await answering, visit)
 
     def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponse | None:
         """The answer to what a view refused; None for any other error."""
@@ -55,8 +55,11 @@ def _visit(request: HttpRequest) -> DjangoVisit:
     return visit
 
 
-def _with_cookie(response: HttpResponseBase, visit: DjangoVisit) -> HttpResponseBase:
+def with_headers(response: HttpResponseBase, visit: DjangoVisit) -> HttpResponseBase:
+    """The response with the cookie that the visit wants set, and with what it says to caches."""
+    said = ([response.headers.get(name, "")] for name in ("Vary", "Cache-Control"))
+    for name, value in visit.cache_headers(*said).items():
+        response.headers[name] = value
     if visit.set_cookie is not None:
         response.cookies.load(visit.set_cookie)
-        response.headers["Cache-Control"] = "no-store"
     return response
