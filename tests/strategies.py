@@ -105,6 +105,6 @@ def _expired(times: st.SearchStrategy[datetime]) -> st.SearchStrategy[SessionEve
         Expired,
         expired_at=times,
         token_handle=st.just(HANDLE),
-        reused=st.booleans(),
+        cause=st.sampled_from(["signed_out", "revoked", "reused"]),
         successor=st.none() | handles,
     )

@@ -113,7 +113,7 @@ def test_reuse_ends_the_family_and_says_why(line: Line) -> None:
     assert line("get", given=new).code == 0, "get never writes"
     assert line("authenticate", given=old).code == 1
     assert line("authenticate", given=new).code == 1
-    assert line("history", "--principal", "alice").rows[-1][4] == "reused"
+    assert line("history", "--principal", "alice").rows[-1][10] == "reused"
 
 
 def test_a_token_has_only_so_many_successors(line: Line) -> None:

@@ -68,7 +68,7 @@ def test_create_at_the_limit(line: Line) -> None:
     assert json.loads(refused.err)["error"] == "session_limit_reached"
     third = line.create("alice", "--max-sessions", "2", "--evict-oldest")[1]
     assert states(line) == {first: "ended", second: "live", third: "live"}
-    assert line("history", "--handle", first).rows[-1][4] == "evicted"
+    assert line("history", "--handle", first).rows[-1][10] == "evicted"
 
 
 def test_create_with_timeouts(line: Line) -> None:
@@ -89,7 +89,7 @@ def test_sweep_ends_what_lapsed_long_enough_ago(line: Line) -> None:
     assert line("sweep").out == "0\n"
     assert states(line) == dict.fromkeys(lapsed, "ended") | {live: "live"}
     (told,) = line("history", "--handle", lapsed[0], "--json").records[1:]
-    assert told["reason"] == "lapsed"
+    assert told["cause"] == "lapsed"
 
 
 def test_sweep_refuses_when_the_newest_event_lies_in_the_future(line: Line) -> None:

@@ -24,6 +24,7 @@ from sessionledger.core.codec import (
 from sessionledger.core.events import (
     CREATED,
     EXPIRED,
+    SIGNED_OUT,
     TOUCHED,
     Created,
     Expired,
@@ -94,10 +95,10 @@ def test_whatever_an_event_makes_survives_its_bytes(
 @given(events(instants))
 def test_what_is_not_set_is_not_written(event: SessionEvent) -> None:
     ours = {"authenticated_at", "deadline", "external_id", "family", "idle_timeout"}
-    ours |= {"successor", "reused"}
+    ours |= {"successor", "cause"}
     payload = canonical.decode(encode_event(event)[1])
     written = payload.get("record", payload).keys()
-    told = {name for name in ours if getattr(event, name, None) not in (None, False)}
+    told = {name for name in ours if getattr(event, name, None) not in (None, SIGNED_OUT)}
     assert written & ours == told
     assert "context" not in written
 
@@ -114,9 +115,9 @@ def test_our_fields_are_written_in_their_place() -> None:
     assert record["deadline"] == "2026-05-02T13:00:00Z"
     assert (record["external_id"], record["family"]) == ("sid", HANDLE)
     assert record["idle_timeout"] == "PT1800S"
-    ended = encode_event(Expired(START, HANDLE, reused=True))[1]
+    ended = encode_event(Expired(START, HANDLE, cause="reused"))[1]
     at, handle = b'"2026-05-02T12:00:00Z"', HANDLE.encode()
-    assert ended == b'{"expired_at":%b,"reused":true,"token_handle":"%b"}' % (at, handle)
+    assert ended == b'{"cause":"reused","expired_at":%b,"token_handle":"%b"}' % (at, handle)
 
 
 @given(st.integers(1, 2**62))

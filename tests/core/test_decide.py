@@ -13,12 +13,11 @@ from sessionledger import DuplicateSession, InvalidSession, Policy, Session
 from sessionledger.core.codec import decode_event, encode_event
 from sessionledger.core.decide import (
     Create,
-    Expire,
     Touch,
     decide_create,
-    decide_expire,
     decide_touch,
 )
+from sessionledger.core.ends import Expire, decide_expire
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
 from sessionledger.core.session import Broken, Seen, State
@@ -47,7 +46,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
         expires_at=_maybe_instant,
         attributes=st.none() | json_objects,
     ),
-    st.builds(Expire, expired_at=_maybe_instant),
+    st.builds(Expire, cause=st.just("revoked"), expired_at=_maybe_instant),
 )
 journeys = st.lists(st.tuples(commands, near_instants), max_size=10)
 
@@ -197,24 +196,6 @@ class TestTouch:
         """The reference's order: unknown first, then whether the times make sense."""
         bad = Touch(last_seen_at=START + 2 * HOUR, expires_at=START)
         assert decide_touch(created(), HANDLE, bad, START, POLICY) is None
-
-
-class TestExpire:
-    @pytest.mark.parametrize("state", [Seen(), Broken(), created()])
-    def test_it_ends_what_was_seen(self, state: State) -> None:
-        event = decide_expire(state, HANDLE, Expire(), START)
-        assert event is not None
-        assert event.expired_at == START
-
-    def test_an_unknown_handle_is_nothing(self) -> None:
-        assert decide_expire(None, HANDLE, Expire(), START) is None
-
-    def test_ending_twice_is_nothing_unless_a_time_is_given(self) -> None:
-        event = decide_expire(created(), HANDLE, Expire(), START)
-        assert event is not None
-        ended = evolve(created(), event)
-        assert decide_expire(ended, HANDLE, Expire(), START + HOUR) is None
-        assert decide_expire(ended, HANDLE, Expire(expired_at=START), START) is not None
 
 
 CREATING: list[tuple[str, dict[str, Any]]] = [

@@ -119,7 +119,7 @@ def test_successors_add_up_until_reuse_is_recorded(happened: list[Happened]) -> 
         before, state = state, evolve(state, event)
         assert isinstance(before, Session)
         assert isinstance(state, Session)
-        forgotten = isinstance(event, Expired) and event.reused
+        forgotten = isinstance(event, Expired) and event.cause == "reused"
         assert state.successors[: len(before.successors)] == (
             () if forgotten else before.successors
         )
@@ -150,7 +150,7 @@ def test_an_end_with_a_successor_is_a_deadline() -> None:
 
 def test_recorded_reuse_forgets_the_successors() -> None:
     rotated = Touched(None, START, START, HANDLE, deadline=START, successor=HANDLE)
-    assert one(rotated, Expired(START + HOUR, HANDLE, reused=True)).successors == ()
+    assert one(rotated, Expired(START + HOUR, HANDLE, cause="reused")).successors == ()
 
 
 def test_the_context_is_that_of_the_latest_sighting_that_told_one() -> None:

@@ -36,6 +36,7 @@ def test_a_creation_changes_everything_it_sets() -> None:
         principal="alice",
         kind="session_created",
         occurred_at=START,
+        cause=None,
         reason=None,
         actor=None,
         context={},

@@ -121,7 +121,7 @@ def test_patches_of_different_names_may_come_in_any_order(
 
 def decided(changes: object, state: Session = SESSION, **more: Any) -> Touched | None:
     command = Patch(changes=changes, **more)
-    return decide_patch(state, state.version, HANDLE, command, START, Policy())
+    return decide_patch(state, state.version, command, START, Policy())
 
 
 def test_a_patch_is_a_touch_that_says_nothing_of_being_seen() -> None:
@@ -196,4 +196,4 @@ def test_nothing_happens_to_what_is_over() -> None:
     ended = Session(HANDLE, "alice", START, START, START + HOUR, {}, ended_at=START + HOUR)
     for state in (over, ended, None):
         command = Patch(changes={"b": 1}, if_version=99)
-        assert decide_patch(state, 3, HANDLE, command, START, Policy()) is None
+        assert decide_patch(state, 3, command, START, Policy()) is None

@@ -13,6 +13,7 @@ IDLE = timedelta(minutes=20)
 GRACE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=60)
 MARGIN = timedelta(minutes=5)
+TOLERANCE = timedelta(minutes=1)
 MOST_SUCCESSORS = 8
 
 LIMIT = "session_limit_reached"
@@ -43,6 +44,7 @@ class Known:
     attributes: dict[str, Any] = field(default_factory=dict)
     idle: timedelta | None = None
     ended_at: datetime | None = None
+    cause: str | None = None
     proved_at: datetime | None = None
     external_id: str | None = None
     family: str | None = None
@@ -53,12 +55,9 @@ class Known:
     def live(self, at: datetime) -> bool:
         return self.ended_at is None and at < self.expires_at
 
-    def unended(self, at: datetime) -> bool:
-        """Whether it is live, or lapsed so recently that it may still be prolonged."""
-        return self.live(at - MARGIN)
-
     def reused(self, at: datetime) -> bool:
-        return bool(self.successors) and (self.deadline or self.expires_at) <= at
+        over = (self.deadline or self.expires_at) + TOLERANCE <= at
+        return bool(self.successors) and (over or self.cause == "rotated")
 
 
 class Model:
@@ -141,7 +140,7 @@ class Model:
             return False
         reached = [known]
         if known.successors:
-            reached += [one for one in self._family(known, now) if one is not known]
+            reached += [one for one in self._family(known) if one is not known]
         for one in reached:
             both = one.attributes | changes
             after = {name: value for name, value in both.items() if value is not None}
@@ -157,7 +156,7 @@ class Model:
         old = self.sessions[token]
         if old.reused(now):
             self._reuse(old, now)
-        family = [one for one in self._family(old, now) if one.live(now)]
+        family = [one for one in self._family(old) if one.live(now)]
         leaves = [one for one in family if not one.successors] if old.successors else [old]
         if not old.live(now) or not leaves:
             return None
@@ -188,12 +187,12 @@ class Model:
 
         return happen
 
-    def expire(self, token: str, now: datetime, at: datetime | None) -> None:
+    def expire(self, token: str, now: datetime, at: datetime | None, cause: str) -> None:
         known = self.sessions[token]
-        family = self._family(known, now) if known.family or known.successors else []
+        family = self._family(known) if known.family or known.successors else []
         if known.ended_at is None or at is not None:
-            self._end(known, now if at is None else at, now)
-        self._end_all([one for one in family if one is not known], now)
+            self._end(known, at, now, cause)
+        self._end_all([one for one in family if one is not known], now, cause)
 
     def revoke_all(
         self, now: datetime, principal: str | None, external_id: str | None, keep: Iterable[str]
@@ -202,11 +201,11 @@ class Model:
         which = [
             one
             for one in self._in_order()
-            if one.unended(now)
+            if one.ended_at is None
             and one.token not in keep
             and (one.principal == principal if principal else one.external_id == external_id)
         ]
-        self._end_all(which, now)
+        self._end_all(which, now, "revoked")
         return len(which)
 
     def sweep(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
@@ -218,7 +217,7 @@ class Model:
         ]
         swept = sorted(lapsed, key=order)[:limit]
         for one in swept:
-            self._end(one, one.expires_at, now)
+            self._end(one, one.expires_at, now, "lapsed")
         return len(swept)
 
     def of(self, principal: str | None, now: datetime | None) -> list[str]:
@@ -258,10 +257,10 @@ class Model:
     def _surplus(self, principal: str, now: datetime) -> list[Known] | None:
         """Who makes room for one more session of a principal; None where nobody has to."""
         most = self.rules.most
-        unended = self._unended(principal, now)
-        unended.sort(key=lambda one: one.created_at)
+        active = self._active(principal)
+        active.sort(key=lambda one: one.created_at)
         families: dict[str, list[Known]] = {}
-        for one in unended:
+        for one in active:
             families.setdefault(one.family or one.token, []).append(one)
         if most is None or len(families) < most:
             return []
@@ -272,14 +271,15 @@ class Model:
         surplus = (lapsed + live)[: len(families) - most + 1]
         return [one for family in surplus for one in family]
 
-    def _unended(self, principal: str, now: datetime) -> list[Known]:
-        """Those that are not over for good: what just lapsed may still be prolonged."""
-        return [one for one in self._in_order() if one.principal == principal and one.unended(now)]
+    def _active(self, principal: str) -> list[Known]:
+        """Those that were not ended, lapsed or not: by another clock they may be live."""
+        mine = [one for one in self._in_order() if one.principal == principal]
+        return [one for one in mine if one.ended_at is None]
 
-    def _family(self, known: Known, now: datetime) -> list[Known]:
+    def _family(self, known: Known) -> list[Known]:
         name = known.family or known.token
-        unended = self._unended(known.principal, now)
-        return [one for one in unended if (one.family or one.token) == name]
+        active = self._active(known.principal)
+        return [one for one in active if (one.family or one.token) == name]
 
     def _restrict(self, old: Known, successor: str | None, grace: timedelta, now: datetime) -> None:
         end = min(old.expires_at, now + grace)
@@ -287,7 +287,7 @@ class Model:
         if not grace:
             if successor is not None:
                 old.deadline = now if old.deadline is None else min(old.deadline, now)
-            self._end(old, now, now)
+            self._end(old, now, now, "rotated")
             return
         old.expires_at = old.deadline = end
         old.last_seen_at = max(now, old.last_seen_at)
@@ -296,20 +296,24 @@ class Model:
     def _reuse(self, known: Known, now: datetime) -> None:
         if not self.rules.revokes:
             return
-        family = self._family(known, now)
+        family = self._family(known)
         known.successors = []
-        self._end(known, now, now)
-        self._end_all([one for one in family if one is not known], now)
+        self._end(known, None, now, "reused")
+        self._end_all([one for one in family if one is not known], now, "reused")
 
     def _make_room(self, which: Iterable[Known], now: datetime) -> None:
         for one in list(which):
-            self._end(one, min(now, one.expires_at), now)
+            self._end(one, None, now, "evicted" if one.live(now) else "lapsed")
 
-    def _end_all(self, which: Iterable[Known], now: datetime) -> None:
+    def _end_all(self, which: Iterable[Known], now: datetime, cause: str) -> None:
         for one in list(which):
-            self._end(one, now, now)
+            if cause == "reused":
+                one.successors = []
+            self._end(one, None, now, cause)
 
-    def _end(self, known: Known, at: datetime, now: datetime) -> None:
+    def _end(self, known: Known, at: datetime | None, now: datetime, cause: str) -> None:
+        at = min(now, known.expires_at) if at is None else at
+        known.cause = cause if known.ended_at is None else known.cause
         known.ended_at = at if known.ended_at is None else min(known.ended_at, at)
         known.expires_at = min(known.expires_at, at)
         self._happened(known, now)

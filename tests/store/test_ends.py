@@ -12,7 +12,7 @@ from sessionledger import Policy, Row, SessionLimitReached, SessionStore, Unit
 from sessionledger.logs.base import ALL_ROWS, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import Clock
-from tests.store.operations.test_families import is_over, rotated
+from tests.store.operations.test_families import OVER, is_over, rotated
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)
@@ -110,7 +110,7 @@ def test_no_rotation_leads_out_of_what_is_ended(
     old = store.create("alice")
     newest = rotated(store, old.token).token
     if end == "reuse":
-        clock.advance(Policy().rotation_grace)
+        clock.advance(OVER)
     turns = 0
 
     def flee() -> None:
@@ -136,7 +136,7 @@ def test_no_visitors_keep_one_from_signing_out(
 ) -> None:
     old = store.create("anonymous")
     new = rotated(store, old.token)
-    clock.advance(Policy().rotation_grace)
+    clock.advance(OVER)
     log.at_every_listing(lambda: store.create("anonymous"))
     (store.expire if end == "expire" else store.authenticate)(old.token)
     assert is_over(store, old.token, new.token)
@@ -195,7 +195,7 @@ def test_no_limit_is_passed_by_what_lapsed(log: Interrupted, clock: Clock, on_li
     assert touched_late(store, log, clock, first.token, lambda: store.create("alice")) is None
     assert store.count(principal="alice") == 1
     last = store.history(handle=first.handle)[-1]
-    assert (last.reason, last.kind) == ("lapsed", "session_expired")
+    assert (last.cause, last.kind) == ("lapsed", "session_expired")
     assert some(store.as_of(handle=first.handle, at=clock.now)).ended_at == first.expires_at
 
 
@@ -212,17 +212,47 @@ def test_who_was_prolonged_in_time_keeps_its_place(log: Interrupted, clock: Cloc
     assert store.get(first.token) is not None
 
 
-def test_what_lapsed_is_over_after_a_margin(store: SessionStore, clock: Clock) -> None:
-    """And left to sweeping."""
-    store.create("alice")
-    clock.advance(IDLE + MARGIN)
-    assert store.revoke_all("alice") == 0
-    short = SessionStore(
-        MemoryLog(), clock=clock, policy=Policy(ttl=SECOND, sweep_margin=timedelta(0))
-    )
-    short.create("alice")
-    clock.advance(SECOND)
-    assert short.revoke_all("alice") == 1
+AHEAD = [timedelta(0), IDLE, 3 * DAY]
+
+
+@pytest.mark.parametrize("ahead", AHEAD, ids=str)
+@pytest.mark.parametrize("which", [{"principal": "alice"}, {"external_id": "sid"}], ids=str)
+def test_revoking_all_asks_no_clock_what_there_is_to_end(
+    store: SessionStore, log: Interrupted, clock: Clock, which: dict[str, Any], ahead: timedelta
+) -> None:
+    other = SessionStore(log, clock=Clock(clock.now + ahead))
+    token = store.create("alice", external_id="sid").token
+    assert other.revoke_all(**which) == 1
+    assert is_over(store, token)
+
+
+@pytest.mark.parametrize("ahead", [*AHEAD, -DAY], ids=str)
+@pytest.mark.parametrize("by", ["token", "handle"])
+def test_ending_a_family_asks_no_clock_who_belongs_to_it(
+    store: SessionStore, log: Interrupted, clock: Clock, by: str, ahead: timedelta
+) -> None:
+    other = SessionStore(log, clock=Clock(clock.now + ahead))
+    old = store.create("alice")
+    new = rotated(store, old.token)
+    if by == "token":
+        other.expire(old.token)
+    else:
+        other.revoke(handle=old.handle)
+    assert is_over(store, old.token, new.token)
+    assert {session.cause for session in store.sessions(live=False)} == {
+        "signed_out" if by == "token" else "revoked"
+    }
+
+
+def test_a_limit_ends_what_it_finds_lapsed_whatever_its_clock(
+    log: Interrupted, clock: Clock
+) -> None:
+    policy = Policy(max_sessions_per_principal=1)
+    store = SessionStore(log, clock=clock, policy=policy)
+    other = SessionStore(log, clock=Clock(clock.now + 30 * DAY), policy=policy)
+    token = store.create("alice").token
+    assert other.create("alice")
+    assert is_over(store, token)
 
 
 # -- while attributes are patched

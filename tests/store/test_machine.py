@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
     @rule(token=tokens, offset=st.none() | offsets, by_handle=st.booleans())
     def end(self, token: str, offset: timedelta | None, by_handle: bool) -> None:
         at = None if offset is None else self.now + offset
-        self.model.expire(token, self.now, at)
+        self.model.expire(token, self.now, at, "revoked" if by_handle else "signed_out")
         if by_handle:
             ended = self.store.revoke(handle=handle(token), expired_at=at)
         else:
@@ -371,6 +371,7 @@ class Machine(RuleBasedStateMachine):
         assert session.last_seen_at == known.last_seen_at
         assert session.attributes == known.attributes
         assert session.ended_at == known.ended_at
+        assert session.cause == known.cause
         assert session.idle_timeout == known.idle
         assert session.authenticated_at == (known.proved_at or known.created_at)
         assert session.external_id == known.external_id

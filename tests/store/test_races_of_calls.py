@@ -264,7 +264,7 @@ def test_reuse_ends_what_is_touched_and_rotated_meanwhile(arena: Arena, rounds: 
         old = begun(arena, principal=principal)
         successor = arena.store.rotate(old)
         assert successor is not None
-        arena.clock.advance(30 * SECOND)
+        arena.clock.advance(90 * SECOND)
         reused, again, _, _ = arena.race(
             call("authenticate", token=old),
             call("rotate", token=old),

@@ -46,6 +46,7 @@ LABELS = {
     "db.operation.name",
     "sessionledger.outcome",
     "sessionledger.event.kind",
+    "sessionledger.cause",
     "error.type",
 }
 UNITS = {
@@ -202,10 +203,11 @@ def test_a_touch_that_failed_is_told_and_turns_nobody_away(
 def test_reuse_is_told(store: SessionStore, clock: Clock, told: Exporting) -> None:
     store.create("alice", token=TOKEN)
     store.rotate(TOKEN)
-    clock.advance(MINUTE)
+    clock.advance(2 * MINUTE)
     assert store.authenticate(TOKEN) is None
     told.collect()
     assert told.total("sessionledger.reuses") == 1
+    assert told.total("sessionledger.events", sessionledger_cause="reused") == 2
 
 
 def test_sweeping_is_told_and_what_keeps_it_from_sweeping(

@@ -27,6 +27,7 @@ def test_an_event_is_told_by_type_and_session_and_without_attributes() -> None:
         "event_id": 3,
         "handle": issued.handle,
         "principal": "alice",
+        "cause": "revoked",
         "reason": "lost it",
         "actor": "bob",
         "context": {},

@@ -30,6 +30,7 @@ HISTORY_TITLES = {
     "event_id": "event",
     "occurred_at": "when",
     "kind": "what",
+    "cause": "cause",
     "reason": "reason",
     "actor": "actor",
     "context": "context",
@@ -41,6 +42,7 @@ HISTORY_WIDTHS = {
     "kind": 15,
     "principal": 20,
     "handle": 74,
+    "cause": 10,
     "reason": 12,
     "changes": 0,
 }
@@ -82,6 +84,7 @@ def session_record(session: Session, now: datetime) -> Record:
         "context": session.context,
         "external_id": session.external_id,
         "family": session.family,
+        "cause": session.cause,
     }
 
 
@@ -104,6 +107,7 @@ def entry_record(entry: HistoryEntry) -> Record:
         "changes": entry.changes,
         "readable": entry.readable,
         "principal": entry.principal,
+        "cause": entry.cause,
     }
 
 

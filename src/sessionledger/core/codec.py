@@ -20,6 +20,7 @@ from sessionledger.canonical import nests_deeper
 from sessionledger.core.events import (
     CREATED,
     EXPIRED,
+    SIGNED_OUT,
     TOUCHED,
     Created,
     Expired,
@@ -92,7 +93,7 @@ class _TouchedPayload(msgspec.Struct, gc=False):
 class _ExpiredPayload(msgspec.Struct, gc=False):
     token_handle: str
     expired_at: str
-    reused: bool = False
+    cause: str = SIGNED_OUT
     successor: str | None = None
 
 
@@ -229,9 +230,8 @@ def _touch(event: Touched) -> dict[str, object]:
 
 
 def _end(event: Expired) -> dict[str, object]:
-    end: dict[str, object] = {"expired_at": written(event.expired_at)}
-    if event.reused:
-        end["reused"] = True
+    end: dict[str, object] = {} if event.cause == SIGNED_OUT else {"cause": event.cause}
+    end["expired_at"] = written(event.expired_at)
     if event.successor is not None:
         end["successor"] = event.successor
     end["token_handle"] = event.token_handle
@@ -274,7 +274,7 @@ def _read_expired(payload: bytes) -> Expired:
     return Expired(
         expired_at=_instant(end.expired_at),
         token_handle=end.token_handle,
-        reused=end.reused,
+        cause=end.cause,
         successor=end.successor,
     )
 

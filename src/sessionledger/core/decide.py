@@ -9,9 +9,6 @@ Authenticating    the same, but nothing until a touch is due.
 Reauthenticating  one `Touched` that says so.
 Patching          nothing for a session that is unknown or over, or where the patch changes nothing;
                   otherwise one `Touched` with all attributes, which says nothing of being seen.
-Expiring          nothing for an unknown handle, and nothing for one that was ended before, unless
-                  the time was given, which may be earlier than the recorded one; else an `Expired`.
-Sweeping          one `Expired`, at its end, for a session that lapsed long enough ago.
 """
 
 from __future__ import annotations
@@ -21,8 +18,8 @@ from datetime import datetime
 import msgspec
 
 from sessionledger import canonical
-from sessionledger.core.events import Created, Expired, Touched
-from sessionledger.core.instant import earlier_by, parse_instant
+from sessionledger.core.events import Created, Touched
+from sessionledger.core.instant import instant_or
 from sessionledger.core.lifetimes import Asked, given_end, is_touch_due, lifetime, slid
 from sessionledger.core.merge_patch import merged
 from sessionledger.core.parse import parse_attributes, parse_external_id, parse_principal
@@ -61,17 +58,11 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     if_version: object = None
 
 
-class Expire(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """End a session; `expired_at` defaults to now."""
-
-    expired_at: object = None
-
-
 def decide_create(
     state: State, handle: Handle, command: Create, now: datetime, policy: Policy
 ) -> Created:
     """One `Created`. Raises `DuplicateSession` for a handle that was ever seen."""
-    created_at = _instant("created_at", command.created_at, now)
+    created_at = instant_or("created_at", command.created_at, now)
     principal = parse_principal(command.principal, policy)
     asked = Asked(command.expires_at, command.ttl, command.idle_timeout, command.absolute_timeout)
     life = lifetime(asked, created_at, policy)
@@ -96,7 +87,7 @@ def decide_touch(
     state: State, handle: Handle, command: Touch, now: datetime, policy: Policy
 ) -> Touched | None:
     """One `Touched`, or None when the session is unknown or over at that instant."""
-    last_seen_at = _instant("last_seen_at", command.last_seen_at, now)
+    last_seen_at = instant_or("last_seen_at", command.last_seen_at, now)
     expires_at = given_end(command.expires_at, command.ttl, last_seen_at)
     attributes = parse_attributes(command.attributes, policy)
     if not isinstance(state, Session) or state.is_expired_at(last_seen_at):
@@ -131,7 +122,7 @@ def decide_reauthenticate(
 
 
 def decide_patch(
-    state: State, version: int, handle: Handle, command: Patch, now: datetime, policy: Policy
+    state: State, version: int, command: Patch, now: datetime, policy: Policy
 ) -> Touched | None:
     """One `Touched`, or None when the session is unknown or over, or stays as it is.
 
@@ -145,44 +136,20 @@ def decide_patch(
         return None
     if expected is not None and expected != version:
         raise VersionConflict(version)
-    attributes = parse_attributes(merged(state.attributes, changes), policy)
-    if attributes == canonical.encode(state.attributes):
+    return patch_of(state, changes, policy)
+
+
+def patch_of(session: Session, changes: object, policy: Policy) -> Touched | None:
+    """One `Touched` that merges the changes, or None where the attributes stay as they are."""
+    attributes = parse_attributes(merged(session.attributes, changes), policy)
+    if attributes == canonical.encode(session.attributes):
         return None
     return Touched(
         attributes=attributes,
         expires_at=None,
-        last_seen_at=state.last_seen_at,
-        token_handle=handle,
+        last_seen_at=session.last_seen_at,
+        token_handle=session.handle,
     )
-
-
-def decide_expire(state: State, handle: Handle, command: Expire, now: datetime) -> Expired | None:
-    """One `Expired`, or None when that would change nothing."""
-    expired_at = _instant("expired_at", command.expired_at, now)
-    if state is None:
-        return None
-    ended = isinstance(state, Session) and state.ended_at is not None
-    if ended and command.expired_at is None:
-        return None
-    return Expired(expired_at=expired_at, token_handle=handle)
-
-
-def decide_sweep(state: State, handle: Handle, now: datetime, policy: Policy) -> Expired | None:
-    """One `Expired` at the end that the session had, or None while that is too recent."""
-    if not isinstance(state, Session) or state.ended_at is not None:
-        return None
-    if state.expires_at >= sweepable_before(now, policy):
-        return None
-    return Expired(expired_at=state.expires_at, token_handle=handle)
-
-
-def sweepable_before(now: datetime, policy: Policy) -> datetime:
-    """Sessions with an end before this have lapsed for long enough to be swept."""
-    return earlier_by(now, policy.sweep_margin)
-
-
-def _instant(field: str, value: object, now: datetime) -> datetime:
-    return now if value is None else parse_instant(field, value)
 
 
 def _version(version: object) -> int | None:

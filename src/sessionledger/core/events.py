@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,19 @@ CREATED = "session_created"
 TOUCHED = "session_touched"
 EXPIRED = "session_expired"
 KINDS = frozenset((CREATED, TOUCHED, EXPIRED))
+
+Cause: TypeAlias = Literal[
+    "revoked",
+    "signed_out",
+    "lapsed",
+    "reused",
+    "evicted",
+    "rotated",
+    "parent_ended",
+    "everybody",
+]
+"""What ended a session. docs/sessions.md says what each word means."""
+SIGNED_OUT: Final = "signed_out"
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
@@ -62,13 +75,13 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
 class Expired(msgspec.Struct, frozen=True, gc=False):
     """A session was ended, for good.
 
-    Ours: `reused`, its token was presented after it had been rotated; `successor`, which it was
-    rotated into at that moment.
+    Ours: `cause`, a `Cause` unless a newer version knows others; `successor`, which it was rotated
+    into at that moment. Without a cause its token was presented to end it, as in the reference.
     """
 
     expired_at: datetime
     token_handle: str
-    reused: bool = False
+    cause: str = SIGNED_OUT
     successor: str | None = None
 
 

@@ -9,7 +9,8 @@ id and ends). Both belong to one family, named by the handle of its first sessio
    parallel requests must not log anybody out. Their number is bounded. It is as new as its
    siblings, but what was proved with a sibling's token is no proof by who holds this one.
 3. A token presented after its rotation took effect was reused: it, or its successor, may be in a
-   thief's hands. That ends the whole family (RFC 9700, section 4.14.2).
+   thief's hands. That ends the whole family (RFC 9700, section 4.14.2). A grace that is over by
+   one clock may still run by another, so within the tolerance it is refused, and ends nobody.
 4. With another principal the successor begins a family of its own: who only held the old token
    can't follow it there by any of the above, which is what a login needs against fixation.
 5. A family ends together: ending one of its sessions ends all that are live.
@@ -23,6 +24,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sessionledger import canonical
+from sessionledger.core.ends import CLOCK_TOLERANCE, decide_end_all, end_of
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.lifetimes import slid, within
 from sessionledger.core.parse import parse_principal
@@ -30,9 +32,6 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 from sessionledger.errors import InvalidSession, SessionLimitReached
-
-REUSED = "reused"
-EVICTED = "evicted"
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,11 +66,13 @@ def belongs_to_family(session: Session) -> bool:
 def is_reuse(state: State, now: datetime) -> bool:
     """Whether presenting the token of this session at that instant is reuse.
 
-    Within its grace it is not, even if the session was ended by something else meanwhile.
+    Within its grace it is not, even if the session was ended by something else meanwhile. A
+    rotation without grace says so in the log, and then no clock is asked.
     """
     if not isinstance(state, Session) or not is_rotated(state):
         return False
-    return (state.deadline or state.expires_at) <= now
+    grace_end = state.deadline or state.expires_at
+    return state.cause == "rotated" or now - grace_end >= CLOCK_TOLERANCE
 
 
 def newest_of(family: Iterable[Session]) -> Session | None:
@@ -121,28 +122,19 @@ def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:
 
 def decide_reuse(family: Sequence[Session], presented: Session, now: datetime) -> list[Expired]:
     """The ends of a family one of whose tokens was reused: first that of the token."""
-    marked = Expired(expired_at=now, token_handle=presented.handle, reused=True)
-    return [marked, *decide_end_all(family, presented.handle, now)]
+    marked = end_of(presented, now, "reused")
+    return [marked, *decide_end_all(family, presented.handle, now, "reused")]
 
 
-def decide_end_all(family: Iterable[Session], but: Handle | None, now: datetime) -> list[Expired]:
-    """The ends of sessions, but for one."""
-    return [
-        Expired(expired_at=now, token_handle=session.handle)
-        for session in family
-        if session.handle != but
-    ]
-
-
-def decide_room(unended: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
+def decide_room(active: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
     """The ends that make room for one more session of a principal, oldest first.
 
-    A family counts once, and not when it lapsed. What lapsed goes before all others, at the end
-    that it had. Raises `SessionLimitReached` where nobody live has to make room.
+    A family counts once, and not when it lapsed. What lapsed goes before all others. Raises
+    `SessionLimitReached` where nobody live has to make room.
     """
     most = policy.max_sessions_per_principal
     families: dict[Handle, list[Session]] = {}
-    for session in sorted(unended, key=lambda session: session.created_at):
+    for session in sorted(active, key=lambda session: session.created_at):
         families.setdefault(family_of(session), []).append(session)
     if most is None or len(families) < most:
         return []
@@ -151,7 +143,7 @@ def decide_room(unended: Sequence[Session], now: datetime, policy: Policy) -> li
         raise SessionLimitReached(f"the principal has {len(live)} sessions; {most} are allowed")
     surplus = [*lapsed, *live][: len(families) - most + 1]
     return [
-        Expired(expired_at=min(now, session.expires_at), token_handle=session.handle)
+        end_of(session, now, "lapsed" if session.is_expired_at(now) else "evicted")
         for family in surplus
         for session in family
     ]
@@ -171,7 +163,9 @@ def _restricted(
     old: Session, grace: timedelta, successor: Handle | None, now: datetime
 ) -> Touched | Expired:
     if not grace:
-        return Expired(expired_at=now, token_handle=old.handle, successor=successor)
+        return Expired(
+            expired_at=now, token_handle=old.handle, cause="rotated", successor=successor
+        )
     end = within(old.expires_at, now, grace)
     return Touched(
         attributes=None,
@@ -188,5 +182,5 @@ def _grace(command: Rotate, policy: Policy) -> timedelta:
     if not isinstance(grace, timedelta):
         raise InvalidSession("grace", f"must be a timedelta, not {type(grace).__name__}")
     if grace < timedelta(0):
-        raise InvalidSession("grace", "must be no less than nothing")
+        raise InvalidSession("grace", "must not be negative")
     return grace

@@ -114,12 +114,13 @@ def _expired(state: State, event: Expired) -> State:
         if event.successor is None
         else _nearer(state.deadline, event.expired_at),
         ended_at=ended_at,
+        cause=event.cause if state.ended_at is None else state.cause,
         successors=_successors_after(state, event),
     )
 
 
 def _successors_after(state: Session, event: Expired) -> tuple[Handle, ...]:
-    if event.reused:
+    if event.cause == "reused":
         return ()
     added = () if event.successor is None else (Handle(event.successor),)
     return (*state.successors, *added)

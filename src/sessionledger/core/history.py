@@ -10,14 +10,14 @@ import msgspec
 
 from sessionledger.core.annotations import ACTOR, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import Happened, Malformed
+from sessionledger.core.events import Expired, Happened, Malformed
 from sessionledger.core.fold import evolve
 from sessionledger.core.instant import from_milliseconds
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 
 # What an entry tells of its own, or every event changes.
-_UNTOLD = ("handle", "version", "context")
+_UNTOLD = ("handle", "version", "context", "cause")
 # The other fields, as they are where there is no session yet.
 _TOLD = {
     field.name: None if field.required else field.default
@@ -47,9 +47,10 @@ class Recorded(Told, Protocol):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a session: when, what, why, who, whence, and what it changed.
+    """One event of a session: when, what, why, who, from where, and what it changed.
 
-    principal: whom the session is for, None where no session was ever there. changes: the
+    principal: whom the session is for, None where no session was ever there. cause: what ended it,
+    where the event is an end. reason: what the caller said. changes: the
     session's fields that differ afterwards, with their new values; empty for an event that changed
     nothing. readable: False for an event that can't be decoded.
     """
@@ -59,6 +60,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     principal: str | None
     kind: str
     occurred_at: datetime
+    cause: str | None
     reason: str | None
     actor: str | None
     context: dict[str, str]
@@ -88,6 +90,7 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
         principal=after.principal if isinstance(after, Session) else None,
         kind=event.kind,
         occurred_at=from_milliseconds(event.occurred_at_ms),
+        cause=happened.cause if isinstance(happened, Expired) else None,
         reason=event.headers.get(REASON),
         actor=event.headers.get(ACTOR),
         context=context_of(event.headers),

@@ -61,6 +61,11 @@ def parse_instant(field: str, value: object) -> datetime:
     raise InvalidSession(field, "lies outside the years 1 to 9999")
 
 
+def instant_or(field: str, value: object, otherwise: datetime) -> datetime:
+    """The argument as an instant; another one if it is None. Raises `InvalidSession`."""
+    return otherwise if value is None else parse_instant(field, value)
+
+
 def _plain(value: datetime, offset: timedelta) -> datetime:
     """The instant as an instance of `datetime` itself, at a fixed offset.
 

@@ -27,6 +27,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     proved anew who it is, or None. context: device, address and the like, as last told.
     external_id: the application's own name for it, or None. family: the handle of the session that
     it was rotated from in the beginning, or None; successors: the handles it was rotated into.
+    cause: what ended it (see `Cause`); None if it was not ended, or by a damaged event.
     """
 
     handle: Handle
@@ -44,6 +45,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     external_id: str | None = None
     family: Handle | None = None
     successors: tuple[Handle, ...] = ()
+    cause: str | None = None
 
     @property
     def authenticated_at(self) -> datetime:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.errors import ClockJumped
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -15,7 +16,6 @@ Clock: TypeAlias = Callable[[], datetime]
 Monotonic: TypeAlias = Callable[[], float]
 """Answers seconds since some moment, and never goes back."""
 
-TOLERANCE = timedelta(minutes=1)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -43,9 +43,9 @@ class ClockWatch:
         Raises `ClockJumped`.
         """
         wall = self._wall()
-        if now - wall > TOLERANCE:
+        if now - wall > CLOCK_TOLERANCE:
             raise ClockJumped("the instant to sweep at lies in the future")
-        if newest - wall > TOLERANCE:
+        if newest - wall > CLOCK_TOLERANCE:
             raise ClockJumped(
                 f"the newest event happened at {newest:%Y-%m-%d %H:%M:%S}Z, which lies in the "
                 "future: this clock, or that of another writer, is wrong"
@@ -53,7 +53,7 @@ class ClockWatch:
         if self._began is not None and self._monotonic is not None:
             began, started = self._began
             drift = wall - began - timedelta(seconds=self._monotonic() - started)
-            if abs(drift) > TOLERANCE:
+            if abs(drift) > CLOCK_TOLERANCE:
                 raise ClockJumped(
                     f"the clock was set by {drift.total_seconds():+.0f} s since the ledger was "
                     "opened: check it, and open the ledger again"

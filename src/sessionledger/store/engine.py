@@ -14,7 +14,7 @@ from typing import Never, TypeAlias, cast
 import msgspec
 
 from sessionledger.core import decide
-from sessionledger.core.annotations import REASON, annotate, with_context
+from sessionledger.core.annotations import annotate, with_context
 from sessionledger.core.codec import decode_session
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.instant import microseconds, parse_instant
@@ -62,8 +62,6 @@ MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 NOTICE_SECONDS = 0.25
 """How soon what waits in a store notices that it was closed."""
-LAPSED = "lapsed"
-"""The reason of an end that had come by itself."""
 
 Decide: TypeAlias = Callable[[State], SessionEvent | None]
 DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
@@ -72,7 +70,7 @@ OnError: TypeAlias = Callable[[SessionLedgerError], None]
 """Told of an error that did not keep a call from being answered."""
 
 
-class Why(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Annotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a caller says beside a command."""
 
     reason: object = None
@@ -80,7 +78,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     context: Mapping[str, str] | None = None
 
 
-NOTHING_SAID = Why()
+NO_ANNOTATION = Annotation()
 
 
 def log_error(error: SessionLedgerError) -> None:
@@ -88,11 +86,6 @@ def log_error(error: SessionLedgerError) -> None:
     import logging  # a tenth of what importing all else takes, and few are told
 
     logging.getLogger("sessionledger").warning("%s: %s", error.code, error)
-
-
-def reason(text: str) -> dict[str, str]:
-    """The headers of an event that has a reason of its own."""
-    return {REASON: text}
 
 
 def contention(key: bytes) -> WriteContention:
@@ -161,23 +154,23 @@ class Engine:
         return self.live(await self.log.state(self.topic, parse_handle(handle)), now)
 
     async def touch(
-        self, token: object, command: decide.Touch, why: Why = NOTHING_SAID
+        self, token: object, command: decide.Touch, annotation: Annotation = NO_ANNOTATION
     ) -> Session | None:
         def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
             return decide.decide_touch(state, handle, command, now, self.policy)
 
         secret = parse_token(token, self.policy)
-        return await self._see(digest(secret), secret, decision, why)
+        return await self._see(digest(secret), secret, decision, annotation)
 
     async def reauthenticate(
-        self, token: object, handle: object, why: Why = NOTHING_SAID
+        self, token: object, handle: object, annotation: Annotation = NO_ANNOTATION
     ) -> Session | None:
         key, secret = self.named("reauthenticate", token, handle)
 
         def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
             return decide.decide_reauthenticate(state, handle, now, self.policy)
 
-        return await self._see(key, secret, decision, why)
+        return await self._see(key, secret, decision, annotation)
 
     def named(self, call: str, token: object, handle: object) -> tuple[bytes, str | None]:
         """The key of the session that is meant, and its token where that is how it was named."""
@@ -189,7 +182,7 @@ class Engine:
         return digest(secret), secret
 
     async def _see(
-        self, key: bytes, secret: str | None, decided: DecideFor, why: Why
+        self, key: bytes, secret: str | None, decided: DecideFor, annotation: Annotation
     ) -> Session | None:
         """Carry out what happens to a live session only; None for any other."""
         handle, now = handle_of(key), self.clock()
@@ -202,7 +195,7 @@ class Engine:
             return event
 
         row = await self.log.row(self.topic, key)
-        session = await self.carry_out(key, row, decision, now, why, secret)
+        session = await self.carry_out(key, row, decision, now, annotation, secret)
         return session if happened else None
 
     async def carry_out(
@@ -211,7 +204,7 @@ class Engine:
         row: Row | None,
         decision: Decide,
         now: datetime,
-        why: Why,
+        annotation: Annotation,
         secret: str | None,
     ) -> Session | None:
         """Decide on the row, append, and decide again on whatever row was in the way.
@@ -219,7 +212,7 @@ class Engine:
         The session afterwards, whether or not anything had to be appended; None where the key
         never had one.
         """
-        headers = self.annotate(why)
+        headers = self.annotate(annotation)
         for _ in range(MAX_ATTEMPTS):
             event = decision(state_of(row))
             if event is None:
@@ -230,9 +223,9 @@ class Engine:
             row = outcome.current
         raise contention(key)
 
-    def annotate(self, why: Why) -> dict[str, str]:
+    def annotate(self, annotation: Annotation) -> dict[str, str]:
         """Reason, actor and context as headers. Raises `InvalidSession`."""
-        return annotate(why.reason, why.actor, why.context, self.policy)
+        return annotate(annotation.reason, annotation.actor, annotation.context, self.policy)
 
     async def commit_one(
         self, step: Step, now: datetime, secret: str | None = None

@@ -24,15 +24,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Data(msgspec.Struct, frozen=True):
-    """Which session, and why, by whom and whence.
+    """Which session, and what happened to it, why and by whom.
 
-    changed: names of the fields that are different now. readable: False for an event that was
-    damaged, and so ended its session.
+    cause: what ended it, where the event is an end. changed: names of the fields that are different
+    now. readable: False for an event that was damaged, and so ended its session.
     """
 
     event_id: int
     handle: str
     principal: str | None
+    cause: str | None
     reason: str | None
     actor: str | None
     context: dict[str, str]
@@ -59,6 +60,7 @@ def body_of(entry: HistoryEntry) -> bytes:
         entry.event_id,
         entry.handle,
         entry.principal,
+        entry.cause,
         entry.reason,
         entry.actor,
         entry.context,

@@ -16,6 +16,7 @@ from sessionledger import (
     SessionLimitReached,
     SessionStore,
 )
+from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.clock import NOON, Clock
 from sessionledger.testing.fixtures import together
@@ -27,6 +28,8 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 GRACE = 30 * SECOND
+OVER = GRACE + CLOCK_TOLERANCE
+"""After so long no clock that is right takes a grace to be running."""
 HANDLE = handle_of(digest(TOKEN))
 
 
@@ -214,13 +217,13 @@ def test_reuse_ends_the_family_with_an_event_that_says_why(
     first = rotated(store)
     second = rotated(store, first.token)
     bystander = store.create("alice", token=OTHER, ttl=HOUR)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     before = store.head().id
     assert getattr(store, call)(TOKEN) is None
     assert is_over(store, TOKEN, first.token, second.token)
     assert store.get(OTHER) == bystander
     entries = [entry for entry in store.history(principal="alice") if entry.event_id > before]
-    assert {entry.reason for entry in entries} == {"reused"}
+    assert {entry.cause for entry in entries} == {"reused"}
     assert entries[0].handle == HANDLE
     # `first` has just lapsed by itself, and is ended before anything prolongs it.
     assert [entry.handle for entry in entries] == [HANDLE, first.handle, second.handle]
@@ -240,16 +243,16 @@ def test_no_thief_hides_behind_what_can_t_be_written_down(
     store: SessionStore, clock: Clock, call: str, context: dict[str, str]
 ) -> None:
     issued = rotated(store)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     assert getattr(store, call)(TOKEN, context=context) is None
     assert is_over(store, issued.token)
     entry = store.history(handle=HANDLE)[-1]
-    assert (entry.reason, entry.context) == ("reused", {})
+    assert (entry.cause, entry.context) == ("reused", {})
 
 
 def test_reuse_tells_whence_it_came(store: SessionStore, clock: Clock) -> None:
     rotated(store)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     store.authenticate(TOKEN, context={"address": "::1"})
     assert store.history(handle=HANDLE)[-1].context == {"address": "::1"}
 
@@ -259,7 +262,7 @@ def test_a_second_presentation_appends_nothing_more(
     store: SessionStore, clock: Clock, call: str
 ) -> None:
     rotated(store)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     assert getattr(store, call)(TOKEN) is None
     head = store.head()
     for _ in range(3):
@@ -271,7 +274,7 @@ def test_many_who_present_it_at_once_write_it_down_once(bench: Bench, clock: Clo
     store = SessionStore(bench.log(), clock=clock)
     store.create("bob", token=OTHER, ttl=HOUR)
     issued = rotated(store, OTHER)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     before = store.head().id
     calls = [lambda: store.authenticate(OTHER), lambda: store.rotate(OTHER)] * 8
     assert together(*calls) == [None] * 16
@@ -281,7 +284,7 @@ def test_many_who_present_it_at_once_write_it_down_once(bench: Bench, clock: Clo
 
 def test_get_and_the_others_never_write_of_reuse(store: SessionStore, clock: Clock) -> None:
     issued = rotated(store)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     head = store.head()
     assert store.get(TOKEN) is store.find(handle=HANDLE) is store.touch(TOKEN) is None
     assert store.patch(TOKEN, {"a": 1}) is store.reauthenticate(TOKEN) is None
@@ -289,11 +292,26 @@ def test_get_and_the_others_never_write_of_reuse(store: SessionStore, clock: Clo
     assert store.get(issued.token) is not None
 
 
+@pytest.mark.parametrize("call", ["authenticate", "rotate"])
+def test_a_clock_that_is_ahead_takes_nobody_for_a_thief(
+    bench: Bench, clock: Clock, call: str
+) -> None:
+    log = bench.log()
+    right, ahead = bench.on(log), bench.on(log, clock=Clock(clock.now + 45 * SECOND))
+    right.create("bob", token=OTHER, ttl=HOUR)
+    issued = rotated(right, OTHER)
+    head = right.head()
+    assert getattr(ahead, call)(OTHER) is None
+    assert right.head() == head
+    assert right.get(OTHER) is not None
+    assert right.get(issued.token) is not None
+
+
 def test_reuse_may_only_be_denied(bench: Bench, clock: Clock) -> None:
     store = bench.open(policy=Policy(on_reuse="deny"))
     store.create("bob", token=OTHER)
     issued = rotated(store, OTHER)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     head = store.head()
     assert store.authenticate(OTHER) is store.rotate(OTHER) is None
     assert store.head() == head
@@ -415,7 +433,7 @@ def test_a_thief_s_sibling_ends_when_the_old_token_is_seen_again(
 ) -> None:
     """A stolen token was rotated by both within its grace; then either presents it again."""
     mine, thiefs = rotated(store), rotated(store)
-    clock.advance(GRACE)
+    clock.advance(OVER)
     assert store.authenticate(TOKEN) is None
     assert is_over(store, mine.token, thiefs.token)
 
@@ -433,7 +451,7 @@ def test_the_log_does_not_grow_by_what_a_holder_of_an_old_token_does(
         store.authenticate(TOKEN)
         store.patch(TOKEN, {})
     assert store.head().id == grown
-    clock.advance(GRACE)
+    clock.advance(OVER)
     for _ in range(100):
         store.authenticate(TOKEN)
         store.rotate(TOKEN)

@@ -50,6 +50,7 @@ def test_history_tells_what_why_who_and_whence(store: SessionStore, clock: Clock
     assert (created.actor, created.context, created.reason) == ("login", {"device": "phone"}, None)
     assert created.changes["principal"] == "alice"
     assert touched == HistoryEntry(
+        cause=None,
         event_id=2,
         handle=issued.handle,
         principal="alice",

@@ -70,13 +70,17 @@ def test_a_thief_s_sibling_is_not_kept_with_what_is(store: SessionStore) -> None
     assert store.get(mine.token) is not None
 
 
-def test_what_lapsed_or_ended_is_not_ended_again(store: SessionStore, clock: Clock) -> None:
+def test_what_was_ended_is_not_ended_again_and_what_lapsed_is(
+    store: SessionStore, clock: Clock
+) -> None:
     created(store, 1, ttl=SECOND)
     ended, _ = created(store, 2)
     store.expire(ended)
-    clock.advance(SECOND + Policy().sweep_margin)
-    assert store.revoke_all("alice") == 1
-    assert store.head().id == 5
+    clock.advance(365 * 24 * HOUR)
+    assert store.revoke_all("alice") == 2
+    assert store.head().id == 6
+    lapsed = next(iter(store.sessions(principal="alice", live=False)))
+    assert (lapsed.cause, lapsed.ended_at) == ("revoked", lapsed.created_at + SECOND)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_the_oldest_makes_room_in_the_same_unit(bench: Bench, clock: Clock) -> N
         tokens.append(store.create("alice", reason="login").token)
     assert [store.get(token) is not None for token in tokens] == [False, False, True, True]
     entry = store.history(handle=handle(tokens[0]))[-1]
-    assert (entry.kind, entry.reason) == ("session_expired", "evicted")
+    assert (entry.kind, entry.cause, entry.reason) == ("session_expired", "evicted", "login")
     assert store.count(principal="alice") == 2
     with pytest.raises(DuplicateSession):
         store.create("alice", token=tokens[0])

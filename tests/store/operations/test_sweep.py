@@ -47,7 +47,7 @@ def test_what_lapsed_is_ended_at_the_end_it_had(store: SessionStore, clock: Cloc
     clock.advance(2 * HOUR)
     assert store.sweep() == 1
     entry = store.history(handle=handle_of(digest(TOKEN)))[-1]
-    assert (entry.kind, entry.reason) == ("session_expired", "lapsed")
+    assert (entry.kind, entry.cause) == ("session_expired", "lapsed")
     assert (entry.occurred_at, entry.changes["ended_at"]) == (clock.now, NOON + HOUR)
     assert store.get(OTHER) is not None
     assert store.sweep() == 0

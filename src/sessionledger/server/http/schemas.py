@@ -66,7 +66,10 @@ class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SessionDocument(msgspec.Struct, kw_only=True):
-    """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`."""
+    """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`.
+
+    cause: what ended it, null where it was not ended.
+    """
 
     handle: str
     principal: str
@@ -77,6 +80,7 @@ class SessionDocument(msgspec.Struct, kw_only=True):
     expires_at: datetime
     deadline: datetime | None
     ended_at: datetime | None
+    cause: str | None
     authenticated_at: datetime
     idle_timeout: float | None
     attributes: dict[str, Any]
@@ -106,13 +110,17 @@ class Ended(msgspec.Struct):
 
 
 class EntryDocument(msgspec.Struct, kw_only=True):
-    """One event of a session. changes: its fields that differ afterwards, with their new values."""
+    """One event of a session. changes: its fields that differ afterwards, with their new values.
+
+    cause: what ended the session, where the event is an end.
+    """
 
     event_id: int
     occurred_at: datetime
     kind: str
     handle: str
     principal: str | None
+    cause: str | None
     reason: str | None
     actor: str | None
     context: dict[str, str]

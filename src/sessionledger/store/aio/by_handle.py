@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from sessionledger.core.decide import Expire
+from sessionledger.core.ends import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
-from sessionledger.store.engine import Engine, Why
+from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.facade import Part
 from sessionledger.store.operations import families, history, listings, principals, sweep
 from sessionledger.store.operations.history import CaughtUp
@@ -86,8 +86,9 @@ class ByName(Part):
 
         What it was rotated from or into ends with it.
         """
-        why = Why(reason=reason, actor=actor, context=context)
-        return await families.revoke(self._engine, handle, Expire(expired_at=expired_at), why)
+        command = Expire(cause="revoked", expired_at=expired_at)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await families.revoke(self._engine, handle, command, annotation)
 
     async def revoke_all(
         self,
@@ -104,9 +105,9 @@ class ByName(Part):
         Those with a handle in `keep` stay. No reader sees some ended and others not. One that
         lapsed a moment ago is ended and counted too: a touch under way may still prolong it.
         """
-        why = Why(reason=reason, actor=actor, context=context)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
         which = Selection(principal, external_id)
-        return await principals.revoke_all(self._engine, which, keep, why)
+        return await principals.revoke_all(self._engine, which, keep, annotation)
 
     async def history(
         self, *, handle: str | None = None, principal: str | None = None

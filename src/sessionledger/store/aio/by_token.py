@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sessionledger.core.decide import Create, Expire, Patch, Touch
+from sessionledger.core.decide import Create, Patch, Touch
+from sessionledger.core.ends import Expire
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.store.engine import Why
+from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import Settled
 from sessionledger.store.operations import authenticate, create, families
 
@@ -52,8 +53,8 @@ class ByToken(Settled):
             attributes=attributes,
             external_id=external_id,
         )
-        why = Why(reason=reason, actor=actor, context=context)
-        return await create.create(self._engine, command, token, why)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await create.create(self._engine, command, token, annotation)
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
@@ -91,8 +92,8 @@ class ByToken(Settled):
         session = engine.live(found, None)
         if authenticate.is_settled(engine, session, max_auth_age):
             return session
-        why = Why(context=context)
-        return await authenticate.authenticate(engine, secret, found, max_auth_age, why)
+        annotation = Annotation(context=context)
+        return await authenticate.authenticate(engine, secret, found, max_auth_age, annotation)
 
     async def reauthenticate(
         self,
@@ -107,8 +108,8 @@ class ByToken(Settled):
 
         Takes the token or `handle`.
         """
-        why = Why(reason=reason, actor=actor, context=context)
-        return await self._engine.reauthenticate(token, handle, why)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await self._engine.reauthenticate(token, handle, annotation)
 
     async def touch(
         self,
@@ -130,8 +131,8 @@ class ByToken(Settled):
         command = Touch(
             last_seen_at=last_seen_at, expires_at=expires_at, ttl=ttl, attributes=attributes
         )
-        why = Why(reason=reason, actor=actor, context=context)
-        return await self._engine.touch(token, command, why)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await self._engine.touch(token, command, annotation)
 
     async def patch(
         self,
@@ -151,8 +152,8 @@ class ByToken(Settled):
         Raises `InvalidSession`, and `VersionConflict` when the session is not at `if_version`.
         """
         command = Patch(changes=changes, if_version=if_version)
-        why = Why(reason=reason, actor=actor, context=context)
-        return await families.patch(self._engine, token, handle, command, why)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await families.patch(self._engine, token, handle, command, annotation)
 
     async def rotate(
         self,
@@ -173,8 +174,8 @@ class ByToken(Settled):
         None for a session that is not live. Raises `SessionLimitReached`.
         """
         command = Rotate(principal=principal, grace=grace)
-        why = Why(reason=reason, actor=actor, context=context)
-        return await families.rotate(self._engine, token, handle, command, why)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await families.rotate(self._engine, token, handle, command, annotation)
 
     async def expire(
         self,
@@ -190,5 +191,6 @@ class ByToken(Settled):
         What it was rotated from or into ends with it. A session that was ended before stays as it
         was, unless an earlier `expired_at` is given.
         """
-        why = Why(reason=reason, actor=actor, context=context)
-        return await families.expire(self._engine, token, Expire(expired_at=expired_at), why)
+        command = Expire(cause="signed_out", expired_at=expired_at)
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await families.expire(self._engine, token, command, annotation)

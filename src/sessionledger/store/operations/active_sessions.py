@@ -1,25 +1,22 @@
-"""What is not ended: live, or lapsed so recently that a request under way may still prolong it.
+"""Active sessions: those that have no end of their own, whether they lapsed or not.
 
-A touch is decided before its session lapses and committed after; and the clocks of two processes
-differ. So what ends sessions, or counts them for a limit, looks a little way back.
+Whether a session lapsed depends on whose clock is asked; whether it was ended stands in the log. So
+what ends sessions, or counts them for a limit, goes by the log alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from sessionledger.core.events import Expired
-from sessionledger.core.families import EVICTED, decide_room
-from sessionledger.core.instant import earlier_by, microseconds
-from sessionledger.core.policy import Policy
+from sessionledger.core.families import decide_room
 from sessionledger.core.session import Session
 from sessionledger.core.token import Handle
-from sessionledger.logs.base import Guard, Row, RowFilter
-from sessionledger.store.clock import TOLERANCE
-from sessionledger.store.engine import LAPSED, Engine, reason
+from sessionledger.logs.base import OVER, Guard, Row, RowFilter
+from sessionledger.store.engine import Engine
 from sessionledger.store.session_fold import session_of
 from sessionledger.store.steps import Step
 
@@ -27,35 +24,32 @@ GUARDED_ATTEMPTS = 3
 """How often ends are refused for a session that was begun meanwhile, before they go unguarded."""
 
 
-class Unended(msgspec.Struct, frozen=True, gc=False):
-    """A session that is not ended, and its row."""
+class ActiveSession(msgspec.Struct, frozen=True, gc=False):
+    """A session that was not ended, and its row."""
 
     row: Row
     session: Session
 
 
-def margin(policy: Policy) -> timedelta:
-    """How long after its lapse a session may still be prolonged: what lapsed before is over, and
-    left to `sweep`."""
-    return max(policy.sweep_margin, TOLERANCE)
+async def active_sessions(
+    engine: Engine, *, owner: str | None = None, alias: str | None = None
+) -> list[ActiveSession]:
+    """The sessions of an owner, or with an alias, that were not ended, oldest first."""
+    rows = engine.rows(RowFilter(owner=owner, alias=alias, live_at=OVER))
+    return [
+        ActiveSession(row, session)
+        async for row in rows
+        if (session := session_of(row)) is not None
+    ]
 
 
-async def unended(
-    engine: Engine, now: datetime, *, owner: str | None = None, alias: str | None = None
-) -> list[Unended]:
-    """The sessions of an owner, or an alias, that are not over yet, oldest first."""
-    since = microseconds(earlier_by(now, margin(engine.policy)))
-    rows = engine.rows(RowFilter(owner=owner, alias=alias, live_at=since))
-    return [Unended(row, session) async for row in rows if (session := session_of(row)) is not None]
-
-
-async def guarded(engine: Engine, principal: str, now: datetime) -> tuple[list[Unended], Guard]:
+async def guarded(engine: Engine, principal: str) -> tuple[list[ActiveSession], Guard]:
     """Those of a principal, and the condition that no other was begun since."""
     version = await engine.log.owner_version(engine.topic, principal)
-    return await unended(engine, now, owner=principal), Guard(principal, version)
+    return await active_sessions(engine, owner=principal), Guard(principal, version)
 
 
-def sessions_in(found: Iterable[Unended]) -> list[Session]:
+def sessions_in(found: Iterable[ActiveSession]) -> list[Session]:
     """The sessions alone."""
     return [one.session for one in found]
 
@@ -68,13 +62,13 @@ async def admit(
     What lapsed does not count, and is ended where it would, so that it does not come back: as it
     was read, since a touch may have been faster. Raises `SessionLimitReached`.
     """
-    found, guard = await guarded(engine, principal, now)
+    found, guard = await guarded(engine, principal)
     known = {one.session.handle: one for one in found}
     ends = decide_room(sessions_in(found), now, engine.policy)
-    return [_making_room(end, known[Handle(end.token_handle)], now, headers) for end in ends], guard
+    return [_making_room(end, known[Handle(end.token_handle)], headers) for end in ends], guard
 
 
-def _making_room(end: Expired, ended: Unended, now: datetime, headers: dict[str, str]) -> Step:
-    if ended.session.is_expired_at(now):
-        return Step(end, headers | reason(LAPSED), ended.row.key, ended.row)
-    return Step(end, headers | reason(EVICTED))
+def _making_room(end: Expired, ended: ActiveSession, headers: dict[str, str]) -> Step:
+    if end.cause == "lapsed":
+        return Step(end, headers, ended.row.key, ended.row)
+    return Step(end, headers)

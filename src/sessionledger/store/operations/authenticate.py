@@ -17,8 +17,8 @@ from sessionledger.errors import (
     WriteContention,
 )
 from sessionledger.logs.base import KeyState
-from sessionledger.store.engine import Engine, Why
-from sessionledger.store.operations.families import end_reused, sayable
+from sessionledger.store.engine import Annotation, Engine
+from sessionledger.store.operations.families import end_reused, storable
 
 
 def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:
@@ -45,7 +45,11 @@ def is_settled(engine: Engine, session: Session | None, max_auth_age: object) ->
 
 
 async def authenticate(
-    engine: Engine, secret: str, found: KeyState | None, max_auth_age: object, why: Why
+    engine: Engine,
+    secret: str,
+    found: KeyState | None,
+    max_auth_age: object,
+    annotation: Annotation,
 ) -> Session | None:
     """The live session of a token, from what was found of it; a touch when it is due.
 
@@ -57,9 +61,9 @@ async def authenticate(
         return None
     try:
         if is_reuse(session, now):
-            await end_reused(engine, secret, why)
+            await end_reused(engine, secret, annotation)
         elif not session.is_expired_at(now) and is_touch_due(session, now, engine.policy):
-            session = await _touch(engine, secret, why)
+            session = await _touch(engine, secret, annotation)
     except (LogUnavailable, WriteContention) as error:
         # What can't be written down is no reason to turn a valid session away.
         engine.report("authenticate", error)
@@ -72,7 +76,7 @@ async def authenticate(
     return session
 
 
-async def _touch(engine: Engine, secret: str, why: Why) -> Session | None:
+async def _touch(engine: Engine, secret: str, annotation: Annotation) -> Session | None:
     key, now = digest(secret), engine.clock()
     handle = handle_of(key)
     row = await engine.log.row(engine.topic, key)
@@ -81,7 +85,7 @@ async def _touch(engine: Engine, secret: str, why: Why) -> Session | None:
         row,
         lambda state: decide.decide_authenticate(state, handle, now, engine.policy),
         now,
-        sayable(engine, why, secret),
+        storable(engine, annotation, secret),
         secret,
     )
 

@@ -9,14 +9,17 @@ from sessionledger.core import decide
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue, parse_token
 from sessionledger.logs.base import Conflict, Row
-from sessionledger.store.engine import MAX_ATTEMPTS, NOTHING_SAID, Engine, Why, contention
+from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
 from sessionledger.store.operations.active_sessions import admit
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
 
 async def create(
-    engine: Engine, command: decide.Create, token: object = None, why: Why = NOTHING_SAID
+    engine: Engine,
+    command: decide.Create,
+    token: object = None,
+    annotation: Annotation = NO_ANNOTATION,
 ) -> IssuedSession:
     """Begin a session for a token, a new one if none is given. Raises `DuplicateSession`."""
     if token is None:
@@ -24,7 +27,7 @@ async def create(
     else:
         secret = given = parse_token(token, engine.policy)
     key, now = digest(secret), engine.clock()
-    handle, headers = handle_of(key), engine.annotate(why)
+    handle, headers = handle_of(key), engine.annotate(annotation)
     row: Row | None = None
     for _ in range(MAX_ATTEMPTS):
         # A new token has no row; one that was used before shows as a conflict.

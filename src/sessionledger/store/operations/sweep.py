@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from sessionledger.core.decide import decide_sweep, sweepable_before
+from sessionledger.core.ends import decide_sweep, sweepable_before
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import Appended, Row, RowFilter, Unit
-from sessionledger.store.engine import LAPSED, NOTICE_SECONDS, Engine, reason
+from sessionledger.store.engine import NOTICE_SECONDS, Engine
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
@@ -72,7 +72,7 @@ def _unit(engine: Engine, row: Row, now: datetime, written: datetime) -> Unit | 
     event = decide_sweep(state_of(row), handle_of(row.key), now, engine.policy)
     if event is None:
         return None
-    unit, _ = engine.unit([Step(event, reason(LAPSED), row.key, row)], written)
+    unit, _ = engine.unit([Step(event, {}, row.key, row)], written)
     return unit
 
 

@@ -18,8 +18,10 @@ from typing import Any, Final, TypeVar, cast
 
 from opentelemetry import metrics, trace
 
+from sessionledger.core.codec import decode_event
+from sessionledger.core.events import EXPIRED, Expired
 from sessionledger.errors import SessionLedgerError
-from sessionledger.logs.base import Conflict, KeyState, Log, Outcome, RemoteLog, Unit
+from sessionledger.logs.base import Conflict, KeyState, Log, LogEvent, Outcome, RemoteLog, Unit
 from sessionledger.store.telemetry.protocol import Call, Telemetry
 
 T = TypeVar("T")
@@ -70,7 +72,9 @@ class Instruments:
             explicit_bucket_boundaries_advisory=_SIZES,
         )
         self.events = meter.create_counter(
-            "sessionledger.events", unit="{event}", description="Events appended, by kind."
+            "sessionledger.events",
+            unit="{event}",
+            description="Events appended, by kind and, of ends, by cause.",
         )
         self.conflicts = meter.create_counter(
             "sessionledger.conflicts",
@@ -138,15 +142,19 @@ class OpenTelemetry(Telemetry):
     def appended(self, units: Sequence[Unit], outcomes: Sequence[Outcome]) -> None:
         """What became of a batch of units."""
         self.instruments.units.record(len(units), self.place)
-        kinds: Counter[str] = Counter()
+        events: Counter[tuple[str, str | None]] = Counter()
         conflicts = 0
         for unit, outcome in zip(units, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 conflicts += 1
             else:
-                kinds.update(change.event.kind for change in unit.changes)
-        for kind, number in kinds.items():
-            self.instruments.events.add(number, self.place | {"sessionledger.event.kind": kind})
+                changed = (change.event for change in unit.changes)
+                events.update((event.kind, _cause_of(event)) for event in changed)
+        for (kind, cause), number in events.items():
+            labels = {"sessionledger.event.kind": kind}
+            if cause is not None:
+                labels["sessionledger.cause"] = cause
+            self.instruments.events.add(number, self.place | labels)
         if conflicts:
             self.instruments.conflicts.add(conflicts, self.place)
 
@@ -276,6 +284,12 @@ def _measuring(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             return call.answer(method(self, *given, **named))
 
     return called
+
+
+def _cause_of(event: LogEvent) -> str | None:
+    """What ended a session, where the event is its end."""
+    happened = decode_event(event.kind, event.payload) if event.kind == EXPIRED else None
+    return happened.cause if isinstance(happened, Expired) else None
 
 
 def _type_of(error: BaseException) -> str:
