@@ -30,13 +30,11 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 SAME_ROLE = {
     "logs": {"connection", "examination", "log", "queries", "transactions", "writer"},  # of a log
     "store": {"by_handle", "by_ledger", "by_token", "store"},  # of a colour
-    "integrations": {"request_session"},  # of a framework
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {
     "cli": 25,  # to be grouped
     "core": 15,  # a module of rules for each thing that happens
-    "integrations": 15,  # to be grouped
     "testing/conformance": 15,  # a module for each promise
 }
 # Modules with fewer than 60 lines and one importer, each with its reason.

@@ -24,9 +24,9 @@ from sessionledger import (
     diagnose,
     open_log,
 )
-from sessionledger.integrations import Needs, flask, starlette
-from sessionledger.integrations.request_session import Visit
-from sessionledger.integrations.sync import BlockingVisit
+from sessionledger.integrations import Requirements, flask, starlette
+from sessionledger.integrations.request_session import RequestSession
+from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.store.aio.by_handle import AsyncSessions
 from sessionledger.store.sync.by_handle import Sessions
 
@@ -116,13 +116,16 @@ async def awaiting(store: AsyncSessionStore, token: str) -> None:
     assert_type(await store.count(), int)
 
 
-async def visiting(
-    visit: Visit, here: BlockingVisit, starlette: starlette.Sessions, flask: flask.Sessions
+async def with_request_session(
+    request_session: RequestSession,
+    here: SyncRequestSession,
+    starlette: starlette.Sessions,
+    flask: flask.Sessions,
 ) -> None:
-    assert_type(await visit.session(), Session | None)
-    assert_type(await visit.required(Needs(scopes=["read"])), Session)
-    assert_type(await visit.log_in("alice", ttl=timedelta(hours=1)), IssuedSession)
-    assert_type(await visit.rotate(), IssuedSession)
+    assert_type(await request_session.session(), Session | None)
+    assert_type(await request_session.required(Requirements(scopes=["read"])), Session)
+    assert_type(await request_session.log_in("alice", ttl=timedelta(hours=1)), IssuedSession)
+    assert_type(await request_session.rotate(), IssuedSession)
     assert_type(here.session(), Session | None)
     assert_type(here.required(), Session)
     assert_type(here.log_in("alice"), IssuedSession)
@@ -130,7 +133,7 @@ async def visiting(
     assert_type(flask.store, SessionStore)
     assert_type(flask.current, Session | None)
     here.log_in("alice", ttl=3600)  # type: ignore[arg-type]
-    await visit.required("read")  # type: ignore[arg-type]
+    await request_session.required("read")  # type: ignore[arg-type]
 
 
 async def auditing_too(store: AsyncSessionStore) -> None:

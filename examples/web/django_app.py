@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
 from sessionledger import Policy, SessionStore
-from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 
 if not settings.configured:  # where this file is the project's, a module of its own does this
     settings.configure(
@@ -31,9 +31,9 @@ if not settings.configured:  # where this file is the project's, a module of its
         },
     )
 
-from sessionledger.integrations.django import needing, required, store
+from sessionledger.integrations.django import required, requiring, store
 
-RECENT = Needs(max_auth_age=timedelta(minutes=10))
+RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 
 
 def log_in(request: HttpRequest) -> HttpResponse:
@@ -41,28 +41,28 @@ def log_in(request: HttpRequest) -> HttpResponse:
     told = json.loads(request.body)
     if told["password"] != "correct horse":
         return HttpResponse("name or password are wrong", status=401)
-    request.ledger.log_in(told["name"])
+    request.ledger_session.log_in(told["name"])
     return HttpResponse(f"welcome, {told['name']}")
 
 
 @required
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(f"hello, {request.ledger.required().principal}")
+    return HttpResponse(f"hello, {request.ledger_session.required().principal}")
 
 
 @required
 def devices(request: HttpRequest) -> HttpResponse:
     """Where one is logged in."""
-    own = store().sessions(principal=request.ledger.required().principal)
+    own = store().sessions(principal=request.ledger_session.required().principal)
     names = [one.context.get("user_agent", "unknown") for one in own]
     return JsonResponse(names, safe=False)
 
 
-@needing(RECENT)
+@requiring(RECENT)
 def change_password(request: HttpRequest) -> HttpResponse:
     """A new token here, and the end of all sessions elsewhere."""
-    here = request.ledger.required()
-    renewed = request.ledger.rotate(reason="password changed")
+    here = request.ledger_session.required()
+    renewed = request.ledger_session.rotate(reason="password changed")
     ended = store().revoke_all(
         here.principal, keep=[renewed.handle, here.handle], reason="password changed"
     )
@@ -70,7 +70,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 
 
 def log_out(request: HttpRequest) -> HttpResponse:
-    request.ledger.log_out()
+    request.ledger_session.log_out()
     return HttpResponse("goodbye")
 
 

@@ -14,8 +14,8 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
 from sessionledger import AsyncSessionStore, Policy, Session
-from sessionledger.integrations import Needs, Settings, user_agent_and_address
-from sessionledger.integrations.fastapi import Sessions, Visit
+from sessionledger.integrations import Requirements, Settings, user_agent_and_address
+from sessionledger.integrations.fastapi import RequestSession, Sessions
 
 sessions = Sessions(
     lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
@@ -24,10 +24,10 @@ sessions = Sessions(
 app = FastAPI(lifespan=sessions.lifespan)
 app.add_middleware(sessions.middleware)
 
-RECENT = Needs(max_auth_age=timedelta(minutes=10))
-Here = Annotated[Visit, Depends(sessions.here)]
+RECENT = Requirements(max_auth_age=timedelta(minutes=10))
+CurrentRequestSession = Annotated[RequestSession, Depends(sessions.request_session)]
 Own = Annotated[Session, Depends(sessions.required)]
-OwnAndRecent = Annotated[Session, Depends(sessions.needing(RECENT))]
+OwnAndRecent = Annotated[Session, Depends(sessions.requiring(RECENT))]
 
 
 class Login(BaseModel):
@@ -38,11 +38,11 @@ class Login(BaseModel):
 
 
 @app.post("/login")
-async def log_in(who: Login, visit: Here) -> str:
+async def log_in(who: Login, request_session: CurrentRequestSession) -> str:
     """Check the password as your application does."""
     if who.password != "correct horse":
         raise HTTPException(401, "name or password are wrong")
-    await visit.log_in(who.name)
+    await request_session.log_in(who.name)
     return f"welcome, {who.name}"
 
 
@@ -59,9 +59,9 @@ async def devices(session: Own) -> list[str]:
 
 
 @app.post("/password")
-async def change_password(session: OwnAndRecent, visit: Here) -> str:
+async def change_password(session: OwnAndRecent, request_session: CurrentRequestSession) -> str:
     """A new token here, and the end of all sessions elsewhere."""
-    renewed = await visit.rotate(reason="password changed")
+    renewed = await request_session.rotate(reason="password changed")
     ended = await sessions.store.revoke_all(
         session.principal, keep=[renewed.handle, session.handle], reason="password changed"
     )
@@ -69,6 +69,6 @@ async def change_password(session: OwnAndRecent, visit: Here) -> str:
 
 
 @app.post("/logout")
-async def log_out(visit: Here) -> str:
-    await visit.log_out()
+async def log_out(request_session: CurrentRequestSession) -> str:
+    await request_session.log_out()
     return "goodbye"

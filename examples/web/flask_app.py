@@ -14,7 +14,7 @@ from datetime import timedelta
 from flask import Blueprint, Flask, abort, request
 
 from sessionledger import Policy, SessionStore
-from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 from sessionledger.integrations.flask import Sessions
 
 sessions = Sessions(
@@ -22,7 +22,7 @@ sessions = Sessions(
     settings=Settings(realm="example", context=user_agent_and_address),
 )
 pages = Blueprint("pages", __name__)
-RECENT = Needs(max_auth_age=timedelta(minutes=10))
+RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 
 
 @pages.post("/login")
@@ -31,30 +31,30 @@ def log_in() -> str:
     told = request.get_json()
     if told["password"] != "correct horse":
         abort(401, "name or password are wrong")
-    sessions.visit.log_in(told["name"])
+    sessions.request_session.log_in(told["name"])
     return f"welcome, {told['name']}"
 
 
 @pages.get("/")
 @sessions.required
 def home() -> str:
-    return f"hello, {sessions.visit.required().principal}"
+    return f"hello, {sessions.request_session.required().principal}"
 
 
 @pages.get("/devices")
 @sessions.required
 def devices() -> list[str]:
     """Where one is logged in."""
-    own = sessions.store.sessions(principal=sessions.visit.required().principal)
+    own = sessions.store.sessions(principal=sessions.request_session.required().principal)
     return [one.context.get("user_agent", "unknown") for one in own]
 
 
 @pages.post("/password")
-@sessions.needing(RECENT)
+@sessions.requiring(RECENT)
 def change_password() -> str:
     """A new token here, and the end of all sessions elsewhere."""
-    here = sessions.visit.required()
-    renewed = sessions.visit.rotate(reason="password changed")
+    here = sessions.request_session.required()
+    renewed = sessions.request_session.rotate(reason="password changed")
     ended = sessions.store.revoke_all(
         here.principal, keep=[renewed.handle, here.handle], reason="password changed"
     )
@@ -63,7 +63,7 @@ def change_password() -> str:
 
 @pages.post("/logout")
 def log_out() -> str:
-    sessions.visit.log_out()
+    sessions.request_session.log_out()
     return "goodbye"
 
 

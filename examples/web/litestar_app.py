@@ -17,14 +17,14 @@ from litestar.params import JSONBody
 from msgspec import Struct
 
 from sessionledger import AsyncSessionStore, Policy
-from sessionledger.integrations import Needs, Settings, user_agent_and_address
-from sessionledger.integrations.litestar import Here, Sessions
+from sessionledger.integrations import Requirements, Settings, user_agent_and_address
+from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
 
 sessions = Sessions(
     lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
     settings=Settings(realm="example", context=user_agent_and_address),
 )
-RECENT = Needs(max_auth_age=timedelta(minutes=10))
+RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 
 
 class Login(Struct):
@@ -35,32 +35,32 @@ class Login(Struct):
 
 
 @post("/login", status_code=200)
-async def log_in(data: JSONBody[Login], ledger: Here) -> str:
+async def log_in(data: JSONBody[Login], request_session: RequestSessionDependency) -> str:
     """Check the password as your application does."""
     if data.password != "correct horse":
         raise NotAuthorizedException("name or password are wrong")
-    await ledger.log_in(data.name)
+    await request_session.log_in(data.name)
     return f"welcome, {data.name}"
 
 
 @get("/", guards=[sessions.required], security=sessions.security)
-async def home(ledger: Here) -> str:
-    return f"hello, {(await ledger.required()).principal}"
+async def home(request_session: RequestSessionDependency) -> str:
+    return f"hello, {(await request_session.required()).principal}"
 
 
 @get("/devices", guards=[sessions.required], security=sessions.security)
-async def devices(ledger: Here) -> list[str]:
+async def devices(request_session: RequestSessionDependency) -> list[str]:
     """Where one is logged in."""
-    here = await ledger.required()
+    here = await request_session.required()
     own = sessions.store.sessions(principal=here.principal)
     return [one.context.get("user_agent", "unknown") async for one in own]
 
 
-@post("/password", status_code=200, guards=[sessions.needing(RECENT)], security=sessions.security)
-async def change_password(ledger: Here) -> str:
+@post("/password", status_code=200, guards=[sessions.requiring(RECENT)], security=sessions.security)
+async def change_password(request_session: RequestSessionDependency) -> str:
     """A new token here, and the end of all sessions elsewhere."""
-    here = await ledger.required()
-    renewed = await ledger.rotate(reason="password changed")
+    here = await request_session.required()
+    renewed = await request_session.rotate(reason="password changed")
     ended = await sessions.store.revoke_all(
         here.principal, keep=[renewed.handle, here.handle], reason="password changed"
     )
@@ -68,8 +68,8 @@ async def change_password(ledger: Here) -> str:
 
 
 @post("/logout", status_code=200)
-async def log_out(ledger: Here) -> str:
-    await ledger.log_out()
+async def log_out(request_session: RequestSessionDependency) -> str:
+    await request_session.log_out()
     return "goodbye"
 
 

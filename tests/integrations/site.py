@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sessionledger import IssuedSession, Log, Policy, SessionStore, open_log
-from sessionledger.integrations import Needs, Settings, user_agent_and_address
+from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 from sessionledger.testing import Clock
 
 COOKIE = "__Host-session"
@@ -22,9 +22,9 @@ SETTINGS = Settings(
     trusted_origins=("https://pages.test",),
     context=user_agent_and_address,
 )
-SCOPED = Needs(scopes=("orders:read", "orders:write"))
-ADMIN = Needs(attributes={"role": "admin"})
-RECENT = Needs(max_auth_age=timedelta(minutes=10))
+SCOPED = Requirements(scopes=("orders:read", "orders:write"))
+ADMIN = Requirements(attributes={"role": "admin"})
+RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 
 Headers = Iterable[tuple[str, str]]
 

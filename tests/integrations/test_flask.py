@@ -70,7 +70,7 @@ class TestFlask(Conformance):
         @app.get("/")
         @sessions.required
         async def home() -> str:
-            return sessions.visit.required().principal
+            return sessions.request_session.required().principal
 
         token = site.create().token
         client = app.test_client()
@@ -84,7 +84,7 @@ class TestFlask(Conformance):
 
         @app.post("/")
         def failing() -> str:
-            sessions.visit.log_in("alice")
+            sessions.request_session.log_in("alice")
             raise KeyError
 
         answer = app.test_client().post("/", headers=OWN)

@@ -15,7 +15,7 @@ from litestar.response import Response
 from litestar.testing import TestClient
 
 from sessionledger import AsyncSessionStore, Log
-from sessionledger.integrations.litestar import Here, Sessions
+from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
 from sessionledger.testing import Clock
 from tests.integrations.apps import litestar_app
 from tests.integrations.conformance import Conformance
@@ -80,14 +80,14 @@ def test_the_components_of_the_application_stay() -> None:
 
 
 @post("/failing")
-async def failing(ledger: Here) -> None:
-    await ledger.log_in("alice")
+async def failing(request_session: RequestSessionDependency) -> None:
+    await request_session.log_in("alice")
     raise HTTPException(status_code=409)
 
 
 @get("/own")
-async def own(ledger: Here) -> None:
-    await ledger.required()
+async def own(request_session: RequestSessionDependency) -> None:
+    await request_session.required()
 
 
 def answer(_: Request[Any, Any, Any], error: NotAuthorizedException) -> Response[str]:

@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 from sessionledger import SessionStore
-from sessionledger.integrations import Cookie, Needs, Request, Settings, user_agent_and_address
-from sessionledger.integrations.credentials import presented
+from sessionledger.integrations import (
+    Cookie,
+    Request,
+    Requirements,
+    Settings,
+    user_agent_and_address,
+)
+from sessionledger.integrations.request_session import credentials_of
 
 TOKEN = "harn_sess_" + "A" * 43
 
@@ -44,11 +50,11 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (Settings, {"trusted_origins": ["*"]}, "trusted_origins must be"),
     (Settings, {"trusted_origins": ["null"]}, "trusted_origins must be"),
     (Settings, {"context": {"a": "b"}}, "context must be"),
-    (Needs, {"scopes": "read"}, "scopes must be"),
-    (Needs, {"scopes": ["read write"]}, "scopes must be"),
-    (Needs, {"scopes": ['re"ad']}, "scopes must be"),
-    (Needs, {"scopes": [""]}, "scopes must be"),
-    (Needs, {"max_auth_age": timedelta(0)}, "max_auth_age must be"),
+    (Requirements, {"scopes": "read"}, "scopes must be"),
+    (Requirements, {"scopes": ["read write"]}, "scopes must be"),
+    (Requirements, {"scopes": ['re"ad']}, "scopes must be"),
+    (Requirements, {"scopes": [""]}, "scopes must be"),
+    (Requirements, {"max_auth_age": timedelta(0)}, "max_auth_age must be"),
 ]
 
 
@@ -84,16 +90,16 @@ def test_an_attribute_has_to_be_there_and_equal(told: dict[str, Any], needed: ob
     with SessionStore.open("memory:") as store:
         lacking = store.create("alice", attributes=told)
         having = store.create("alice", attributes={"level": needed})
-    needs = Needs(attributes={"level": needed})
-    assert needs.refusal(lacking, "a realm") is not None
-    assert needs.refusal(having, "a realm") is None
+    requirements = Requirements(attributes={"level": needed})
+    assert requirements.refusal(lacking, "a realm") is not None
+    assert requirements.refusal(having, "a realm") is None
 
 
 def test_a_repr_shows_no_token() -> None:
     request = Request("GET", [(b"authorization", f"Bearer {TOKEN}".encode())])
     settings = Settings()
-    assert presented(request, settings).token == TOKEN
-    assert TOKEN not in repr(request) + repr(presented(request, settings)) + repr(settings)
+    assert credentials_of(request, settings).token == TOKEN
+    assert TOKEN not in repr(request) + repr(credentials_of(request, settings)) + repr(settings)
 
 
 def test_the_context_leaves_out_what_is_not_known() -> None:
@@ -105,8 +111,8 @@ def test_the_context_leaves_out_what_is_not_known() -> None:
 
 def test_a_cookie_of_another_site_counts_only_where_a_setting_says_so() -> None:
     request = Request("POST", [(b"cookie", f"__Host-session={TOKEN}".encode())])
-    assert presented(request, Settings()).token is None
-    assert presented(request, Settings(cross_site_cookies=True)).token == TOKEN
+    assert credentials_of(request, Settings()).token is None
+    assert credentials_of(request, Settings(cross_site_cookies=True)).token == TOKEN
 
 
 @pytest.mark.parametrize("cookie", [Cookie(), Cookie(name="__Secure-sid", path="/app")])

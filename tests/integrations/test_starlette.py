@@ -83,7 +83,7 @@ def test_an_application_without_the_middleware_is_told_so() -> None:
     sessions = Sessions(lambda: AsyncSessionStore.open("memory:"))
 
     async def home(request: Request) -> Response:
-        await sessions.visit(request).session()
+        await sessions.for_request(request).session()
         raise AssertionError
 
     app = Starlette(routes=[Route("/", home)], lifespan=sessions.lifespan)

@@ -1,12 +1,11 @@
 """Web frameworks: one module for each, and what they have in common.
 
 `starlette`, `fastapi`, `flask`, `django` and `litestar` are imported by name and need the extra of
-that name; `Settings`, `Cookie` and `Needs` are the same for all.
+that name; `Settings`, `Cookie` and `Requirements` are the same for all.
 """
 
-from sessionledger.integrations.cookie import Cookie
 from sessionledger.integrations.request import Request, user_agent_and_address
-from sessionledger.integrations.requirements import Needs
-from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.requirements import Requirements
+from sessionledger.integrations.settings import Cookie, Settings
 
-__all__ = ["Cookie", "Needs", "Request", "Settings", "user_agent_and_address"]
+__all__ = ["Cookie", "Request", "Requirements", "Settings", "user_agent_and_address"]

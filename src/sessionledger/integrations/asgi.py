@@ -1,4 +1,4 @@
-"""What the ASGI frameworks have in common: a store while the application runs, and visits."""
+"""What the ASGI frameworks share: a store while the application runs, and request sessions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from sessionledger import AsyncSessionStore, StoreClosed
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.request_session import Refuse, Visit
+from sessionledger.integrations.request_session import Refuse, RequestSession
 from sessionledger.integrations.settings import Settings
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -34,7 +34,7 @@ class Connection(Protocol):
 
 
 class AsgiSessions:
-    """The sessions of an application: its store, while it runs, and the visits of its requests.
+    """The sessions of an application: its store while it runs, and its request sessions.
 
     open_store: makes the store, each time that the application starts.
     """
@@ -66,27 +66,32 @@ class AsgiSessions:
                 self._store = None
 
     def middleware(self, app: App) -> App:
-        """What has each request visit, and sends the cookie that it was given."""
+        """Gives each request its request session, and sends the cookie that this sets."""
 
-        async def visiting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_request_session(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] not in ("http", "websocket"):
                 await app(scope, receive, send)
                 return
-            visit = Visit(self.store, _request_of(scope), self.settings, self.refuse)
-            scope[self._key] = visit
-            await app(scope, receive, _with_headers(send, visit))
+            request_session = RequestSession(
+                self.store, _request_of(scope), self.settings, self.refuse
+            )
+            scope[self._key] = request_session
+            await app(scope, receive, _with_headers(send, request_session))
 
-        return visiting
+        return with_request_session
 
-    def visit(self, connection: Connection) -> Visit:
-        """What a request may do with its session. Raises `RuntimeError` without the middleware."""
-        return self._visit_in(connection.scope)
+    def for_request(self, connection: Connection) -> RequestSession:
+        """The request session of a request or WebSocket.
 
-    def _visit_in(self, scope: Mapping[str, Any]) -> Visit:
-        visit = scope.get(self._key)
-        if not isinstance(visit, Visit):
-            raise RuntimeError("the application lacks the middleware of its Sessions")  # noqa: TRY004
-        return visit
+        Raises `RuntimeError` without the middleware.
+        """
+        return self._request_session_in(connection.scope)
+
+    def _request_session_in(self, scope: Mapping[str, Any]) -> RequestSession:
+        request_session = scope.get(self._key)
+        if not isinstance(request_session, RequestSession):
+            raise RuntimeError("add sessions.middleware to the application")  # noqa: TRY004
+        return request_session
 
 
 def _request_of(scope: Scope) -> Request:
@@ -96,8 +101,8 @@ def _request_of(scope: Scope) -> Request:
     return Request(method, scope["headers"], client[0] if client else None, scheme)
 
 
-def _with_headers(send: Send, visit: Visit) -> Send:
-    """Sends, with the cookie that the visit wants set, and with what it says to caches."""
+def _with_headers(send: Send, request_session: RequestSession) -> Send:
+    """Sends, with the cookie and the cache headers of the request session."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -105,11 +110,11 @@ def _with_headers(send: Send, visit: Visit) -> Send:
             said = (_values(headers, name) for name in (b"vary", b"cache-control"))
             told = {
                 name.lower().encode(): value.encode("latin-1")
-                for name, value in visit.cache_headers(*said).items()
+                for name, value in request_session.cache_headers(*said).items()
             }
             headers = [one for one in headers if one[0].lower() not in told]
-            if visit.set_cookie is not None:
-                headers.append((b"set-cookie", visit.set_cookie.encode("latin-1")))
+            if request_session.set_cookie is not None:
+                headers.append((b"set-cookie", request_session.set_cookie.encode("latin-1")))
             message["headers"] = [*headers, *told.items()]
         await send(message)
 

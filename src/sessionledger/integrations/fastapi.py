@@ -1,6 +1,6 @@
 """FastAPI: dependencies, which the OpenAPI document shows as security schemes.
 
-A handler says what it needs, and is not called for anybody else:
+A handler is called only for requests that meet its dependencies:
 
     sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
     app = FastAPI(lifespan=sessions.lifespan)
@@ -31,12 +31,12 @@ except ModuleNotFoundError as error:
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.asgi import AsgiSessions
-from sessionledger.integrations.request_session import Visit
-from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.request_session import RequestSession
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.starlette import refused
 
-__all__ = ["Sessions", "Visit"]
+__all__ = ["RequestSession", "Sessions"]
 
 Dependency: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -57,14 +57,14 @@ class Sessions(AsgiSessions):
     """The sessions of an application, and its dependencies, for `Annotated[…, Depends(…)]`.
 
     current: the `Session | None` of the request. required: the session; 401 without. Scopes that
-    `Security(required, scopes=[…])` names have to be there; 403 without. here: the visit, to log
-    in, log out and rotate.
+    `Security(required, scopes=[…])` names have to be there; 403 without. request_session:
+    to log in, log out and rotate.
     """
 
     refuse = staticmethod(refused)
     current: Dependency
     required: Dependency
-    here: Dependency
+    request_session: Dependency
 
     def __init__(
         self, open_store: Callable[[], AsyncSessionStore], *, settings: Settings | None = None
@@ -72,12 +72,12 @@ class Sessions(AsgiSessions):
         super().__init__(open_store, settings=settings)
         cookie = APIKey.model_validate({"in": "cookie", "name": self.settings.cookie.name})
         self._schemes = (Scheme("bearer", HTTPBearer()), Scheme("cookie", cookie))
-        self.here = self._visiting()
+        self.request_session = self._request_session()
         self.current = self._asking()
-        self.required = self.needing(A_SESSION)
+        self.required = self.requiring(A_SESSION)
 
-    def needing(self, needs: Needs) -> Dependency:
-        """The dependency `required`, which needs more than a live session."""
+    def requiring(self, requirements: Requirements) -> Dependency:
+        """The dependency `required`, for a session that meets the requirements."""
         bearer, cookie = self._schemes
 
         async def required(
@@ -86,7 +86,9 @@ class Sessions(AsgiSessions):
             _bearer: None = Security(bearer),
             _cookie: None = Security(cookie),
         ) -> Session:
-            return await self.visit(connection).required(needs.and_scopes(scopes.scopes))
+            return await self.for_request(connection).required(
+                requirements.and_scopes(scopes.scopes)
+            )
 
         return required
 
@@ -98,12 +100,12 @@ class Sessions(AsgiSessions):
             _bearer: None = Security(bearer),
             _cookie: None = Security(cookie),
         ) -> Session | None:
-            return await self.visit(connection).session()
+            return await self.for_request(connection).session()
 
         return current
 
-    def _visiting(self) -> Dependency:
-        async def here(connection: HTTPConnection) -> Visit:
-            return self.visit(connection)
+    def _request_session(self) -> Dependency:
+        async def request_session(connection: HTTPConnection) -> RequestSession:
+            return self.for_request(connection)
 
-        return here
+        return request_session

@@ -7,7 +7,7 @@ sessions.init_app(app)
 @app.get("/account")
 @sessions.required
 def account() -> str:
-    return sessions.visit.required().principal
+    return sessions.request_session.required().principal
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, ParamSpec, TypeVar
 from sessionledger import Session, SessionStore
 from sessionledger.integrations.extras import missing
 from sessionledger.integrations.request import from_wsgi
-from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.sync import BlockingVisit
+from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.web.challenges import Denied
 
 try:
@@ -44,9 +44,9 @@ class Refused(HTTPException):
         super().__init__(denied.detail)
         self.denied = denied
 
-    def get_headers(self, *given: Any, **told: Any) -> list[tuple[str, str]]:
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """Those of the framework, and those of the refusal."""
-        return [*super().get_headers(*given, **told), *self.denied.headers.items()]
+        return [*super().get_headers(*args, **kwargs), *self.denied.headers.items()]
 
 
 class RefusedBadRequest(Refused, BadRequest):
@@ -97,34 +97,34 @@ class Sessions:
         return store
 
     @property
-    def visit(self) -> BlockingVisit:
-        """What the current request may do with its session."""
+    def request_session(self) -> SyncRequestSession:
+        """The request session of the current request."""
         # Flask's `g` may outlive a request, where an application context is pushed around several.
-        visit = request.environ.get(self._key)
-        if visit is None:
+        request_session = request.environ.get(self._key)
+        if request_session is None:
             asked = from_wsgi(request.environ, request.scheme)
-            visit = BlockingVisit(self.store, asked, self.settings, refused)
-            request.environ[self._key] = visit
-        assert isinstance(visit, BlockingVisit)
-        return visit
+            request_session = SyncRequestSession(self.store, asked, self.settings, refused)
+            request.environ[self._key] = request_session
+        assert isinstance(request_session, SyncRequestSession)
+        return request_session
 
     @property
     def current(self) -> Session | None:
         """The live session of the current request; None for whatever is not good."""
-        return self.visit.session()
+        return self.request_session.session()
 
     def required(self, view: Callable[P, R]) -> Callable[P, R]:
-        """A view for who has a live session; 401 without."""
-        return self.needing(A_SESSION)(view)
+        """A view for requests with a live session; 401 without."""
+        return self.requiring(A_SESSION)(view)
 
-    def needing(self, needs: Needs) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A view that needs more than a live session."""
+    def requiring(self, requirements: Requirements) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """A view for requests whose session meets the requirements."""
 
         def decorate(view: Callable[P, R]) -> Callable[P, R]:
             @wraps(view)
-            def guarded(*given: P.args, **told: P.kwargs) -> R:
-                self.visit.required(needs)
-                answer: R = current_app.ensure_sync(view)(*given, **told)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+                self.request_session.required(requirements)
+                answer: R = current_app.ensure_sync(view)(*args, **kwargs)
                 return answer
 
             return guarded
@@ -132,11 +132,13 @@ class Sessions:
         return decorate
 
     def _with_headers(self, response: Response) -> Response:
-        visit = request.environ.get(self._key)
-        if isinstance(visit, BlockingVisit):
+        request_session = request.environ.get(self._key)
+        if isinstance(request_session, SyncRequestSession):
             headers = response.headers
-            told = visit.cache_headers(headers.getlist("Vary"), headers.getlist("Cache-Control"))
+            told = request_session.cache_headers(
+                headers.getlist("Vary"), headers.getlist("Cache-Control")
+            )
             headers.update(told)
-            if visit.set_cookie is not None:
-                headers.add("Set-Cookie", visit.set_cookie)
+            if request_session.set_cookie is not None:
+                headers.add("Set-Cookie", request_session.set_cookie)
         return response

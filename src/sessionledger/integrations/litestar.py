@@ -1,13 +1,13 @@
 """Litestar: a plugin, guards, and dependencies.
 
-A handler says what it needs, and is not called for anybody else:
+A handler is called only for requests that meet its guards:
 
     sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
 
 
     @get("/account", guards=[sessions.required])
-    async def account(ledger: Here) -> str:
-        return (await ledger.required()).principal
+    async def account(request_session: RequestSessionDependency) -> str:
+        return (await request_session.required()).principal
 
 
     app = Litestar([account], plugins=[sessions])
@@ -22,8 +22,8 @@ from typing import Any, TypeAlias, cast
 from sessionledger import AsyncSessionStore
 from sessionledger.integrations.asgi import AsgiSessions
 from sessionledger.integrations.extras import missing
-from sessionledger.integrations.request_session import Visit
-from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.request_session import RequestSession
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
 from sessionledger.web.challenges import Denied
 
@@ -44,10 +44,10 @@ try:
 except ModuleNotFoundError as error:
     raise missing("litestar") from error
 
-__all__ = ["Here", "Sessions", "Visit"]
+__all__ = ["RequestSession", "RequestSessionDependency", "Sessions"]
 
-Here: TypeAlias = NamedDependency[Visit]
-"""The dependency `ledger`, as a handler declares it: `ledger: Here`."""
+RequestSessionDependency: TypeAlias = NamedDependency[RequestSession]
+"""The request session, as a handler declares it: `request_session: RequestSessionDependency`."""
 
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 Guard: TypeAlias = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
@@ -68,8 +68,8 @@ def refused(denied: Denied) -> HTTPException:
 class Sessions(AsgiSessions, InitPlugin):
     """The sessions of an application, as a plugin.
 
-    It opens the store while the application runs, and gives handlers the dependency `ledger`: the
-    `Visit` of their request. required: a guard for who has a live session; 401 without. security:
+    It opens the store while the application runs, and gives handlers the dependency
+    `request_session`. required: a guard for requests with a live session; 401 without. security:
     for `security=` of a handler, so that the OpenAPI document says where tokens are taken from.
     """
 
@@ -80,14 +80,14 @@ class Sessions(AsgiSessions, InitPlugin):
         self, open_store: Callable[[], AsyncSessionStore], *, settings: Settings | None = None
     ) -> None:
         super().__init__(open_store, settings=settings)
-        self.required = self.needing(A_SESSION)
+        self.required = self.requiring(A_SESSION)
         self.security: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
 
-    def needing(self, needs: Needs) -> Guard:
-        """The guard `required`, which needs more than a live session."""
+    def requiring(self, requirements: Requirements) -> Guard:
+        """A guard for requests whose session meets the requirements."""
 
         async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-            await self.visit(connection).required(needs)
+            await self.for_request(connection).required(requirements)
 
         return guard
 
@@ -95,12 +95,14 @@ class Sessions(AsgiSessions, InitPlugin):
         """Called by the application that the plugin is given to."""
         app_config.lifespan.append(self.lifespan)
         app_config.middleware.insert(0, cast(Middleware, self.middleware))
-        app_config.dependencies.setdefault("ledger", Provide(self._ledger, sync_to_thread=False))
+        app_config.dependencies.setdefault(
+            "request_session", Provide(self._request_session, sync_to_thread=False)
+        )
         self._describe(app_config)
         return app_config
 
-    def _ledger(self, scope: Scope) -> Visit:
-        return self._visit_in(scope)
+    def _request_session(self, scope: Scope) -> RequestSession:
+        return self._request_session_in(scope)
 
     def _describe(self, app_config: AppConfig) -> None:
         if app_config.openapi_config is None:

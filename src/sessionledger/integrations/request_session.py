@@ -1,4 +1,4 @@
-"""A visit: one request and the session that it is made with, written once for both colours.
+"""One request and the session that it is made with, written once for both colours.
 
 1. `Authorization: Bearer` counts first (RFC 6750), and what it says is final: behind a token that
    is not good no cookie is looked for.
@@ -16,13 +16,13 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from sessionledger import InvalidSession, IssuedSession, ReauthenticationRequired, Session
-from sessionledger.integrations.credentials import Presented, presented
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.stores import Store
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
-from sessionledger.web.challenges import Denied, missing, refused_token, too_old
+from sessionledger.web.challenges import Denied, malformed, missing, refused_token, too_old
+from sessionledger.web.credentials import Malformed, bearer_token, cookie_token
 from sessionledger.web.cross_site import CROSS_SITE
 
 Refuse: TypeAlias = Callable[[Denied], Exception]
@@ -31,7 +31,7 @@ Refuse: TypeAlias = Callable[[Denied], Exception]
 _AT_ONCE = timedelta(0)
 
 
-class Visit:
+class RequestSession:
     """One request, and what it may do with its session. Not for several requests or threads.
 
     refuse: what is raised for what is denied, which the framework makes an answer of.
@@ -48,7 +48,7 @@ class Visit:
         self._request = request
         self._settings = settings
         self._refuse = refuse
-        self._presented = presented(request, settings)
+        self._credentials = credentials_of(request, settings)
         self._answer: tuple[Session | None] | None = None
         self._was_asked = False
         self.set_cookie: str | None = None
@@ -67,20 +67,20 @@ class Visit:
         """The live session that the request is made with; None for whatever is not good."""
         self._was_asked = True
         if self._answer is None:
-            token = self._presented.token
+            token = self._credentials.token
             self._answer = (None if token is None else await self._authenticated(token, None),)
         return self._answer[0]
 
-    async def required(self, needs: Needs = A_SESSION) -> Session:
+    async def required(self, requirements: Requirements = A_SESSION) -> Session:
         """The session, if it is all that is needed; the framework's exception otherwise."""
         self._was_asked = True
-        if self._presented.denied is not None:
-            raise self._refuse(self._presented.denied)
-        session = await self._proved(needs.max_auth_age)
+        if self._credentials.denied is not None:
+            raise self._refuse(self._credentials.denied)
+        session = await self._proved(requirements.max_auth_age)
         denied = (
             refused_token(self._settings.realm)
             if session is None
-            else needs.refusal(session, self._settings.realm)
+            else requirements.refusal(session, self._settings.realm)
         )
         if session is None or denied is not None:
             assert denied is not None
@@ -104,7 +104,7 @@ class Visit:
         self._was_asked = True
         if not self._settings.may_use_cookie(self._request):
             raise self._refuse(CROSS_SITE)
-        await self._end(self._presented.cookie, "replaced by a log in")
+        await self._end(self._credentials.cookie, "replaced by a log in")
         context = self._context()
         issued = await self._store.create(
             principal,
@@ -122,11 +122,11 @@ class Visit:
         Nothing to log out of is no error. Refused for what another site sent, even for a `GET`.
         """
         self._was_asked = True
-        if self._presented.bearer is None and not self._settings.is_from_own_page(self._request):
+        if self._credentials.bearer is None and not self._settings.is_from_own_page(self._request):
             raise self._refuse(CROSS_SITE)
-        for token in (self._presented.bearer, self._presented.cookie):
+        for token in (self._credentials.bearer, self._credentials.cookie):
             await self._end(token, reason)
-        self._presented = Presented(None, None, None, missing(self._settings.realm))
+        self._credentials = Credentials(None, None, None, missing(self._settings.realm))
         self._answer = (None,)
         self.set_cookie = self._settings.cookie.removing()
 
@@ -148,7 +148,7 @@ class Visit:
         if principal is not None and grace is None:
             grace = _AT_ONCE
         issued = await self._store.rotate(
-            self._presented.token,
+            self._credentials.token,
             principal=principal,
             grace=grace,
             reason=reason,
@@ -156,14 +156,14 @@ class Visit:
         )
         if issued is None:
             raise self._refuse(refused_token(self._settings.realm))
-        if self._presented.bearer is None:
+        if self._credentials.bearer is None:
             return self._keep(issued)
-        self._presented = Presented(issued.token, self._presented.cookie, issued.token)
+        self._credentials = Credentials(issued.token, self._credentials.cookie, issued.token)
         self._answer = (issued,)
         return issued
 
     async def _proved(self, most: timedelta | None) -> Session | None:
-        token = self._presented.token
+        token = self._credentials.token
         if most is None or token is None:
             return await self.session()
         try:
@@ -187,10 +187,45 @@ class Visit:
 
     def _keep(self, issued: IssuedSession) -> IssuedSession:
         """The session from here on, for this request and for the browser."""
-        self._presented = Presented(None, issued.token, issued.token)
+        self._credentials = Credentials(None, issued.token, issued.token)
         self._answer = (issued,)
         self.set_cookie = self._settings.cookie.keeping(issued)
         return issued
 
     def _context(self) -> Mapping[str, str] | None:
         return self._settings.context(self._request) or None
+
+
+class Credentials:
+    """What a request came with; its `repr` does not show it. token: of the header, or else of the
+    cookie. denied: why that is None."""
+
+    __slots__ = ("bearer", "cookie", "denied", "token")
+
+    def __init__(
+        self,
+        bearer: str | None,
+        cookie: str | None,
+        token: str | None,
+        denied: Denied | None = None,
+    ) -> None:
+        self.bearer = bearer
+        self.cookie = cookie
+        self.token = token
+        self.denied = denied
+
+
+def credentials_of(request: Request, settings: Settings) -> Credentials:
+    """The tokens of a request, and which of them counts."""
+    cookie = cookie_token(request.headers, settings.cookie.name)
+    try:
+        bearer = bearer_token(request.headers)
+    except Malformed:
+        return Credentials(None, cookie, None, malformed(settings.realm))
+    if bearer is not None:
+        return Credentials(bearer, cookie, bearer)
+    if cookie is None:
+        return Credentials(None, None, None, missing(settings.realm))
+    if not settings.may_use_cookie(request):
+        return Credentials(None, cookie, None, CROSS_SITE)
+    return Credentials(None, cookie, cookie)

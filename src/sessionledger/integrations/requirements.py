@@ -1,4 +1,4 @@
-"""What a request needs beside a live session."""
+"""What a handler requires of a live session."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sessionledger.web.challenges import Denied, insufficient, is_scope, lacking
 from sessionledger.web.claims import scope_of
 
 
-class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises `ValueError` for what nobody could meet.
+class Requirements(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler requires of a live session. Raises `ValueError` for what nobody could meet.
 
     scopes: each has to stand in the attribute `scope`, a text with spaces or a list of texts.
     attributes: each has to be there, and equal. max_auth_age: the bearer proved who it is no longer
@@ -29,14 +29,14 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.scopes, str) or not all(map(_is_one_scope, self.scopes)):
             raise ValueError("scopes must be a collection of scopes, without spaces or quotes")
         if self.max_auth_age is not None and self.max_auth_age <= timedelta(0):
-            raise ValueError("max_auth_age must be longer than nothing")
+            raise ValueError("max_auth_age must be positive")
 
-    def and_scopes(self, scopes: Collection[str]) -> Needs:
+    def and_scopes(self, scopes: Collection[str]) -> Requirements:
         """The same, and these scopes."""
         return msgspec.structs.replace(self, scopes={*self.scopes, *scopes}) if scopes else self
 
     def refusal(self, session: Session, realm: str) -> Denied | None:
-        """What a live session is answered that does not have all; None for one that does."""
+        """The refusal of a session that does not meet them; None for one that does."""
         if not set(self.scopes) <= set((scope_of(session) or "").split()):
             return insufficient(realm, " ".join(sorted(self.scopes)))
         if not all(_has(session, name, value) for name, value in self.attributes.items()):
@@ -50,8 +50,8 @@ def _is_one_scope(scope: str) -> bool:
 
 def _has(session: Session, name: str, value: object) -> bool:
     """Whether an attribute is there and equal. `True` is not 1 in JSON, as it is in Python."""
-    told = session.attributes.get(name)
-    return name in session.attributes and type(told) is type(value) and told == value
+    found = session.attributes.get(name)
+    return name in session.attributes and type(found) is type(value) and found == value
 
 
-A_SESSION = Needs()
+A_SESSION = Requirements()

@@ -1,14 +1,17 @@
-"""What is the same for every request, in every framework."""
+"""Settings of an application, and the cookie that its browsers keep the token in (RFC 6265bis)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
+from typing import Literal
 
 import msgspec
 
-from sessionledger.integrations.cookie import Cookie
+from sessionledger import IssuedSession
 from sessionledger.integrations.request import Context, Request, nothing
 from sessionledger.web.challenges import is_quotable
+from sessionledger.web.credentials import is_cookie_name
 from sessionledger.web.cross_site import (
     Origin,
     is_from_own_page,
@@ -16,6 +19,68 @@ from sessionledger.web.cross_site import (
     parse_origin,
     site_of,
 )
+
+
+class Cookie(msgspec.Struct, frozen=True, kw_only=True):
+    """A cookie that only browsers send and no script reads. Raises `ValueError`.
+
+    name: with `__Host-` browsers insist on `Secure`, `Path=/` and no `Domain`, so that no other
+    host, and no subdomain, can set it. same_site: `Lax` comes along when a link is followed here
+    from elsewhere, `Strict` does not. secure: False only to develop without TLS, with another name.
+    path, domain: where it is sent; without a domain, to the host that set it alone.
+    """
+
+    name: str = "__Host-session"
+    same_site: Literal["Lax", "Strict"] = "Lax"
+    secure: bool = True
+    path: str = "/"
+    domain: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_cookie_name(self.name):
+            raise ValueError("name must be the name of a cookie")
+        if self.same_site not in ("Lax", "Strict"):
+            raise ValueError("same_site must be Lax or Strict")
+        if not self.path.startswith("/") or not _is_plain(self.path):
+            raise ValueError("path must begin with / and hold no semicolon, space or other control")
+        if self.domain is not None and not (self.domain and _is_plain(self.domain)):
+            raise ValueError("domain must be the name of a host")
+        self._check_prefix()
+
+    def _check_prefix(self) -> None:
+        """What browsers ask of names, whatever their case; they ignore a cookie that breaks it."""
+        name = self.name.lower()
+        if name.startswith(("__host-", "__secure-")) and not self.secure:
+            raise ValueError(f"{self.name} must be secure: browsers ignore it otherwise")
+        if name.startswith("__host-") and (self.path != "/" or self.domain is not None):
+            raise ValueError(f"{self.name} must have the path / and no domain: browsers ignore it")
+
+    def keeping(self, issued: IssuedSession) -> str:
+        """`Set-Cookie` for a session that was just issued.
+
+        It is kept for as long as the session can live: to the deadline, to which its end may slide.
+        Before that the ledger says when it is over, not the browser.
+        """
+        end = issued.expires_at if issued.deadline is None else issued.deadline
+        return self._text(issued.token, _seconds(issued.last_seen_at, end))
+
+    def removing(self) -> str:
+        """`Set-Cookie` that has the browser forget it."""
+        return self._text("", 0)
+
+    def _text(self, value: str, max_age: int) -> str:
+        parts = [f"{self.name}={value}", f"Max-Age={max_age}", f"Path={self.path}"]
+        parts += [] if self.domain is None else [f"Domain={self.domain}"]
+        parts += ["Secure"] if self.secure else []
+        return "; ".join([*parts, "HttpOnly", f"SameSite={self.same_site}"])
+
+
+def _seconds(now: datetime, end: datetime) -> int:
+    return max(0, int((end - now).total_seconds()))
+
+
+def _is_plain(text: str) -> bool:
+    return all("\x20" < c < "\x7f" and c != ";" for c in text)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Starlette: a middleware that every request passes, and an authentication backend.
 
-A handler asks its visit:
+A handler asks for its request session:
 
     sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
     app = Starlette(
@@ -9,7 +9,7 @@ A handler asks its visit:
 
 
     async def account(request: Request) -> Response:
-        session = await sessions.visit(request).required()
+        session = await sessions.for_request(request).required()
         return PlainTextResponse(session.principal)
 """
 
@@ -38,7 +38,7 @@ def refused(denied: Denied) -> HTTPException:
 
 class Sessions(AsgiSessions):
     """The sessions of an application: `lifespan` is for its lifespan, `middleware` one of its
-    middlewares, and `visit(request)` what a request may do."""
+    middlewares, and `for_request(request)` the request session."""
 
     refuse = staticmethod(refused)
 
@@ -74,7 +74,7 @@ class SessionBackend(AuthenticationBackend):
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         """Who is there; None for nobody, whatever a client sent."""
-        session = await self._sessions.visit(conn).session()
+        session = await self._sessions.for_request(conn).session()
         if session is None:
             return None
         scopes = (scope_of(session) or "").split()

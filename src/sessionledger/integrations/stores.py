@@ -1,16 +1,18 @@
-"""What is needed of a store."""
+"""The part of a store that integrations use, and a synchronous store in that role."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sessionledger import IssuedSession, Session
+from sessionledger import IssuedSession, Session, SessionStore
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
-    """What of a store is needed here."""
+    """The part of an `AsyncSessionStore` that integrations use."""
 
     async def authenticate(
         self,
@@ -52,3 +54,36 @@ class Store(Protocol):
         context: Mapping[str, str] | None = None,
     ) -> Session | None:
         """As `AsyncSessionStore.expire`."""
+
+
+class StoreInPlace:
+    """A `SessionStore` with the calls of an asynchronous one."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    async def authenticate(self, token: str | None, **options: Any) -> Session | None:
+        """As `Store.authenticate`."""
+        return self._store.authenticate(token, **options)
+
+    async def create(self, principal: str, **options: Any) -> IssuedSession:
+        """As `Store.create`."""
+        return self._store.create(principal, **options)
+
+    async def rotate(self, token: str | None = None, **options: Any) -> IssuedSession | None:
+        """As `Store.rotate`."""
+        return self._store.rotate(token, **options)
+
+    async def expire(self, token: str, **options: Any) -> Session | None:
+        """As `Store.expire`."""
+        return self._store.expire(token, **options)
+
+
+def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        answer: T = done.value
+        return answer
+    raise AssertionError("a synchronous store suspended")

@@ -1,80 +1,46 @@
-"""A visit without an event loop: the same one, over a store that answers in place.
+"""The request session for frameworks without an event loop: the same one, in plain calls.
 
-A `SessionStore` does not suspend whoever calls it, so neither do the coroutines that do.
+A `SessionStore` never suspends, so neither do the coroutines that call it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sessionledger import IssuedSession, Session, SessionStore
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.request_session import Refuse, Visit
-from sessionledger.integrations.requirements import A_SESSION, Needs
+from sessionledger.integrations.request_session import Refuse, RequestSession
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
-
-T = TypeVar("T")
-
-
-class InPlace:
-    """A `SessionStore` with the calls of an asynchronous one."""
-
-    def __init__(self, store: SessionStore) -> None:
-        self._store = store
-
-    async def authenticate(self, token: str | None, **told: Any) -> Session | None:
-        """As `Store.authenticate`."""
-        return self._store.authenticate(token, **told)
-
-    async def create(self, principal: str, **told: Any) -> IssuedSession:
-        """As `Store.create`."""
-        return self._store.create(principal, **told)
-
-    async def rotate(self, token: str | None = None, **told: Any) -> IssuedSession | None:
-        """As `Store.rotate`."""
-        return self._store.rotate(token, **told)
-
-    async def expire(self, token: str, **told: Any) -> Session | None:
-        """As `Store.expire`."""
-        return self._store.expire(token, **told)
+from sessionledger.integrations.stores import StoreInPlace, complete
 
 
-def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine over a store that answers in place."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        answer: T = done.value
-        return answer
-    raise AssertionError("a synchronous store suspended")
-
-
-class BlockingVisit:
-    """One request, and what it may do with its session: `Visit`, in plain calls."""
+class SyncRequestSession:
+    """One request, and what it may do with its session: `RequestSession`, in plain calls."""
 
     def __init__(
         self, store: SessionStore, request: Request, settings: Settings, refuse: Refuse
     ) -> None:
-        self._visit = Visit(InPlace(store), request, settings, refuse)
+        self._request_session = RequestSession(StoreInPlace(store), request, settings, refuse)
 
     @property
     def set_cookie(self) -> str | None:
         """What the answer is to say to the browser."""
-        return self._visit.set_cookie
+        return self._request_session.set_cookie
 
     def cache_headers(self, vary: Iterable[str], cache_control: Iterable[str]) -> dict[str, str]:
-        """As `Visit.cache_headers`."""
-        return self._visit.cache_headers(vary, cache_control)
+        """As `RequestSession.cache_headers`."""
+        return self._request_session.cache_headers(vary, cache_control)
 
     def session(self) -> Session | None:
-        """As `Visit.session`."""
-        return at_once(self._visit.session())
+        """As `RequestSession.session`."""
+        return complete(self._request_session.session())
 
-    def required(self, needs: Needs = A_SESSION) -> Session:
-        """As `Visit.required`."""
-        return at_once(self._visit.required(needs))
+    def required(self, requirements: Requirements = A_SESSION) -> Session:
+        """As `RequestSession.required`."""
+        return complete(self._request_session.required(requirements))
 
     def log_in(
         self,
@@ -85,16 +51,16 @@ class BlockingVisit:
         external_id: str | None = None,
         reason: str | None = "logged in",
     ) -> IssuedSession:
-        """As `Visit.log_in`."""
-        return at_once(
-            self._visit.log_in(
+        """As `RequestSession.log_in`."""
+        return complete(
+            self._request_session.log_in(
                 principal, ttl=ttl, attributes=attributes, external_id=external_id, reason=reason
             )
         )
 
     def log_out(self, *, reason: str | None = "logged out") -> None:
-        """As `Visit.log_out`."""
-        at_once(self._visit.log_out(reason=reason))
+        """As `RequestSession.log_out`."""
+        complete(self._request_session.log_out(reason=reason))
 
     def rotate(
         self,
@@ -103,5 +69,7 @@ class BlockingVisit:
         grace: timedelta | None = None,
         reason: str | None = "rotated",
     ) -> IssuedSession:
-        """As `Visit.rotate`."""
-        return at_once(self._visit.rotate(principal=principal, grace=grace, reason=reason))
+        """As `RequestSession.rotate`."""
+        return complete(
+            self._request_session.rotate(principal=principal, grace=grace, reason=reason)
+        )

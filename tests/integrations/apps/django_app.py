@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from sessionledger import Session
-from sessionledger.integrations.django import needing, required, store
+from sessionledger.integrations.django import required, requiring, store
 from tests.integrations.site import ADMIN, RECENT, SCOPED, SHARED
 
 SETTINGS = "tests.integrations.apps.django_settings"
@@ -31,32 +31,32 @@ def worker(_: HttpRequest) -> HttpResponse:
 
 
 def current(request: HttpRequest) -> HttpResponse:
-    return name_of(request.ledger.session())
+    return name_of(request.ledger_session.session())
 
 
 def shared(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(name_of(request.ledger.session()).content, headers=SHARED)
+    return HttpResponse(name_of(request.ledger_session.session()).content, headers=SHARED)
 
 
 def twice(request: HttpRequest) -> HttpResponse:
-    first = request.ledger.required()
+    first = request.ledger_session.required()
     store().revoke(handle=first.handle)
-    second = request.ledger.required()
+    second = request.ledger_session.required()
     return HttpResponse(f"{first.principal} {second.principal}")
 
 
 def log_in(request: HttpRequest) -> HttpResponse:
-    request.ledger.log_in(request.GET["principal"])
+    request.ledger_session.log_in(request.GET["principal"])
     return current(request)
 
 
 def log_out(request: HttpRequest) -> HttpResponse:
-    request.ledger.log_out()
+    request.ledger_session.log_out()
     return current(request)
 
 
 def rotate(request: HttpRequest) -> HttpResponse:
-    request.ledger.rotate(principal=request.GET.get("principal"))
+    request.ledger_session.rotate(principal=request.GET.get("principal"))
     return current(request)
 
 
@@ -66,9 +66,9 @@ urlpatterns = [
     path("current", current),
     path("shared", shared),
     path("required", required(current)),
-    path("scoped", needing(SCOPED)(current)),
-    path("admin", needing(ADMIN)(current)),
-    path("recent", needing(RECENT)(current)),
+    path("scoped", requiring(SCOPED)(current)),
+    path("admin", requiring(ADMIN)(current)),
+    path("recent", requiring(RECENT)(current)),
     path("twice", twice),
     path("login", log_in),
     path("logout", log_out),

@@ -7,7 +7,7 @@ import asyncio
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from sessionledger.integrations.django import needing, required, store
+from sessionledger.integrations.django import required, requiring, store
 from tests.integrations.apps.django_app import name_of
 from tests.integrations.site import ADMIN, RECENT, SCOPED, SHARED
 
@@ -17,7 +17,7 @@ async def opened(_: HttpRequest) -> HttpResponse:
 
 
 async def current(request: HttpRequest) -> HttpResponse:
-    return name_of(await request.ledger.asession())
+    return name_of(await request.ledger_session.asession())
 
 
 async def shared(request: HttpRequest) -> HttpResponse:
@@ -25,24 +25,24 @@ async def shared(request: HttpRequest) -> HttpResponse:
 
 
 async def twice(request: HttpRequest) -> HttpResponse:
-    first = await request.ledger.arequired()
+    first = await request.ledger_session.arequired()
     await asyncio.to_thread(store().revoke, handle=first.handle)
-    second = await request.ledger.arequired()
+    second = await request.ledger_session.arequired()
     return HttpResponse(f"{first.principal} {second.principal}")
 
 
 async def log_in(request: HttpRequest) -> HttpResponse:
-    await request.ledger.alog_in(request.GET["principal"])
+    await request.ledger_session.alog_in(request.GET["principal"])
     return await current(request)
 
 
 async def log_out(request: HttpRequest) -> HttpResponse:
-    await request.ledger.alog_out()
+    await request.ledger_session.alog_out()
     return await current(request)
 
 
 async def rotate(request: HttpRequest) -> HttpResponse:
-    await request.ledger.arotate(principal=request.GET.get("principal"))
+    await request.ledger_session.arotate(principal=request.GET.get("principal"))
     return await current(request)
 
 
@@ -51,9 +51,9 @@ urlpatterns = [
     path("current", current),
     path("shared", shared),
     path("required", required(current)),
-    path("scoped", needing(SCOPED)(current)),
-    path("admin", needing(ADMIN)(current)),
-    path("recent", needing(RECENT)(current)),
+    path("scoped", requiring(SCOPED)(current)),
+    path("admin", requiring(ADMIN)(current)),
+    path("recent", requiring(RECENT)(current)),
     path("twice", twice),
     path("login", log_in),
     path("logout", log_out),

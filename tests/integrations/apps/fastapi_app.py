@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Response, Security, WebSocket
 from fastapi.responses import PlainTextResponse
 
 from sessionledger import AsyncSessionStore, Session
-from sessionledger.integrations.fastapi import Sessions, Visit
+from sessionledger.integrations.fastapi import RequestSession, Sessions
 from tests.integrations.site import ADMIN, RECENT, SETTINGS, SHARED
 
 
@@ -60,11 +60,11 @@ def read(app: FastAPI, sessions: Sessions) -> None:
         return name_of(session)
 
     @app.get("/admin")
-    async def admin(session: Annotated[Session, Depends(sessions.needing(ADMIN))]) -> Response:
+    async def admin(session: Annotated[Session, Depends(sessions.requiring(ADMIN))]) -> Response:
         return name_of(session)
 
     @app.get("/recent")
-    async def recent(session: Annotated[Session, Depends(sessions.needing(RECENT))]) -> Response:
+    async def recent(session: Annotated[Session, Depends(sessions.requiring(RECENT))]) -> Response:
         return name_of(session)
 
     @app.websocket("/socket")
@@ -80,30 +80,36 @@ def change(app: FastAPI, sessions: Sessions) -> None:
     @app.get("/twice")
     async def twice(
         first: Annotated[Session, Depends(sessions.required)],
-        visit: Annotated[Visit, Depends(sessions.here)],
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
     ) -> Response:
         await sessions.store.revoke(handle=first.handle)
-        second = await visit.required()
+        second = await request_session.required()
         return PlainTextResponse(f"{first.principal} {second.principal}")
 
     @app.post("/login")
-    async def log_in(principal: str, visit: Annotated[Visit, Depends(sessions.here)]) -> Response:
-        await visit.log_in(principal)
-        return name_of(await visit.session())
+    async def log_in(
+        principal: str,
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+    ) -> Response:
+        await request_session.log_in(principal)
+        return name_of(await request_session.session())
 
     @app.get("/logout")
     @app.post("/logout")
-    async def log_out(visit: Annotated[Visit, Depends(sessions.here)]) -> Response:
-        await visit.log_out()
-        return name_of(await visit.session())
+    async def log_out(
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+    ) -> Response:
+        await request_session.log_out()
+        return name_of(await request_session.session())
 
     @app.post("/rotate")
     @app.post("/become")
     async def rotate(
-        visit: Annotated[Visit, Depends(sessions.here)], principal: str | None = None
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+        principal: str | None = None,
     ) -> Response:
-        await visit.rotate(principal=principal)
-        return name_of(await visit.session())
+        await request_session.rotate(principal=principal)
+        return name_of(await request_session.session())
 
 
 def served() -> FastAPI:

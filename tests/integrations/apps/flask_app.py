@@ -50,17 +50,17 @@ def read(app: Flask, sessions: Sessions) -> None:
         return name_of(sessions.current)
 
     @app.get("/scoped")
-    @sessions.needing(SCOPED)
+    @sessions.requiring(SCOPED)
     def scoped() -> str:
         return name_of(sessions.current)
 
     @app.get("/admin")
-    @sessions.needing(ADMIN)
+    @sessions.requiring(ADMIN)
     def admin() -> str:
         return name_of(sessions.current)
 
     @app.get("/recent")
-    @sessions.needing(RECENT)
+    @sessions.requiring(RECENT)
     def recent() -> str:
         return name_of(sessions.current)
 
@@ -68,25 +68,25 @@ def read(app: Flask, sessions: Sessions) -> None:
 def change(app: Flask, sessions: Sessions) -> None:
     @app.get("/twice")
     def twice() -> str:
-        first = sessions.visit.required()
+        first = sessions.request_session.required()
         sessions.store.revoke(handle=first.handle)
-        second = sessions.visit.required()
+        second = sessions.request_session.required()
         return f"{first.principal} {second.principal}"
 
     @app.post("/login")
     def log_in() -> str:
-        sessions.visit.log_in(request.args["principal"])
+        sessions.request_session.log_in(request.args["principal"])
         return name_of(sessions.current)
 
     @app.route("/logout", methods=BOTH)
     def log_out() -> str:
-        sessions.visit.log_out()
+        sessions.request_session.log_out()
         return name_of(sessions.current)
 
     @app.post("/rotate")
     @app.post("/become")
     def rotate() -> str:
-        sessions.visit.rotate(principal=request.args.get("principal"))
+        sessions.request_session.rotate(principal=request.args.get("principal"))
         return name_of(sessions.current)
 
 

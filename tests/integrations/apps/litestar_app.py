@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler, route
 from litestar.params import FromQuery
 
 from sessionledger import AsyncSessionStore, Session
-from sessionledger.integrations.litestar import Here, Sessions
+from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
 from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
 
 TEXT = MediaType.TEXT
@@ -28,38 +28,42 @@ async def opened() -> str:
 
 
 @route(["/current"], http_method=["GET", "POST"], media_type=TEXT, status_code=200)
-async def current(ledger: Here) -> str:
-    return name_of(await ledger.session())
+async def current(request_session: RequestSessionDependency) -> str:
+    return name_of(await request_session.session())
 
 
 @get("/shared", media_type=TEXT)
-async def shared(ledger: Here) -> Response[str]:
-    return Response(name_of(await ledger.session()), headers=SHARED)
+async def shared(request_session: RequestSessionDependency) -> Response[str]:
+    return Response(name_of(await request_session.session()), headers=SHARED)
 
 
 @post("/login", media_type=TEXT, status_code=200)
-async def log_in(ledger: Here, principal: FromQuery[str]) -> str:
-    await ledger.log_in(principal)
-    return name_of(await ledger.session())
+async def log_in(request_session: RequestSessionDependency, principal: FromQuery[str]) -> str:
+    await request_session.log_in(principal)
+    return name_of(await request_session.session())
 
 
 @route(["/logout"], http_method=["GET", "POST"], media_type=TEXT, status_code=200)
-async def log_out(ledger: Here) -> str:
-    await ledger.log_out()
-    return name_of(await ledger.session())
+async def log_out(request_session: RequestSessionDependency) -> str:
+    await request_session.log_out()
+    return name_of(await request_session.session())
 
 
 @post(["/rotate", "/become"], media_type=TEXT, status_code=200)
-async def rotate(ledger: Here, principal: FromQuery[str | None] = None) -> str:
-    await ledger.rotate(principal=principal)
-    return name_of(await ledger.session())
+async def rotate(
+    request_session: RequestSessionDependency, principal: FromQuery[str | None] = None
+) -> str:
+    await request_session.rotate(principal=principal)
+    return name_of(await request_session.session())
 
 
 def guarded_socket(sessions: Sessions) -> WebsocketRouteHandler:
     @websocket("/socket", guards=[sessions.required])
-    async def socket(socket: WebSocket[Any, Any, Any], ledger: Here) -> None:
+    async def socket(
+        socket: WebSocket[Any, Any, Any], request_session: RequestSessionDependency
+    ) -> None:
         await socket.accept()
-        await socket.send_text(name_of(await ledger.session()))
+        await socket.send_text(name_of(await request_session.session()))
         await socket.close()
 
     return socket
@@ -74,26 +78,26 @@ def guarded(sessions: Sessions) -> list[HTTPRouteHandler]:
         guards=[sessions.required],
         security=sessions.security,
     )
-    async def required(ledger: Here) -> str:
-        return name_of(await ledger.session())
+    async def required(request_session: RequestSessionDependency) -> str:
+        return name_of(await request_session.session())
 
-    @get("/scoped", media_type=TEXT, guards=[sessions.needing(SCOPED)])
-    async def scoped(ledger: Here) -> str:
-        return name_of(await ledger.session())
+    @get("/scoped", media_type=TEXT, guards=[sessions.requiring(SCOPED)])
+    async def scoped(request_session: RequestSessionDependency) -> str:
+        return name_of(await request_session.session())
 
-    @get("/admin", media_type=TEXT, guards=[sessions.needing(ADMIN)])
-    async def admin(ledger: Here) -> str:
-        return name_of(await ledger.session())
+    @get("/admin", media_type=TEXT, guards=[sessions.requiring(ADMIN)])
+    async def admin(request_session: RequestSessionDependency) -> str:
+        return name_of(await request_session.session())
 
-    @get("/recent", media_type=TEXT, guards=[sessions.needing(RECENT)])
-    async def recent(ledger: Here) -> str:
-        return name_of(await ledger.session())
+    @get("/recent", media_type=TEXT, guards=[sessions.requiring(RECENT)])
+    async def recent(request_session: RequestSessionDependency) -> str:
+        return name_of(await request_session.session())
 
     @get("/twice", media_type=TEXT)
-    async def twice(ledger: Here) -> str:
-        first = await ledger.required()
+    async def twice(request_session: RequestSessionDependency) -> str:
+        first = await request_session.required()
         await sessions.store.revoke(handle=first.handle)
-        second = await ledger.required()
+        second = await request_session.required()
         return f"{first.principal} {second.principal}"
 
     return [required, scoped, admin, recent, twice]

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sessionledger import AsyncSessionStore, Session
-from sessionledger.integrations import Needs
+from sessionledger.integrations import Requirements
 from sessionledger.integrations.starlette import Sessions
 from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
 
@@ -28,36 +28,36 @@ def routes(sessions: Sessions) -> list[Route]:
         return PlainTextResponse("open")
 
     async def current(request: Request) -> Response:
-        return name_of(await sessions.visit(request).session())
+        return name_of(await sessions.for_request(request).session())
 
     async def shared(request: Request) -> Response:
         return PlainTextResponse((await current(request)).body, headers=SHARED)
 
     async def twice(request: Request) -> Response:
-        visit = sessions.visit(request)
-        first = await visit.required()
+        request_session = sessions.for_request(request)
+        first = await request_session.required()
         await sessions.store.revoke(handle=first.handle)
-        second = await visit.required()
+        second = await request_session.required()
         return PlainTextResponse(f"{first.principal} {second.principal}")
 
     async def log_in(request: Request) -> Response:
-        visit = sessions.visit(request)
-        await visit.log_in(request.query_params["principal"])
-        return name_of(await visit.session())
+        request_session = sessions.for_request(request)
+        await request_session.log_in(request.query_params["principal"])
+        return name_of(await request_session.session())
 
     async def log_out(request: Request) -> Response:
-        visit = sessions.visit(request)
-        await visit.log_out()
-        return name_of(await visit.session())
+        request_session = sessions.for_request(request)
+        await request_session.log_out()
+        return name_of(await request_session.session())
 
     async def rotate(request: Request) -> Response:
-        visit = sessions.visit(request)
-        await visit.rotate(principal=request.query_params.get("principal"))
-        return name_of(await visit.session())
+        request_session = sessions.for_request(request)
+        await request_session.rotate(principal=request.query_params.get("principal"))
+        return name_of(await request_session.session())
 
-    def required(needs: Needs) -> Handler:
+    def required(requirements: Requirements) -> Handler:
         async def handler(request: Request) -> Response:
-            return name_of(await sessions.visit(request).required(needs))
+            return name_of(await sessions.for_request(request).required(requirements))
 
         return handler
 
@@ -66,7 +66,7 @@ def routes(sessions: Sessions) -> list[Route]:
         Route("/open", opened),
         Route("/current", current, methods=both),
         Route("/shared", shared),
-        Route("/required", required(Needs()), methods=both),
+        Route("/required", required(Requirements()), methods=both),
         Route("/scoped", required(SCOPED)),
         Route("/admin", required(ADMIN)),
         Route("/recent", required(RECENT)),

@@ -1,4 +1,4 @@
-"""Django: a middleware with `request.ledger`, and decorators, for views of both colours.
+"""Django: a middleware with `request.ledger_session`, and decorators, for views of both colours.
 
 MIDDLEWARE = [..., "sessionledger.integrations.django.LedgerMiddleware"]
 SESSIONLEDGER = {"OPEN": lambda: SessionStore.open("sqlite:///sessions.db")}
@@ -6,7 +6,7 @@ SESSIONLEDGER = {"OPEN": lambda: SessionStore.open("sqlite:///sessions.db")}
 
 @required
 def account(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(request.ledger.required().principal)
+    return HttpResponse(request.ledger_session.required().principal)
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ try:
 except ModuleNotFoundError as error:
     raise missing("django") from error
 
-from sessionledger.integrations.django.decorators import needing, required
-from sessionledger.integrations.django.ledger import store, store_of_sessions
+from sessionledger.integrations.django.configuration import engine_store, store
+from sessionledger.integrations.django.decorators import required, requiring
+from sessionledger.integrations.django.ledger_session import DjangoRequestSession, Refused
 from sessionledger.integrations.django.middleware import LedgerMiddleware
-from sessionledger.integrations.django.request_session import DjangoVisit, Refused
 
 __all__ = [
-    "DjangoVisit",
+    "DjangoRequestSession",
     "LedgerMiddleware",
     "Refused",
-    "needing",
+    "engine_store",
     "required",
+    "requiring",
     "store",
-    "store_of_sessions",
 ]

@@ -1,4 +1,4 @@
-"""The middleware: what each request visits through, and where refusals become answers."""
+"""The middleware: it gives each request its session, and makes answers of refusals."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ from typing import Any, cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from sessionledger.integrations.django import ledger
-from sessionledger.integrations.django.request_session import DjangoVisit, Refused
+from sessionledger.integrations.django import configuration
+from sessionledger.integrations.django.ledger_session import DjangoRequestSession, Refused
 from sessionledger.integrations.request import from_wsgi
 
 
 class LedgerMiddleware:
-    """Gives requests their `ledger`. The store is opened when the application is loaded."""
+    """Gives requests their `ledger_session`. The store is opened when the application is loaded."""
 
     sync_capable = True
     async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        ledger.settings()
-        ledger.store()
+        configuration.settings()
+        configuration.store()
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
         """The response, or what is awaited for it."""
-        visit = _visit(request)
+        request_session = _request_session_of(request)
         if iscoroutinefunction(self):
-            return self._awaited(request, visit)
-        return with_headers(self.get_response(request), visit)
+            return self._awaited(request, request_session)
+        return with_headers(self.get_response(request), request_session)
 
-    async def _awaited(self, request: HttpRequest, visit: DjangoVisit) -> HttpResponseBase:
+    async def _awaited(
+        self, request: HttpRequest, request_session: DjangoRequestSession
+    ) -> HttpResponseBase:
         answering = cast(Awaitable[HttpResponseBase], self.get_response(request))
-        return with_headers(await answering, visit)
+        return with_headers(await answering, request_session)
 
     def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponse | None:
         """The answer to what a view refused; None for any other error."""
@@ -47,19 +49,21 @@ class LedgerMiddleware:
         )
 
 
-def _visit(request: HttpRequest) -> DjangoVisit:
-    settings = ledger.settings()
+def _request_session_of(request: HttpRequest) -> DjangoRequestSession:
+    settings = configuration.settings()
     asked = from_wsgi(request.META, request.scheme)
-    visit = DjangoVisit(ledger.store(), asked, settings, Refused)
-    request.ledger = visit
-    return visit
+    request_session = DjangoRequestSession(configuration.store(), asked, settings, Refused)
+    request.ledger_session = request_session
+    return request_session
 
 
-def with_headers(response: HttpResponseBase, visit: DjangoVisit) -> HttpResponseBase:
-    """The response with the cookie that the visit wants set, and with what it says to caches."""
+def with_headers(
+    response: HttpResponseBase, request_session: DjangoRequestSession
+) -> HttpResponseBase:
+    """The response with the cookie and the cache headers of the request session."""
     said = ([response.headers.get(name, "")] for name in ("Vary", "Cache-Control"))
-    for name, value in visit.cache_headers(*said).items():
+    for name, value in request_session.cache_headers(*said).items():
         response.headers[name] = value
-    if visit.set_cookie is not None:
-        response.cookies.load(visit.set_cookie)
+    if request_session.set_cookie is not None:
+        response.cookies.load(request_session.set_cookie)
     return response

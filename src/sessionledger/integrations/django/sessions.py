@@ -22,7 +22,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
 from sessionledger import DuplicateSession, InvalidSession, Session
-from sessionledger.integrations.django.ledger import store_of_sessions
+from sessionledger.integrations.django.configuration import engine_store
 
 VISITOR = "visitor:"
 """How the principal of a session begins that belongs to nobody yet."""
@@ -40,7 +40,7 @@ class SessionStore(SessionBase):
 
     def load(self) -> dict[str, Any]:
         """The data; empty, and without a key, for whatever is not live."""
-        session = store_of_sessions().authenticate(self.session_key)
+        session = engine_store().authenticate(self.session_key)
         if session is None:
             self._session_key = None
             self._forget()
@@ -52,7 +52,7 @@ class SessionStore(SessionBase):
     def exists(self, session_key: str) -> bool:
         """Whether there is a live session by that key."""
         with suppress(InvalidSession):
-            return store_of_sessions().get(session_key) is not None
+            return engine_store().get(session_key) is not None
         return False
 
     def create(self) -> None:
@@ -95,18 +95,18 @@ class SessionStore(SessionBase):
         key = session_key or self.session_key
         if key is not None:
             with suppress(InvalidSession):
-                store_of_sessions().expire(key, reason="ended by the application")
+                engine_store().expire(key, reason="ended by the application")
 
     @classmethod
     def clear_expired(cls) -> None:
         """Write down the end of what lapsed."""
-        store_of_sessions().sweep()
+        engine_store().sweep()
 
     def _begin(self, data: Mapping[str, Any]) -> None:
         stored = texts_of(data)
         self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
         try:
-            issued = store_of_sessions().create(
+            issued = engine_store().create(
                 self._principal, ttl=self._age(), attributes=attributes_of(stored)
             )
         except DuplicateSession:
@@ -116,7 +116,7 @@ class SessionStore(SessionBase):
     def _patch(self, stored: dict[str, str]) -> None:
         changed = {name: text for name, text in stored.items() if self._stored.get(name) != text}
         removed = dict.fromkeys(self._stored.keys() - stored.keys())
-        ledger, key = store_of_sessions(), self.session_key
+        ledger, key = engine_store(), self.session_key
         ledger.patch(key, attributes_of(changed) | removed)
         if ledger.touch(key, ttl=self._age()) is None:
             raise UpdateError

@@ -24,25 +24,28 @@ _opened: dict[str, SessionStore] = {}
 
 
 def store() -> SessionStore:
-    """The store of `request.ledger`. Raises `ImproperlyConfigured`, and what opening raises."""
+    """The store of `request.ledger_session`.
+
+    Raises `ImproperlyConfigured`, and what opening raises.
+    """
     return _opened.get("OPEN") or _open("OPEN")
 
 
-def store_of_sessions() -> SessionStore:
-    """The store of `request.session`. Raises likewise."""
+def engine_store() -> SessionStore:
+    """The store of `request.session`, for the session engine. Raises like `store`."""
     return _opened.get("SESSIONS") or _open("SESSIONS")
 
 
 def settings() -> Settings:
     """How requests and sessions go together here. Raises `ImproperlyConfigured`."""
-    given = _told().get("SETTINGS", Settings())
+    given = _configured().get("SETTINGS", Settings())
     if not isinstance(given, Settings):
         raise ImproperlyConfigured(f"{NAME}['SETTINGS'] must be Settings of the integrations")
     return given
 
 
 def _open(name: str) -> SessionStore:
-    opener = _told().get(name)
+    opener = _configured().get(name)
     if not callable(opener):
         raise ImproperlyConfigured(f"{NAME}['{name}'] must be a function that opens a SessionStore")
     with _lock:
@@ -57,11 +60,11 @@ def _checked(name: str, opened: object) -> SessionStore:
     return opened
 
 
-def _told() -> Mapping[str, Any]:
-    told = getattr(project, NAME, None)
-    if not isinstance(told, Mapping) or not told.keys() <= _KNOWN:
+def _configured() -> Mapping[str, Any]:
+    configured = getattr(project, NAME, None)
+    if not isinstance(configured, Mapping) or not configured.keys() <= _KNOWN:
         raise ImproperlyConfigured(f"{NAME} must be a dictionary of {', '.join(sorted(_KNOWN))}")
-    return told
+    return configured
 
 
 def _forget(*, setting: str, **_: object) -> None:
