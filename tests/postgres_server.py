@@ -131,7 +131,7 @@ def _start(name: str) -> str:
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [programs / "postgres", "-D", data, *options]
-    serve(at, command, ready="ready to accept connections", user=user)
+    serve(at, command, ready="ready to accept connections", end="QUIT", user=user)
     return str(at)
 
 

@@ -23,17 +23,24 @@ RUN = "SESSIONLEDGER_TESTS_RUN"
 REQUIRED = "SESSIONLEDGER_TESTS_REQUIRE_SERVERS"
 """Set where a test must fail if its server is missing."""
 
+_LISTED = Path(__file__).parent.parent / ".ci" / "packages"
+PACKAGES = dict(
+    line.split() for line in _LISTED.read_text().splitlines() if not line.startswith("#")
+)
+"""The Debian package of each program that a test may ask for."""
+
 _started: list[subprocess.Popen[bytes]] = []
 """Kept, since Python warns of a process that outlives its object."""
 
 _SERVE = """
-at=$1; exec 3< "$2"; shift 2; "$@" 3<&- & server=$!
-read -r _ <&3; kill -QUIT $server; wait $server; rm -rf "$at"/*
+at=$1 end=$3; exec 3< "$2"; shift 3; "$@" 3<&- & server=$!
+read -r _ <&3; kill -$end $server; wait $server; rm -rf "$at"/*
 """
 
 
-def program(name: str, package: str) -> str:
-    """The path of an installed program. Without it the test fails, or is skipped outside of CI."""
+def program(name: str) -> str:
+    """The path of a program in `.ci/packages`. A test without it is skipped, or fails in CI."""
+    package = PACKAGES[name]
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is not None:
         return found
@@ -58,12 +65,22 @@ def run_folder() -> Path:
     return Path(os.environ[RUN])
 
 
-def serve(at: Path, command: list[str | Path], *, ready: str, user: str | None = None) -> None:
-    """Start a server that owns a folder in the one of the run, and wait until its log says so."""
+def serve(
+    at: Path,
+    command: list[str | Path],
+    *,
+    ready: str,
+    end: str = "TERM",
+    user: str | None = None,
+) -> None:
+    """Start a server that owns a folder of the run, and wait until its log has the word `ready`.
+
+    The signal `end` ends it, and its folder is emptied then.
+    """
     log = at / "log"
     with log.open("w") as output:
         running = subprocess.Popen(
-            ["sh", "-c", _SERVE, "sh", at, run_folder() / "running", *command],
+            ["sh", "-c", _SERVE, "sh", at, run_folder() / "running", end, *command],
             cwd=at,
             user=user,
             stdin=subprocess.DEVNULL,

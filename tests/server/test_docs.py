@@ -26,7 +26,7 @@ def test_every_endpoint_is_on_the_page() -> None:
 
 
 def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
-    program("jq", "jq")
+    program("jq")
     first, *others = [examples(block) for block in _BLOCK.findall(PAGE.read_text())]
     others += [
         examples(block)

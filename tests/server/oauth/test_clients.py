@@ -39,7 +39,7 @@ def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
 @pytest.fixture
 def guarded(served: Served, tmp_path: Path) -> Iterator[httpx.Client]:
     """nginx by the configuration of the examples, before the FastAPI application of theirs."""
-    nginx = program("nginx", "nginx-light")
+    nginx = program("nginx")
     port, behind = free_port(), free_port()
     text = (EXAMPLES / "nginx.conf").read_text()
     for said, here in (
