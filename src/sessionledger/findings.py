@@ -39,6 +39,7 @@ SEVERITIES: dict[str, Severity] = {
     "nameless_event": "warning",
     "unknown_kind": "note",
     "event_from_future": "warning",
+    "clocks_disagree": "warning",
     "rows_behind": "note",
     "row_differs": "problem",
     "row_missing": "problem",

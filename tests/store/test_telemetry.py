@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.sdk.metrics.export import NumberDataPoint
 
 from sessionledger import (
     AsyncSessionStore,
@@ -54,6 +55,7 @@ UNITS = {
     "sessionledger.append.duration": "s",
     "sessionledger.append.units": "{unit}",
     "sessionledger.events": "{event}",
+    "sessionledger.clock.difference": "s",
     "sessionledger.conflicts": "{conflict}",
     "sessionledger.reuses": "{reuse}",
     "sessionledger.sessions.swept": "{session}",
@@ -221,6 +223,10 @@ def test_sweeping_is_told_and_what_keeps_it_from_sweeping(
     sweep_once(store, kind)
     told.collect()
     assert told.total("sessionledger.sessions.swept") == 3
+    backend = {"db_system_name": kind.backend}
+    (difference,) = told.points("sessionledger.clock.difference", **backend)
+    assert isinstance(difference, NumberDataPoint)
+    assert difference.value == 20 * 60
     labels = {"db_operation_name": "sweep", "error_type": "clock_jumped"}
     assert told.total("sessionledger.errors", **labels) == 1
     assert "clock_jumped" in caplog.text
@@ -419,6 +425,7 @@ import sessionledger
 assert "opentelemetry" not in sys.modules
 
 from opentelemetry import trace
+from opentelemetry.sdk.metrics.export import NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
 trace.set_tracer_provider(TracerProvider())
 

@@ -30,25 +30,40 @@ def system_monotonic() -> float:
 
 
 class ClockWatch:
-    """Compares the wall clock, since the store was opened, with one that can't be set."""
+    """Compares the wall clock with one that can't be set, and with those of other writers."""
 
     def __init__(self, wall: Clock, monotonic: Monotonic | None) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._began = None if monotonic is None else (wall(), monotonic())
+        self._seen: tuple[int, datetime] | None = None
 
-    def check(self, now: datetime, newest: datetime) -> None:
-        """Whether `now` may end sessions in a log whose newest event happened then.
+    def difference(self, id: int, newest: datetime) -> timedelta:
+        """How far the newest event, and its clock, is ahead of this one; negative for behind.
+
+        Zero where they may agree. An event can't be older than the last one that was there when
+        it was looked for before.
+        """
+        wall = self._wall()
+        if newest > wall:
+            return newest - wall
+        if self._seen is not None and id > self._seen[0] and newest < self._seen[1]:
+            return newest - self._seen[1]
+        return timedelta(0)
+
+    def check(self, now: datetime, id: int, newest: datetime) -> None:
+        """Whether `now` may end sessions in a log with this newest event, which happened then.
 
         Raises `ClockJumped`.
         """
         wall = self._wall()
         if now - wall > CLOCK_TOLERANCE:
             raise ClockJumped("the instant to sweep at lies in the future")
-        if newest - wall > CLOCK_TOLERANCE:
+        difference = self.difference(id, newest)
+        if abs(difference) > CLOCK_TOLERANCE:
             raise ClockJumped(
-                f"the newest event happened at {newest:%Y-%m-%d %H:%M:%S}Z, which lies in the "
-                "future: this clock, or that of another writer, is wrong"
+                f"the newest event happened at {newest:%Y-%m-%d %H:%M:%S}Z, by a clock that is "
+                f"{difference.total_seconds():+.0f} s from this one: one of the two is wrong"
             )
         if self._began is not None and self._monotonic is not None:
             began, started = self._began
@@ -58,3 +73,4 @@ class ClockWatch:
                     f"the clock was set by {drift.total_seconds():+.0f} s since the ledger was "
                     "opened: check it, and open the ledger again"
                 )
+        self._seen = (id, wall)

@@ -130,6 +130,20 @@ def test_events_of_unknown_kinds_are_counted(store: SessionStore, log: Log) -> N
     assert finding.subject == "event 1 and 2 more"
 
 
+def test_clocks_that_disagree(store: SessionStore, bench: Bench) -> None:
+    for minutes in (0, 30, 29, -1, 60):
+        bench.clock.advance(timedelta(minutes=minutes))
+        store.create("alice")
+    bench.clock.advance(timedelta(minutes=-31))
+    store.create("alice")
+    bench.clock.advance(timedelta(minutes=31))
+    (finding,) = store.diagnose()
+    assert (finding.code, finding.subject) == ("clocks_disagree", "event 6")
+    assert "1860 s" in finding.problem
+    bench.clock.advance(timedelta(days=1))
+    assert store.diagnose() == []
+
+
 def test_events_from_the_future(store: SessionStore, bench: Bench) -> None:
     bench.clock.advance(timedelta(hours=1))
     store.create("alice")

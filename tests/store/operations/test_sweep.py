@@ -144,6 +144,20 @@ def test_a_clock_behind_the_log_ends_nobody_s_session(bench: Bench, clock: Clock
     assert store.sweep() == 1
 
 
+def test_a_clock_ahead_of_another_writer_s_ends_nobody_s_session(
+    bench: Bench, clock: Clock
+) -> None:
+    """It has looked at the log before: what came since can't be older than that."""
+    log = bench.log()
+    ahead = bench.on(log, clock=Clock(NOON + 3 * HOUR))
+    assert ahead.sweep() == 0
+    issued = bench.on(log).create("bob", ttl=HOUR)
+    for _ in range(2):
+        with pytest.raises(ClockJumped, match="newest event"):
+            ahead.sweep()
+    assert bench.on(log).get(issued.token) is not None
+
+
 @pytest.mark.parametrize("jump", [timedelta(days=365), timedelta(seconds=61), -61 * SECOND])
 def test_a_clock_that_was_set_ends_nobody_s_session(bench: Bench, jump: timedelta) -> None:
     elapsed = [100.0]

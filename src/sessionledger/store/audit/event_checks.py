@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from sessionledger.core.codec import KINDS
+from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.core.events import Malformed
 from sessionledger.core.token import key_of
 from sessionledger.findings import Findings
@@ -13,8 +15,9 @@ from sessionledger.logs.base import StoredEvent, View
 from sessionledger.logs.chain import Break
 from sessionledger.store.session_fold import SessionFold
 
-# Clocks of one machine agree better than that, and a clock that is set right now and then jumps.
-TOLERANCE_MS = 60_000
+TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
+# For so long a disagreement of clocks is told: it stands in the log for good.
+RECENT_MS = timedelta(days=1) // timedelta(milliseconds=1)
 
 _RESTORE = (
     "find out who changed the log, and restore it from a copy of before; nothing mends a chain"
@@ -52,6 +55,8 @@ class Inspection:
         self._found = found
         self._head = chain.EMPTY
         self._unchained, self._unknown, self._early, self._beyond = (_Kind() for _ in range(4))
+        self._late = _Kind()
+        self._furthest_ms = self._behind_ms = 0
         self._newest_ms = 0
         self._known = 0
 
@@ -82,6 +87,9 @@ class Inspection:
             ahead = (self._newest_ms - self._latest_ms + TOLERANCE_MS) // 1000
             problem = f"says to have happened up to {ahead} s from now"
             add("event_from_future", str(self._early), problem, "set the clock right, with NTP")
+        if self._late.number:
+            problem = f"says to have happened {self._behind_ms // 1000} s before an earlier event"
+            add("clocks_disagree", str(self._late), problem, "set all writers' clocks, with NTP")
         if self._beyond.number:
             problem = f"lies beyond the head, {self._view.head}: no reader of rows sees it"
             add("events_beyond_head", str(self._beyond), problem, _HEADS)
@@ -118,5 +126,15 @@ class Inspection:
         if event.occurred_at_ms > self._latest_ms:
             self._early.add(event)
             self._newest_ms = max(self._newest_ms, event.occurred_at_ms)
+        else:
+            self._see_order(event)
         if event.id > self._view.head:
             self._beyond.add(event)
+
+    def _see_order(self, event: StoredEvent) -> None:
+        """Events are in order by their ids: one that says to be older had another clock."""
+        behind = self._furthest_ms - event.occurred_at_ms
+        self._furthest_ms = max(self._furthest_ms, event.occurred_at_ms)
+        if behind > TOLERANCE_MS and event.occurred_at_ms > self._latest_ms - RECENT_MS:
+            self._late.add(event)
+            self._behind_ms = max(self._behind_ms, behind)

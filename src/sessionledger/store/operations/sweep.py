@@ -77,6 +77,7 @@ def _unit(engine: Engine, row: Row, now: datetime, written: datetime) -> Unit | 
 
 
 async def _check_clock(engine: Engine, now: datetime) -> None:
-    _, newest = await engine.newest()
-    at = 0 if newest is None else newest.occurred_at_ms
-    engine.clock_watch.check(now, from_milliseconds(at))
+    id, newest = await engine.newest()
+    at = from_milliseconds(0 if newest is None else newest.occurred_at_ms)
+    engine.telemetry.compared(engine.clock_watch.difference(id, at))
+    engine.clock_watch.check(now, id, at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import cache, wraps
 from importlib.metadata import PackageNotFoundError, version
 from inspect import iscoroutinefunction
@@ -91,6 +92,11 @@ class Instruments:
             unit="{session}",
             description="Lapsed sessions whose end was recorded.",
         )
+        self.clock_difference = meter.create_gauge(
+            "sessionledger.clock.difference",
+            unit="s",
+            description="How far the newest event's clock is ahead of this one, at each sweep.",
+        )
         self.errors = meter.create_counter(
             "sessionledger.errors",
             unit="{error}",
@@ -163,6 +169,9 @@ class OpenTelemetry(Telemetry):
 
     def swept(self, sessions: int) -> None:
         self.instruments.swept.add(sessions, self.place)
+
+    def compared(self, difference: timedelta) -> None:
+        self.instruments.clock_difference.set(difference.total_seconds(), self.place)
 
     def failed(self, during: str, error: SessionLedgerError) -> None:
         told = {"db.operation.name": during, "error.type": error.code}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -53,6 +54,9 @@ class Telemetry:
 
     def swept(self, sessions: int) -> None:
         """So many sessions that lapsed were ended."""
+
+    def compared(self, difference: timedelta) -> None:
+        """So far is the clock of the newest event ahead of this one."""
 
     def failed(self, during: str, error: SessionLedgerError) -> None:
         """An error did not keep a call from being answered."""
