@@ -20,7 +20,6 @@ NAMES = [
     "Description",
     "Draft",
     "DuplicateSession",
-    "Excerpt",
     "Finding",
     "Fold",
     "Guard",

@@ -47,7 +47,6 @@ from sessionledger.store.audit.offline import diagnose
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.operations.history import CaughtUp
 from sessionledger.store.pages import Page
-from sessionledger.store.peek import Excerpt
 from sessionledger.store.sync import SessionStore
 
 __version__ = "0.1.0"
@@ -63,7 +62,6 @@ __all__ = [
     "Description",
     "Draft",
     "DuplicateSession",
-    "Excerpt",
     "Finding",
     "Fold",
     "Guard",

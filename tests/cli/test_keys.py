@@ -63,7 +63,7 @@ def test_a_key_makes_only_keys_that_do_no_more(line: Line) -> None:
     assert more.code == 2
     assert "without sessions:create" in more.err
     told = {r["name"]: r for r in line("keys", "list", "--json").records}
-    assert told["below"]["above"] == [handle]
+    assert told["below"]["ancestors"] == [handle]
     history = line("history", "--handle", below, "--topic", "sessionledger.keys", "--json")
     assert history.record["actor"] == "top"
 

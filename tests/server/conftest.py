@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.server import Settings, create_app
-from sessionledger.server.asgi_app import Front
+from sessionledger.server.asgi_app import Application
 from tests.server.served import Served, make_key
 from tests.server.web import Web
 
@@ -16,14 +16,14 @@ SETTINGS = Settings(ledger="memory:", sweep_interval=None)
 
 
 @pytest.fixture(scope="session")
-def front() -> Front:
+def application() -> Application:
     """One application for all tests, which runs anew for each: making it takes longer than most."""
     return create_app(SETTINGS)
 
 
 @pytest.fixture
-def web(front: Front) -> Iterator[Web]:
-    with Web(front) as web:
+def web(application: Application) -> Iterator[Web]:
+    with Web(application) as web:
         yield web
 
 

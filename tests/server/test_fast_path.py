@@ -13,8 +13,8 @@ import pytest
 
 from sessionledger import IssuedSession, Session, SessionStore
 from sessionledger.server import Settings, create_app
-from sessionledger.server.fast_path import Answer, Arrived
-from sessionledger.server.http.asgi import Message
+from sessionledger.server.fast_path import CompleteRequest
+from sessionledger.server.http.asgi import Message, PlainResponse
 from sessionledger.server.service.keys import KEY_POLICY, Key, key_of, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 from tests.server.served import PATIENCE_SECONDS, Served
@@ -156,8 +156,8 @@ def here(folder: Path, known: dict[str, str]) -> Iterator[Web]:
     """The service in this process, on the same ledger."""
     address = f"sqlite:///{folder / 'sessions.db'}"
     assert known
-    front = create_app(Settings(ledger=address, sweep_interval=None, access_log=False))
-    with Web(front, "here") as web:
+    application = create_app(Settings(ledger=address, sweep_interval=None, access_log=False))
+    with Web(application, "here") as web:
         yield web
 
 
@@ -236,7 +236,7 @@ def test_a_key_that_was_good_is_refused_once_it_or_one_above_is_revoked(
         assert status(maker.token) == {"itself": b"200", "above": b"401"}[which]
 
 
-@pytest.mark.parametrize(("method", "path", "headers", "body", "prompt", "status"), CASES)
+@pytest.mark.parametrize(("method", "path", "headers", "body", "at_once_expected", "status"), CASES)
 def test_what_is_plain_and_live_is_answered_at_once(
     here: Web,
     known: dict[str, str],
@@ -244,7 +244,7 @@ def test_what_is_plain_and_live_is_answered_at_once(
     path: str,
     headers: tuple[str, ...],
     body: str,
-    prompt: bool,
+    at_once_expected: bool,
     status: int,
 ) -> None:
     pairs = [
@@ -252,32 +252,33 @@ def test_what_is_plain_and_live_is_answered_at_once(
         for name, _, value in (line.partition(":") for line in headers)
     ]
     content = body.format_map(known).encode()
-    call = Arrived(method, path, pairs, content)
+    asked = CompleteRequest(method, path, pairs, content)
 
-    async def ask() -> tuple[Answer | None, list[Message]]:
-        found = here.front.prompt(path.encode())
-        assert found is not None
-        return here.front.answer_at_once(found, call, None), await _asked(here, call, content)
+    async def ask() -> tuple[PlainResponse | None, list[Message]]:
+        endpoint = here.application.fast_endpoint(path)
+        assert endpoint is not None
+        at_once = here.application.answer_at_once(endpoint, asked, None)
+        return at_once, await _asked(here, asked, content)
 
     at_once, (start, rest) = here.run(ask)
-    assert (at_once is not None, start["status"]) == (prompt, status)
+    assert (at_once is not None, start["status"]) == (at_once_expected, status)
     if at_once is not None:
-        length = (b"content-length", str(len(at_once.body)).encode())
         assert (at_once.status, at_once.body) == (start["status"], rest["body"])
+        length = (b"content-length", b"%d" % len(at_once.body))
         assert [length, *at_once.headers.all] == start["headers"]
-        name = None if call.caller is None else call.caller.name
+        name = None if asked.caller is None else asked.caller.name
         assert name == ({"Basic": "root"}.get(headers[0].split()[1], name))
 
 
-async def _asked(web: Web, call: Arrived, content: bytes) -> list[Message]:
+async def _asked(web: Web, asked: CompleteRequest, content: bytes) -> list[Message]:
     """What the application sends."""
     sent: list[Message] = []
     scope: dict[str, Any] = {
         "type": "http",
-        "method": call.method,
-        "path": call.path,
+        "method": asked.method,
+        "path": asked.path,
         "query_string": b"",
-        "headers": call.headers,
+        "headers": asked.headers,
     }
 
     async def receive() -> Message:
@@ -286,5 +287,5 @@ async def _asked(web: Web, call: Arrived, content: bytes) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await web.front(scope, receive, send)
+    await web.application(scope, receive, send)
     return sent

@@ -35,7 +35,7 @@ def test_the_document_is_complete(web: Web) -> None:
             for method in {*route.http_methods} - {"OPTIONS"}:
                 operation = operations[method.lower()]
                 assert operation["summary"]
-                assert ("security" in operation) == (route.opt["needs"] != "nobody")
+                assert ("security" in operation) == (route.opt["permission"] != "public")
     assert {"/auth", "/introspect", "/revoke"} <= set(document["paths"])
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from sessionledger.server.asgi_app import Front
+from sessionledger.server.asgi_app import Application
 from sessionledger.server.service.keys import SCOPES, new_key
 from sessionledger.server.service.ledger import Ledger
 
@@ -20,18 +20,18 @@ JSON = dict[str, Any]
 class Web:
     """Requests to a service, with the key of who may do everything unless told otherwise."""
 
-    def __init__(self, front: Front, key_name: str = "root") -> None:
+    def __init__(self, application: Application, key_name: str = "root") -> None:
         self._runner = asyncio.Runner()
-        self.front = front
+        self.application = application
         self._stack = ExitStack()
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=self.front), base_url="http://ledger.test"
+            transport=httpx.ASGITransport(app=self.application), base_url="http://ledger.test"
         )
         self.key = ""
         self._key_name = key_name
 
     def __enter__(self) -> Web:
-        running = self.front.running()
+        running = self.application.running()
         self.run(running.__aenter__)
         self._stack.callback(self._runner.close)
         self._stack.callback(self.run, lambda: running.__aexit__(None, None, None))
@@ -44,7 +44,7 @@ class Web:
 
     @property
     def ledger(self) -> Ledger:
-        return self.front.service.ledger
+        return self.application.service.ledger
 
     def run(self, call: Callable[[], Awaitable[A]]) -> A:
         async def called() -> A:

@@ -23,7 +23,6 @@ from opentelemetry.sdk.metrics.export import NumberDataPoint
 from sessionledger import (
     AsyncSessionStore,
     DuplicateSession,
-    Excerpt,
     InvalidSession,
     Log,
     LogUnavailable,
@@ -325,8 +324,7 @@ ACTS: dict[str, Act] = {
     "get wrongly": lambda s, t, h: s.get(NEEDLE),
     "find": lambda s, t, h: s.find(handle=h),
     "find wrongly": lambda s, t, h: s.find(handle=t),
-    "settled": lambda s, t, h: s.settled(t),
-    "excerpt": lambda s, t, h: s.excerpt(t, Excerpt(lambda session: session.principal)),
+    "peek": lambda s, t, h: s.peek(t),
     "authenticate": lambda s, t, h: s.authenticate(t, context={NEEDLE: NEEDLE}),
     "ask for more": lambda s, t, h: s.authenticate(t, max_auth_age=timedelta(microseconds=1)),
     "reauthenticate": lambda s, t, h: s.reauthenticate(t, **SAID),

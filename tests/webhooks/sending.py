@@ -1,4 +1,4 @@
-"""A ledger, its endpoints, and a courier that runs in a thread with a loop of its own."""
+"""A ledger, its endpoints, and a dispatcher that runs in a thread with a loop of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from sessionledger import AsyncSessionStore, SessionStore, open_log
 from sessionledger.testing.fixtures import PATIENCE
 from sessionledger.webhooks.delivery import Source
-from sessionledger.webhooks.dispatcher import Courier
+from sessionledger.webhooks.dispatcher import Dispatcher
 from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, EndpointFile, new_endpoint
 from tests.webhooks.receiving import Receiver
 
@@ -70,8 +70,8 @@ class Scene:
         log = open_log(self.url)
         try:
             async with AsyncSessionStore(log) as store:
-                courier = Courier(Source(store, log, TOPIC, self.file, pauses))
-                running = asyncio.create_task(courier.run())
+                dispatcher = Dispatcher(Source(store, log, TOPIC, self.file, pauses))
+                running = asyncio.create_task(dispatcher.run())
                 ended = asyncio.create_task(asyncio.to_thread(stop.wait))
                 await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)
                 running.cancel()

@@ -165,7 +165,7 @@ DELIVERING = """
 import sys, asyncio
 from pathlib import Path
 from sessionledger import AsyncSessionStore, open_log
-from sessionledger.webhooks.dispatcher import Courier
+from sessionledger.webhooks.dispatcher import Dispatcher
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoints import EndpointFile
 
@@ -173,7 +173,7 @@ async def main(url, topic, file):
     log = open_log(url)
     async with AsyncSessionStore(log) as store:
         source = Source(store, log, topic, EndpointFile(Path(file)), (0.001,) * 5)
-        await Courier(source).run()
+        await Dispatcher(source).run()
 
 asyncio.run(main(*sys.argv[1:]))
 """

@@ -121,7 +121,7 @@ def _maker(store: SessionStore, token: str) -> Key:
     """The key that makes another. Raises `Failure` for one that is not good."""
     session = store.authenticate(token)
     key = None if session is None else key_of(session)
-    if key is None or any(store.find(handle=handle) is None for handle in key.above):
+    if key is None or any(store.find(handle=handle) is None for handle in key.ancestors):
         raise Failure(NO, "not_live", "no live key is that")
     return key
 
@@ -137,7 +137,7 @@ def _record(session: Session) -> Record:
         "last_seen_at": session.last_seen_at,
         "expires_at": session.expires_at,
         "handle": session.handle,
-        "above": list(key.above) if key else [],
+        "ancestors": list(key.ancestors) if key else [],
     }
 
 

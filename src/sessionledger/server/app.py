@@ -2,80 +2,77 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import cast
 
-from litestar import Litestar
+from litestar import Litestar, Response, route
 from litestar.datastructures import ResponseHeader, State
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.handlers.base import BaseRouteHandler
+from litestar.params import QueryParameter
 
-from sessionledger.server.asgi_app import OTHER, Front
-from sessionledger.server.auth.permissions import authorise
+from sessionledger.server.asgi_app import OTHER, Application
+from sessionledger.server.auth.permissions import PUBLIC, authorise, requires
 from sessionledger.server.description import describe
 from sessionledger.server.error_handlers import HANDLERS
-from sessionledger.server.fast_path import Endpoint, application
-from sessionledger.server.http.asgi import App
+from sessionledger.server.fast_path import Endpoint, as_application
+from sessionledger.server.http.asgi import ASGIApp, read_only
 from sessionledger.server.http.bodies import StrictRequest
-from sessionledger.server.http.pages import Page
-from sessionledger.server.oauth.introspection import Introspect
-from sessionledger.server.oauth.revocation import Revoke
+from sessionledger.server.http.problems import invalid
+from sessionledger.server.oauth.endpoints import Introspect, Revoke
 from sessionledger.server.observe import metrics
-from sessionledger.server.observe.access_log import Noted, write_to_stderr
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.observe.access_log import RequestRecorder, write_to_stderr
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import ForwardAuth
-from sessionledger.server.routes import bearer, events, health, listings, sessions
-from sessionledger.server.routes.methods import options_at
-from sessionledger.server.routes.parameters import refuse_unknown
-from sessionledger.server.service.service import Service
+from sessionledger.server.routes import bearer, events, listings, sessions, status
+from sessionledger.server.service.service import Connection, Service
 from sessionledger.server.settings import Settings
 
+MAX_NAME_CHARS = 64
+
 ROUTES = [
-    *health.ROUTES,
+    *status.ROUTES,
     *bearer.ROUTES,
     *sessions.ROUTES,
     *listings.ROUTES,
     *events.ROUTES,
 ]
-# First of all: the framework answers OPTIONS for the first handler of a path alone.
-OPTIONS = [options_at(path, ROUTES) for path in dict.fromkeys(p for r in ROUTES for p in r.paths)]
 PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
-BARE = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
-LABELS = [*BARE, *sorted(PATHS), OTHER]
+WITHOUT_FRAMEWORK = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
+LABELS = [*WITHOUT_FRAMEWORK, *sorted(PATHS), OTHER]
 
 
-def create_app(settings: Settings | None = None, tally: Tally | None = None) -> Front:
-    """The service on the ledger of the settings, which is open while the application is.
+def create_app(
+    settings: Settings | None = None, request_metrics: RequestMetrics | None = None
+) -> Application:
+    """The service on the ledger of the settings, which is open while the application runs.
 
-    An ASGI application with a lifespan, for any server of ASGI applications; `running()` opens the
-    ledger where there is no such server. tally: where requests are counted, if not in this process
-    alone.
+    It is an ASGI application with a lifespan, for any ASGI server. Without a server, `running()`
+    opens the ledger. request_metrics: where requests are counted, if several workers share it.
     """
-    service = Service(settings or Settings(), tally or Tally(LABELS))
+    service = Service(settings or Settings(), request_metrics or RequestMetrics(LABELS))
     write = write_to_stderr if service.settings.access_log else None
-    noted = Noted(service.tally, write)
-    return Front(
-        service, _framework(service), PATHS, _prompt(service), _bare(service, noted), noted
-    )
-
-
-def _prompt(service: Service) -> dict[str, Endpoint]:
-    """What is asked most, and writes nothing itself."""
-    auth = ForwardAuth(service)
-    return {"/auth": auth, "/auth/": auth, "/introspect": Introspect(service)}
-
-
-def _bare(service: Service, noted: Noted) -> dict[str, App]:
-    """What else is answered without the framework, which has no words for it."""
+    recorder = RequestRecorder(service.metrics, write)
     document = describe(ROUTES)
-    return {
-        "/revoke": application(Revoke(service)),
-        "/metrics": Page(metrics.MEDIA_TYPE, noted.exposition),
-        "/openapi.json": Page("application/json", lambda: document),
+    endpoints: dict[str, Endpoint] = {
+        "/auth": ForwardAuth(service),
+        "/introspect": Introspect(service),
     }
+    applications = {
+        "/revoke": as_application(Revoke(service)),
+        "/metrics": read_only(metrics.MEDIA_TYPE, recorder.exposition),
+        "/openapi.json": read_only("application/json", lambda: document),
+    }
+    return Application(service, _framework(service), PATHS, endpoints, applications, recorder)
 
 
-def _framework(service: Service) -> App:
+def _framework(service: Service) -> ASGIApp:
+    # Methods come first: the framework answers OPTIONS only for the first handler of a path.
+    paths = dict.fromkeys(path for route in ROUTES for path in route.paths)
     framework = Litestar(
-        route_handlers=[*OPTIONS, *ROUTES],
-        guards=[authorise, refuse_unknown],
+        route_handlers=[*map(_methods_at, paths), *ROUTES],
+        guards=[authorise, refuse_unknown_parameters],
         request_class=StrictRequest,
         exception_handlers=HANDLERS,
         response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
@@ -84,4 +81,46 @@ def _framework(service: Service) -> App:
         logging_config=None,
         state=State({"service": service}),
     )
-    return cast(App, framework)
+    return cast(ASGIApp, framework)
+
+
+def _methods_at(path: str) -> HTTPRouteHandler:
+    """Answers OPTIONS with the methods that a path takes."""
+    methods = {
+        HttpMethod(method).value
+        for one in ROUTES
+        if path in one.paths
+        for method in one.http_methods
+    }
+    allow = ", ".join(sorted(methods | {"OPTIONS"}))
+
+    @route(
+        path,
+        http_method=HttpMethod.OPTIONS,
+        status_code=204,
+        opt=requires(PUBLIC),
+        include_in_schema=False,
+    )
+    async def answer_options() -> Response[None]:
+        return Response(None, headers={"Allow": allow})
+
+    return answer_options
+
+
+async def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Raises `HTTPProblem` for a query parameter that the route does not take.
+
+    Otherwise a misspelt `keep` would end the session that was to stay. Public routes take any
+    parameter: monitors add some to get past a cache.
+    """
+    if not connection.scope["query_string"] or handler.opt["permission"] == PUBLIC:
+        return
+    for name in connection.query_params:
+        if name not in _parameters_of(handler):
+            raise invalid(name[:MAX_NAME_CHARS], "is no parameter of this path")
+
+
+@cache
+def _parameters_of(handler: BaseRouteHandler) -> frozenset[str | None]:
+    taken = (one.kwarg_definition for one in handler.parsed_fn_signature.parameters.values())
+    return frozenset(one.name for one in taken if isinstance(one, QueryParameter))

@@ -1,8 +1,4 @@
-"""The outermost application: what is answered without the framework, and what all have in common.
-
-Every request is counted, written down if that is wanted, and answered: what nobody caught below
-is a problem here.
-"""
+"""The outermost ASGI application: it finds who answers a request, and counts and logs each one."""
 
 from __future__ import annotations
 
@@ -15,50 +11,57 @@ import msgspec
 
 from sessionledger.server.error_handlers import log_failure
 from sessionledger.server.fast_path import (
-    Answer,
-    Arrived,
+    CompleteRequest,
     Endpoint,
-    Prompt,
-    application,
+    as_application,
     at_once,
     caller_in,
 )
-from sessionledger.server.http.asgi import App, Message, Receive, Scope, Send, respond
-from sessionledger.server.http.problems import MEDIA_TYPE, Refused, failed, unavailable
-from sessionledger.server.observe.access_log import Noted
+from sessionledger.server.http.asgi import (
+    NO_STORE,
+    ASGIApp,
+    Headers,
+    Message,
+    PlainResponse,
+    Receive,
+    Scope,
+    Send,
+    respond,
+)
+from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, failed, unavailable
+from sessionledger.server.observe.access_log import RequestRecorder
+from sessionledger.server.proxy.forward_auth import PATH as AUTH
 from sessionledger.server.service.service import Service
 
 OTHER = "other"
-ENDLESS = "/v1/events"
+STREAM = "/v1/events"
+BELOW_AUTH = f"{AUTH}/"
 
 
-class Front:
+class Application:
     """The service as an ASGI application. failure: why it could not start, if it could not.
 
-    routes: the framework's paths, by which its requests are counted. prompt and bare: what is
-    answered without it, by path, and by all that lies below one that ends in a slash; prompt is
-    what can be asked at once. noted: told of each request.
+    framework: answers every path that is not in endpoints or applications; routes: its paths.
+    endpoints: those that the fast path may answer. recorder: told of each request.
     """
 
     def __init__(
         self,
         service: Service,
-        framework: App,
+        framework: ASGIApp,
         routes: Collection[str],
-        prompt: Mapping[str, Endpoint],
-        bare: Mapping[str, App],
-        noted: Noted,
+        endpoints: Mapping[str, Endpoint],
+        applications: Mapping[str, ASGIApp],
+        recorder: RequestRecorder,
     ) -> None:
         self.service = service
         self._framework = framework
         self._routes = routes
-        self._endpoints = {path: application(one) for path, one in prompt.items()} | dict(bare)
-        self._below = [path for path in self._endpoints if path[-1] == "/"]
-        self._at_once = {
-            path.encode("ascii"): Prompt(one, _route(path)) for path, one in prompt.items()
-        }
-        self._at_once_below = [url for url in self._at_once if url.endswith(b"/")]
-        self._noted = noted
+        self._endpoints = endpoints
+        self._applications = {
+            path: as_application(endpoint) for path, endpoint in endpoints.items()
+        } | dict(applications)
+        self._recorder = recorder
         self.failure: Exception | None = None
 
     @asynccontextmanager
@@ -68,83 +71,74 @@ class Front:
             try:
                 yield
             finally:
-                self._noted.hand_over()
+                self._recorder.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live as long as the server does."""
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._respond(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
             await self._framework(scope, receive, send)
 
-    def prompt(self, url: bytes) -> Prompt | None:
-        """What is at a path, if it can be asked at once."""
-        found = self._at_once.get(url)
-        if found is None:
-            for above in self._at_once_below:
-                if url.startswith(above):
-                    return self._at_once[above]
-        return found
+    def fast_endpoint(self, path: str) -> Endpoint | None:
+        """The endpoint at a path, if the fast path may answer it."""
+        return self._endpoints.get(_route_of(path))
 
-    def answer_at_once(self, prompt: Prompt, call: Arrived, client: str | None) -> Answer | None:
-        """Its answer, if there is one at once: for a server that can send it in place. None where
-        the application has to be asked."""
+    def answer_at_once(
+        self, endpoint: Endpoint, request: CompleteRequest, client: str | None
+    ) -> PlainResponse | None:
+        """The response of a fast endpoint; None where the application has to be called."""
         begun = time.perf_counter()
-        answer = at_once(prompt.endpoint, call)
-        if answer is not None:
-            status, caller = answer.status, call.caller
-            self._noted.note(call.method, prompt.route, status, begun, client, caller)
-        return answer
+        response = at_once(endpoint, request)
+        if response is not None:
+            self._recorder.record(
+                request.method,
+                _route_of(request.path),
+                response.status,
+                begun,
+                client,
+                request.caller,
+            )
+        return response
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, status = time.perf_counter(), 0
 
-        async def noting(message: Message) -> None:
+        async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        place = self._place(scope["path"])
-        endpoint, route = self._endpoints.get(place), _route(place)
+        route = _route_of(scope["path"])
+        application = self._applications.get(route)
         try:
-            if endpoint is None:
-                await self._ask_framework(scope, receive, noting)
-            else:
-                await endpoint(scope, receive, noting)
+            await (application or self._ask_framework)(scope, receive, watched)
         except TimeoutError:
-            # Who was answered in part is hung up on: that is how the rest is known to be missing.
+            # A client that got a part is hung up on, which tells it that the rest is missing.
             if not status:
-                await _answer_problem(noting, unavailable("timed_out", "that took too long"))
-        except Exception as error:  # noqa: BLE001  whatever it is, a client gets an answer
+                await _send_problem(watched, unavailable("timed_out", "that took too long"))
+        except Exception as error:  # noqa: BLE001  every request gets a response
             log_failure(error)
             if not status:
-                await _answer_problem(noting, failed())
+                await _send_problem(watched, failed())
         finally:
-            if endpoint is None:
+            if application is None:
                 template = scope.get("path_template", OTHER)
                 route = template if template in self._routes else OTHER
             client = (scope.get("client") or [None])[0]
             caller = caller_in(scope)
-            self._noted.note(scope["method"], route, status or 500, begun, client, caller)
-
-    def _place(self, path: str) -> str:
-        """Where something is that answers at a path, or the path itself."""
-        if path not in self._endpoints:
-            for above in self._below:
-                if path.startswith(above):
-                    return above
-        return path
+            self._recorder.record(scope["method"], route, status or 500, begun, client, caller)
 
     async def _ask_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `TimeoutError` for what takes too long: a client that reads nothing, say."""
         settings = self.service.settings
-        patience = settings.request_timeout
-        if scope["path"] == ENDLESS:
-            patience += settings.stream_lifetime
-        async with asyncio.timeout(patience.total_seconds()):
+        timeout = settings.request_timeout
+        if scope["path"] == STREAM:
+            timeout += settings.stream_lifetime
+        async with asyncio.timeout(timeout.total_seconds()):
             await self._framework(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -152,7 +146,7 @@ class Front:
             await receive()
             try:
                 await stack.enter_async_context(self.running())
-            except Exception as error:  # noqa: BLE001  whoever serves tells of it
+            except Exception as error:  # noqa: BLE001  `serve` raises it again
                 self.failure = error
                 await send({"type": "lifespan.startup.failed", "message": ""})
                 return
@@ -161,15 +155,16 @@ class Front:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _route(place: str) -> str:
-    """What requests are counted by, to a path or to what lies below it."""
-    return place.rstrip("/")
+def _route_of(path: str) -> str:
+    """The path under which requests are counted. A proxy may ask below `/auth`."""
+    return AUTH if path.startswith(BELOW_AUTH) else path
 
 
-async def _answer_problem(send: Send, refused: Refused) -> None:
+async def _send_problem(send: Send, error: HTTPProblem) -> None:
     """A problem from outside of the framework."""
-    headers = [(name.lower().encode(), text.encode()) for name, text in refused.headers.items()]
-    kind = (b"content-type", MEDIA_TYPE.encode())
-    no_store = (b"cache-control", b"no-store")
-    body = msgspec.json.encode(refused.problem)
-    await respond(send, refused.problem.status, [kind, no_store, *headers], body)
+    headers = [(name.lower().encode(), text.encode()) for name, text in error.headers.items()]
+    media_type = (b"content-type", MEDIA_TYPE.encode())
+    body = msgspec.json.encode(error.problem)
+    await respond(
+        send, PlainResponse(error.problem.status, Headers(media_type, NO_STORE, *headers), body)
+    )

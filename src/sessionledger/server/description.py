@@ -1,4 +1,4 @@
-"""The OpenAPI document: the framework's own, with what it can't know."""
+"""The OpenAPI document: the framework's own, completed with what the framework does not know."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
-from sessionledger.server.auth.permissions import BEARER, NOBODY
+from sessionledger.server.auth.permissions import BEARER, PUBLIC
 from sessionledger.server.http.forms import FORM
+from sessionledger.server.http.parameters import HANDLE_PATTERN
 from sessionledger.server.http.problems import MEDIA_TYPE, Problem
-from sessionledger.server.http.schemas import (
-    HANDLE_PATTERN,
-    NewSession,
-    NewToken,
-    Proof,
-    SessionPatch,
-)
-from sessionledger.server.oauth.introspection import Introspection
+from sessionledger.server.http.schemas import NewSession, NewToken, Proof, SessionPatch
+from sessionledger.server.oauth.endpoints import Introspection
 
 SCHEMES = {
     "adminKey": "An admin key with the scope that the operation names.",
@@ -57,13 +52,13 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
             operation = document["paths"][path.replace(":str", "")]
             for method in route.http_methods:
                 if method != "OPTIONS":
-                    _complete(operation[method.lower()], route.opt["needs"])
-    document["paths"] |= _bare()
+                    _complete(operation[method.lower()], route.opt["permission"])
+    document["paths"] |= _without_framework()
     _add_components(document.setdefault("components", {}))
     return msgspec.json.encode(document)
 
 
-def _complete(operation: dict[str, Any], needed: str) -> None:
+def _complete(operation: dict[str, Any], permission: str) -> None:
     """Who may call it, and how it fails."""
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"] = _without_null(parameter["schema"])
@@ -73,14 +68,14 @@ def _complete(operation: dict[str, Any], needed: str) -> None:
     for status in [status for status in responses if status[0] in "45"]:
         del responses[status]
     responses["default"] = _problem("Anything else is a problem (RFC 9457).")
-    if needed == NOBODY:
+    if permission == PUBLIC:
         return
-    scheme = "sessionToken" if needed == BEARER else "adminKey"
+    scheme = "sessionToken" if permission == BEARER else "adminKey"
     operation["security"] = [{scheme: []}]
     responses["400"] = _problem("What was sent can't be taken.")
     responses["401"] = _problem("No credentials, or none that are good.")
-    if needed != BEARER:
-        operation["description"] += f" Takes the scope `{needed}`."
+    if permission != BEARER:
+        operation["description"] += f" Takes the scope `{permission}`."
         responses["403"] = _problem("The key lacks the scope.")
 
 
@@ -109,7 +104,7 @@ def _add_components(components: dict[str, Any]) -> None:
     } | {"client": CLIENT}
 
 
-def _bare() -> dict[str, Any]:
+def _without_framework() -> dict[str, Any]:
     """What the framework does not answer, and so does not know."""
     introspection = {"$ref": "#/components/schemas/Introspection"}
     found = {"description": "What is known of it.", "content": _json(introspection)}

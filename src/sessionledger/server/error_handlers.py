@@ -1,4 +1,4 @@
-"""From exceptions to answers, whoever raised them."""
+"""From exceptions to responses: every exception that a request raises becomes a problem."""
 
 from __future__ import annotations
 
@@ -8,113 +8,99 @@ import traceback
 from typing import Any
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from sessionledger import SessionLedgerError
-from sessionledger.server.http.etags import IF_MATCH
+from sessionledger.server.http.parameters import EXPECTED
 from sessionledger.server.http.problems import (
     MEDIA_TYPE,
-    Refused,
+    HTTPProblem,
     failed,
     in_a_sentence,
     invalid,
-    refused_by_ledger,
+    ledger_problem,
 )
-from sessionledger.server.http.schemas import HANDLE_PATTERN
-from sessionledger.server.routes.events import EVENT_ID
-from sessionledger.server.service.idempotency import KEY_PATTERN
-from sessionledger.server.service.service import Call
 
 _MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
 _LOG = logging.getLogger("sessionledger.server")
 
 
-def refusal(error: Exception) -> Refused:
-    """What a request is answered whose handler raised this."""
+def problem_of(error: Exception) -> HTTPProblem:
+    """The problem that a client is told when its request raised this."""
     match error:
-        case Refused():
+        case HTTPProblem():
             return error
         case SessionLedgerError():
-            return refused_by_ledger(error)
+            return ledger_problem(error)
         case ValidationException():
             return _invalid_argument(error)
         case HTTPException() if error.status_code < 500:
-            return _framework(error)
+            return _framework_problem(error)
     log_failure(error)
     return failed()
 
 
 def log_failure(error: BaseException) -> None:
-    """Say where we failed. The message stays out: it might repeat what a client sent."""
-    places = traceback.extract_tb(error.__traceback__)
-    where = " < ".join(f"{place.filename}:{place.lineno}" for place in reversed(places))
+    """Log where the service failed. The message stays out: it might repeat what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
     _LOG.error("%s at %s", type(error).__name__, where)
 
 
-def answer(_: Call, error: Exception) -> Response[bytes]:
-    """The problem as a response."""
-    return problem_response(refusal(error))
-
-
-def problem_response(refused: Refused) -> Response[bytes]:
-    """A problem, which nobody may store."""
+def _handle(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    problem = problem_of(error)
     return Response(
-        msgspec.json.encode(refused.problem),
-        status_code=refused.problem.status,
+        msgspec.json.encode(problem.problem),
+        status_code=problem.problem.status,
         media_type=MEDIA_TYPE,
-        headers=refused.headers | {"Cache-Control": "no-store"},
+        headers=problem.headers | {"Cache-Control": "no-store"},
     )
 
 
-HANDLERS: ExceptionHandlersMap = {Exception: answer, HTTPException: answer}
+HANDLERS: ExceptionHandlersMap = {Exception: _handle, HTTPException: _handle}
 
 
-def _framework(error: HTTPException) -> Refused:
-    """The framework's own: no such path, another method, too large a body."""
-    told = _TOLD.get(error.status_code, ("invalid_request", "the request can't be taken"))
-    return Refused(error.status_code, *told, headers=error.headers)
+def _framework_problem(error: HTTPException) -> HTTPProblem:
+    """The framework's own errors: no such path, another method, too large a body."""
+    code, detail = _FRAMEWORK.get(
+        error.status_code, ("invalid_request", "the request can't be taken")
+    )
+    return HTTPProblem(error.status_code, code, detail, headers=error.headers)
 
 
-_TOLD = {
+_FRAMEWORK = {
     404: ("not_found", "there is nothing at that path"),
     405: ("method_not_allowed", "that path does not take this method"),
     413: ("too_large", "the body is larger than allowed"),
 }
 
 
-# What clients call what a handler takes, where the two differ.
-_CALLED = {
+# The client's name for an argument of a handler, where the two differ.
+_CLIENT_NAMES = {
     "data": "body",
     "idempotency_key": "Idempotency-Key",
     "if_match": "If-Match",
     "last_event_id": "Last-Event-ID",
 }
 
-_MEANT = {
-    HANDLE_PATTERN: "must be a handle: sha256:v1: and 64 lower-case hex digits",
-    EVENT_ID: "must be the id of an event, in digits",
-    IF_MATCH: "must be *, or ETags in double quotes",
-    KEY_PATTERN: "must be 1 to 255 characters of printable ASCII without spaces",
-}
 
-
-def _invalid_argument(error: ValidationException) -> Refused:
+def _invalid_argument(error: ValidationException) -> HTTPProblem:
     """A parameter that is missing, or is not what is expected."""
     extra: Any = error.extra
     if isinstance(extra, list) and extra:
         name = extra[0].get("key", "data")
-        return invalid(_CALLED.get(name, name), _in_words(name, extra[0]["message"]))
+        return invalid(_CLIENT_NAMES.get(name, name), _in_words(name, extra[0]["message"]))
     missing = _MISSING.search(error.detail)
     return invalid(missing[1] if missing else "request", "is required")
 
 
-def _in_words(name: str, text: str) -> str:
-    """What the framework says of an argument, without expressions that few can read."""
-    if text == repr(name):
+def _in_words(name: str, message: str) -> str:
+    """The framework's message on an argument, with words in the place of a pattern."""
+    if message == repr(name):
         return "is required"
-    for pattern, words in _MEANT.items():
-        if repr(pattern) in text:
+    for pattern, words in EXPECTED.items():
+        if repr(pattern) in message:
             return words
-    return in_a_sentence(text)
+    return in_a_sentence(message)

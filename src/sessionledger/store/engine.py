@@ -52,7 +52,6 @@ from sessionledger.store.audit.reports import (
     parse_head,
 )
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
-from sessionledger.store.peek import settled_until
 from sessionledger.store.session_fold import SessionFold, session_of, state_of
 from sessionledger.store.steps import Step, prepare
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
@@ -117,7 +116,6 @@ class Engine:
         self.log = log
         self.topic = topic
         self.policy = policy
-        self.settled_until = settled_until(policy)
         # The system's time is a plain aware datetime as it is.
         self.clock = clock if clock is system_clock else lambda: parse_instant("clock", clock())
         self.nanoseconds = time_ns if clock is system_clock else _counting(clock)

@@ -6,5 +6,5 @@ messages    an event as what is sent
 addresses   which IP addresses are public
 network     connections, to no other address than one that was checked
 delivery    one endpoint: from its durable cursor, in order, at least once
-courier     all endpoints of a ledger, by one process at a time
+dispatcher  all endpoints of a ledger, by one process at a time
 """

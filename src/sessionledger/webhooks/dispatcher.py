@@ -30,12 +30,12 @@ def deliver_to_all(log: Log, topic: str, file: EndpointFile, on_error: OnError) 
 
     async def run() -> None:
         async with AsyncSessionStore(log, topic=topic, on_error=on_error) as store:
-            await Courier(Source(store, log, topic, file)).run()
+            await Dispatcher(Source(store, log, topic, file)).run()
 
     asyncio.run(run())
 
 
-class Courier:
+class Dispatcher:
     """Tells all endpoints of a source what happens there."""
 
     def __init__(self, source: Source) -> None:
@@ -94,7 +94,7 @@ class Courier:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        path = self._file.path.with_name(self._file.path.name + "-courier")
+        path = self._file.path.with_name(self._file.path.name + "-dispatcher")
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while not _locked(lock):  # noqa: ASYNC110  another process tells nobody when it ends

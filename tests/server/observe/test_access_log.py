@@ -14,17 +14,17 @@ from time import perf_counter
 import pytest
 
 from sessionledger.server.observe import access_log
-from sessionledger.server.observe.access_log import Noted, write_to_stderr
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.observe.access_log import RequestRecorder, write_to_stderr
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
 from tests.server.served import PATIENCE_SECONDS, Served, make_key
 
 KEY = Key("app", "sha256:v1:" + "0" * 64, frozenset(["introspect"]))
 
 
-def test_what_is_noted_at_a_time_is_handed_over_together_and_in_order() -> None:
+def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> None:
     handed: list[bytes] = []
-    tally = Tally(["/auth", "/introspect"])
+    metrics = RequestMetrics(["/auth", "/introspect"])
     counted: list[str] = []
 
     async def answer() -> None:
@@ -34,13 +34,13 @@ def test_what_is_noted_at_a_time_is_handed_over_together_and_in_order() -> None:
             handed.append(lines)
             written.set()
 
-        noted = Noted(tally, write)
-        noted.note("GET", "/auth", 200, perf_counter() - 12, "::1", None)
-        noted.note("POST", "/introspect", 401, perf_counter(), None, KEY)
+        recorder = RequestRecorder(metrics, write)
+        recorder.record("GET", "/auth", 200, perf_counter() - 12, "::1", None)
+        recorder.record("POST", "/introspect", 401, perf_counter(), None, KEY)
         assert handed == []
         await written.wait()
-        noted.note("GET", "/auth", 503, perf_counter(), "::1", None)
-        counted.append(noted.exposition().decode())
+        recorder.record("GET", "/auth", 503, perf_counter(), "::1", None)
+        counted.append(recorder.exposition().decode())
 
     asyncio.run(answer())
     assert [text.count(b"\n") for text in handed] == [2, 1]

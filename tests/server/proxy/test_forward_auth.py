@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger.server.fast_path import application
+from sessionledger.server.fast_path import as_application
 from sessionledger.server.http.asgi import Message
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import IDENTITY, ForwardAuth
 from sessionledger.server.service.service import Service
 from tests.server.conftest import SETTINGS
@@ -165,8 +165,8 @@ def answered(scope: JSON) -> int:
         statuses.append(message.get("status", 0))
 
     async def run() -> None:
-        endpoint = ForwardAuth(Service(SETTINGS, Tally(["x"])))
-        await application(endpoint)(scope, nothing, send)
+        endpoint = ForwardAuth(Service(SETTINGS, RequestMetrics(["x"])))
+        await as_application(endpoint)(scope, nothing, send)
 
     asyncio.run(run())
     return statuses[0]

@@ -125,6 +125,6 @@ def test_who_was_killed_before_the_session_was_there_is_followed(
 
     web.run(begun)
     assert problem(post(web, "k"))[1] == "idempotency_under_way"
-    monkeypatch.setattr(idempotency, "AT_IT_FOR", 0.0)
+    monkeypatch.setattr(idempotency, "TAKE_OVER_SECONDS", 0.0)
     assert live(web, post(web, "k").json()["token"])
     assert len(web("GET", "/v1/sessions").json()["sessions"]) == 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sessionledger.server.app import ROUTES
-from sessionledger.server.auth.permissions import BEARER, NOBODY
+from sessionledger.server.auth.permissions import BEARER, PUBLIC
 from sessionledger.server.service.keys import (
-    DEEPEST,
+    MAX_ANCESTORS,
     SCOPES,
     Key,
     NotAllowed,
@@ -33,7 +33,7 @@ CALLS = [
 
 def test_every_route_says_what_it_takes() -> None:
     for route in ROUTES:
-        assert route.opt["needs"] in (*SCOPES, BEARER, NOBODY), route
+        assert route.opt["permission"] in (*SCOPES, BEARER, PUBLIC), route
 
 
 @pytest.mark.parametrize(("scope", "method", "path"), CALLS)
@@ -84,7 +84,7 @@ def test_a_key_is_shut_out_at_the_next_request(web: Web) -> None:
 def test_a_key_makes_only_keys_that_do_no_more() -> None:
     maker = Key("maker", HANDLE, frozenset({"introspect", "sessions:read"}))
     made = new_key("made", ["introspect"], maker)
-    assert made == {"scopes": ["introspect"], "above": [HANDLE]}
+    assert made == {"scopes": ["introspect"], "ancestors": [HANDLE]}
     with pytest.raises(NotAllowed, match="without sessions:create"):
         new_key("made", ["introspect", "sessions:create"], maker)
 
@@ -99,8 +99,8 @@ def test_a_key_that_makes_no_sense_is_refused(name: str, scopes: list[str]) -> N
 
 
 def test_keys_are_made_with_keys_only_so_often() -> None:
-    maker = Key("maker", HANDLE, frozenset({"introspect"}), (HANDLE,) * DEEPEST)
-    with pytest.raises(NotAllowed, match="in a row"):
+    maker = Key("maker", HANDLE, frozenset({"introspect"}), (HANDLE,) * MAX_ANCESTORS)
+    with pytest.raises(NotAllowed, match="at most 8"):
         new_key("made", ["introspect"], maker)
 
 

@@ -10,14 +10,17 @@ from base64 import b64decode
 from datetime import timedelta
 from urllib.parse import unquote
 
-from sessionledger.server.http.problems import Refused
+from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.web import challenges, credentials
 from sessionledger.web.challenges import Denied
 from sessionledger.web.credentials import Malformed, RawHeaders
 
 
 def bearer_token(headers: RawHeaders, realm: str) -> str | None:
-    """The token in `Authorization: Bearer`; None without one. Raises `Refused` for a malformed."""
+    """The token in `Authorization: Bearer`; None without one.
+
+    Raises `HTTPProblem` for a malformed one.
+    """
     try:
         return credentials.bearer_token(headers)
     except Malformed:
@@ -27,7 +30,7 @@ def bearer_token(headers: RawHeaders, realm: str) -> str | None:
 def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None:
     """The name and the secret in `Authorization: Basic`, as RFC 6749 encodes them; None without.
 
-    Raises `Refused` for malformed ones.
+    Raises `HTTPProblem` for malformed ones.
     """
     try:
         found = credentials.authorization(headers)
@@ -41,32 +44,32 @@ def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None
     return unquote(name), unquote(secret)
 
 
-def missing(realm: str) -> Refused:
+def missing(realm: str) -> HTTPProblem:
     """No credentials."""
     return _refused(challenges.missing(realm))
 
 
-def refused_token(realm: str) -> Refused:
+def refused_token(realm: str) -> HTTPProblem:
     """A token that is not good."""
     return _refused(challenges.refused_token(realm))
 
 
-def malformed(realm: str) -> Refused:
+def malformed(realm: str) -> HTTPProblem:
     """An `Authorization` that can't be read."""
     return _refused(challenges.malformed(realm), "Authorization")
 
 
-def insufficient(realm: str, scope: str) -> Refused:
+def insufficient(realm: str, scope: str) -> HTTPProblem:
     """A good token that lacks a right."""
     return _refused(challenges.insufficient(realm, scope))
 
 
-def too_old(realm: str, most: timedelta) -> Refused:
+def too_old(realm: str, most: timedelta) -> HTTPProblem:
     """A good token whose bearer must prove anew who that is."""
     return _refused(challenges.too_old(realm, most))
 
 
-def _refused(denied: Denied, field: str | None = None) -> Refused:
+def _refused(denied: Denied, field: str | None = None) -> HTTPProblem:
     status, code, detail, challenge = denied
     headers = {} if challenge is None else {"WWW-Authenticate": challenge}
-    return Refused(status, code, detail, field=field, headers=headers)
+    return HTTPProblem(status, code, detail, field=field, headers=headers)

@@ -1,6 +1,6 @@
-"""Rights: every route says what it takes, and this is where it is asked for.
+"""Permissions: every route names the one that it requires, and this guard asks for it.
 
-A route that says nothing is refused: forgetting it must not open a door.
+A route that names none is refused: forgetting it must not open a door.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from sessionledger.server.service.keys import SCOPES, authenticate_key
 from sessionledger.server.service.service import Connection, service_of
 
 BEARER = "bearer"
-NOBODY = "nobody"
+PUBLIC = "public"
 
 
-def needs(right: str) -> dict[str, Any]:
-    """What a route is declared with: a scope of admin keys, `BEARER`, or `NOBODY`'s right."""
-    assert right in (*SCOPES, BEARER, NOBODY)
-    return {"needs": right}
+def requires(permission: str) -> dict[str, Any]:
+    """The `opt` of a route: a scope of admin keys, `BEARER` for any live session, or `PUBLIC`."""
+    assert permission in (*SCOPES, BEARER, PUBLIC)
+    return {"permission": permission}
 
 
 async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
-    """Let a request in, or raise `Refused`."""
-    needed = handler.opt.get("needs")
-    assert needed is not None, "a route says what it needs"
-    if needed == NOBODY:
+    """Let a request in, or raise `HTTPProblem`."""
+    permission = handler.opt.get("permission")
+    assert permission is not None, "a route names the permission that it requires"
+    if permission == PUBLIC:
         return
     realm = service_of(connection).settings.realm
     token = bearer_token(connection.scope["headers"], realm)
     if token is None:
         raise missing(realm)
-    if needed == BEARER:
+    if permission == BEARER:
         await _authorise_bearer(connection, token, realm)
     else:
-        await _authorise_key(connection, token, realm, needed)
+        await _authorise_key(connection, token, realm, permission)
 
 
 async def _authorise_bearer(connection: Connection, token: str, realm: str) -> None:
@@ -46,10 +46,10 @@ async def _authorise_bearer(connection: Connection, token: str, realm: str) -> N
     connection.state.bearer = (token, session)
 
 
-async def _authorise_key(connection: Connection, token: str, realm: str, needed: str) -> None:
+async def _authorise_key(connection: Connection, token: str, realm: str, scope: str) -> None:
     key = await authenticate_key(service_of(connection).ledger.keys, token)
     if key is None:
         raise refused_token(realm)
-    if needed not in key.scopes:
-        raise insufficient(realm, needed)
+    if scope not in key.scopes:
+        raise insufficient(realm, scope)
     connection.state.caller = key

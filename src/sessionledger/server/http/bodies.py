@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from litestar import Request
 
-from sessionledger.server.http.problems import Refused, in_a_sentence, invalid
+from sessionledger.server.http.problems import HTTPProblem, in_a_sentence, invalid
 
 JSON = "application/json"
 
@@ -25,7 +25,7 @@ class StrictRequest(Request[Any, Any, Any]):
     """A request whose JSON is what the route says it is, or nothing."""
 
     async def json(self) -> Any:
-        """The body as the document that the route declares. Raises `Refused`."""
+        """The body as the document that the route declares. Raises `HTTPProblem`."""
         expected = self.route_handler.parsed_data_field
         assert expected is not None
         declared = getattr(expected.kwarg_definition, "media_type", None) or JSON
@@ -35,7 +35,7 @@ class StrictRequest(Request[Any, Any, Any]):
     def _check_media_type(self, declared: str) -> None:
         given = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if given != declared:
-            raise Refused(
+            raise HTTPProblem(
                 415,
                 "unsupported_media_type",
                 f"Content-Type is {declared} here",
@@ -45,7 +45,7 @@ class StrictRequest(Request[Any, Any, Any]):
 
 
 def decode(document: Any, body: bytes) -> Any:
-    """The document in a body. Raises `Refused`, which names the member at fault."""
+    """The document in a body. Raises `HTTPProblem`, which names the member at fault."""
     try:
         return _decoder(document).decode(body)
     except msgspec.DecodeError as error:
@@ -61,7 +61,7 @@ def _decoder(document: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(document)
 
 
-def _misfit(said: str) -> Refused:
+def _misfit(said: str) -> HTTPProblem:
     """What msgspec says of a body, with the member that it says it of."""
     place, unknown = _PLACE.search(said), _UNKNOWN.search(said)
     where = unknown or place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from sessionledger.server.http.problems import Refused, invalid
+from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.web.credentials import RawHeaders
 
 FORM = b"application/x-www-form-urlencoded"
@@ -13,7 +13,7 @@ FORM = b"application/x-www-form-urlencoded"
 def token_in(headers: RawHeaders, body: bytes) -> str:
     """The token in a form, each of whose parameters is there once (RFC 6749, section 3.1).
 
-    Raises `Refused`.
+    Raises `HTTPProblem`.
     """
     _check_media_type(headers)
     token = _parse(body).get("token")
@@ -29,7 +29,7 @@ def _check_media_type(headers: RawHeaders) -> None:
             given = value
             break
     if given != FORM and given.partition(b";")[0].strip().lower() != FORM:
-        raise Refused(
+        raise HTTPProblem(
             415,
             "unsupported_media_type",
             f"Content-Type is {FORM.decode()} here",

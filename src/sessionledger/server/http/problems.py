@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
     field: str | None = None
 
 
-class Refused(Exception):
+class HTTPProblem(Exception):
     """A request that is not carried out, with the status and the code that say why."""
 
     def __init__(
@@ -79,46 +79,46 @@ def in_a_sentence(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def invalid(field: str, detail: str) -> Refused:
+def invalid(field: str, detail: str) -> HTTPProblem:
     """What is answered to input that can't be taken."""
-    return Refused(400, "invalid_request", f"{field}: {detail}", field=field)
+    return HTTPProblem(400, "invalid_request", f"{field}: {detail}", field=field)
 
 
-def not_found() -> Refused:
+def not_found() -> HTTPProblem:
     """The answer for what is not live: unknown, expired and revoked alike."""
-    return Refused(404, "not_found", "no live session has that handle")
+    return HTTPProblem(404, "not_found", "no live session has that handle")
 
 
-def too_many(what: str, seconds: float) -> Refused:
+def too_many(what: str, seconds: float) -> HTTPProblem:
     """The answer to who asks for more than is allowed, and when to come back."""
     headers = {"Retry-After": str(max(1, round(seconds)))}
-    return Refused(429, "too_many_requests", what, headers=headers)
+    return HTTPProblem(429, "too_many_requests", what, headers=headers)
 
 
-def refused_by_ledger(error: SessionLedgerError) -> Refused:
+def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
     """What an error of the library is as a problem."""
     match error:
         case InvalidSession():
-            return Refused(422, error.code, str(error), field=error.field)
+            return HTTPProblem(422, error.code, str(error), field=error.field)
         case InvalidEvent():
-            return Refused(422, error.code, str(error))
+            return HTTPProblem(422, error.code, str(error))
         case VersionConflict():
-            return Refused(412, error.code, str(error), field="If-Match")
+            return HTTPProblem(412, error.code, str(error), field="If-Match")
         case DuplicateSession() | SessionLimitReached():
-            return Refused(409, error.code, str(error))
+            return HTTPProblem(409, error.code, str(error))
         case ReauthenticationRequired():
-            return Refused(401, error.code, "who bears the session must prove anew who that is")
+            return HTTPProblem(401, error.code, "who bears the session must prove anew who that is")
         case LogError():
             # Its message is for who keeps the ledger, and may name files.
             return unavailable(error.code, "the ledger can't be used now")
     return unavailable(error.code, str(error))
 
 
-def unavailable(code: str, detail: str) -> Refused:
+def unavailable(code: str, detail: str) -> HTTPProblem:
     """What is answered while the service can't do its work."""
-    return Refused(503, code, detail, headers={"Retry-After": "1"})
+    return HTTPProblem(503, code, detail, headers={"Retry-After": "1"})
 
 
-def failed() -> Refused:
+def failed() -> HTTPProblem:
     """What is answered where we are at fault. The log says more."""
-    return Refused(500, "internal_error", "the service failed; its log says more")
+    return HTTPProblem(500, "internal_error", "the service failed; its log says more")

@@ -14,7 +14,6 @@ from msgspec import Meta
 from sessionledger import HistoryEntry, IssuedSession, Session, Stats
 
 LONGEST = 100 * 366 * 24 * 3600
-HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
 
 Seconds: TypeAlias = Annotated[float, Meta(ge=1, le=LONGEST, description="Seconds.")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]

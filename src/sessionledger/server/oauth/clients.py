@@ -1,7 +1,7 @@
-"""Who may introspect and revoke: an admin key, as a bearer or as an OAuth client's password.
+"""The clients of the OAuth endpoints: an admin key, as a bearer or as a client's password.
 
-Errors are those of RFC 6749, section 5.2, and RFC 6750: a client of either kind of credentials
-gets the challenge of its kind.
+Errors are those of RFC 6749, section 5.2, and RFC 6750. Each client gets the challenge of the kind
+of credentials that it sent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from sessionledger.server.auth.credentials import (
     insufficient,
     refused_token,
 )
-from sessionledger.server.fast_path import Answer, Call, Headers
-from sessionledger.server.http.problems import Refused
-from sessionledger.server.service.keys import KEY, Key, is_below_live
+from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
+from sessionledger.server.http.problems import HTTPProblem
+from sessionledger.server.service.keys import Key, ancestors_are_live, key_of
 from sessionledger.server.service.service import Service
 
-_NO_STORE = (b"cache-control", b"no-store")
-_JSON = (b"content-type", b"application/json")
-NO_STORE = Headers(_NO_STORE)
-JSON = Headers(_JSON, _NO_STORE)
+_CONTENT_TYPE = (b"content-type", b"application/json")
+JSON = Headers(_CONTENT_TYPE, NO_STORE)
 
-# Codes that OAuth does not have, as those it has.
-_OAUTH = {
+# Our codes that OAuth lacks, and its nearest ones.
+_OAUTH_CODES = {
     "unauthorized": "invalid_client",
     "too_large": "invalid_request",
     "too_slow": "invalid_request",
@@ -35,54 +34,50 @@ _OAUTH = {
 }
 
 
-async def authenticate_client(service: Service, call: Call, needed: str) -> Key:
-    """The key that a request to an endpoint of OAuth was made with. Raises `Refused`."""
+async def authenticate_client(service: Service, request: EndpointRequest, scope: str) -> Key:
+    """The admin key that a request was made with. Raises `HTTPProblem`."""
     realm, keys = service.settings.realm, service.ledger.keys
-    name, secret = None, bearer_token(call.headers, realm)
+    name, secret = None, bearer_token(request.headers, realm)
     if secret is None:
-        name, secret = _password(call, realm)
-    key = await call.authenticate(keys, secret, KEY)
+        name, secret = _password(request, realm)
+    session = await request.authenticate(keys, secret)
+    key = None if session is None else key_of(session)
     if key is None or name not in (None, key.name):
         raise _refused(name, realm)
-    if key.above and not await is_below_live(keys, key):
+    if key.ancestors and not await ancestors_are_live(keys, key):
         raise _refused(name, realm)
-    if needed not in key.scopes:
-        raise insufficient(realm, needed)
-    call.caller = key
+    if scope not in key.scopes:
+        raise insufficient(realm, scope)
+    request.caller = key
     return key
 
 
-def _password(call: Call, realm: str) -> tuple[str, str]:
-    """A client by name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
-    given = basic_credentials(call.headers, realm)
+def _password(request: EndpointRequest, realm: str) -> tuple[str, str]:
+    """A client's name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
+    given = basic_credentials(request.headers, realm)
     if given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
     return given
 
 
-def _refused(name: str | None, realm: str) -> Refused:
-    """The answer to a key that is not good, to a client of either kind."""
+def _refused(name: str | None, realm: str) -> HTTPProblem:
+    """The answer to a key that is not good, by the kind of credentials."""
     return refused_token(realm) if name is None else _challenge(f'Basic realm="{realm}"')
 
 
-def _challenge(challenge: str) -> Refused:
-    return Refused(
+def _challenge(challenge: str) -> HTTPProblem:
+    return HTTPProblem(
         401,
         "unauthorized",
-        "the client is to authenticate with an admin key",
+        "the client has to authenticate with an admin key",
         headers={"WWW-Authenticate": challenge},
     )
 
 
-def error_answer(refused: Refused) -> Answer:
-    """The error as RFC 6749, section 5.2, writes one."""
-    problem = refused.problem
-    told = {"error": _OAUTH.get(problem.code, problem.code), "error_description": problem.detail}
-    headers = [(name.lower().encode(), text.encode()) for name, text in refused.headers.items()]
-    return Answer(problem.status, Headers(_JSON, _NO_STORE, *headers), msgspec.json.encode(told))
-
-
-def only_post(call: Call) -> None:
-    """Raises `Refused` for another method."""
-    if call.method != "POST":
-        raise Refused(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})
+def oauth_error(error: HTTPProblem) -> PlainResponse:
+    """The error in the form of RFC 6749, section 5.2."""
+    problem = error.problem
+    code = _OAUTH_CODES.get(problem.code, problem.code)
+    body = msgspec.json.encode({"error": code, "error_description": problem.detail})
+    headers = [(name.lower().encode(), text.encode()) for name, text in error.headers.items()]
+    return PlainResponse(problem.status, Headers(_CONTENT_TYPE, NO_STORE, *headers), body)

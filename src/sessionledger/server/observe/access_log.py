@@ -1,7 +1,7 @@
-"""The access log: a line of JSON for each request, in which no token can stand.
+"""The access log: a line of JSON for each request, which can't hold a token.
 
-The path is told as the route that it came to, and never as it was sent: what a client puts into a
-path, a query or a header is not ours to write down.
+The path is logged as the route that it matched. A path, a query and headers as the client sent them
+may hold secrets, and are never written.
 """
 
 from __future__ import annotations
@@ -16,21 +16,32 @@ from typing import TypeAlias
 
 import msgspec
 
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
 
 STDERR = 2
+FLUSH_SECONDS = 0.01
 Write: TypeAlias = Callable[[bytes], object]
-Request: TypeAlias = tuple[float, str, str, int, float, str | None, Key | None]
-"""When, method, route, status, seconds, the client's address, and the admin key it came with."""
-SECONDS_TO_GATHER = 0.01
 
 _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
+class _Record(msgspec.Struct, gc=False):
+    """A request that was answered. at: seconds since 1970; seconds: until the answer was handed
+    over; caller: the admin key it came with."""
+
+    at: float
+    method: str
+    route: str
+    status: int
+    seconds: float
+    client: str | None
+    caller: Key | None
+
+
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
-    """A request as it is written down. milliseconds: until all was handed over."""
+    """A request as it is written."""
 
     time: str
     method: str
@@ -41,64 +52,66 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     key: str | None = None
 
 
-class Noted:
-    """Counts and writes down what was answered, all of some milliseconds together.
+class RequestRecorder:
+    """Counts requests and writes their lines, those of ten milliseconds together.
 
-    That takes little longer for many than for one, and nobody waits for it.
+    One write of many lines takes little longer than that of one, and no request waits for it.
     """
 
-    def __init__(self, tally: Tally, write: Write | None) -> None:
-        self._tally = tally
+    def __init__(self, metrics: RequestMetrics, write: Write | None) -> None:
+        self._metrics = metrics
         self._write = write
-        self._requests: list[Request] = []
+        self._records: list[_Record] = []
 
-    def note(
+    def record(
         self,
         method: str,
         route: str,
         status: int,
         begun: float,
         client: str | None,
-        key: Key | None,
+        caller: Key | None,
     ) -> None:
-        """Note a request that was answered just now. begun: by the performance counter."""
-        if not self._requests:
-            asyncio.get_running_loop().call_later(SECONDS_TO_GATHER, self.hand_over)
+        """Record a request that was answered just now. begun: by the performance counter."""
+        if not self._records:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         seconds = time.perf_counter() - begun
-        self._requests.append((time.time(), method, route, status, seconds, client, key))
+        self._records.append(_Record(time.time(), method, route, status, seconds, client, caller))
 
-    def hand_over(self) -> None:
-        """Count and write down what is noted."""
-        noted, self._requests = self._requests, []
-        observe = self._tally.observe
-        for _, _, route, status, seconds, _, _ in noted:
-            observe(route, status, seconds)
-        if self._write is not None and noted:
-            self._write(_encode_lines([_line(*request) for request in noted]))
+    def flush(self) -> None:
+        """Count and write what was recorded."""
+        records, self._records = self._records, []
+        for record in records:
+            self._metrics.observe(record.route, record.status, record.seconds)
+        if self._write is not None and records:
+            self._write(_encode_lines([_line(record) for record in records]))
 
     def exposition(self) -> bytes:
-        """The counts, with all that this process has noted."""
-        self.hand_over()
-        return self._tally.exposition()
+        """The metrics, with all that this process has recorded."""
+        self.flush()
+        return self._metrics.exposition()
 
 
-def _line(
-    now: float,
-    method: str,
-    route: str,
-    status: int,
-    seconds: float,
-    client: str | None,
-    key: Key | None,
-) -> Line:
-    milliseconds = int(seconds * 1_000_000) / 1000
-    name = None if key is None else key.name
-    return Line(_stamp(now), method, route, status, milliseconds, client, name)
+def _line(record: _Record) -> Line:
+    milliseconds = int(record.seconds * 1_000_000) / 1000
+    key = None if record.caller is None else record.caller.name
+    return Line(
+        _timestamp(record.at),
+        record.method,
+        record.route,
+        record.status,
+        milliseconds,
+        record.client,
+        key,
+    )
 
 
 def write_to_stderr(lines: bytes) -> None:
-    """Write to the standard error of the process, which nobody buffers. Pieces of whole lines that
-    a pipe takes at once, so that the lines of several workers don't mix."""
+    """Write to the standard error of the process, unbuffered.
+
+    A write is a piece of whole lines that a pipe takes at once: so the lines of several workers
+    don't mix.
+    """
     while lines:
         end = len(lines)
         if end > select.PIPE_BUF:
@@ -106,10 +119,10 @@ def write_to_stderr(lines: bytes) -> None:
         lines = lines[os.write(STDERR, lines[:end]) :]
 
 
-def _stamp(now: float) -> str:
+def _timestamp(at: float) -> str:
     """The time in UTC, as RFC 3339 with milliseconds."""
-    second = int(now)
-    return _second(second) + _MILLISECONDS[int((now - second) * 1000)]
+    second = int(at)
+    return _second(second) + _MILLISECONDS[int((at - second) * 1000)]
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Counts and durations of requests, in memory that all workers share, as Prometheus reads them.
 
-Each worker counts in a block of its own, and whichever is asked answers the sum. So no counter
-goes back when another worker answers, or when one was replaced.
+Each worker counts in a block of its own, and every worker answers the sum of all. So no counter
+goes back when another worker answers, or when a worker was replaced.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _SECONDS = "sessionledger_http_request_duration_seconds"
 _STREAMS = "sessionledger_event_streams"
 
 
-class Tally:
-    """The blocks of all workers: made before they are forked, so that all have the same memory."""
+class RequestMetrics:
+    """The blocks of all workers. Make it before the workers are forked: they share its memory."""
 
     def __init__(self, routes: Sequence[str], workers: int = 1) -> None:
         self._routes = {route: number for number, route in enumerate(routes)}
@@ -35,7 +35,7 @@ class Tally:
         self._start = 0
 
     def count_as(self, worker: int) -> None:
-        """What is counted from here on, in this process, is this worker's."""
+        """Count for this worker, in this process, from here on."""
         self._start = worker * self._block
         self.set_streams(0)
 
@@ -51,14 +51,14 @@ class Tally:
         self._cells[self._start + self._block - 1] = count
 
     def exposition(self) -> bytes:
-        """All of it, in the text format of Prometheus."""
+        """All metrics, in the text format of Prometheus."""
         return "\n".join([*self._lines(), ""]).encode()
 
     def _lines(self) -> Iterator[str]:
         yield f"# TYPE {_REQUESTS} counter"
         for route, number in self._routes.items():
-            for place, status in enumerate(CLASSES):
-                if count := self._total(number * _CELLS + place):
+            for cell, status in enumerate(CLASSES):
+                if count := self._total(number * _CELLS + cell):
                     yield f'{_REQUESTS}{{route="{route}",status="{status}"}} {count:.0f}'
         yield f"# TYPE {_SECONDS} histogram"
         for route, number in self._routes.items():
@@ -67,7 +67,7 @@ class Tally:
         yield f"{_STREAMS} {self._total(self._block - 1):.0f}"
 
     def _histogram(self, route: str, at: int) -> Iterator[str]:
-        counts = [self._total(at + _BUCKETS_AT + place) for place in range(len(BUCKETS) + 1)]
+        counts = [self._total(at + _BUCKETS_AT + bucket) for bucket in range(len(BUCKETS) + 1)]
         if not any(counts):
             return
         below = 0.0
@@ -77,5 +77,5 @@ class Tally:
         yield f'{_SECONDS}_sum{{route="{route}"}} {self._total(at + _SUM_AT):.6f}'
         yield f'{_SECONDS}_count{{route="{route}"}} {below:.0f}'
 
-    def _total(self, place: int) -> float:
-        return sum(self._cells[worker * self._block + place] for worker in range(self._workers))
+    def _total(self, cell: int) -> float:
+        return sum(self._cells[worker * self._block + cell] for worker in range(self._workers))

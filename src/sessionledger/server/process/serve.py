@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import uvicorn
 
 from sessionledger.server.app import LABELS, create_app
-from sessionledger.server.asgi_app import Front
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.asgi_app import Application
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.process.protocol import BoundedProtocol
 from sessionledger.server.process.workers import supervise
 from sessionledger.server.settings import Settings
@@ -29,12 +29,12 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     be bound, and what opening the ledger raises.
     """
     listening = _bind(settings.host, settings.port)
-    tally = Tally(LABELS, settings.workers)
+    metrics = RequestMetrics(LABELS, settings.workers)
     first = _first_of_all(lambda: ready(_address(listening)))
 
     def work(number: int, lifeline: int | None) -> int:
-        tally.count_as(number)
-        return _work(create_app(settings, tally), listening, lifeline, first)
+        metrics.count_as(number)
+        return _work(create_app(settings, metrics), listening, lifeline, first)
 
     if settings.workers == 1:
         return work(0, None)
@@ -65,21 +65,24 @@ def _first_of_all(tell: Callable[[], None]) -> Callable[[], None]:
 
 
 def _work(
-    front: Front, listening: socket.socket, lifeline: int | None, ready: Callable[[], None]
+    application: Application,
+    listening: socket.socket,
+    lifeline: int | None,
+    ready: Callable[[], None],
 ) -> int:
     try:
-        _Server(_config(front), front, lifeline, ready).run([listening])
+        _Server(_config(application), application, lifeline, ready).run([listening])
     except SystemExit:
-        if front.failure is None:
+        if application.failure is None:
             raise
-        raise front.failure from None
+        raise application.failure from None
     return 0
 
 
-def _config(front: Front) -> uvicorn.Config:
-    settings = front.service.settings
+def _config(application: Application) -> uvicorn.Config:
+    settings = application.service.settings
     return uvicorn.Config(
-        front,
+        application,
         loop="uvloop",
         http=BoundedProtocol,
         ws="none",
@@ -105,12 +108,12 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        front: Front,
+        application: Application,
         lifeline: int | None,
         ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._front = front
+        self._application = application
         self._lifeline = lifeline
         self._ready = ready
 
@@ -132,7 +135,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams end, then what is under way, then the ledger is closed."""
-        self._front.service.stop()
+        self._application.service.stop()
         await super().shutdown(sockets)
 
     def _stop(self) -> None:

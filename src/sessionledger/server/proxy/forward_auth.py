@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from sessionledger import Excerpt, ReauthenticationRequired, Session
+from sessionledger import ReauthenticationRequired
 from sessionledger.server.auth.credentials import (
     bearer_token,
     insufficient,
@@ -24,8 +24,9 @@ from sessionledger.server.auth.credentials import (
     refused_token,
     too_old,
 )
-from sessionledger.server.fast_path import Answer, Call, Headers
-from sessionledger.server.http.problems import MEDIA_TYPE, Refused, with_status
+from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
+from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, with_status
 from sessionledger.server.service.service import Service
 from sessionledger.web.challenges import is_scope
 from sessionledger.web.claims import scope_of, text_of
@@ -41,8 +42,7 @@ IDENTITY = (
     b"x-auth-username",
 )
 
-_NO_STORE = (b"cache-control", b"no-store")
-_NOBODY = [*((name, b"") for name in IDENTITY), _NO_STORE]
+_ANONYMOUS = [*((name, b"") for name in IDENTITY), NO_STORE]
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
 
 
@@ -51,13 +51,6 @@ class Required(msgspec.Struct, frozen=True):
 
     scopes: frozenset[str] = frozenset()
     max_auth_age: timedelta | None = None
-
-
-class Passed(msgspec.Struct, frozen=True):
-    """What is told of a session, in the order of the headers, and the scopes that it has."""
-
-    scopes: frozenset[str]
-    answer: Answer
 
 
 _NOTHING = Required()
@@ -71,39 +64,48 @@ class ForwardAuth:
         self._realm = service.settings.realm
         self._cookie = service.settings.cookie
 
-    async def answer(self, call: Call) -> Answer:
+    async def respond(self, request: EndpointRequest) -> PlainResponse:
         """That a request passes, and as whom."""
-        headers, query = call.headers, call.query
+        headers, query = request.headers, request.query
         token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
         if token is None:
             raise missing(self._realm)
-        required = required_by(query) if query and call.path == PATH else _NOTHING
+        required = required_by(query) if query and request.path == PATH else _NOTHING
         sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
-            passed = await call.authenticate(sessions, token, _PASSED, age)
+            session = await request.authenticate(sessions, token, age)
         except ReauthenticationRequired:
             assert age is not None
             raise too_old(self._realm, age) from None
-        if passed is None:
+        if session is None:
             raise refused_token(self._realm)
-        if not required.scopes <= passed.scopes:
+        scope = scope_of(session)
+        if required.scopes and not required.scopes <= frozenset((scope or "").split()):
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
-        return passed.answer
+        identity = _identity(
+            session.principal,
+            session.handle,
+            str(int(session.expires_at.timestamp())),
+            scope,
+            text_of(session, "client_id"),
+            text_of(session, "username"),
+        )
+        return PlainResponse(200, identity)
 
-    def refuse(self, refused: Refused) -> Answer:
+    def error_response(self, error: HTTPProblem) -> PlainResponse:
         """401 where other credentials may help, 403 for all else: our faults let nobody in."""
-        status = 401 if refused.problem.status in (400, 401) else 403
-        problem = with_status(refused.problem, status)
-        challenge = refused.headers.get("WWW-Authenticate")
-        headers = [*_NOBODY, _PROBLEM]
+        status = 401 if error.problem.status in (400, 401) else 403
+        problem = with_status(error.problem, status)
+        challenge = error.headers.get("WWW-Authenticate")
+        headers = [*_ANONYMOUS, _PROBLEM]
         if challenge is not None:
             headers.append((b"www-authenticate", challenge.encode()))
-        return Answer(status, Headers(*headers), msgspec.json.encode(problem))
+        return PlainResponse(status, Headers(*headers), msgspec.json.encode(problem))
 
 
 @lru_cache(maxsize=256)
 def required_by(query: bytes) -> Required:
-    """What a query asks for. Raises `Refused` for one that can't be read: nothing passes."""
+    """What a query asks for. Raises `HTTPProblem` for one that can't be read: nothing passes."""
     scopes: set[str] = set()
     age: timedelta | None = None
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
@@ -112,23 +114,12 @@ def required_by(query: bytes) -> Required:
         elif name == "max_auth_age" and value.isdecimal() and 0 < len(value) < 10 and int(value):
             age = timedelta(seconds=int(value))
         else:
-            raise Refused(403, "misconfigured", "what /auth is to require can't be read")
+            raise HTTPProblem(403, "misconfigured", "what /auth is to require can't be read")
     return Required(frozenset(scopes), age)
 
 
-def _passed(session: Session) -> Passed:
-    scope = scope_of(session)
-    told = (
-        session.principal,
-        session.handle,
-        str(int(session.expires_at.timestamp())),
-        scope,
-        text_of(session, "client_id"),
-        text_of(session, "username"),
-    )
-    values = (quote(value or "", safe="").encode("ascii") for value in told)
-    headers = Headers(*zip(IDENTITY, values, strict=True), _NO_STORE)
-    return Passed(frozenset((scope or "").split()), Answer(200, headers))
-
-
-_PASSED = Excerpt(_passed)
+@lru_cache(maxsize=4096)
+def _identity(*texts: str | None) -> Headers:
+    """The identity headers, percent-encoded, and that nobody may store them."""
+    values = [quote(text or "", safe="").encode("ascii") for text in texts]
+    return Headers(*zip(IDENTITY, values, strict=True), NO_STORE)

@@ -10,36 +10,36 @@ from litestar import Response, delete, get, post
 
 from sessionledger import Session
 from sessionledger.server.auth.credentials import refused_token
-from sessionledger.server.auth.permissions import BEARER, needs
-from sessionledger.server.http.etags import etag
+from sessionledger.server.auth.permissions import BEARER, requires
+from sessionledger.server.http.parameters import etag
 from sessionledger.server.http.schemas import (
     IssuedDocument,
     SessionDocument,
     issued_document,
     session_document,
 )
-from sessionledger.server.service.service import Call, bearer_of, ledger_of, service_of
+from sessionledger.server.service.service import HandlerRequest, bearer_of, ledger_of, service_of
 
 LOGGED_OUT = "logged out"
 
 
-@get("/v1/session", opt=needs(BEARER), summary="Read one's own session")
-async def read_own(request: Call) -> Response[SessionDocument]:
+@get("/v1/session", opt=requires(BEARER), summary="Read one's own session")
+async def read_own(request: HandlerRequest) -> Response[SessionDocument]:
     """Being read counts as being seen, as often as the policy records it."""
     _, session = bearer_of(request)
     return _answer(session)
 
 
-@post("/v1/session/slide", opt=needs(BEARER), status_code=200, summary="Say that one is there")
-async def slide_own(request: Call) -> Response[SessionDocument]:
+@post("/v1/session/slide", opt=requires(BEARER), status_code=200, summary="Say that one is there")
+async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
     """The session was seen just now; its end moves as the policy says, never past its deadline."""
     token, session = bearer_of(request)
     service_of(request).writes.take(session.handle)
     return _answer(_still(request, await ledger_of(request).sessions.touch(token)))
 
 
-@post("/v1/session/rotate", opt=needs(BEARER), status_code=200, summary="Replace one's own token")
-async def rotate_own(request: Call) -> IssuedDocument:
+@post("/v1/session/rotate", opt=requires(BEARER), status_code=200, summary="Replace one's token")
+async def rotate_own(request: HandlerRequest) -> IssuedDocument:
     """The new token stands in this answer only; the old one is good for a short grace."""
     token, session = bearer_of(request)
     service_of(request).writes.take(session.handle)
@@ -49,15 +49,15 @@ async def rotate_own(request: Call) -> IssuedDocument:
     return issued_document(issued)
 
 
-@delete("/v1/session", opt=needs(BEARER), summary="Log out")
-async def end_own(request: Call) -> None:
+@delete("/v1/session", opt=requires(BEARER), summary="Log out")
+async def end_own(request: HandlerRequest) -> None:
     """The session ends for good, and with it what it was rotated from or into."""
     token, _ = bearer_of(request)
     await ledger_of(request).sessions.expire(token, reason=LOGGED_OUT)
 
 
-def _still(request: Call, session: Session | None) -> Session:
-    """The session, if it did not end meanwhile. Raises `Refused`."""
+def _still(request: HandlerRequest, session: Session | None) -> Session:
+    """The session, if it did not end meanwhile. Raises `HTTPProblem`."""
     if session is None:
         raise refused_token(service_of(request).settings.realm)
     return session

@@ -1,7 +1,7 @@
 """`/v1/events`: what happens to sessions, as server-sent events.
 
-An event's id is the ledger's: a client that comes back with `Last-Event-ID`, to this process or
-to one started since, goes on where it was, and misses and repeats nothing.
+The id of an event is the ledger's. A client that comes back with `Last-Event-ID` continues where it
+was, at this process or any other, and misses and repeats nothing.
 """
 
 from __future__ import annotations
@@ -14,98 +14,77 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 from litestar import get
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from sessionledger import CaughtUp, HistoryEntry, SessionLedgerError
-from sessionledger.server.auth.permissions import needs
-from sessionledger.server.http.problems import invalid
+from sessionledger.server.auth.permissions import requires
+from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
 from sessionledger.server.http.schemas import Name, entry_document
 from sessionledger.server.service.keys import Key, is_good
-from sessionledger.server.service.limits import Place
-from sessionledger.server.service.service import Call, Service, caller_of, service_of
+from sessionledger.server.service.limits import StreamSlot
+from sessionledger.server.service.service import HandlerRequest, Service, caller_of, service_of
 
 MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 1000
-MAX_DIGITS = 18
 
-Happened: TypeAlias = HistoryEntry | CaughtUp
-Told: TypeAlias = AsyncIterator[Happened]
-
-EVENT_ID = f"^[0-9]{{1,{MAX_DIGITS}}}$"
-After = Annotated[
-    str | None,
-    QueryParameter(
-        name="after",
-        required=False,
-        pattern=EVENT_ID,
-        description="First what followed this event; 0 for all.",
-    ),
-]
-LastEventId = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Last-Event-ID",
-        required=False,
-        pattern=EVENT_ID,
-        description="As `after`, from who comes back.",
-    ),
-]
+WatchItem: TypeAlias = HistoryEntry | CaughtUp
+WatchItems: TypeAlias = AsyncIterator[WatchItem]
 
 _encode = msgspec.json.Encoder().encode
 
 
-@get("/v1/events", opt=needs("events:read"), media_type=MEDIA_TYPE, summary="What happens")
+@get("/v1/events", opt=requires("events:read"), media_type=MEDIA_TYPE, summary="What happens")
 async def stream_events(
-    request: Call,
+    request: HandlerRequest,
     after: After = None,
     last_event_id: LastEventId = None,
     principal: Annotated[Name | None, QueryParameter(name="principal", required=False)] = None,
 ) -> Stream:
-    """Of a principal or of all sessions, from now on unless told otherwise, without an end.
+    """Events of a principal or of all sessions, from now on unless told otherwise.
 
-    It ends after a while, when the service stops, and when the key is no longer good; a client then
-    comes back.
+    The stream ends after a while, when the service stops, and when the key is no longer good. A
+    client then comes back.
     """
     service = service_of(request)
-    place = service.streams.place()
-    back = _cursor("Last-Event-ID", last_event_id)
-    cursor = _cursor("after", after) if back is None else back
-    told = service.ledger.sessions.watch(
+    slot = service.streams.acquire()
+    resumed = parse_event_id("Last-Event-ID", last_event_id)
+    cursor = parse_event_id("after", after) if resumed is None else resumed
+    items = service.ledger.sessions.watch(
         after=cursor, principal=principal, heartbeat=service.settings.heartbeat
     )
-    # The first that is told shows that the question can be answered at all.
-    first = await anext(told)
+    # The first item shows that the request can be answered at all.
+    first = await anext(items)
     return Stream(
-        _stream(service, caller_of(request), told, first, place),
+        _stream(service, caller_of(request), items, first, slot),
         media_type=MEDIA_TYPE,
         headers={"X-Accel-Buffering": "no"},
     )
 
 
 async def _stream(
-    service: Service, key: Key, told: Told, first: Happened, place: Place
+    service: Service, key: Key, items: WatchItems, first: WatchItem, slot: StreamSlot
 ) -> AsyncIterator[bytes]:
-    with place:
+    with slot:
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
         yield _frame(first)
-        async with aclosing(_until_stopped(service, told)) as happening:
+        async with aclosing(_until_stopped(service, items)) as following:
             with suppress(SessionLedgerError):
-                async for happened in happening:
+                async for item in following:
                     if not await is_good(service.ledger.keys, key):
                         return
-                    yield _frame(happened)
+                    yield _frame(item)
 
 
-async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happened, None]:
-    """What is told until the service stops, which waits for nothing else, or its time is up."""
+async def _until_stopped(service: Service, items: WatchItems) -> AsyncGenerator[WatchItem, None]:
+    """The items until the service stops, which waits for nothing else, or until time is up."""
     clock = asyncio.get_running_loop().time
     end = clock() + service.settings.stream_lifetime.total_seconds()
     stopping = asyncio.ensure_future(service.stopping.wait())
-    coming: asyncio.Future[Happened] | None = None
+    coming: asyncio.Future[WatchItem] | None = None
     try:
         while True:
-            coming = asyncio.ensure_future(anext(told))
+            coming = asyncio.ensure_future(anext(items))
             left = max(0, end - clock())
             await asyncio.wait({coming, stopping}, timeout=left, return_when=FIRST_COMPLETED)
             if stopping.done() or not coming.done():
@@ -113,31 +92,23 @@ async def _until_stopped(service: Service, told: Told) -> AsyncGenerator[Happene
             yield await coming
     finally:
         stopping.cancel()
-        await _give_up(coming)
+        await _abandon(coming)
 
 
-async def _give_up(coming: asyncio.Future[Happened] | None) -> None:
+async def _abandon(coming: asyncio.Future[WatchItem] | None) -> None:
     """Wait for nothing more, and leave no task behind."""
     if coming is not None and not coming.done():
         coming.cancel()
         await asyncio.wait({coming})
 
 
-def _frame(happened: Happened) -> bytes:
-    """An event; or the id alone where all is told, from which a client goes on all the same."""
-    if isinstance(happened, CaughtUp):
-        return b": caught up\nid: %d\n\n" % happened.cursor
-    document = entry_document(happened)
+def _frame(item: WatchItem) -> bytes:
+    """An event; or only the id up to which all was sent, from which a client can continue too."""
+    if isinstance(item, CaughtUp):
+        return b": caught up\nid: %d\n\n" % item.cursor
+    document = entry_document(item)
     kind = document.kind.encode()
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (document.event_id, kind, _encode(document))
-
-
-def _cursor(field: str, id: str | None) -> int | None:
-    if id is None:
-        return None
-    if not (id.isascii() and id.isdecimal()) or len(id) > MAX_DIGITS:
-        raise invalid(field, "is the id of an event")
-    return int(id)
 
 
 ROUTES = [stream_events]

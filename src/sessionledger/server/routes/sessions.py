@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, patch, post
-from litestar.params import Body, HeaderParameter, JSONBody, PathParameter
+from litestar.params import Body, JSONBody
 
 from sessionledger import IssuedSession, Session
-from sessionledger.server.auth.permissions import needs
-from sessionledger.server.http.etags import IF_MATCH, etag, mismatch, versions_in
-from sessionledger.server.http.problems import Refused, not_found
+from sessionledger.server.auth.permissions import requires
+from sessionledger.server.http.parameters import (
+    Handle,
+    IdempotencyKey,
+    IfMatch,
+    Reason,
+    etag,
+    mismatch,
+    versions_in,
+)
+from sessionledger.server.http.problems import HTTPProblem, not_found
 from sessionledger.server.http.schemas import (
-    HANDLE_PATTERN,
     History,
     IssuedDocument,
     NewSession,
@@ -25,27 +32,15 @@ from sessionledger.server.http.schemas import (
     session_document,
     span,
 )
-from sessionledger.server.routes.parameters import Reason
-from sessionledger.server.service.idempotency import IdempotencyKey, create_once
-from sessionledger.server.service.service import Call, caller_of, ledger_of, service_of
+from sessionledger.server.service.idempotency import create_once
+from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of, service_of
 
 MERGE_PATCH = "application/merge-patch+json"
 
-Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
-IfMatch = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        required=False,
-        pattern=IF_MATCH,
-        description="The `ETag` that it must be at.",
-    ),
-]
 
-
-@post("/v1/sessions", opt=needs("sessions:create"), summary="Begin a session")
+@post("/v1/sessions", opt=requires("sessions:create"), summary="Begin a session")
 async def create_session(
-    request: Call, data: JSONBody[NewSession], idempotency_key: IdempotencyKey = None
+    request: HandlerRequest, data: JSONBody[NewSession], idempotency_key: IdempotencyKey = None
 ) -> Response[IssuedDocument]:
     """The token stands in this answer only.
 
@@ -77,19 +72,19 @@ async def create_session(
     return _issued(issued)
 
 
-@get("/v1/sessions/{handle:str}", opt=needs("sessions:read"), summary="Read a session")
-async def read_session(request: Call, handle: Handle) -> Response[SessionDocument]:
+@get("/v1/sessions/{handle:str}", opt=requires("sessions:read"), summary="Read a session")
+async def read_session(request: HandlerRequest, handle: Handle) -> Response[SessionDocument]:
     """A live session; 404 for any other, whether it is over or never was."""
     return _answer(await ledger_of(request).sessions.find(handle=handle))
 
 
 @patch(
     "/v1/sessions/{handle:str}",
-    opt=needs("sessions:write"),
+    opt=requires("sessions:write"),
     summary="Change a session's attributes",
 )
 async def patch_session(
-    request: Call,
+    request: HandlerRequest,
     handle: Handle,
     data: Annotated[SessionPatch, Body(media_type=MERGE_PATCH)],
     if_match: IfMatch = None,
@@ -110,12 +105,12 @@ async def patch_session(
 
 @post(
     "/v1/sessions/{handle:str}/reauthenticate",
-    opt=needs("sessions:write"),
+    opt=requires("sessions:write"),
     status_code=200,
     summary="Record a fresh proof",
 )
 async def reauthenticate_session(
-    request: Call, handle: Handle, data: JSONBody[Proof]
+    request: HandlerRequest, handle: Handle, data: JSONBody[Proof]
 ) -> Response[SessionDocument]:
     """The bearer of a live session proved anew, just now, who it is; so it was seen as well."""
     service_of(request).writes.take(handle)
@@ -127,12 +122,12 @@ async def reauthenticate_session(
 
 @post(
     "/v1/sessions/{handle:str}/rotate",
-    opt=needs("sessions:create"),
+    opt=requires("sessions:create"),
     status_code=200,
     summary="Replace a session's token",
 )
 async def rotate_session(
-    request: Call, handle: Handle, data: JSONBody[NewToken]
+    request: HandlerRequest, handle: Handle, data: JSONBody[NewToken]
 ) -> Response[IssuedDocument]:
     """At a log in, for whoever logged in: a token that was there before is no good any more.
 
@@ -154,12 +149,12 @@ async def rotate_session(
 
 @delete(
     "/v1/sessions/{handle:str}",
-    opt=needs("sessions:revoke"),
+    opt=requires("sessions:revoke"),
     status_code=200,
     summary="End a session",
 )
 async def revoke_session(
-    request: Call, handle: Handle, reason: Reason = None
+    request: HandlerRequest, handle: Handle, reason: Reason = None
 ) -> Response[SessionDocument]:
     """It ends for good, and with it what it was rotated from or into.
 
@@ -173,19 +168,21 @@ async def revoke_session(
 
 @get(
     "/v1/history/{handle:str}",
-    opt=needs("sessions:read"),
+    opt=requires("sessions:read"),
     summary="What happened to a session",
 )
-async def read_history(request: Call, handle: Handle) -> History:
+async def read_history(request: HandlerRequest, handle: Handle) -> History:
     """Every event, oldest first, also of a session that is over."""
     entries = await ledger_of(request).sessions.history(handle=handle)
     if not entries:
-        raise Refused(404, "not_found", "nothing is known of that handle")
+        raise HTTPProblem(404, "not_found", "nothing is known of that handle")
     return History([entry_document(entry) for entry in entries])
 
 
-async def _expected(request: Call, handle: str, versions: frozenset[int] | None) -> int | None:
-    """The one version to insist on, of those that the client would take. Raises `Refused`."""
+async def _expected(
+    request: HandlerRequest, handle: str, versions: frozenset[int] | None
+) -> int | None:
+    """The version that a patch insists on, of those that `If-Match` names. Raises `HTTPProblem`."""
     if versions is None:
         return None
     if len(versions) == 1:

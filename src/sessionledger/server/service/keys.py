@@ -1,14 +1,13 @@
 """Admin keys: who may do what with the service.
 
-A key is a session in a topic of its own, which nothing that takes the token or the handle of a
-session looks at. So it has a history, an expiry, and is refused at the next request after its
-revocation.
+A key is a session in a topic of its own, which no route for sessions reads. So it has a history and
+an expiry, and it is refused at the first request after its revocation.
 
-1. What a key may do stands in its session since its creation, and nothing ever patches it.
-2. A key makes only keys that may do no more than itself. Such a key is good for as long as the
-   keys above it are: revoking one shuts out all that were made with it.
-3. Of the keys of one name one is live. The name is what the history and the access log tell of who
-   did something, and a key must not pass for another.
+1. What a key may do stands in its session from its creation on, and is never patched.
+2. A key makes only keys that may do no more than itself. Such a key is good for as long as its
+   ancestors are: revoking one shuts out every key that was made with it.
+3. Only one key of a name is live. The history and the access log name the key that did something,
+   and a key must not pass for another.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from sessionledger import AsyncSessionStore, Excerpt, Policy, Session
+from sessionledger import AsyncSessionStore, Policy, Session
 
 SCOPES = (
     "sessions:create",
@@ -36,25 +35,25 @@ KEY_POLICY = Policy(
     max_sessions_per_principal=1,
     on_limit="deny",
 )
-DEEPEST = 8
+MAX_ANCESTORS = 8
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What a key's session says of it. above: the handles of the keys that it was made with."""
+    """What a key's session says of it. ancestors: the handles of the keys it was made with."""
 
     name: str
     handle: str
     scopes: frozenset[str]
-    above: tuple[str, ...] = ()
+    ancestors: tuple[str, ...] = ()
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """What the attributes of a key's session have to be."""
+class _KeyAttributes(msgspec.Struct, frozen=True):
+    """The attributes that the session of a key must have."""
 
     scopes: frozenset[str]
-    above: tuple[str, ...]
+    ancestors: tuple[str, ...]
 
 
 class NotAllowed(ValueError):
@@ -62,52 +61,52 @@ class NotAllowed(ValueError):
 
 
 def key_of(session: Session) -> Key | None:
-    """The key that a session in the topic of keys is; None where it says nothing of the kind."""
+    """The key that a session in the topic of keys stands for; None for one without a key's
+    attributes."""
     try:
-        told = msgspec.convert(session.attributes, _Told)
+        attributes = msgspec.convert(session.attributes, _KeyAttributes)
     except msgspec.ValidationError:
         return None
-    return Key(session.principal, session.handle, told.scopes, told.above)
-
-
-KEY = Excerpt(key_of)
+    return Key(session.principal, session.handle, attributes.scopes, attributes.ancestors)
 
 
 def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, Any]:
-    """The attributes of a new key, made by another or by who holds the ledger.
+    """The attributes of a new key. maker: the key it is made with; None on the command line.
 
     Raises `NotAllowed`.
     """
     if not _NAME.fullmatch(name):
         raise NotAllowed("a key is named by 1 to 64 letters, digits, '.', '_' and '-'")
-    asked = set(scopes)
-    if not asked:
-        raise NotAllowed("a key needs a scope at least")
-    if unknown := asked - set(SCOPES):
+    wanted = set(scopes)
+    if not wanted:
+        raise NotAllowed("a key needs at least one scope")
+    if unknown := wanted - set(SCOPES):
         raise NotAllowed(f"unknown scopes: {_listed(unknown)}; there are {', '.join(SCOPES)}")
-    above = () if maker is None else (*maker.above, maker.handle)
-    if maker is not None and (more := asked - maker.scopes):
+    ancestors = () if maker is None else (*maker.ancestors, maker.handle)
+    if maker is not None and (more := wanted - maker.scopes):
         raise NotAllowed(f"a key makes only keys with its own scopes, without {_listed(more)}")
-    if len(above) > DEEPEST:
-        raise NotAllowed(f"keys are made with keys {DEEPEST} times in a row at most")
-    return {"scopes": sorted(asked), "above": list(above)}
+    if len(ancestors) > MAX_ANCESTORS:
+        raise NotAllowed(
+            f"a key has at most {MAX_ANCESTORS} ancestors: make it with a key that has fewer"
+        )
+    return {"scopes": sorted(wanted), "ancestors": list(ancestors)}
 
 
 async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key | None:
-    """The key that a caller presented; None for whatever is not good."""
+    """The key that a client presented; None for a token that is no good key."""
     session = await store.authenticate(token)
     key = None if session is None else key_of(session)
-    return None if key is None or not await is_below_live(store, key) else key
+    return None if key is None or not await ancestors_are_live(store, key) else key
 
 
-async def is_below_live(store: AsyncSessionStore, key: Key) -> bool:
-    """Whether the keys are live that a key was made with."""
-    return await _all_live(store, key.above)
+async def ancestors_are_live(store: AsyncSessionStore, key: Key) -> bool:
+    """Whether every key is live that a key was made with."""
+    return await _all_live(store, key.ancestors)
 
 
 async def is_good(store: AsyncSessionStore, key: Key) -> bool:
     """Whether a key that was good still is."""
-    return await _all_live(store, (key.handle, *key.above))
+    return await _all_live(store, (key.handle, *key.ancestors))
 
 
 async def _all_live(store: AsyncSessionStore, handles: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The stores of the service, on one log: sessions, admin keys, and what may be replayed."""
+"""The stores of the service, on one log: sessions, admin keys, and idempotency records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sessionledger import AsyncSessionStore, Log, Policy, open_log
 from sessionledger.server.service.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
 from sessionledger.webhooks.delivery import Source
-from sessionledger.webhooks.dispatcher import Courier
+from sessionledger.webhooks.dispatcher import Dispatcher
 from sessionledger.webhooks.endpoints import EndpointFile
 from sessionledger.webhooks.location import file_beside
 
-REPLAYABLE_FOR = timedelta(hours=24)
+IDEMPOTENCY_POLICY = Policy(ttl=timedelta(hours=24))
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -27,29 +27,26 @@ class Ledger(msgspec.Struct, frozen=True):
     log: Log
     sessions: AsyncSessionStore
     keys: AsyncSessionStore
-    replays: AsyncSessionStore
+    idempotency: AsyncSessionStore
 
 
 @asynccontextmanager
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger of the settings; what lapsed in it is swept, and what happens is delivered,
-    while it is open."""
+    """The ledger of the settings. While it is open, lapsed sessions are swept and webhooks sent."""
     log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
     try:
         async with (
             AsyncSessionStore(log, policy=settings.policy, topic=settings.topic) as sessions,
             AsyncSessionStore(log, policy=KEY_POLICY, topic=KEYS_TOPIC) as keys,
-            AsyncSessionStore(
-                log, policy=Policy(ttl=REPLAYABLE_FOR), topic=REPLAYS_TOPIC
-            ) as replays,
+            AsyncSessionStore(log, policy=IDEMPOTENCY_POLICY, topic=REPLAYS_TOPIC) as idempotency,
         ):
-            # What others appended is folded here, in a thread, and not by the first request.
+            # Fold what others appended now, in a thread, and not in the first request.
             await sessions.count()
             async with (
                 _swept(sessions, settings.sweep_interval),
                 _delivered(log, sessions, settings),
             ):
-                yield Ledger(log, sessions, keys, replays)
+                yield Ledger(log, sessions, keys, idempotency)
     finally:
         await asyncio.shield(asyncio.to_thread(log.close))
 
@@ -71,23 +68,23 @@ async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncI
 
 @asynccontextmanager
 async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
-    path = _endpoints_of(log, settings)
+    path = _endpoint_file(log, settings)
     if path is None:
         yield
         return
     source = Source(store, log, settings.topic, EndpointFile(path))
-    courier = asyncio.create_task(Courier(source).run())
+    dispatcher = asyncio.create_task(Dispatcher(source).run())
     try:
         yield
     finally:
-        courier.cancel()
+        dispatcher.cancel()
         with suppress(asyncio.CancelledError):
-            await courier
+            await dispatcher
 
 
-def _endpoints_of(log: Log, settings: Settings) -> Path | None:
-    """The file of the endpoints; None where none is said and the ledger is in no place."""
+def _endpoint_file(log: Log, settings: Settings) -> Path | None:
+    """The file of the webhook endpoints; None where none is set and the ledger is not a file."""
     if settings.webhooks:
         return Path(settings.webhooks)
-    place = Path(log.describe().location)
-    return file_beside(place) if place.is_absolute() else None
+    location = Path(log.describe().location)
+    return file_beside(location) if location.is_absolute() else None

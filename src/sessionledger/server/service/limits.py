@@ -16,59 +16,64 @@ _MINUTE = 60.0
 class WriteLimit:
     """How many writes each handle may still cause: a bucket that refills by the minute.
 
-    Only the handles seen last are kept, each worker its own. Ending a session is never refused,
-    and so never counted.
+    Each worker keeps its own buckets, for the handles that wrote last. Ending a session is never
+    refused, and so never counted.
     """
 
     def __init__(self, per_minute: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._most = float(per_minute)
+        self._per_minute = float(per_minute)
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, handle: str) -> None:
-        """Count a write. Raises `Refused` where there were too many."""
+        """Count a write. Raises `HTTPProblem` after too many."""
         left = self._left(handle)
         if left < 1:
-            raise too_many("too many writes to one session", (1 - left) * _MINUTE / self._most)
+            seconds = (1 - left) * _MINUTE / self._per_minute
+            raise too_many("too many writes to one session", seconds)
         self._buckets[handle] = (left - 1, self._monotonic())
         self._buckets.move_to_end(handle)
         if len(self._buckets) > HANDLES_KEPT:
             self._buckets.popitem(last=False)
 
     def _left(self, handle: str) -> float:
-        left, since = self._buckets.get(handle, (self._most, 0.0))
-        return min(self._most, left + (self._monotonic() - since) * self._most / _MINUTE)
+        left, since = self._buckets.get(handle, (self._per_minute, 0.0))
+        refilled = (self._monotonic() - since) * self._per_minute / _MINUTE
+        return min(self._per_minute, left + refilled)
 
 
-class Place:
-    """Of a stream among those that may be open: until it ends, or until nobody holds the place,
-    since a stream whose client went before it began is never told that it ended."""
+class StreamSlot:
+    """The right to one open stream. It is given back when the stream ends.
 
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back = finalize(self, give_back)
+    It is also given back when nobody holds it any more: a stream whose client left before it began
+    is never told that it ended.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = finalize(self, release)
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, *_: object) -> None:
-        self._give_back()  # once, however often it is asked for
+        self._release()  # runs once, however often it is called
 
 
 class StreamLimit:
-    """How many streams are open, of so many at most; `tell` is told each time that it changes."""
+    """At most so many streams are open. on_change: called with the number of open streams."""
 
-    def __init__(self, most: int, tell: Callable[[int], None]) -> None:
-        self._most = most
-        self._tell = tell
+    def __init__(self, maximum: int, on_change: Callable[[int], None]) -> None:
+        self._maximum = maximum
+        self._on_change = on_change
         self._open = 0
 
-    def place(self) -> Place:
-        """A place for one more stream. Raises `Refused` where there is none."""
-        if self._open >= self._most:
-            raise unavailable("too_many_streams", "as many streams are open as are allowed")
-        self._count(1)
-        return Place(lambda: self._count(-1))
+    def acquire(self) -> StreamSlot:
+        """A slot for one more stream. Raises `HTTPProblem` where all are taken."""
+        if self._open >= self._maximum:
+            raise unavailable("too_many_streams", f"{self._maximum} streams are open, as allowed")
+        self._add(1)
+        return StreamSlot(lambda: self._add(-1))
 
-    def _count(self, more: int) -> None:
-        self._open += more
-        self._tell(self._open)
+    def _add(self, count: int) -> None:
+        self._open += count
+        self._on_change(self._open)

@@ -1,8 +1,9 @@
-"""What one worker's handlers share, and how they get at it from a request."""
+"""What the requests of one worker share, and how a handler gets at it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, cast
@@ -10,46 +11,49 @@ from typing import Any, TypeAlias, cast
 from litestar import Request
 from litestar.connection import ASGIConnection
 
-from sessionledger import Session
+from sessionledger import Log, Session, SessionLedgerError
 from sessionledger.server.http.problems import unavailable
-from sessionledger.server.observe.metrics import Tally
+from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.ledger import Ledger, open_ledger
 from sessionledger.server.service.limits import StreamLimit, WriteLimit
-from sessionledger.server.service.readiness import Readiness
-from sessionledger.server.settings import Settings
+from sessionledger.server.settings import KEYS_TOPIC, Settings
 
-Call: TypeAlias = Request[Any, Any, Any]
+PROBE_CONSUMER = "readyz"
+PROBE_TIMEOUT_SECONDS = 1.0
+PROBE_INTERVAL_SECONDS = 1.0
+
+HandlerRequest: TypeAlias = Request[Any, Any, Any]
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
 
 class Service:
-    """One worker: its settings, its ledger while it runs, and whether it is to stop."""
+    """One worker: its settings, its ledger while it runs, and whether it has to stop."""
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
+    def __init__(self, settings: Settings, metrics: RequestMetrics) -> None:
         self.settings = settings
-        self.tally = tally
+        self.metrics = metrics
         self._ledger: Ledger | None = None
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        """As nobody has called yet; an event belongs to the loop that waits for it."""
+    def _reset(self) -> None:
+        """Forget all requests. An event belongs to the loop that waits for it."""
         self.writes = WriteLimit(self.settings.writes_per_minute)
-        self.streams = StreamLimit(self.settings.max_streams, self.tally.set_streams)
+        self.streams = StreamLimit(self.settings.max_streams, self.metrics.set_streams)
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger. Raises `Refused` before it is open and after it is closed."""
+        """The ledger. Raises `HTTPProblem` before it is open and after it is closed."""
         if self._ledger is None:
             raise unavailable("not_open", "the service is starting or stopping")
         return self._ledger
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The ledger is open in here. It may run again once it has stopped."""
-        self._begin()
+        """The ledger is open in here. The service may run again once it has stopped."""
+        self._reset()
         async with open_ledger(self.settings) as self._ledger:
             try:
                 yield
@@ -58,8 +62,39 @@ class Service:
                 self._ledger = None
 
     def stop(self) -> None:
-        """Streams end from here on."""
+        """End the streams."""
         self.stopping.set()
+
+
+class Readiness:
+    """Whether the ledger can be written, found out by writing, at most once a second.
+
+    The probe writes a cursor: it takes the same lock and the same disk as an event, and leaves the
+    log as long as it was.
+    """
+
+    def __init__(self) -> None:
+        self._probing = asyncio.Lock()
+        self._writable = False
+        self._probed_at = -PROBE_INTERVAL_SECONDS
+
+    async def is_writable(self, log: Log) -> bool:
+        """Whether the log can be written, or could a second ago."""
+        async with self._probing:
+            if time.monotonic() - self._probed_at > PROBE_INTERVAL_SECONDS:
+                self._writable = await _can_write(log)
+                self._probed_at = time.monotonic()
+            return self._writable
+
+
+async def _can_write(log: Log) -> bool:
+    now = time.time_ns() // 1_000_000
+    probe = asyncio.to_thread(log.ack, KEYS_TOPIC, PROBE_CONSUMER, now)
+    try:
+        await asyncio.wait_for(probe, PROBE_TIMEOUT_SECONDS)
+    except (SessionLedgerError, TimeoutError):
+        return False
+    return True
 
 
 def service_of(connection: Connection) -> Service:

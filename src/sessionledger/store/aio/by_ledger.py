@@ -8,10 +8,10 @@ from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE
-from sessionledger.store.facade import Part
+from sessionledger.store.facade import Facade
 
 
-class ByLog(Part):
+class ByLedger(Facade):
     """The calls about all events and rows of the topic."""
 
     async def events(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:

@@ -12,11 +12,11 @@ from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
 from sessionledger.store.engine import Annotation
-from sessionledger.store.facade import Settled
+from sessionledger.store.facade import TokenFacade
 from sessionledger.store.operations import authenticate, create, families
 
 
-class ByToken(Settled):
+class ByToken(TokenFacade):
     """The calls that take a token, or issue one."""
 
     async def create(
@@ -90,7 +90,7 @@ class ByToken(Settled):
         else:
             found = log.state(engine.topic, key)
         session = engine.live(found, None)
-        if authenticate.is_settled(engine, session, max_auth_age):
+        if authenticate.needs_only_a_read(engine, session, max_auth_age):
             return session
         annotation = Annotation(context=context)
         return await authenticate.authenticate(engine, secret, found, max_auth_age, annotation)

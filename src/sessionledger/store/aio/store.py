@@ -14,8 +14,8 @@ from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog, Log, RemoteLog
 from sessionledger.logs.url import open_log
-from sessionledger.store.aio.by_handle import ByName
-from sessionledger.store.aio.by_ledger import ByLog
+from sessionledger.store.aio.by_handle import ByHandle
+from sessionledger.store.aio.by_ledger import ByLedger
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
@@ -23,7 +23,7 @@ from sessionledger.store.telemetry.detection import telemetry_of
 from sessionledger.store.telemetry.protocol import Telemetry
 
 
-class AsyncSessionStore(ByToken, ByName, ByLog):
+class AsyncSessionStore(ByToken, ByHandle, ByLedger):
     """Sessions on a ledger. One store serves several event loops.
 
     Times are aware datetimes, spans are timedeltas. Methods that take a token raise

@@ -35,7 +35,7 @@ def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:
         return None
 
 
-def is_settled(engine: Engine, session: Session | None, max_auth_age: object) -> bool:
+def needs_only_a_read(engine: Engine, session: Session | None, max_auth_age: object) -> bool:
     """Whether there is nothing to do for a session but to answer it."""
     return (
         session is not None

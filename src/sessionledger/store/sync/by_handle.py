@@ -11,7 +11,7 @@ from sessionledger.core.ends import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
 from sessionledger.store.engine import Annotation, Engine
-from sessionledger.store.facade import Part
+from sessionledger.store.facade import Facade
 from sessionledger.store.operations import families, history, listings, principals, sweep
 from sessionledger.store.operations.history import CaughtUp
 from sessionledger.store.operations.listings import Selection
@@ -40,7 +40,7 @@ class Sessions:
         return chain.from_iterable(page.sessions for page in self.pages())
 
 
-class ByName(Part):
+class ByHandle(Facade):
     """The calls that take a handle, a principal or an external id, and those over all sessions."""
 
     def find(self, *, handle: str, now: datetime | None = None) -> Session | None:

@@ -8,11 +8,11 @@ from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE
-from sessionledger.store.facade import Part
+from sessionledger.store.facade import Facade
 from sessionledger.store.sync.drive import drive
 
 
-class ByLog(Part):
+class ByLedger(Facade):
     """The calls about all events and rows of the topic."""
 
     def events(self, *, after: int = 0) -> Iterator[StoredEvent]:

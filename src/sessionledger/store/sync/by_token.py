@@ -12,12 +12,12 @@ from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
 from sessionledger.store.engine import Annotation
-from sessionledger.store.facade import Settled
+from sessionledger.store.facade import TokenFacade
 from sessionledger.store.operations import authenticate, create, families
 from sessionledger.store.sync.drive import drive
 
 
-class ByToken(Settled):
+class ByToken(TokenFacade):
     """The calls that take a token, or issue one."""
 
     def create(
@@ -86,7 +86,7 @@ class ByToken(Settled):
         secret, key = presented
         found = self._log.state(engine.topic, key)
         session = engine.live(found, None)
-        if authenticate.is_settled(engine, session, max_auth_age):
+        if authenticate.needs_only_a_read(engine, session, max_auth_age):
             return session
         annotation = Annotation(context=context)
         return drive(authenticate.authenticate(engine, secret, found, max_auth_age, annotation))

@@ -10,13 +10,13 @@ from sessionledger.logs.base import Log
 from sessionledger.logs.url import open_log
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
-from sessionledger.store.sync.by_handle import ByName
-from sessionledger.store.sync.by_ledger import ByLog
+from sessionledger.store.sync.by_handle import ByHandle
+from sessionledger.store.sync.by_ledger import ByLedger
 from sessionledger.store.sync.by_token import ByToken
 from sessionledger.store.telemetry.detection import telemetry_of
 
 
-class SessionStore(ByToken, ByName, ByLog):
+class SessionStore(ByToken, ByHandle, ByLedger):
     """Sessions on a ledger. Every method may be called from any thread.
 
     Times are aware datetimes, spans are timedeltas. Methods that take a token raise

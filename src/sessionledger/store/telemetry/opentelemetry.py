@@ -33,7 +33,7 @@ SCOPE = "sessionledger"
 _API = ("opentelemetry.metrics", "opentelemetry.trace")
 
 # A request waits for these, and a span costs more than the look-up that it would tell of.
-HOT = ("get", "find", "settled", "excerpt", "authenticate")
+HOT = ("get", "find", "peek", "authenticate")
 # These write, or walk; so does each page of a listing, which tells of itself.
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",

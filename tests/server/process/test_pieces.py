@@ -1,4 +1,4 @@
-"""Heads that come again: a request is answered what it is answered on a connection of its own."""
+"""Requests that arrive in any pieces are answered as on a connection of their own."""
 
 from __future__ import annotations
 
@@ -16,15 +16,10 @@ from msgspec import structs
 from uvicorn.server import ServerState
 
 from sessionledger.server import create_app
-from sessionledger.server.fast_path import Arrived, Prompt
-from sessionledger.server.process.heads import head_of
 from sessionledger.server.process.protocol import BoundedProtocol
 from tests.server.conftest import SETTINGS
 from tests.server.served import PATIENCE_SECONDS
 from tests.server.web import Web
-
-HEAD = b"POST /introspect HTTP/1.1\r\nhost: here\r\ncontent-length: 7\r\n\r\n"
-BODY = b"token=a"
 
 
 async def read_answer(reader: asyncio.StreamReader) -> bytes:
@@ -41,7 +36,7 @@ class Asking:
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._config = uvicorn.Config(web.front, http=BoundedProtocol, log_config=None)
+        self._config = uvicorn.Config(web.application, http=BoundedProtocol, log_config=None)
         self._config.load()
         self.key, poor = web.key, web.make_key("poor", "sessions:read")
         tokens = [web.create(name)["token"] for name in ("alice", "bob")]
@@ -122,60 +117,3 @@ def test_an_answer_that_is_under_way_comes_first(ask: Asking) -> None:
     known = ask.live
     pieces = [known, known, request("GET /healthz", ""), known]
     assert ask(pieces, len(pieces)) == [ask([piece], 1)[0] for piece in pieces]
-
-
-def test_a_head_is_known_again_with_another_body_of_that_length() -> None:
-    head = head_of(HEAD + BODY, _ASKED, _call())
-    assert head is not None
-    found = head.of(HEAD + b"token=b")
-    assert found is not None
-    assert (found.method, found.path, found.content) == ("POST", "/introspect", b"token=b")
-    assert found.caller is None
-    assert re.search(b"token=a", repr(head).encode()) is None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        HEAD + b"token=",
-        HEAD + b"token=bb",
-        HEAD.replace(b"here", b"hers") + b"token=b",
-        HEAD.upper() + b"token=b",
-        (HEAD + b"token=b")[1:] + b"P",
-        b"",
-    ],
-)
-def test_another_head_or_length_is_not(data: bytes) -> None:
-    head = head_of(HEAD + BODY, _ASKED, _call())
-    assert head is not None
-    assert head.of(data) is None
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [
-        b"\r\n\r\n" + HEAD + BODY,
-        HEAD + BODY + b"\r\n",
-        HEAD + BODY + HEAD + BODY,
-        b"GET / HTTP/1.1\r\n\r\n" + HEAD + BODY,
-        BODY,
-        b"",
-    ],
-)
-def test_what_came_with_more_or_in_pieces_is_not_kept(piece: bytes) -> None:
-    assert head_of(piece, _ASKED, _call()) is None
-
-
-def test_a_request_without_a_body_is_not_kept() -> None:
-    assert head_of(HEAD, _ASKED, Arrived("GET", "/auth", [], b"")) is None
-
-
-class _Nothing:
-    pass
-
-
-def _call() -> Arrived:
-    return Arrived("POST", "/introspect", [(b"host", b"here")], BODY)
-
-
-_ASKED = Prompt(_Nothing(), "/introspect")  # type: ignore[arg-type]

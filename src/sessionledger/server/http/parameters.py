@@ -1,0 +1,103 @@
+"""Parameters of requests: their types, the patterns they must match, and the words for a mismatch.
+
+The version of a session is its entity tag (RFC 9110, sections 8.8.3 and 13.1.1).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, TypeAlias
+
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from sessionledger.server.http.problems import HTTPProblem, invalid
+
+MAX_ID_DIGITS = 18
+
+HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
+EVENT_ID_PATTERN = f"^[0-9]{{1,{MAX_ID_DIGITS}}}$"
+KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+_TAG = r'(W/)?"[!#-~]*"'
+TAGS_PATTERN = rf"^(\*|({_TAG}( *, *{_TAG})*)?)$"
+_STRONG_TAG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
+
+EXPECTED = {
+    HANDLE_PATTERN: "must be a handle: sha256:v1: and 64 lower-case hex digits",
+    EVENT_ID_PATTERN: "must be the id of an event, in digits",
+    TAGS_PATTERN: "must be *, or ETags in double quotes",
+    KEY_PATTERN: "must be 1 to 255 characters of printable ASCII without spaces",
+}
+"""What a client is told of a value that does not match a pattern."""
+
+Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
+Reason: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        name="reason", required=False, max_length=1024, description="Kept in the history."
+    ),
+]
+IfMatch: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="If-Match",
+        required=False,
+        pattern=TAGS_PATTERN,
+        description="The `ETag` that it must be at.",
+    ),
+]
+IdempotencyKey: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        required=False,
+        pattern=KEY_PATTERN,
+        description="A unique name of this request, printable and without spaces.",
+    ),
+]
+After: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        name="after",
+        required=False,
+        pattern=EVENT_ID_PATTERN,
+        description="Begin with what followed this event; 0 for all.",
+    ),
+]
+LastEventId: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Last-Event-ID",
+        required=False,
+        pattern=EVENT_ID_PATTERN,
+        description="As `after`, from a client that comes back.",
+    ),
+]
+
+
+def etag(version: int) -> str:
+    """The entity tag of a version."""
+    return f'"{version}"'
+
+
+def versions_in(if_match: str | None) -> frozenset[int] | None:
+    """The versions that an `If-Match` names; None where any will do."""
+    if if_match in (None, "*"):
+        return None
+    # A weak tag never matches, nor does a tag that is not a version.
+    return frozenset(int(found) for found in _STRONG_TAG.findall(if_match))
+
+
+def mismatch() -> HTTPProblem:
+    """The answer where the session is at none of those versions."""
+    return HTTPProblem(
+        412, "version_conflict", "the session is at another version", field="If-Match"
+    )
+
+
+def parse_event_id(name: str, id: str | None) -> int | None:
+    """The id of an event, from a parameter of that name. Raises `HTTPProblem`."""
+    if id is None:
+        return None
+    if not (id.isascii() and id.isdecimal()) or len(id) > MAX_ID_DIGITS:
+        raise invalid(name, EXPECTED[EVENT_ID_PATTERN])
+    return int(id)

@@ -1,0 +1,102 @@
+"""`/introspect` (RFC 7662) and `/revoke` (RFC 7009).
+
+Introspection answers `{"active": false}`, and nothing else, for every token that is not live. A
+client presented the token to somebody before it comes here: so introspection records that the
+session was seen, and that a replaced token was used again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+
+from sessionledger import InvalidSession, Session
+from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
+from sessionledger.server.http.forms import token_in
+from sessionledger.server.http.problems import HTTPProblem
+from sessionledger.server.oauth.clients import JSON, authenticate_client, oauth_error
+from sessionledger.server.service.keys import Key
+from sessionledger.server.service.service import Service
+from sessionledger.web.claims import scope_of, text_of
+
+REVOKED = "revoked"
+
+
+class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """RFC 7662, section 2.2, as far as it is known. jti: the session's handle."""
+
+    active: bool
+    sub: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    jti: str | None = None
+    scope: str | None = None
+    client_id: str | None = None
+    username: str | None = None
+    aud: str | None = None
+
+
+class Introspect:
+    """Tells an admin key with the scope `introspect` what is known of a token."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def respond(self, request: EndpointRequest) -> PlainResponse:
+        """What is known of the token in the body."""
+        service = self._service
+        _, token = await _client_and_token(service, request, "introspect")
+        session = await request.authenticate(service.ledger.sessions, token)
+        found = introspection(session, service.settings.audience)
+        return PlainResponse(200, JSON, msgspec.json.encode(found))
+
+    def error_response(self, error: HTTPProblem) -> PlainResponse:
+        """An error of OAuth."""
+        return oauth_error(error)
+
+
+class Revoke:
+    """Ends the session of a token, for an admin key with the scope `sessions:revoke`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def respond(self, request: EndpointRequest) -> PlainResponse:
+        """200, whether or not there was such a session (section 2.2)."""
+        service = self._service
+        caller, token = await _client_and_token(service, request, "sessions:revoke")
+        with suppress(InvalidSession):
+            await service.ledger.sessions.expire(token, reason=REVOKED, actor=caller.name)
+        return PlainResponse(200, Headers(NO_STORE))
+
+    def error_response(self, error: HTTPProblem) -> PlainResponse:
+        """An error of OAuth."""
+        return oauth_error(error)
+
+
+async def _client_and_token(
+    service: Service, request: EndpointRequest, scope: str
+) -> tuple[Key, str]:
+    if request.method != "POST":
+        raise HTTPProblem(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})
+    client = await authenticate_client(service, request, scope)
+    return client, token_in(request.headers, await request.body(service.settings.max_body_bytes))
+
+
+def introspection(session: Session | None, audience: str | None) -> Introspection:
+    """What a client is told of a session; of none, only that it is not active."""
+    if session is None:
+        return Introspection(active=False)
+    return Introspection(
+        active=True,
+        sub=session.principal,
+        exp=int(session.expires_at.timestamp()),
+        iat=int(session.created_at.timestamp()),
+        jti=session.handle,
+        scope=scope_of(session),
+        client_id=text_of(session, "client_id"),
+        username=text_of(session, "username"),
+        aud=audience,
+    )
