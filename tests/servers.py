@@ -30,11 +30,12 @@ PACKAGES = dict(
 """The Debian package of each program that a test may ask for."""
 
 _started: list[subprocess.Popen[bytes]] = []
-"""Kept, since Python warns of a process that outlives its object."""
+"""Kept: Python warns of a process that outlives its object."""
 
 _SERVE = """
 at=$1 end=$3; exec 3< "$2"; shift 3; "$@" 3<&- & server=$!
-read -r _ <&3; kill -$end $server; wait $server; rm -rf "$at"/*
+(read -r _ <&3; kill -$end $server) & watch=$!
+wait $server; kill $watch; rm -rf "$at"/*
 """
 
 
@@ -89,8 +90,15 @@ def serve(
             start_new_session=True,
         )
     _started.append(running)
-    until(lambda: ready in log.read_text() or running.poll() is not None)
-    assert running.poll() is None, log.read_text()
+    told = ""
+
+    def is_ready() -> bool:
+        nonlocal told
+        told = log.read_text() if log.exists() else told
+        return ready in told or running.poll() is not None
+
+    until(is_ready)
+    assert running.poll() is None, told
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -108,6 +116,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _end(folder: Path, descriptor: int) -> None:
     os.close(descriptor)
+    for running in _started:
+        running.wait()
     del os.environ[RUN]
     # A server removes what is in its folder as the last thing that it does.
     until(lambda: not any(path.is_dir() and any(path.iterdir()) for path in folder.iterdir()))

@@ -40,6 +40,13 @@ def test_a_server_is_started_once() -> None:
     assert (answers, asked) == (["here"] * 3, [1])
 
 
+def test_a_server_that_does_not_start_says_why() -> None:
+    at = servers.run_folder() / "failing"
+    at.mkdir()
+    with pytest.raises(AssertionError, match="no such port"):
+        servers.serve(at, ["sh", "-c", "echo no such port; exit 1"], ready="ready")
+
+
 KILLED = """
 import os, signal
 from pathlib import Path

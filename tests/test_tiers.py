@@ -24,6 +24,10 @@ def test_of_a_store(log, size): pass
 @pytest.mark.every_log
 def test_of_a_log(log): pass
 
+@pytest.mark.sampled
+@pytest.mark.parametrize("command", ["get", "create", "revoke"])
+def test_of_a_command(command): pass
+
 @pytest.mark.middle
 def test_of_the_middle(): pass
 
@@ -36,6 +40,7 @@ addopts = -p tests.tiers -p no:xdist --strict-markers
 markers = middle
     slow
     every_log
+    sampled
 """
 
 
@@ -57,20 +62,20 @@ def run(folder: Path, *options: str) -> list[str]:
 
 def test_the_fast_tier_runs_one_log_of_each_test_and_size(folder: Path) -> None:
     ran = run(folder, "--tier=fast")
-    assert len(ran) == 2 + 3
+    assert len(ran) == 2 + 3 + 1
     assert [sum(size in test for test in ran) for size in ("small", "large")] == [1, 1]
     assert ran == run(folder, "--tier=fast"), "another log than last time"
 
 
 def test_the_middle_tier_is_the_default_and_runs_every_log(folder: Path) -> None:
     ran = run(folder)
-    assert len(ran) == 6 + 3 + 1
+    assert len(ran) == 6 + 3 + 3 + 1
     assert "test_of_the_middle" in ran
     assert ran == run(folder, "--tier=middle")
 
 
 def test_all_is_all(folder: Path) -> None:
-    assert len(run(folder, "--tier=all")) == 6 + 3 + 1 + 1
+    assert len(run(folder, "--tier=all")) == 6 + 3 + 3 + 1 + 1
 
 
 def test_a_test_that_is_named_runs_in_any_tier(folder: Path) -> None:
@@ -80,4 +85,4 @@ def test_a_test_that_is_named_runs_in_any_tier(folder: Path) -> None:
 def test_a_record_says_how_it_ended(folder: Path) -> None:
     run(folder, "--tier=all", "--record=record.json")
     told = json.loads((folder / "record.json").read_text())
-    assert (told["tier"], told["passed"], told["failed"], told["error"]) == ("all", 10, 1, 0)
+    assert (told["tier"], told["passed"], told["failed"], told["error"]) == ("all", 13, 1, 0)

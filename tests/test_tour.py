@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOUR = Path(__file__).parents[1] / "examples" / "tour.py"
 
 
+@pytest.mark.middle
 def test_the_tour_keeps_its_promises(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(TOUR)],

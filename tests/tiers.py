@@ -2,7 +2,8 @@
 
 - `fast` is for every change. It leaves out what is marked `middle` or `slow`, and tries fewer
   random examples. It runs each test on one log and in one colour, which the test's name decides: so
-  the tests together use all of them. A class marked `every_log` runs on every log.
+  the tests together use all of them. A class marked `every_log` runs on every log. Of a test that
+  is marked `sampled` it runs one of all parametrizations: each of them takes long.
 - `middle` runs what is marked `middle` too, and each test on every log and in every colour.
 - `all` runs everything, with more random examples.
 
@@ -72,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def one_of_each(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Of items that differ only in their log or colour, one: the same one each time."""
+    """Of items that differ only in what is sampled, one: the same one each time."""
     alike: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         alike[_without_alternatives(item)].append(item)
@@ -82,7 +83,11 @@ def one_of_each(items: list[pytest.Item]) -> list[pytest.Item]:
 
 def _without_alternatives(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
-    if callspec is None or item.get_closest_marker("every_log"):
+    if callspec is None:
+        return item.nodeid
+    if item.get_closest_marker("sampled"):
+        return item.nodeid.removesuffix(f"[{callspec.id}]")
+    if item.get_closest_marker("every_log"):
         return item.nodeid
     words = ["*" if word in ALTERNATIVES else word for word in callspec.id.split("-")]
     return f"{item.nodeid.removesuffix(f'[{callspec.id}]')}[{'-'.join(words)}]"

@@ -182,6 +182,7 @@ def test_a_ledger_that_is_in_use_by_its_owner(locked: Line) -> None:
     assert {r["code"] for r in answer.records} == {"open_to_others", "not_writable"}
 
 
+@pytest.mark.middle
 def test_an_old_sqlite(line: Line, path: Path) -> None:
     """The library tells its version through one function; an old one can't be had offline."""
     program = (

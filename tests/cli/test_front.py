@@ -47,6 +47,7 @@ def test_a_mistyped_command_is_bad_usage(line: Line) -> None:
     assert "history" in answer.err
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
     variables = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

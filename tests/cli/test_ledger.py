@@ -91,6 +91,7 @@ def test_errors_in_json(line: Line, command: str) -> None:
     assert set(json.loads(answer.err)) == {"error", "message"}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "address",
     [

@@ -30,6 +30,7 @@ def handle_of_alice(line: Line) -> str:
         return next(iter(store.sessions(principal="alice"))).handle
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 def test_who_may_only_read_is_answered_as_the_owner_is(
     locked: Line, command: tuple[str, ...]
@@ -51,6 +52,7 @@ def test_stats_say_that_it_is_only_read(locked: Line) -> None:
     assert (seen.record["sessions"], seen.record["writable"]) == (2, False)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("command", ["verify", "sessions"])
 def test_what_its_owner_has_just_written_is_seen(locked: Line, command: str) -> None:
     if os.getuid():
@@ -76,6 +78,7 @@ def test_without_the_shared_index_the_error_says_what_it_takes(locked: Line) -> 
     assert "sessions.db-shm" in seen.err
 
 
+@pytest.mark.middle
 def test_rows_that_have_yet_to_be_folded_are_not_told_as_they_are(locked: Line) -> None:
     locked.folder.chmod(0o755)
     path = locked.folder / "sessions.db"
@@ -91,6 +94,7 @@ def test_rows_that_have_yet_to_be_folded_are_not_told_as_they_are(locked: Line) 
     assert locked.program(AS_NOBODY, "events", "--json").records[-1]["handle"] == handle
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("command", [("create", "eve"), ("sweep",), ("rebuild",), ("watch",)])
 def test_who_may_only_read_changes_nothing(locked: Line, command: tuple[str, ...]) -> None:
     before = contents(locked.folder)

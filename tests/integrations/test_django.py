@@ -133,13 +133,16 @@ def test_a_store_is_opened_once_and_closed_when_the_setting_changes() -> None:
         first.count()
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door(tmp_path: Path) -> None:
     check_two_servers("gunicorn", f"{APP}:served()", tmp_path)
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door_on_an_event_loop(tmp_path: Path) -> None:
     check_two_servers("uvicorn", f"{APP}:served_to_loops", tmp_path, "--factory")
 
 
+@pytest.mark.middle
 def test_workers_that_were_forked_from_an_open_store_see_each_other(tmp_path: Path) -> None:
     check_forked_workers(f"{APP}:served()", tmp_path)

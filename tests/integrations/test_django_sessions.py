@@ -287,6 +287,7 @@ def test_the_engine_says_which_setting_it_lacks() -> None:
         SessionStore("a" * 32).load()
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door(tmp_path: Path) -> None:
     app = "tests.integrations.apps.django_sessions_app:served()"
     with ExitStack() as stack:

@@ -56,6 +56,7 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SERVERS)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SERVERS)
 def test_somebody_logs_in_here_and_there_and_out(name: str, tmp_path: Path) -> None:
     with running(name, tmp_path) as client, SessionStore.open(ledger_in(tmp_path)) as store:

@@ -88,6 +88,7 @@ def whoever(sessions: Sessions) -> Callable[..., str]:
     return handler
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door(tmp_path: Path) -> None:
     app = "tests.integrations.apps.fastapi_app:served"
     check_two_servers("uvicorn", app, tmp_path, "--factory")

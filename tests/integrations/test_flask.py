@@ -101,6 +101,7 @@ class TestFlask(Conformance):
             store.count()
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door(tmp_path: Path) -> None:
     check_two_servers("gunicorn", APP, tmp_path)
 

@@ -109,6 +109,7 @@ def test_exceptions_are_the_frameworks_and_lose_no_cookie() -> None:
         assert (failed.status_code, COOKIE in failed.headers["set-cookie"]) == (409, True)
 
 
+@pytest.mark.middle
 def test_another_process_shuts_the_door(tmp_path: Path) -> None:
     app = "tests.integrations.apps.litestar_app:served"
     check_two_servers("uvicorn", app, tmp_path, "--factory")

@@ -140,6 +140,7 @@ def test_a_site_without_tls_is_of_the_scheme_that_its_server_says() -> None:
     assert not counts(b"http://app.test:8000", None)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("extra", "absent"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.conformance import LogConformance, RowConformance
+from sessionledger.testing.fixtures import Bench
 from tests.logs.conftest import LOGS
 from tests.logs.openers import bridged
 
@@ -17,6 +18,16 @@ class TestLogs(LogConformance):
     @pytest.fixture(params=LOGS)
     def declared(self, request: pytest.FixtureRequest) -> Harness:
         return LOGS[request.param]
+
+    # Readers that never rest take long.
+
+    @pytest.mark.sampled
+    def test_no_reader_sees_half_of_a_unit(self, bench: Bench) -> None:
+        super().test_no_reader_sees_half_of_a_unit(bench)
+
+    @pytest.mark.sampled
+    def test_no_row_is_older_than_what_was_acknowledged(self, bench: Bench) -> None:
+        super().test_no_row_is_older_than_what_was_acknowledged(bench)
 
 
 # A server is dear to ask: each time in one colour, in both where there is time.

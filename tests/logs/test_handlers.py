@@ -159,5 +159,6 @@ def test_a_handler_that_forks_ends_and_its_child_is_told(tmp_path: Path, mode: s
     run(FORKS, f"sqlite:///{tmp_path}/ledger.db", mode)
 
 
+@pytest.mark.middle
 def test_two_threads_that_fork_at_once(tmp_path: Path) -> None:
     run(TWO_FORK, f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db")

@@ -82,6 +82,7 @@ def test_interrupts_anywhere(url: str, mode: str) -> None:
     run(ANYWHERE, url, mode, HITS, PATIENCE)
 
 
+@pytest.mark.middle
 def test_interrupts_anywhere_in_writes(url: str) -> None:
     run(ANYWHERE, url, "writes", 5 * HITS, 2)
 

@@ -44,16 +44,16 @@ class Outcome(NamedTuple):
 def replays(recording: Recording) -> Iterator[Outcome]:
     """Everything that can be replayed."""
     for sequence in recording.sequences:
-        yield from replays_of_sequence(sequence)
+        for log in BACKENDS:
+            if takes(log, sequence):
+                yield from replays_of_sequence(sequence, log)
     for written in recording.logs:
         yield from replays_of_log(written)
 
 
-def replays_of_sequence(sequence: Sequence) -> Iterator[Outcome]:
-    """A sequence with both stores on every log that can take it."""
-    for log in BACKENDS:
-        if takes(log, sequence):
-            yield from _on_both(log, sequence.name, lambda replay: _problem(replay, sequence.steps))
+def replays_of_sequence(sequence: Sequence, log: str) -> Iterator[Outcome]:
+    """A sequence with both stores on a log that can take it."""
+    yield from _on_both(log, sequence.name, lambda replay: _problem(replay, sequence.steps))
 
 
 def replays_of_log(written: WrittenLog) -> Iterator[Outcome]:

@@ -62,6 +62,7 @@ def run_once(folder: Path) -> tuple[list[str], list[str]]:
     return printed, answers
 
 
+@pytest.mark.middle
 def test_make_run_serves_and_its_lines_work_as_they_stand(tmp_path: Path) -> None:
     printed, (made, listed, ended) = run_once(tmp_path)
     key = (tmp_path / "ledger" / "admin.key").read_text().split()[-1]

@@ -197,6 +197,7 @@ def test_a_session_that_ended_before_it_began_is_told_once_it_is_somebody_s(eith
 LARGE = {str(n): "x" * 50 for n in range(500)}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("sessions", "attributes", "over"), [(300, LARGE, False), (3000, {}, True)]
 )

@@ -48,6 +48,7 @@ CAUGHT = {
 PAIRS = [(log, test) for log, tests in CAUGHT.items() for test in tests]
 
 
+@pytest.mark.middle
 class TestKept(LogConformance):
     """What some of the broken logs rest on is sound itself."""
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.test_docs import ROOT, program_of
 
 STRANGER = """
@@ -15,6 +17,7 @@ filterwarnings = error
 """
 
 
+@pytest.mark.middle
 def test_the_log_of_the_page_passes_the_suite(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(STRANGER)
     (tmp_path / "test_my_log.py").write_text(program_of(ROOT / "docs" / "writing-a-log.md"))

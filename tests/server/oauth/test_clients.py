@@ -109,6 +109,7 @@ def test_nginx_asks_for_a_scope(guarded: httpx.Client, served: Served, key: str)
         assert guarded.get("/admin/", headers=bearer).status_code == status
 
 
+@pytest.mark.middle
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
     """`kill -9` under load: every create and every revocation that was answered holds."""
     key = make_key(tmp_path, "root")

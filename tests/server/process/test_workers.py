@@ -98,6 +98,7 @@ def is_ours(pid: int) -> bool:
     return b"sessionledger" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("workers", "code"), [("1", 4), ("2", 1)])
 def test_a_service_that_can_t_start_tells_nobody_to_come(
     tmp_path: Path, workers: str, code: int

@@ -166,6 +166,7 @@ def test_a_stream_ends_after_its_time_and_is_gone_on_with(folder: Path, key: str
     assert told["handle"] == made["handle"]
 
 
+@pytest.mark.middle
 def test_who_reads_nothing_is_hung_up_on(folder: Path, key: str) -> None:
     """And does not hold the place of others until TCP gives up."""
     short = ("--stream-lifetime", "1s", "--request-timeout", "1s", "--max-streams", "1")

@@ -300,6 +300,7 @@ def test_a_share_lets_go_of_what_is_too_much(filed: Bench, monkeypatch: pytest.M
     assert most == 10
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("held", [110, 150, 250, 1000])
 def test_it_is_known_beforehand_about_how_many_events_are_examined(
     filed: Bench, held: int, monkeypatch: pytest.MonkeyPatch

@@ -298,6 +298,7 @@ print("done")
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("before", [0, 1])
 def test_killed_at_any_step_it_is_the_old_topic_or_the_emptied_one(
     tmp_path: Path, before: int
@@ -363,6 +364,7 @@ def test_an_emptying_that_failed_leaves_the_topic_and_may_be_tried_again(
         assert add(log, [event()]) == (7,)
 
 
+@pytest.mark.middle
 def test_readers_notice_nothing_but_that_events_are_gone(root: Path) -> None:
     over = Event()
 

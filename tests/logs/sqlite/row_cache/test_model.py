@@ -83,6 +83,7 @@ def check(start: World) -> Walk:
     return walked
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", WORLDS)
 def test_no_order_of_steps_gives_an_old_answer(name: str) -> None:
     assert check(WORLDS[name]).worlds > 1000

@@ -71,11 +71,13 @@ def test_no_read_misses_what_was_acknowledged(tmp_path: Path) -> None:
     race(tmp_path, (*WRITERS, "read", "read"), answered=200)
 
 
+@pytest.mark.middle
 def test_no_read_misses_what_a_killed_writer_acknowledged(tmp_path: Path) -> None:
     roles = ("revise_first", "reset_log", "read", "read")
     race(tmp_path, roles, answered=100, killed=3)
 
 
+@pytest.mark.middle
 def test_no_read_misses_what_was_acknowledged_amid_rebuilds(tmp_path: Path) -> None:
     race(tmp_path, ("revise_first", "rebuild", "reset_log", "read"), answered=100)
 
