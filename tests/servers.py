@@ -35,7 +35,7 @@ _started: list[subprocess.Popen[bytes]] = []
 _SERVE = """
 at=$1 end=$3; exec 3< "$2"; shift 3; "$@" 3<&- & server=$!
 (read -r _ <&3; kill -$end $server) & watch=$!
-wait $server; kill $watch; rm -rf "$at"/*
+wait $server; kill $watch; find "$at" -mindepth 1 ! -name log -delete
 """
 
 
@@ -76,7 +76,7 @@ def serve(
 ) -> None:
     """Start a server that owns a folder of the run, and wait until its log has the word `ready`.
 
-    The signal `end` ends it, and its folder is emptied then.
+    The signal `end` ends it. Nothing but the log is left in its folder then.
     """
     log = at / "log"
     with log.open("w") as output:
@@ -90,15 +90,8 @@ def serve(
             start_new_session=True,
         )
     _started.append(running)
-    told = ""
-
-    def is_ready() -> bool:
-        nonlocal told
-        told = log.read_text() if log.exists() else told
-        return ready in told or running.poll() is not None
-
-    until(is_ready)
-    assert running.poll() is None, told
+    until(lambda: ready in log.read_text() or running.poll() is not None)
+    assert running.poll() is None, log.read_text()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -119,6 +112,5 @@ def _end(folder: Path, descriptor: int) -> None:
     for running in _started:
         running.wait()
     del os.environ[RUN]
-    # A server removes what is in its folder as the last thing that it does.
-    until(lambda: not any(path.is_dir() and any(path.iterdir()) for path in folder.iterdir()))
+    until(lambda: all(path.name == "log" for path in folder.glob("*/*")))
     shutil.rmtree(folder)
