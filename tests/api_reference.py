@@ -107,7 +107,7 @@ def _cell(text: str) -> str:
 
 def _source_of(module: ModuleType, name: str) -> ModuleType:
     """The module in which a value is defined that carries no docstring itself."""
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.ImportFrom) and any(a.name == name for a in node.names):
             assert node.module is not None
             return _source_of(importlib.import_module(node.module), name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -131,6 +134,31 @@ CODES = {
 def test_the_public_names_are_these() -> None:
     assert sorted(NAMES) == sorted(sessionledger.__all__)
     assert all(hasattr(sessionledger, name) for name in NAMES)
+
+
+def test_names_are_imported_when_they_are_first_used() -> None:
+    script = """
+import sys, sessionledger
+assert {name for name in sys.modules if name.startswith("sessionledger.")} == set()
+assert set(sessionledger.__all__) <= set(dir(sessionledger))
+assert sessionledger.Policy is sessionledger.Policy
+assert "sessionledger.store" not in sys.modules
+try:
+    sessionledger.Session_
+except AttributeError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "module 'sessionledger' has no attribute 'Session_'\n"
+
+
+def test_a_type_checker_finds_names_where_python_does() -> None:
+    """The imports that only a type checker reads, and the table that is read at run time."""
+    for node in ast.walk(ast.parse(inspect.getsource(sessionledger))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sessionledger."):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert getattr(module, alias.name) is getattr(sessionledger, alias.name)
 
 
 def test_the_names_for_who_writes_a_log_are_these() -> None:

@@ -1,53 +1,94 @@
 """sessionledger: event-sourced, revocable bearer sessions."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sessionledger.core.history import HistoryEntry
-from sessionledger.core.policy import Policy
-from sessionledger.core.session import IssuedSession, Session
-from sessionledger.core.token import Handle
-from sessionledger.errors import (
-    ClockJumped,
-    CorruptLog,
-    DuplicateSession,
-    InvalidEvent,
-    InvalidPolicy,
-    InvalidSession,
-    InvalidURL,
-    LogError,
-    LogUnavailable,
-    NotALedger,
-    ReauthenticationRequired,
-    SessionLedgerError,
-    SessionLimitReached,
-    StoreClosed,
-    UnsupportedSchema,
-    VersionConflict,
-    WriteContention,
-)
-from sessionledger.findings import Finding
-from sessionledger.logs.base import (
-    Appended,
-    Change,
-    Conflict,
-    Description,
-    Draft,
-    Fold,
-    Guard,
-    Log,
-    LogEvent,
-    Put,
-    Row,
-    RowFilter,
-    StoredEvent,
-    Unit,
-)
-from sessionledger.logs.url import open_log, open_snapshot
-from sessionledger.store.audit.offline import diagnose
-from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
-from sessionledger.store.operations.history import CaughtUp
-from sessionledger.store.pages import Page
-from sessionledger.store.sync import SessionStore
+if TYPE_CHECKING:
+    from sessionledger.core.history import HistoryEntry
+    from sessionledger.core.policy import Policy
+    from sessionledger.core.session import IssuedSession, Session
+    from sessionledger.core.token import Handle
+    from sessionledger.errors import (
+        ClockJumped,
+        CorruptLog,
+        DuplicateSession,
+        InvalidEvent,
+        InvalidPolicy,
+        InvalidSession,
+        InvalidURL,
+        LogError,
+        LogUnavailable,
+        NotALedger,
+        ReauthenticationRequired,
+        SessionLedgerError,
+        SessionLimitReached,
+        StoreClosed,
+        UnsupportedSchema,
+        VersionConflict,
+        WriteContention,
+    )
+    from sessionledger.findings import Finding
+    from sessionledger.logs.base import (
+        Appended,
+        Change,
+        Conflict,
+        Description,
+        Draft,
+        Fold,
+        Guard,
+        Log,
+        LogEvent,
+        Put,
+        Row,
+        RowFilter,
+        StoredEvent,
+        Unit,
+    )
+    from sessionledger.logs.url import open_log, open_snapshot
+    from sessionledger.store.aio import AsyncSessionStore
+    from sessionledger.store.audit.offline import diagnose
+    from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
+    from sessionledger.store.operations.history import CaughtUp
+    from sessionledger.store.pages import Page
+    from sessionledger.store.sync import SessionStore
+else:
+    _MODULES = {
+        "core.history": "HistoryEntry",
+        "core.policy": "Policy",
+        "core.session": "IssuedSession Session",
+        "core.token": "Handle",
+        "errors": (
+            "ClockJumped CorruptLog DuplicateSession InvalidEvent InvalidPolicy InvalidSession "
+            "InvalidURL LogError LogUnavailable NotALedger ReauthenticationRequired "
+            "SessionLedgerError SessionLimitReached StoreClosed UnsupportedSchema VersionConflict "
+            "WriteContention"
+        ),
+        "findings": "Finding",
+        "logs.base": (
+            "Appended Change Conflict Description Draft Fold Guard Log LogEvent Put Row "
+            "RowFilter StoredEvent Unit"
+        ),
+        "logs.url": "open_log open_snapshot",
+        "store.aio": "AsyncSessionStore",
+        "store.audit.offline": "diagnose",
+        "store.audit.reports": "LedgerHead Stats Verification",
+        "store.operations.history": "CaughtUp",
+        "store.pages": "Page",
+        "store.sync": "SessionStore",
+    }
+    _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+    def __getattr__(name: str) -> object:
+        """Import what a name needs when it is first used (PEP 562): many uses need only a few."""
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __version__ = "0.1.0"
 
@@ -100,16 +141,3 @@ __all__ = [
     "open_log",
     "open_snapshot",
 ]
-
-
-if TYPE_CHECKING:
-    from sessionledger.store.aio import AsyncSessionStore
-else:
-
-    def __getattr__(name: str) -> object:
-        """Asyncio is a third of an import, and only this one name needs it (PEP 562)."""
-        if name != "AsyncSessionStore":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from sessionledger.store.aio import AsyncSessionStore
-
-        return AsyncSessionStore

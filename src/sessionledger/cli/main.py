@@ -1,7 +1,4 @@
-"""The door: one call of the command line, from its arguments to its exit code.
-
-Nothing but the standard library is imported before it is known that the extra is installed.
-"""
+"""One call of the command line, from its arguments to its exit code."""
 
 from __future__ import annotations
 
@@ -10,18 +7,21 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
-EXTRA = ("typer", "rich")
-MISSING = "the command line needs packages that are not installed: pip install 'sessionledger[cli]'"
-NOWHERE = "standard output is closed: nothing was done, since the answer would be lost"
+from sessionledger.cli import application
+from sessionledger.cli.exit_codes import INTERRUPTED, OK, PIPE_CLOSED, USAGE
+from sessionledger.cli.output.stdout import PipeClosed, flush
+
+_OBJECTS_OF_IMPORTS = 100_000
+_CLOSED = "standard output is closed: nothing was done, since the answer would be lost"
 
 
 def run() -> None:
     """The entry point of the `sessionledger` script."""
-    # Importing leaves much that stays and little to collect, and so does the end of the process,
-    # where the collector would go through all of it several times for memory that goes anyway.
-    gc.disable()
+    # What is imported stays. The collector would walk it several times in vain, also at the end.
+    gc.set_threshold(_OBJECTS_OF_IMPORTS)
     try:
         code = main(sys.argv[1:])
     finally:
@@ -30,53 +30,51 @@ def run() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out one command, and answer its exit code."""
+    """Carry out one command, and return its exit code. Errors are told on stderr."""
     _never_fail_to_encode()
     if sys.stdout is None:
-        print(f"error: {NOWHERE}", file=sys.stderr)
-        return 2
-    try:
-        code = _carried_out(list(arguments))
-    except KeyboardInterrupt:
-        return 130  # while importing; what comes later says so itself
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in EXTRA:
-            raise
-        print(f"error: {MISSING}", file=sys.stderr)
-        return 2
+        print(f"error: {_CLOSED}", file=sys.stderr)
+        return USAGE
+    code = _carry_out(arguments)
     if sys.stdout.closed:
-        _leave_the_pipe()
+        # The interpreter needs something to flush at its end.
+        sys.stdout = _null()
     return code
 
 
-def _carried_out(arguments: list[str]) -> int:
-    from sessionledger.cli.outcome import outcome
-    from sessionledger.cli.quick import plain_get
+def _carry_out(arguments: Sequence[str]) -> int:
+    try:
+        code = application.run(arguments)
+        flush()
+    except PipeClosed:
+        _stop_writing()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  `report` raises what it does not know
+        if isinstance(error, OSError):
+            _stop_writing()
+        from sessionledger.cli.output.errors import report
 
-    as_json = "--json" in arguments
-    quick = plain_get(arguments)
-    if quick is not None:
-        return outcome(quick.run, as_json)
-    from sessionledger.cli.app import run
+        return report(error, "--json" in arguments)
+    return code or OK
 
-    gc.enable()  # what follows may run for days
-    return outcome(lambda: run(arguments), as_json)
+
+def _stop_writing() -> None:
+    """Close stdout, or the interpreter would fail at its end on what is left in the buffer."""
+    with suppress(OSError):
+        sys.stdout.close()
 
 
 def _never_fail_to_encode() -> None:
     """A terminal that can't show a character gets its escape, not a traceback."""
     if sys.stderr is None:
-        # What goes to no stderr would go to stdout, among the answers.
-        sys.stderr = _nowhere()
+        # Otherwise `print` would write errors to stdout, among the answers.
+        sys.stderr = _null()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _leave_the_pipe() -> None:
-    """Give the interpreter something to flush at its end, now that nobody reads any more."""
-    sys.stdout = _nowhere()
-
-
-def _nowhere() -> TextIO:
+def _null() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123

@@ -15,11 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessionledger import AsyncSessionStore, Policy, Session
+from sessionledger import Policy, Session
+
+if TYPE_CHECKING:  # the command line makes keys, and needs no event loop
+    from sessionledger import AsyncSessionStore
 
 SCOPES = (
     "sessions:create",

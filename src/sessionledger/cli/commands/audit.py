@@ -1,0 +1,98 @@
+"""The commands about the ledger as a whole: head, verify, doctor, rebuild, stats."""
+
+from __future__ import annotations
+
+from sessionledger import Verification, diagnose
+from sessionledger.cli.exit_codes import NO, OK
+from sessionledger.cli.input.ledger import Ledger, ledger_command
+from sessionledger.cli.output import records
+from sessionledger.cli.output.answers import show, show_all
+from sessionledger.cli.output.formatting import cell, escape
+from sessionledger.cli.output.progress import progress
+from sessionledger.cli.output.stdout import on_terminal, write
+from sessionledger.cli.parser import Option
+
+
+@ledger_command()
+def head(ledger: Ledger, json: bool) -> None:
+    """Print the newest event as topic:id:hash.
+
+    Keep it where the ledger's owner can't write, and give it to `verify --expect` later.
+    """
+    with ledger.store_to_read() as store:
+        found = store.head()
+    if json:
+        show(records.head_record(found), as_json=True)
+    else:
+        write(str(found))
+
+
+@ledger_command(Option("--expect HEAD", "A head that the ledger had before."))
+def verify(ledger: Ledger, json: bool, expect: str | None) -> int:
+    """Walk the hash chain and name the first event that breaks it.
+
+    An event breaks it that was changed, removed, added or moved. Somebody who can rewrite the whole
+    ledger can also recompute the chain. Only --expect finds that, and events that are missing from
+    the end.
+    """
+    with ledger.store_to_read() as store, progress("verifying", store.head().id) as bar:
+        found = store.verify(expect=expect, progress=bar)
+    if on_terminal() and not json:
+        write(_verdict(found, expect))
+    else:
+        show(records.verification_record(found), json)
+    return OK if found.ok else NO
+
+
+@ledger_command()
+def doctor(ledger: Ledger, json: bool) -> int:
+    """Find what is wrong with the ledger, and what to do about it.
+
+    Changes nothing. Exits with 1 for any problem or warning. In a pipe, nothing is printed for a
+    ledger without one.
+    """
+    with progress("examining") as bar:
+        found = diagnose(ledger.existing_url(), topic=ledger.topic, progress=bar)
+    if found or json or not on_terminal():
+        show_all(map(records.finding_record, found), records.FINDING_TITLES, json)
+    else:
+        write(f"nothing is wrong with {ledger.topic}")
+    return NO if any(finding.severity != "note" for finding in found) else OK
+
+
+@ledger_command()
+def rebuild(ledger: Ledger, json: bool) -> None:
+    """Fold the table of sessions again from the log."""
+    with ledger.store() as store, progress("rebuilding", store.head().id) as bar:
+        events = store.rebuild(progress=bar)
+    if on_terminal() and not json:
+        write(f"folded {events} events of {ledger.topic}")
+    else:
+        show({"events": events}, json)
+
+
+@ledger_command()
+def stats(ledger: Ledger, json: bool) -> None:
+    """Count sessions and events, and describe the log.
+
+    In a pipe, each line is a name and its value.
+    """
+    with ledger.store_to_read() as store:
+        record = records.stats_record(store.stats())
+    if json or on_terminal():
+        show(record, json)
+        return
+    for name, value in record.items():
+        write(f"{name}\t{cell(value)}")
+
+
+def _verdict(found: Verification, expect: str | None) -> str:
+    topic = found.head.topic
+    if found.broken is not None:
+        problem = escape(found.broken.problem)
+        return (
+            f"broken: event {found.broken.id} of {topic}: {problem}\n"
+            f"the {found.events} events before it hold"
+        )
+    against = ", and the expected head is among them" if expect else ""
+    return f"ok: all {found.events} events of {topic} hold{against}\nhead: {found.head}"

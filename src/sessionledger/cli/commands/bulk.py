@@ -1,0 +1,69 @@
+"""The commands that end many sessions: revoke-all, sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Unpack
+
+from sessionledger import SessionStore
+from sessionledger.cli.input import options
+from sessionledger.cli.input.ledger import Ledger, ledger_command
+from sessionledger.cli.input.options import Annotations
+from sessionledger.cli.output.answers import show
+from sessionledger.cli.output.progress import progress
+from sessionledger.cli.output.stdout import on_terminal, write
+from sessionledger.cli.parser import Option, appended
+
+BATCH = 1000
+
+
+@ledger_command(
+    options.PRINCIPAL,
+    options.EXTERNAL_ID,
+    Option("--keep HANDLE", "Not this session. May be repeated.", collect=appended),
+    *options.ANNOTATIONS,
+)
+def revoke_all(
+    ledger: Ledger,
+    json: bool,
+    principal: str | None,
+    external_id: str | None,
+    keep: list[str] | None,
+    **annotations: Unpack[Annotations],
+) -> None:
+    """End all live sessions of a principal, or with an external id."""
+    with ledger.store() as store:
+        ended = store.revoke_all(principal, external_id=external_id, keep=keep or (), **annotations)
+    _show_count("ended", ended, json)
+
+
+@ledger_command(options.LIMIT)
+def sweep(ledger: Ledger, json: bool, limit: int | None) -> None:
+    """Record the end of sessions that lapsed.
+
+    Only of those that lapsed at least five minutes ago. They were refused before; now the history
+    says so. Nothing is ended while the clock can't be right.
+    """
+    with ledger.store() as store, progress("sweeping", limit) as bar:
+        swept = _sweep(store, limit, bar)
+    _show_count("swept", swept, json)
+
+
+def _sweep(store: SessionStore, limit: int | None, bar: Callable[[int], None] | None) -> int:
+    swept = 0
+    while limit is None or swept < limit:
+        most = BATCH if limit is None else min(BATCH, limit - swept)
+        ended = store.sweep(limit=most)
+        swept += ended
+        if bar is not None:
+            bar(swept)
+        if ended < most:
+            break
+    return swept
+
+
+def _show_count(verb: str, count: int, as_json: bool) -> None:
+    if on_terminal() and not as_json:
+        write(f"{verb} {count} session{'' if count == 1 else 's'}")
+    else:
+        show({verb: count}, as_json)

@@ -1,0 +1,92 @@
+"""The commands that list sessions and show their history: sessions, history, as-of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from sessionledger import Page
+from sessionledger.cli.exit_codes import unknown
+from sessionledger.cli.input import options
+from sessionledger.cli.input.ledger import Ledger, ledger_command
+from sessionledger.cli.input.values import instant
+from sessionledger.cli.output import records
+from sessionledger.cli.output.answers import show_all
+from sessionledger.cli.output.stdout import on_terminal
+from sessionledger.cli.parser import Option
+
+PAGE = 1000
+
+
+@ledger_command(
+    options.PRINCIPAL,
+    options.EXTERNAL_ID,
+    Option("--all", "Also those that lapsed or were ended."),
+    options.LIMIT,
+    Option("--after CURSOR", "Go on where a page ended."),
+)
+def sessions(
+    ledger: Ledger,
+    json: bool,
+    principal: str | None,
+    external_id: str | None,
+    all: bool,
+    limit: int | None,
+    after: str | None,
+) -> None:
+    """List the live sessions.
+
+    Those of a principal or an external id are listed by age, and those of everybody by handle. With
+    --limit, the cursor for --after is printed on stderr when there may be more.
+    """
+    now = datetime.now(UTC)
+    with ledger.store_to_read() as store:
+        found = partial(store.sessions, principal=principal, external_id=external_id, live=not all)
+        pages = _pages(found, after, limit)
+        record = records.listed_record if on_terminal() and not json else records.session_record
+        listed = (record(session, now) for page in pages for session in page.sessions)
+        show_all(listed, records.SESSION_TITLES, json)
+
+
+@ledger_command(
+    Option("--handle HANDLE", "The history of one session."),
+    Option("--principal NAME", "That of all sessions of a principal."),
+)
+def history(ledger: Ledger, json: bool, handle: str | None, principal: str | None) -> None:
+    """Show the history of a session or a principal, oldest first."""
+    with ledger.store_to_read() as store:
+        entries = store.history(handle=handle, principal=principal)
+    if not entries:
+        raise unknown("handle" if principal is None else "principal")
+    titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.HISTORY_TITLES
+    show_all(map(records.entry_record, entries), titles, json)
+
+
+@ledger_command(
+    options.HANDLE,
+    Option("--at TIME", "The instant: 2030-01-31T12:00:00Z.", read=instant, required=True),
+)
+def as_of(ledger: Ledger, json: bool, handle: str, at: datetime) -> None:
+    """Show a session as it was known at an instant, live or not."""
+    with ledger.store_to_read() as store:
+        found = store.as_of(handle=handle, at=at)
+    records.show_session(found, json, unknown("handle at that time"), at)
+
+
+def _pages(listing: Callable[..., Any], after: str | None, limit: int | None) -> Iterator[Page]:
+    left = limit
+    while True:
+        size = PAGE if left is None else min(left, PAGE)
+        page = next(listing(after=after, page_size=size).pages())
+        yield page
+        after = page.cursor
+        if after is None:
+            return
+        if left is not None:
+            left -= size
+            if not left:
+                print(f"more: --after {after}", file=sys.stderr)
+                return

@@ -1,0 +1,1 @@
+"""What commands are given: options and their values, the ledger, and the token."""

@@ -1,0 +1,155 @@
+"""The ledger that a command is called on, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sessionledger import Log, LogUnavailable, Policy, SessionStore, open_log, open_snapshot
+from sessionledger.cli.exit_codes import UNAVAILABLE, USAGE, Failure
+from sessionledger.cli.output.errors import warn
+from sessionledger.cli.parser import Command, Option
+
+SESSIONS_TOPIC = "orchestrator.sessions"
+URL_VARIABLE = "SESSIONLEDGER_URL"
+
+_PASSWORD = r"://[^/@:]*:[^/@]+@|[?&](ssl)?password="  # noqa: S105  its shape
+_SCHEME = r"(?i)[a-z][a-z0-9+.-]*:"
+# What stands before a path in a URL, and which part of that belongs to the path.
+_PREFIXES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}
+
+
+class Ledger:
+    """A ledger by its URL or path, and a topic in it. Its methods raise `Failure`."""
+
+    def __init__(self, location: str, topic: str = SESSIONS_TOPIC) -> None:
+        self.location = location
+        self.topic = topic
+
+    def __str__(self) -> str:
+        return self.location
+
+    def at(self, topic: str) -> Ledger:
+        """The same ledger at another topic."""
+        return Ledger(self.location, topic)
+
+    def store(self, *, create: bool = False, policy: Policy | None = None) -> SessionStore:
+        """The store on the ledger, which must exist unless it may be created."""
+        url = url_of(self.location) if create else self.existing_url()
+        return SessionStore.open(url, policy=policy, on_error=warn, topic=self.topic)
+
+    @contextmanager
+    def store_to_read(self, *, policy: Policy | None = None) -> Iterator[SessionStore]:
+        """The store on `log_to_read`, for commands that change nothing."""
+        with closing(self.log_to_read()) as log:
+            yield SessionStore(log, policy=policy, on_error=warn, topic=self.topic)
+
+    def log(self) -> Log:
+        """The log of the ledger, which knows no sessions."""
+        return open_log(self.existing_url())
+
+    def log_to_read(self) -> Log:
+        """The log, or a snapshot of it where its files may be read but not written."""
+        url = self.existing_url()
+        path = path_in(url)
+        if not url.lower().startswith("sqlite:") or "\0" in path:
+            return open_log(url)
+        if os.access(path, os.W_OK):
+            try:
+                return open_log(url)
+            except LogUnavailable:
+                # In such a folder it can be opened as long as somebody else has it open.
+                if os.access(Path(path).parent, os.W_OK):
+                    raise
+        return open_snapshot(url)
+
+    def existing_url(self) -> str:
+        """Its URL. A mistyped path must not leave an empty ledger behind."""
+        url = url_of(self.location)
+        path = path_in(url)
+        if path and "\0" not in path and not Path(path).exists():
+            raise Failure(
+                UNAVAILABLE,
+                "no_ledger",
+                f"there is no ledger at {path}; `sessionledger create` makes one, --ledger or "
+                f"{URL_VARIABLE} names another",
+            )
+        return url
+
+
+LEDGER = Option(
+    "--ledger -l URL",
+    "The ledger: URL or path.",
+    read=Ledger,
+    default=Ledger("sqlite:///sessions.db"),
+    variable=URL_VARIABLE,
+)
+TOPIC = Option(
+    "--topic TOPIC",
+    "The topic in the ledger.",
+    default=SESSIONS_TOPIC,
+    variable="SESSIONLEDGER_TOPIC",
+)
+JSON = Option("--json", "Answer in JSON, a line for each record.")
+
+
+def ledger_command(*options: Option) -> Callable[[Callable[..., int | None]], Command]:
+    """Make a command of a function whose first parameter is a `Ledger`, and whose second `json`."""
+
+    def decorate(run: Callable[..., int | None]) -> Command:
+        @wraps(run)
+        def on_ledger(ledger: Ledger, topic: str, **values: Any) -> int | None:
+            return run(ledger.at(topic), **values)
+
+        return Command(on_ledger, (*options, LEDGER, TOPIC, JSON))
+
+    return decorate
+
+
+def url_of(location: str) -> str:
+    """The URL of a ledger that was given as URL or as a path.
+
+    A path names a folder that holds topics, or else a SQLite file. Raises `Failure` for a ledger
+    that no other process can reach.
+    """
+    if location.lower().startswith("memory:"):
+        raise Failure(
+            USAGE,
+            "invalid_url",
+            "a memory: ledger ends with the process that opens it, and no command could reach what "
+            "another wrote; --ledger takes a file",
+        )
+    if re.match(_SCHEME, location):
+        _refuse_shown_password(location)
+        return location
+    if (Path(location) / "topics").is_dir():
+        return f"file://{quote(str(Path(location).absolute()))}"
+    return f"sqlite:///{quote(location)}"
+
+
+def path_in(url: str) -> str:
+    """The path that the URL of a ledger names; empty where it names none."""
+    scheme, colon, rest = url.partition(":")
+    whole = scheme.lower() + colon + rest
+    for prefix, kept in _PREFIXES.items():
+        if whole.startswith(prefix):
+            return kept + unquote(whole.removeprefix(prefix))
+    return ""
+
+
+def _refuse_shown_password(url: str) -> None:
+    """Anybody on the machine can list the arguments of a process."""
+    if any(url in argument for argument in sys.argv) and re.search(_PASSWORD, url):
+        raise Failure(
+            USAGE,
+            "password_in_argument",
+            "everybody on this machine can see a password in --ledger: put the address into "
+            f"{URL_VARIABLE}, or the password into PGPASSWORD or the file of PGPASSFILE",
+        )

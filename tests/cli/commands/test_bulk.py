@@ -1,0 +1,113 @@
+"""The commands that end many sessions, and the limits at creation."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sessionledger import Change, LogEvent, Unit, open_log
+from tests.cli.commands.test_authentication import long_ago
+from tests.cli.commands.test_sessions import UNKNOWN
+from tests.cli.running import Line
+from tests.cli.screen import Screen
+
+
+def states(line: Line, *options: str) -> dict[str, str]:
+    return {row[0]: row[2] for row in line("sessions", "--all", *options).rows}
+
+
+def test_revoke_all_of_a_principal(line: Line) -> None:
+    alice = [line.create("alice")[1] for _ in range(3)]
+    bob = line.create("bob")[1]
+    answer = line("revoke-all", "--principal", "alice", "--reason", "account closed")
+    assert (answer.code, answer.out) == (0, "3\n")
+    assert states(line) == dict.fromkeys(alice, "ended") | {bob: "live"}
+    assert line("history", "--handle", alice[0]).rows[-1][4] == "account closed"
+    assert line("revoke-all", "--principal", "alice", "--json").record == {"ended": 0}
+
+
+def test_revoke_all_but_some(line: Line) -> None:
+    first, second, third = (line.create("alice")[1] for _ in range(3))
+    options = ["--keep", first, "--keep", third]
+    assert line("revoke-all", "--principal", "alice", *options).out == "1\n"
+    assert states(line) == {first: "live", second: "ended", third: "live"}
+
+
+def test_revoke_all_with_an_external_id(line: Line) -> None:
+    ours = [line.create(name, "--external-id", "sid-1")[1] for name in ("alice", "bob")]
+    other = line.create("alice", "--external-id", "sid-2")[1]
+    listed = line("sessions", "--external-id", "sid-1")
+    assert [row[0] for row in listed.rows] == ours
+    assert {row[13] for row in listed.rows} == {"sid-1"}
+    assert line("revoke-all", "--external-id", "sid-1").out == "2\n"
+    assert states(line) == dict.fromkeys(ours, "ended") | {other: "live"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--principal", "alice", "--external-id", "x"], ["--principal", "alice", "--keep", "x"]],
+)
+def test_bad_input_to_revoke_all(line: Line, options: list[str]) -> None:
+    _, handle = line.create()
+    answer = line("revoke-all", *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert states(line) == {handle: "live"}
+
+
+def test_keeping_a_session_that_is_not_there_keeps_none(line: Line) -> None:
+    line.create("alice")
+    assert line("revoke-all", "--principal", "alice", "--keep", UNKNOWN).out == "1\n"
+
+
+def test_create_at_the_limit(line: Line) -> None:
+    first, second = (line.create("alice", "--max-sessions", "2")[1] for _ in range(2))
+    refused = line("create", "alice", "--max-sessions", "2", "--json")
+    assert (refused.code, refused.out) == (3, "")
+    assert json.loads(refused.err)["error"] == "session_limit_reached"
+    third = line.create("alice", "--max-sessions", "2", "--evict-oldest")[1]
+    assert states(line) == {first: "ended", second: "live", third: "live"}
+    assert line("history", "--handle", first).rows[-1][10] == "evicted"
+
+
+def test_create_with_timeouts(line: Line) -> None:
+    token, _ = line.create("alice", "--idle-timeout", "10m", "--absolute-timeout", "1h")
+    session = line("get", "--json", given=token).record
+    instants = {name: datetime.fromisoformat(session[name]) for name in ("created_at", "deadline")}
+    assert instants["deadline"] - instants["created_at"] == timedelta(hours=1)
+    assert session["idle_timeout"] == "PT600S"
+    assert line("get", given=token).row[11] == "PT600S"
+
+
+def test_sweep_ends_what_lapsed_long_enough_ago(line: Line) -> None:
+    with long_ago(line, timedelta(hours=1)) as store:
+        lapsed = [store.create("alice", ttl=timedelta(minutes=1)).handle for _ in range(3)]
+    live = line.create("alice")[1]
+    assert line("sweep", "--limit", "2").out == "2\n"
+    assert line("sweep", "--json").record == {"swept": 1}
+    assert line("sweep").out == "0\n"
+    assert states(line) == dict.fromkeys(lapsed, "ended") | {live: "live"}
+    (told,) = line("history", "--handle", lapsed[0], "--json").records[1:]
+    assert told["cause"] == "lapsed"
+
+
+def test_sweep_refuses_when_the_newest_event_lies_in_the_future(line: Line) -> None:
+    with long_ago(line, timedelta(hours=1)) as store:
+        lapsed = store.create("alice", ttl=timedelta(minutes=1)).handle
+    ahead = int((datetime.now(UTC).timestamp() + 3600) * 1000)
+    log = open_log(f"sqlite:///{line.folder / 'sessions.db'}")
+    event = LogEvent.of("something_else", {}, occurred_at_ms=ahead)
+    log.append("orchestrator.sessions", [Unit([Change(event)])])
+    log.close()
+    refused = line("sweep", "--json")
+    assert (refused.code, refused.out) == (3, "")
+    assert json.loads(refused.err)["error"] == "clock_jumped"
+    assert states(line) == {lapsed: "lapsed"}
+
+
+def test_answers_for_people(line: Line, screen: Screen) -> None:
+    line.create("alice", "--context", "device=phone", "--context", "address=192.0.2.7")
+    assert "phone" in screen("sessions")
+    assert "ended 1 session\r\n" in screen("revoke-all", "--principal", "alice")
+    assert "swept 0 sessions" in screen("sweep")
