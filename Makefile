@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-middle test-all lint format ratchet api parity bench clean
+.PHONY: run tour test test-middle test-all lint format ratchet api parity bench operations clean
 
 run: $(READY)
 	@$(BIN)/python examples/http/serve.py
@@ -55,6 +55,10 @@ parity: $(READY)
 
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python -m benchmarks
+
+# Writes down how many statements, flushes, bytes and Python calls one call takes.
+operations: $(READY)
+	$(BIN)/python -m benchmarks.operations
 
 clean:
 	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

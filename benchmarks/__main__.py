@@ -13,6 +13,7 @@ from benchmarks import (
     caching,
     creating,
     growing,
+    operations,
     reading,
     remote,
     scale,
@@ -78,6 +79,14 @@ def _postgresql(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
     yield section("postgresql", title, timings, remote.GOALS)
 
 
+def _operations(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
+    """They are kept on a page of their own, which `make operations` writes."""
+    table = operations.counted(folder)
+    page = operations.page_of(table)
+    print(page, *operations.differences(operations.pinned(), table), sep="\n")
+    yield from ()
+
+
 def _scale(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     timings, figures = scale.scaling(folder, arguments.million, arguments.rounds)
     title = f"scale, {arguments.million:,} live sessions in SQLite"
@@ -102,6 +111,7 @@ def _peers(folder: Path, arguments: argparse.Namespace) -> Iterator[Compared]:
 
 Measuring = Callable[[Path, argparse.Namespace], Iterator[Section | Compared]]
 SECTIONS: dict[str, Measuring] = {
+    "operations": _operations,
     "get": _get,
     "cached": _cached,
     "create": _create,

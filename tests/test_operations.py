@@ -1,0 +1,44 @@
+"""No call costs more statements, flushes, bytes or Python calls than are written down."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+from benchmarks import operations
+from benchmarks.meters import METERS
+
+from tests import postgres_server
+
+LOGS = [
+    pytest.param(log, marks=[pytest.mark.middle] if log == "postgresql" else []) for log in METERS
+]
+
+
+@pytest.mark.every_log
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="the counts are those with the row cache, which needs Linux on x86-64",
+)
+@pytest.mark.parametrize("log", LOGS)
+def test_each_call_costs_what_is_written_down(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ""
+    if log == "postgresql":
+        postgres_server.use_a_server_apart(monkeypatch)
+        server = postgres_server.server()
+    pinned = {key: counts for key, counts in operations.pinned().items() if key[0] == log}
+    told = operations.differences(pinned, operations.counts(server, [log]))
+    assert not told, "\n".join([*told, "say why, and run `make operations`"])
+
+
+@pytest.mark.parametrize("column", operations.COLUMNS)
+def test_one_more_of_anything_is_told(column: str) -> None:
+    pinned = operations.pinned()
+    key = "postgresql" if column == "trips" else "sqlite", "touch"
+    more = pinned | {key: pinned[key] | {column: pinned[key][column] * 1.2}}
+    assert len(operations.differences(pinned, more)) == 1
+
+
+def test_the_page_says_what_was_counted() -> None:
+    assert operations.PAGE.read_text() == operations.page_of(operations.pinned())
