@@ -46,13 +46,13 @@ class Scene:
         return self.store._log.cursor(TOPIC, endpoint.consumer)
 
     @contextmanager
-    def delivering(self, pauses: Sequence[float] = QUICK) -> Iterator[None]:
+    def delivering(self, retry_delays: Sequence[float] = QUICK) -> Iterator[None]:
         stop = threading.Event()
         failed: list[BaseException] = []
 
         def run() -> None:
             try:
-                asyncio.run(self._deliver(pauses, stop))
+                asyncio.run(self._deliver(retry_delays, stop))
             except BaseException as error:
                 failed.append(error)
 
@@ -66,11 +66,11 @@ class Scene:
         assert not thread.is_alive()
         assert not failed, failed
 
-    async def _deliver(self, pauses: Sequence[float], stop: threading.Event) -> None:
+    async def _deliver(self, retry_delays: Sequence[float], stop: threading.Event) -> None:
         log = open_log(self.url)
         try:
             async with AsyncSessionStore(log) as store:
-                dispatcher = Dispatcher(Source(store, log, TOPIC, self.file, pauses))
+                dispatcher = Dispatcher(Source(store, log, TOPIC, self.file, retry_delays))
                 running = asyncio.create_task(dispatcher.run())
                 ended = asyncio.create_task(asyncio.to_thread(stop.wait))
                 await asyncio.wait((running, ended), return_when=asyncio.FIRST_COMPLETED)

@@ -115,7 +115,7 @@ def test_who_waits_for_the_next_attempt_can_be_told_to_try_now(
     endpoint = scene.add()
     receiver.answers = [503]
     scene.store.create("alice")
-    with scene.delivering(pauses=(PATIENCE * 10,)):
+    with scene.delivering(retry_delays=(PATIENCE * 10,)):
         until(lambda: scene.state().failures == 1)
         assert scene.file.record(endpoint.id, succeeded)
         receiver.wait_for(2)
@@ -130,7 +130,7 @@ def test_who_cannot_be_reached_is_told_later(scene: Scene, receiver: Receiver) -
     scene.receiver = other
     scene.add()
     scene.store.create("alice")
-    with scene.delivering(pauses=(0.001, PATIENCE * 10)):
+    with scene.delivering(retry_delays=(0.001, PATIENCE * 10)):
         until(lambda: scene.state().failures == 2)
     assert scene.state().problem == "can't be reached: ConnectError"
 

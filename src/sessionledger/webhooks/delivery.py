@@ -1,8 +1,8 @@
-"""One endpoint: told of every event it wants, in order, at least once.
+"""Delivery to one endpoint: every event that it wants, in order, at least once.
 
-The cursor is kept in the ledger and moves when a message was taken, so that what was not is sent
-again, also by another process. An endpoint that does not take a message holds up its later ones,
-and after the last attempt is disabled, with its cursor where it was.
+The cursor is kept in the ledger and moves when the endpoint accepted a message. Other messages are
+sent again, also by another process. Later messages wait for an earlier one. After the last attempt
+the endpoint is disabled, and its cursor stays.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sessionledger.webhooks.messages import body_of, type_of
 from sessionledger.webhooks.network import AddressRefused, CheckedNetwork
 
 MINUTE, HOUR = 60.0, 3600.0
-PAUSES = (5.0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR)
-"""Seconds before each further attempt, as Standard Webhooks proposes; then it is disabled."""
+RETRY_DELAYS = (5.0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR)
+"""Seconds before each further attempt, as Standard Webhooks proposes."""
 
 TIMEOUT = 20.0
 """Seconds for each step of an attempt: to connect, to send, and to be answered."""
 
 ACK_EVERY = 1000
-"""So many events that are not wanted move the cursor as well."""
+"""The cursor also moves after so many events that the endpoint does not want."""
 
 _GONE = 410
 _JITTER = 0.1
@@ -40,20 +40,20 @@ _HEARTBEAT = timedelta(seconds=1)
 
 
 class Source(NamedTuple):
-    """What is told, and to whom: a store on a topic of a log, and the file of its endpoints.
+    """What is delivered, and to whom: a store on a topic of a log, and the file of its endpoints.
 
-    pauses: seconds before each further attempt; after the last an endpoint is disabled.
+    retry_delays: seconds before each further attempt; after the last an endpoint is disabled.
     """
 
     store: AsyncSessionStore
     log: Log
     topic: str
     file: EndpointFile
-    pauses: Sequence[float] = PAUSES
+    retry_delays: Sequence[float] = RETRY_DELAYS
 
 
 class Delivery:
-    """Tells one endpoint what happens in a store."""
+    """Delivers the events of a source to one endpoint."""
 
     def __init__(self, source: Source, endpoint: Endpoint) -> None:
         self._source = source
@@ -62,11 +62,11 @@ class Delivery:
 
     @property
     def failures(self) -> int:
-        """Attempts in a row that came to nothing."""
+        """Failed attempts in a row."""
         return self._endpoint.failures
 
     async def run(self) -> None:
-        """Tell of what happens, until the endpoint is disabled or the task is cancelled."""
+        """Deliver until the endpoint is disabled or the task is cancelled."""
         self._acknowledged = await asyncio.to_thread(
             self._source.log.cursor, self._source.topic, self._endpoint.consumer
         )
@@ -74,17 +74,17 @@ class Delivery:
         async with httpcore.AsyncConnectionPool(
             network_backend=CheckedNetwork(allowed), max_connections=1, keepalive_expiry=MINUTE
         ) as pool:
-            async for happened in self._happening():
-                if isinstance(happened, CaughtUp):
-                    await self._acknowledge(happened.cursor)
-                elif not await self._told(pool, happened):
+            async for event in self._events():
+                if isinstance(event, CaughtUp):
+                    await self._acknowledge(event.cursor)
+                elif not await self._deliver(pool, event):
                     return
 
-    def _happening(self) -> AsyncIterator[HistoryEntry | CaughtUp]:
+    def _events(self) -> AsyncIterator[HistoryEntry | CaughtUp]:
         return self._source.store.watch(after=self._acknowledged, heartbeat=_HEARTBEAT)
 
-    async def _told(self, pool: httpcore.AsyncConnectionPool, entry: HistoryEntry) -> bool:
-        """Whether the endpoint is told further: it took the message, or did not want it."""
+    async def _deliver(self, pool: httpcore.AsyncConnectionPool, entry: HistoryEntry) -> bool:
+        """Whether to go on: the endpoint accepted the message, or does not want it."""
         if not self._endpoint.wants(type_of(entry), entry.principal):
             if entry.event_id - self._acknowledged >= ACK_EVERY:
                 await self._acknowledge(entry.event_id)
@@ -101,7 +101,7 @@ class Delivery:
     async def _attempt(
         self, pool: httpcore.AsyncConnectionPool, id: str, body: bytes
     ) -> str | None:
-        """Send a message once; None when it was taken, or else the problem."""
+        """Send a message once: None if it was accepted, or else the problem."""
         headers = {
             "content-type": "application/json",
             "user-agent": "sessionledger",
@@ -130,23 +130,23 @@ class Delivery:
             return f"can't be reached: {type(error).__name__}"
 
     async def _may_try_again(self, problem: str) -> bool:
-        """Write the failure down, and wait for the next attempt if there is one."""
+        """Record the failure, and wait for the next attempt if there is one."""
         after = failed(self._endpoint, problem)
-        last = after.failures > len(self._source.pauses) or problem == f"answered {_GONE}"
+        last = after.failures > len(self._source.retry_delays) or problem == f"answered {_GONE}"
         await self._record(disabled(after, datetime.now(UTC)) if last else after)
         if last:
             return False
-        pause = self._source.pauses[after.failures - 1]
-        await anyio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+        delay = self._source.retry_delays[after.failures - 1]
+        await anyio.sleep(delay * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
         return True
 
     async def _record(self, endpoint: Endpoint) -> None:
-        told = ("failures", "problem", "disabled_at")
-        became = {name: getattr(endpoint, name) for name in told}
+        fields = ("failures", "problem", "disabled_at")
+        changed = {name: getattr(endpoint, name) for name in fields}
         await asyncio.to_thread(
             self._source.file.record,
             endpoint.id,
-            lambda one: msgspec.structs.replace(one, **became),
+            lambda one: msgspec.structs.replace(one, **changed),
         )
         self._endpoint = endpoint
 

@@ -1,7 +1,7 @@
-"""All endpoints of a ledger, told by one process at a time.
+"""Delivery to all endpoints of a ledger, by one process at a time.
 
-Whoever holds the lock delivers; the others wait for it, and take over when its holder is gone. What
-is changed by the command line is noticed within a second.
+The process that holds the lock delivers. The others wait for the lock and take over when its holder
+is gone. Changes by the command line are noticed within a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile
 
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 _logger = logging.getLogger("sessionledger.webhooks")
 
@@ -36,39 +36,39 @@ def deliver_to_all(log: Log, topic: str, file: EndpointFile, on_error: OnError) 
 
 
 class Dispatcher:
-    """Tells all endpoints of a source what happens there."""
+    """Delivers the events of a source to all its endpoints."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._file = source.file
-        self._rounds: dict[str, _Round] = {}
+        self._active: dict[str, _ActiveDelivery] = {}
         self._problem: str | None = None
 
     async def run(self) -> None:
         """Deliver until the task is cancelled, whenever no other process does."""
         while not self._file.path.exists():  # noqa: ASYNC110  the command line tells nobody
-            await asyncio.sleep(LOOK_SECONDS)
-        async with self._turn():
+            await asyncio.sleep(POLL_SECONDS)
+        async with self._lock():
             try:
                 while True:
-                    await self._look()
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await self._refresh()
+                    await asyncio.sleep(POLL_SECONDS)
             finally:
-                for id in list(self._rounds):
+                for id in list(self._active):
                     await self._end(id)
 
-    async def _look(self) -> None:
-        """Begin with endpoints that are new, and end with those that are gone."""
+    async def _refresh(self) -> None:
+        """Begin deliveries to new endpoints, and end those to endpoints that are gone."""
         wanted = {one.id: one for one in await self._endpoints() if one.disabled_at is None}
-        for id, round in list(self._rounds.items()):
-            if id not in wanted or round.is_over_or_outdated(wanted[id]):
+        for id, active in list(self._active.items()):
+            if id not in wanted or active.must_restart(wanted[id]):
                 await self._end(id)
         for id, endpoint in wanted.items():
-            if id not in self._rounds:
+            if id not in self._active:
                 self._begin(endpoint)
 
     async def _endpoints(self) -> tuple[Endpoint, ...]:
-        """Those in the file; none while it can't be trusted, which is told once."""
+        """Those in the file. None while it can't be trusted: that is logged once."""
         try:
             endpoints = await asyncio.to_thread(self._file.read)
         except UnsafeFile as error:
@@ -81,38 +81,38 @@ class Dispatcher:
 
     def _begin(self, endpoint: Endpoint) -> None:
         delivery = Delivery(self._source, endpoint)
-        self._rounds[endpoint.id] = _Round(delivery)
+        self._active[endpoint.id] = _ActiveDelivery(delivery)
 
     async def _end(self, id: str) -> None:
-        round = self._rounds.pop(id)
-        round.task.cancel()
-        (error,) = await asyncio.gather(round.task, return_exceptions=True)
+        active = self._active.pop(id)
+        active.task.cancel()
+        (error,) = await asyncio.gather(active.task, return_exceptions=True)
         if isinstance(error, SessionLedgerError | OSError | UnsafeFile):
-            _logger.warning("webhook %s is begun anew: %s", id, type(error).__name__)
+            _logger.warning("delivery to webhook %s restarts after %s", id, type(error).__name__)
         elif isinstance(error, Exception):
             raise error
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _lock(self) -> AsyncIterator[None]:
         path = self._file.path.with_name(self._file.path.name + "-dispatcher")
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while not _locked(lock):  # noqa: ASYNC110  another process tells nobody when it ends
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
             yield
         finally:
             os.close(lock)
 
 
-class _Round:
-    """An endpoint that is being told."""
+class _ActiveDelivery:
+    """A delivery to one endpoint, as a task."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self.task = asyncio.create_task(delivery.run())
 
-    def is_over_or_outdated(self, endpoint: Endpoint) -> bool:
-        """Whether it has to begin anew: it ended, or somebody says that it is to try at once."""
+    def must_restart(self, endpoint: Endpoint) -> bool:
+        """Whether it ended, or was enabled again and must not wait for its next attempt."""
         return self.task.done() or (self._delivery.failures > 0 and endpoint.failures == 0)
 
 

@@ -1,7 +1,7 @@
-"""Who is told of what: endpoints with their secrets, in a file that only its owner may read.
+"""Endpoints and their secrets, in a file that only its owner may read.
 
-The file is read and written whole, by one process at a time, and replaced at once: whoever reads it
-sees one state or the next.
+One process at a time writes the whole file and replaces it atomically. A reader sees the state
+before or the state after.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class InvalidEndpoint(ValueError):
 
 
 class UnsafeFile(Exception):
-    """The file of the endpoints can't be trusted, or not be read."""
+    """The file of the endpoints can't be trusted or can't be read."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that is told of events.
+    """An address that messages are sent to.
 
-    types, principals: of which; no principals are all. allowed: its host may be at an address that
-    is not public. failures: attempts in a row that came to nothing, with the problem of the last.
-    disabled_at: since when it is told no more, or None.
+    types, principals: which events it wants; without principals, those of all. allowed: its host
+    may be at an address that is not public. failures: failed attempts in a row. problem: that of the
+    last attempt. disabled_at: when it was disabled, or None.
     """
 
     id: str
@@ -65,11 +65,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def consumer(self) -> str:
-        """Under which name its cursor is kept in the ledger."""
+        """The consumer whose cursor the ledger keeps."""
         return f"webhook.{self.id}"
 
     def wants(self, type: str, principal: str | None) -> bool:
-        """Whether it is told of a message of that type about a session of that principal."""
+        """Whether it wants a message of that type about a session of that principal."""
         return type in self.types and (not self.principals or principal in self.principals)
 
 
@@ -141,7 +141,7 @@ class EndpointFile:
         return self._replace(id, lambda _: None)
 
     def record(self, id: str, change: Callable[[Endpoint], Endpoint]) -> bool:
-        """Write down what became of it; whether there is one."""
+        """Change one endpoint; whether there is one."""
         return self._replace(id, change)
 
     def _replace(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> bool:
@@ -159,14 +159,14 @@ class EndpointFile:
         return found
 
     def _change(self, change: Callable[[tuple[Endpoint, ...]], tuple[Endpoint, ...]]) -> None:
-        with self._alone():
+        with self._locked():
             before = self.read()
             after = change(before)
             if after != before:
                 self._write(after)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         lock = os.open(_beside(self.path, "-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -191,12 +191,12 @@ def succeeded(endpoint: Endpoint) -> Endpoint:
 
 
 def failed(endpoint: Endpoint, problem: str) -> Endpoint:
-    """An endpoint after one more attempt that came to nothing."""
+    """An endpoint after one more failed attempt."""
     return msgspec.structs.replace(endpoint, failures=endpoint.failures + 1, problem=problem)
 
 
 def disabled(endpoint: Endpoint, at: datetime) -> Endpoint:
-    """An endpoint that is told no more."""
+    """An endpoint that gets no messages."""
     return msgspec.structs.replace(endpoint, disabled_at=at)
 
 
