@@ -78,7 +78,7 @@ def caching(folder: Path, count: int, rounds: int) -> tuple[dict[str, Timing], l
 def asking(path: Path) -> Iterator[SessionStore]:
     """A store on the same ledger that asks SQLite at every read."""
     log = SQLiteLog(path)
-    log._caches._pin.refuse()
+    log._row_cache._header.refuse()
     yield SessionStore(log)
     log.close()
 

@@ -1,4 +1,4 @@
-"""Signal handlers that write or fork, in the middle of their own thread's calls.
+"""Signal handlers that write, read or fork, in the middle of their own thread's calls.
 
 Each test runs in a process of its own, and would never end if anything waited for itself.
 """
@@ -33,6 +33,39 @@ signal.setitimer(signal.ITIMER_REAL, 0.0003)
 while refused < 20:
     store.create("bob")
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
+assert store.create("carol").version
+assert store.verify().ok
+"""
+
+READS = """
+import signal, sys
+from sessionledger import LogUnavailable, SessionStore
+
+store = SessionStore.open(sys.argv[1], durability="normal")
+token = store.create("alice").token
+for _ in range(1000):
+    store.create("bob")
+# Each is one long statement, or several in one snapshot.
+calls = [lambda: store.verify(), lambda: store.count(), lambda: store.get(token)]
+refused = 0
+
+def read(*_):
+    global refused
+    try:
+        assert store.count()
+        assert store.history(handle=handle)
+    except LogUnavailable as error:
+        assert "signal handler" in str(error), error
+        refused += 1
+    if refused < 20:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+handle = store.get(token).handle
+signal.signal(signal.SIGALRM, read)
+signal.setitimer(signal.ITIMER_REAL, 0.0003)
+while refused < 20:
+    for call in calls:
+        assert call()
 assert store.create("carol").version
 assert store.verify().ok
 """
@@ -148,6 +181,10 @@ assert store.verify().ok and other.verify().ok
 @pytest.mark.parametrize("url", ["memory:", "file://{}/ledger", "sqlite:///{}/ledger.db"])
 def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path, url: str) -> None:
     run(WRITES, url.format(tmp_path))
+
+
+def test_a_handler_that_reads_amid_a_read_of_sqlite_is_refused(tmp_path: Path) -> None:
+    run(READS, f"sqlite:///{tmp_path}/ledger.db")
 
 
 def test_a_handler_that_forks_amid_a_write_to_files_ends(tmp_path: Path) -> None:

@@ -55,11 +55,13 @@ base = store.create("alice").token
 actions = {
     "reads": [lambda: store.get("a token that nobody was ever given"), lambda: store.count()],
     "gets": [lambda: store.get(base)],
+    "waits": [lambda: store._log.wait("orchestrator.sessions", 1 << 60, 1e-4)],
     "writes": [lambda: store.create("bob"), lambda: store.touch(base)],
     "listings": [lambda: list(store.sessions(principal="alice")), lambda: store.history(
         principal="alice")],
 }[mode]
-longest = {"reads": 2e-4, "gets": 5e-5, "writes": 1e-3, "listings": 5e-4}[mode]
+longest = {"reads": 2e-4, "gets": 5e-5, "writes": 1e-3, "listings": 5e-4,
+    "waits": 2e-4}[mode]
 while hits:
     if not hit(random.choice(actions), longest):
         continue
@@ -77,7 +79,7 @@ store.close()
 """
 
 
-@pytest.mark.parametrize("mode", ["reads", "gets", "listings"])
+@pytest.mark.parametrize("mode", ["reads", "gets", "listings", "waits"])
 def test_interrupts_anywhere(url: str, mode: str) -> None:
     run(ANYWHERE, url, mode, HITS, PATIENCE)
 
@@ -92,5 +94,6 @@ def test_interrupts_anywhere_in_many_writes(url: str) -> None:
     run(ANYWHERE, url, "writes", 40 * HITS, 2)
 
 
-def test_interrupts_anywhere_in_memory() -> None:
-    run(ANYWHERE, "memory:", "gets", 10 * HITS, 2)
+@pytest.mark.parametrize("mode", ["gets", "waits"])
+def test_interrupts_anywhere_in_memory(mode: str) -> None:
+    run(ANYWHERE, "memory:", mode, 10 * HITS, 2)

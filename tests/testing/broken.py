@@ -103,6 +103,7 @@ class PublishesOutOfOrder(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
+        self._changed = threading.Condition(self._lock)
         self._hidden: set[int] = set()
         self._read_up_to = 0
 

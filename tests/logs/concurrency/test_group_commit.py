@@ -10,8 +10,10 @@ import pytest
 
 from sessionledger import Appended, Change, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
-from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket
+from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
 from sessionledger.testing.fixtures import PATIENCE, event, until
+
+UNIT = Unit([Change(event())])
 
 
 class Stop(BaseException):
@@ -27,15 +29,15 @@ class Commits:
         self.leave = threading.Semaphore(0)
         self.error: BaseException | None = None
 
-    def __call__(self, tickets: Sequence[Ticket]) -> None:
-        self.batches.append([ticket.topic for ticket in tickets])
+    def __call__(self, batches: Sequence[Batch]) -> None:
+        self.batches.append([batch.topic for batch in batches])
         self.entered.release()
         assert self.leave.acquire(timeout=PATIENCE)
         error, self.error = self.error, None
         if error is not None:
             raise error
-        for ticket in tickets:
-            ticket.outcomes = [Appended((len(self.batches),))]
+        for batch in batches:
+            batch.outcomes = [Appended((len(self.batches),))]
 
 
 class Caller(threading.Thread):
@@ -50,7 +52,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.answer = self._group.append(self.name, [Unit([Change(event())])])
+            self.answer = self._group.append(self.name, [UNIT])
         except BaseException as error:
             self.error = error
 
@@ -170,7 +172,7 @@ def abandon(scene: Scene, caller: Caller) -> None:
     """
     (ticket,) = [one for one in scene.group._pending if one.topic == caller.name]
     caller.interrupt()
-    ticket._turn.release()
+    ticket._asleep.release()
     caller.finish()
     assert isinstance(caller.error, Stop)
 
@@ -209,17 +211,17 @@ def test_an_interrupted_leader_with_only_interrupted_waiters_strands_nobody(scen
 def test_all_of_many_callers_are_answered_once(threads: int) -> None:
     seen: list[str] = []
 
-    def commit(tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            seen.append(ticket.topic)
-            ticket.outcomes = [Appended((len(seen),))]
+    def commit(batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            seen.append(batch.topic)
+            batch.outcomes = [Appended((len(seen),))]
 
     group = GroupCommit(commit)
     answers: list[list[Outcome]] = []
 
     def run(number: int) -> None:
         for n in range(50):
-            answers.append(group.append(f"{number}-{n}", []))
+            answers.append(group.append(f"{number}-{n}", [UNIT]))
 
     workers = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(threads)]
     for worker in workers:
@@ -267,12 +269,12 @@ def test_what_a_signal_handler_raises_reaches_the_leader_alone(
 
 
 def test_who_appends_from_within_its_own_append_is_refused() -> None:
-    def commit(tickets: Sequence[Ticket]) -> None:
+    def commit(batches: Sequence[Batch]) -> None:
         with pytest.raises(LogUnavailable, match="signal handler"):
-            group.append("again", [])
-        for ticket in tickets:
-            ticket.outcomes = [Appended((1,))]
+            group.append("again", [UNIT])
+        for batch in batches:
+            batch.outcomes = [Appended((1,))]
 
     group = GroupCommit(commit)
-    assert group.append("a", []) == [Appended((1,))]
-    assert group.append("b", []) == [Appended((1,))]
+    assert group.append("a", [UNIT]) == [Appended((1,))]
+    assert group.append("b", [UNIT]) == [Appended((1,))]

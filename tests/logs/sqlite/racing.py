@@ -22,8 +22,8 @@ import apsw
 
 from sessionledger import SessionStore
 from sessionledger.core.token import digest, handle_of
-from sessionledger.logs.sqlite.row_cache.cache import Caches
-from sessionledger.logs.sqlite.row_cache.generations import Cache
+from sessionledger.logs.sqlite.row_cache.cache import RowCache
+from sessionledger.logs.sqlite.row_cache.generations import TopicCache
 from sessionledger.store.engine import SESSIONS_TOPIC
 
 SESSIONS = 24
@@ -221,23 +221,23 @@ def read(folder: Path, board: Board, me: int) -> None:
 def read_without_dropping(folder: Path, board: Board, me: int) -> None:
     """The same with a cache that is wrong, to see that the race finds it out."""
 
-    def drop_nothing(self: Cache, since: int | None, superseded: str | None) -> None:
+    def drop_nothing(self: TopicCache, since: int | None, superseded: str | None) -> None:
         pass
 
-    Cache._drop_superseded = drop_nothing  # type: ignore[method-assign]
+    TopicCache._drop_superseded = drop_nothing  # type: ignore[method-assign]
     read(folder, board, me)
 
 
 def _count_asking() -> list[None]:
     """A list that gets longer with every read that the cache alone did not answer."""
     asked: list[None] = []
-    original = Caches.read
+    original = RowCache._refreshed
 
     def counting(*arguments: object) -> object:
         asked.append(None)
         return original(*arguments)  # type: ignore[arg-type]
 
-    Caches.read = counting  # type: ignore[method-assign, assignment]
+    RowCache._refreshed = counting  # type: ignore[method-assign, assignment]
     return asked
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger import Log, NotALedger, SessionStore, StoreClosed
+from sessionledger import Log, LogUnavailable, NotALedger, SessionStore, StoreClosed
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, creation, event, together
 
@@ -200,3 +200,13 @@ def test_a_reader_in_a_snapshot_is_waited_for(log: SQLiteLog) -> None:
         return 5000
 
     assert together(count, count, close, count) == [5000] * 4
+
+
+def test_a_handler_of_the_thread_that_closes_the_gate_is_refused(log: SQLiteLog) -> None:
+    log._readers.hold()
+    try:
+        with pytest.raises(LogUnavailable, match="signal handler"):
+            log.count(TOPIC)
+    finally:
+        log._readers.release()
+    assert log.count(TOPIC) == 0

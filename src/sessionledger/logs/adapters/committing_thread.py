@@ -28,6 +28,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.group_commit import by_topic, dealt
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 
 A = TypeVar("A")
@@ -173,10 +174,7 @@ class _Committer:
             self._commit([waiting for batch in batches if batch for waiting in batch])
 
     def _commit(self, batch: list[_Waiting]) -> None:
-        by_topic: dict[str, list[_Waiting]] = {}
-        for waiting in batch:
-            by_topic.setdefault(waiting.topic, []).append(waiting)
-        for topic, group in by_topic.items():
+        for topic, group in by_topic(batch).items():
             try:
                 outcomes = self._log.append(topic, [unit for w in group for unit in w.units])
             except Exception as error:  # noqa: BLE001  whoever waits gets it
@@ -199,11 +197,8 @@ def _closed() -> StoreClosed:
 
 def _deliver(group: list[_Waiting], outcomes: list[Outcome]) -> None:
     answers: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, list[Outcome]]]] = {}
-    start = 0
-    for waiting in group:
-        end = start + len(waiting.units)
-        answers.setdefault(waiting.loop, []).append((waiting, outcomes[start:end]))
-        start = end
+    for waiting, own in dealt(outcomes, group):
+        answers.setdefault(waiting.loop, []).append((waiting, own))
     for loop, answered in answers.items():
         _call(loop, _resolve, answered)
 

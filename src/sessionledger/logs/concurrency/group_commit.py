@@ -1,26 +1,31 @@
 """Group commit: appends that wait at the same time share one transaction and one fsync.
 
-There is no thread and no timer. The first to come leads: it commits whatever is pending, its own
-append among it, and then wakes the others and hands the lead to the first that came meanwhile.
-A caller that is interrupted while it waits stays in line: its append still completes.
+There is no thread and no timer. The first caller leads: it commits all pending appends, its own
+among them, and wakes their callers. Then it hands the lead to the first that came meanwhile. A
+caller that is interrupted while it waits stays in line: its append still completes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from threading import get_ident
+from functools import partial
+from itertools import islice, starmap
+from typing import Protocol, TypeAlias, TypeVar
 
 from sessionledger.errors import LogUnavailable, SessionLedgerError
 from sessionledger.logs.base import Outcome, Unit
-from sessionledger.logs.concurrency.reentrancy import Reentered
+from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
+from sessionledger.logs.concurrency.waiting import Waiters
+
+T = TypeVar("T")
 
 
 class Ticket:
     """One append that waits for its outcome."""
 
-    __slots__ = ("_turn", "abandoned", "done", "error", "outcomes", "topic", "units")
+    __slots__ = ("_asleep", "abandoned", "done", "error", "outcomes", "topic", "units")
 
     def __init__(self, topic: str, units: Sequence[Unit]) -> None:
         self.topic = topic
@@ -29,27 +34,51 @@ class Ticket:
         self.error: BaseException | None = None
         self.done = False
         self.abandoned = False
-        self._turn = threading.Lock()
-        self._turn.acquire()
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
 
     def wait(self) -> None:
         """Wait until it may be done, or may have the lead."""
-        self._turn.acquire()
+        self._asleep.acquire()
 
     def wake(self) -> None:
         """End its wait; waking it twice is nothing."""
         with suppress(RuntimeError):
-            self._turn.release()
+            self._asleep.release()
+
+
+class Batch:
+    """Units of one topic that are committed together.
+
+    Whoever commits sets `outcomes`, or `error` where the topic fails alone.
+    """
+
+    def __init__(self, topic: str, tickets: Sequence[Ticket]) -> None:
+        self.topic = topic
+        self.units = [unit for ticket in tickets for unit in ticket.units]
+        self.outcomes: Sequence[Outcome] = ()
+        self.error: BaseException | None = None
+        self._tickets = tickets
+
+    def deal(self) -> None:
+        """Give each ticket its outcomes, or the error."""
+        for ticket, outcomes in dealt(self.outcomes, self._tickets):
+            ticket.outcomes, ticket.error = outcomes, self.error
+
+
+Commit: TypeAlias = Callable[[Sequence[Batch]], None]
+"""Commits batches of several topics durably, or raises and has written nothing."""
 
 
 class GroupCommit:
     """Runs `commit` for one leader at a time, with all the tickets that are pending by then.
 
-    `commit` gives each ticket its outcomes, durably, or raises and has written nothing. What the
-    leader is doing stands in attributes, so that, interrupted anywhere, it is gone on with.
+    What the leader is doing stands in attributes: if it is interrupted anywhere, it goes on there.
+    waiters: are notified of every commit.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Ticket]], None]) -> None:
+    def __init__(self, commit: Commit) -> None:
+        self.waiters = Waiters()
         self._commit = commit
         self._mutex = threading.Lock()
         self._pending: list[Ticket] = []
@@ -57,20 +86,18 @@ class GroupCommit:
         self._batch: list[Ticket] = []
         self._begun = False
         self._verdict: BaseException | None = None
-        self._inside: set[int] = set()
+        self._guard = ReentrancyGuard()
 
     def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         """Commit the units together with whoever else waits. Raises what the commit raised."""
-        me = get_ident()
-        if me in self._inside:
-            raise Reentered
-        try:
-            self._inside.add(me)
-            return self._append(Ticket(topic, units))
-        finally:
-            self._inside.discard(me)
+        return self._guard.run(partial(self._append, topic, units))
 
-    def _append(self, ticket: Ticket) -> list[Outcome]:
+    def run(self, work: Callable[[], T]) -> T:
+        """Do another write, which is refused to signal handlers as appends are."""
+        return self._guard.run(work)
+
+    def _append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        ticket = Ticket(topic, units)
         try:
             with self._mutex:
                 self._pending.append(ticket)
@@ -87,11 +114,11 @@ class GroupCommit:
         return ticket.outcomes
 
     def _await(self, ticket: Ticket) -> None:
-        settled = False
-        while not settled:
+        is_over = False
+        while not is_over:
             ticket.wait()
             with self._mutex:
-                settled = ticket.done or self._leader is ticket
+                is_over = ticket.done or self._leader is ticket
 
     def _abandon(self, ticket: Ticket) -> None:
         with self._mutex:
@@ -130,14 +157,16 @@ class GroupCommit:
         # don't get what a signal handler raised in the midst of it, perhaps after it was written.
         self._verdict = LogUnavailable("interrupted while it was committed: read it back")
         self._begun = True
+        batches = list(starmap(Batch, by_topic(self._batch).items()))
         try:
-            self._commit(self._batch)
-        except Reentered:
-            raise
+            self._commit(batches)
         except (SessionLedgerError, ValueError) as error:
             self._verdict = error
         else:
+            for batch in batches:
+                batch.deal()
             self._verdict = None
+            self.waiters.notify()
 
     def _pass_on(self) -> None:
         """Give the lead to the first that waits; keep it for those who don't; else it is over."""
@@ -150,9 +179,40 @@ class GroupCommit:
             self._batch, self._begun, self._leader = [], False, heir
 
 
-def by_topic(tickets: Sequence[Ticket]) -> dict[str, list[Ticket]]:
-    """The tickets of each topic, in order."""
-    groups: dict[str, list[Ticket]] = {}
-    for ticket in tickets:
-        groups.setdefault(ticket.topic, []).append(ticket)
+def each_alone(write: Callable[[str, Sequence[Unit]], list[Outcome]]) -> Commit:
+    """A commit of batches that succeed or fail each by itself."""
+
+    def commit(batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            try:
+                batch.outcomes = write(batch.topic, batch.units)
+            except (SessionLedgerError, ValueError) as error:
+                batch.error = error
+
+    return commit
+
+
+class Waiting(Protocol):
+    """Something that waits for units of a topic to be appended."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def units(self) -> Sequence[Unit]: ...
+
+
+W = TypeVar("W", bound=Waiting)
+
+
+def by_topic(waiting: Iterable[W]) -> dict[str, list[W]]:
+    """Those of each topic, in order."""
+    groups: dict[str, list[W]] = {}
+    for one in waiting:
+        groups.setdefault(one.topic, []).append(one)
     return groups
+
+
+def dealt(outcomes: Iterable[Outcome], waiting: Iterable[W]) -> list[tuple[W, list[Outcome]]]:
+    """To each that waits its own of the outcomes of all their units."""
+    rest = iter(outcomes)
+    return [(one, list(islice(rest, len(one.units)))) for one in waiting]

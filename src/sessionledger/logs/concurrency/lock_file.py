@@ -1,9 +1,9 @@
-"""Taking turns: a lock file by which one process writes at a time.
+"""A lock file, by which one process writes at a time.
 
-`flock` queues those who wait, so that none starves, and is released by the kernel when a process
-dies. SQLite excludes by itself, and takes turns for fairness only; for the file log it is what
-excludes. A lock file that was removed or replaced meanwhile is noticed and opened anew: two
-processes that lock different files would both believe that it is their turn.
+`flock` queues the processes that wait, so that none starves. The kernel releases the lock when a
+process dies. The file log excludes other writers by it alone. SQLite excludes them itself, and
+takes the lock for fairness. A lock file that was removed or replaced meanwhile is noticed and
+opened again: two processes that lock different files would both write.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 
-class Turn:
-    """`with turn:` runs while no other process that takes turns writes."""
+class LockFile:
+    """`with lock_file:` runs while no other process has the lock."""
 
     def __init__(self, path: Path) -> None:
         """Create the lock file, readable and writable by its owner only. Raises `OSError`."""
@@ -28,24 +28,24 @@ class Turn:
     def _open(self) -> None:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def take(self) -> None:
-        """Wait for the turn."""
+    def acquire(self) -> None:
+        """Wait for the lock."""
         self._lock(fcntl.LOCK_EX)
 
-    def try_to_take(self) -> bool:
-        """Take the turn if nobody has it; whether it was taken."""
+    def try_to_acquire(self) -> bool:
+        """Take the lock if nobody has it; whether it was taken."""
         try:
             self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def give(self) -> None:
-        """Let the next one have it; giving what one does not have is nothing."""
+    def release(self) -> None:
+        """Let the next process have the lock; releasing what one does not have is nothing."""
         fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
 
     def __enter__(self) -> None:
-        self.take()
+        self.acquire()
 
     def __exit__(
         self,
@@ -53,7 +53,7 @@ class Turn:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.give()
+        self.release()
 
     def reopen_in_child(self) -> None:
         """Stop sharing the lock with the parent: a flock belongs to the open file, not to us."""

@@ -1,6 +1,6 @@
-"""One thing at a time, though a signal handler may interrupt it in its own thread.
+"""What protects a log from signal handlers that call it in the middle of their own thread's calls.
 
-Such a handler can't wait for what it interrupted. It is refused, and so is a fork that it makes.
+Such a handler can't wait for the call that it interrupted, so its own call is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOBODY = 0
 
 
 class Reentered(LogUnavailable):
-    """A signal handler asked for what its own thread is in the middle of."""
+    """A signal handler made a call that has to wait for the one it interrupted."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -27,32 +27,40 @@ class Reentered(LogUnavailable):
         )
 
 
-class Alone:
-    """Does the work of one thread at a time, and refuses what would wait for itself."""
+class ReentrancyGuard:
+    """Runs calls of any number of threads, and refuses a second one of the same thread."""
 
     def __init__(self) -> None:
-        # One that its owner may take again: a handler that comes between the lock and the note of
-        # who has it goes first, as nothing has begun.
+        self._inside: set[int] = set()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do the work. Raises `Reentered` to a handler that interrupted other work.
+
+        This is no context manager: a signal may raise between any two calls, and would leave the
+        thread inside for good.
+        """
+        me = get_ident()
+        if me in self._inside:
+            raise Reentered
+        try:
+            self._inside.add(me)
+            return work()
+        finally:
+            self._inside.discard(me)
+
+
+class Mutex:
+    """Does the work of one thread at a time. Calls of signal handlers are refused before it."""
+
+    def __init__(self) -> None:
+        # Its owner may take it again. A handler that comes between the lock and the note of its
+        # owner goes first, as nothing has begun.
         self._lock = threading.RLock()
         self._owner = _NOBODY
 
-    def is_mine(self) -> bool:
-        """Whether this thread is in the middle of it: then a signal handler is asking."""
-        return self._owner == get_ident()
-
-    def check(self) -> None:
-        """Raises `Reentered` to a handler that interrupted it."""
-        if self.is_mine():
-            raise Reentered
-
     def run(self, work: Callable[[], T]) -> T:
-        """Do something alone.
-
-        A plain function and a plain lock, since a signal may raise between any two calls: a context
-        manager written in Python could be left with what it had just taken.
-        """
+        """Do the work alone; no context manager either."""
         with self._lock:
-            self.check()
             try:
                 self._owner = get_ident()
                 return work()
@@ -60,8 +68,8 @@ class Alone:
                 self._owner = _NOBODY
 
     def hold(self) -> bool:
-        """Keep it from everybody until `release`, unless it is this thread that is in it."""
-        if self.is_mine():
+        """Keep all threads out until `release`, unless this thread is in the middle of work."""
+        if self._owner == get_ident():
             return False
         self._lock.acquire()
         return True

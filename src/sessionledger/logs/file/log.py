@@ -30,11 +30,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import LogUnavailable, SessionLedgerError, StoreClosed
+from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name
@@ -52,8 +51,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
-from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
-from sessionledger.logs.concurrency.waiting import wait_above
+from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
@@ -63,7 +61,7 @@ from sessionledger.logs.file.index import Image
 from sessionledger.logs.file.recovery.emptying import empty
 from sessionledger.logs.file.refresh import Look
 from sessionledger.logs.file.topics import Images
-from sessionledger.logs.file.writer_lock import Turns
+from sessionledger.logs.file.writer_lock import WriterLock
 
 T = TypeVar("T")
 
@@ -91,8 +89,8 @@ class FileLog:
         self._closed = False
         with explained(self.path):
             check_place(self.path)
-            self._turns = self._open_turns()
-        self._images = Images(self._disk, only_reads=self._turns is None)
+            self._writer_lock = self._open_writer_lock()
+        self._images = Images(self._disk, only_reads=self._writer_lock is None)
         self._known = self._images.known
         self._begin()
         watch_forks(self)
@@ -101,34 +99,32 @@ class FileLog:
         """Start with locks that nobody holds: at first, and again in a forked child."""
         # Never held while a turn is waited for.
         self._lock = threading.RLock()
-        self._waking = threading.RLock()
-        self._changed = threading.Condition(self._waking)
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(each_alone(self._write))
 
-    def _open_turns(self) -> Turns | None:
+    def _open_writer_lock(self) -> WriterLock | None:
         """The lock file; None where this process may only read."""
         try:
             self._disk.make()
-            return Turns(self.path / "ledger.lock")
+            return WriterLock(self.path / "ledger.lock")
         except OSError as error:
             if error.errno not in NOT_PERMITTED or not self._disk.may_be_read():
                 raise
             return None
 
     def before_fork(self) -> None:
-        if self._turns is not None:
-            self._turns.hold()
+        if self._writer_lock is not None:
+            self._writer_lock.hold()
         self._lock.acquire()
 
     def after_fork_in_parent(self) -> None:
         self._lock.release()
-        if self._turns is not None:
-            self._turns.release()
+        if self._writer_lock is not None:
+            self._writer_lock.release()
 
     def after_fork_in_child(self) -> None:
         self._begin()
-        if self._turns is not None:
-            self._turns.begin_in_child(is_open=not self._closed)
+        if self._writer_lock is not None:
+            self._writer_lock.begin_in_child(is_open=not self._closed)
 
     # -- appending
 
@@ -141,32 +137,23 @@ class FileLog:
         units.check(batch, self._images.folds.get(topic))
         return self._group.append(topic, batch)
 
-    def _commit(self, tickets: Sequence[Ticket]) -> None:
-        for topic, group in by_topic(tickets).items():
-            batch = [unit for ticket in group for unit in ticket.units]
-            try:
-                outcomes = iter(self._in_turn(partial(self._write, topic, batch)))
-            except (SessionLedgerError, ValueError) as error:
-                # The other topics are files of their own.
-                for ticket in group:
-                    ticket.error = error
-            else:
-                for ticket in group:
-                    ticket.outcomes = list(islice(outcomes, len(ticket.units)))
-        with self._waking:
-            self._changed.notify_all()
+    def _change(self, work: Callable[[], T]) -> T:
+        """Do something while nobody else writes. Raises `Reentered`."""
+        return self._group.run(partial(self._locked, work))
 
-    def _in_turn(self, work: Callable[[], T]) -> T:
-        """Do something while nobody else writes."""
+    def _locked(self, work: Callable[[], T]) -> T:
         self._check_open()
-        if self._turns is None:
+        if self._writer_lock is None:
             raise LogUnavailable(
                 f"{self.path} can't be written: no permission, or a file system that is read-only"
             )
         with explained(self.path):
-            return self._turns.take(self._check_healthy, work)
+            return self._writer_lock.run(work, self._check_healthy)
 
     def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        return self._locked(partial(self._append, topic, batch))
+
+    def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         fold = self._images.folds.get(topic)
         with self._lock:
             self._images.keep_rows(topic)
@@ -189,7 +176,7 @@ class FileLog:
         Raises `InvalidEvent` without the topic's fold, since without it nobody knows its rows.
         """
         self._images.fold_of(check_name("topic", topic))
-        self._in_turn(partial(self._empty, topic))
+        self._change(partial(self._empty, topic))
 
     def _empty(self, topic: str) -> None:
         with self._lock:
@@ -209,9 +196,9 @@ class FileLog:
                 seen = self._images.look(topic)
                 if seen.is_more and not seen.is_beyond_claim:
                     seen = self._unless_others_write(topic, seen)
-                if not seen.is_beyond_claim or self._turns is None:
+                if not seen.is_beyond_claim or self._writer_lock is None:
                     return self._answer(topic, seen.image, question)
-            self._in_turn(partial(self._adopt, topic))
+            self._change(partial(self._adopt, topic))
             with self._lock:
                 return self._answer(topic, self._images.look(topic).image, question)
 
@@ -226,9 +213,9 @@ class FileLog:
 
     def _unless_others_write(self, topic: str, seen: Look) -> Look:
         """What was claimed and not published: being written, or left by a writer that died."""
-        if self._turns is None or self._disk.poison is not None:
+        if self._writer_lock is None or self._disk.poison is not None:
             return seen
-        return self._turns.if_nobody_writes(partial(self._images.adopt, topic), seen)
+        return self._writer_lock.if_nobody_writes(partial(self._images.adopt, topic), seen)
 
     def _adopt(self, topic: str) -> None:
         with self._lock:
@@ -260,7 +247,7 @@ class FileLog:
         return self._ask(topic, lambda image: image.head.id)
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return wait_above(after, lambda: self.latest(topic), self._changed, timeout)
+        return self._group.waiters.wait_above(after, lambda: self.latest(topic), timeout)
 
     # -- rows
 
@@ -304,7 +291,7 @@ class FileLog:
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         check_name("topic", topic)
         check_name("consumer", consumer)
-        self._in_turn(lambda: consumers.ack(self._disk, topic, consumer, cursor))
+        self._change(lambda: consumers.ack(self._disk, topic, consumer, cursor))
 
     def cursor(self, topic: str, consumer: str) -> int:
         check_name("topic", topic)
@@ -332,7 +319,7 @@ class FileLog:
             details: dict[str, str | int | bool] = {
                 "topics": len(self._disk.topics()),
                 "bytes": self._disk.size(),
-                "writable": self._turns is not None,
+                "writable": self._writer_lock is not None,
             }
         return Description("file", str(self.path), self.durability, True, details)
 
@@ -347,23 +334,22 @@ class FileLog:
         return examine(self._disk, topic, check, rows, folded)
 
     def flush(self) -> None:
-        if self._turns is None:
+        if self._writer_lock is None:
             self._check_open()
         else:
-            self._in_turn(self._disk.flush)
+            self._change(self._disk.flush)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        if self._turns is not None:
-            self._turns.check()
+        if not self._closed:
+            self._group.run(self._close)
+            self._group.waiters.notify()
+
+    def _close(self) -> None:
         self._closed = True
-        if self._turns is not None:
-            self._turns.close()
+        if self._writer_lock is not None:
+            self._writer_lock.close()
         with self._lock:
             self._known.clear()
-        with self._waking:
-            self._changed.notify_all()
 
     def _check_healthy(self) -> None:
         self._check_open()

@@ -26,10 +26,14 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
-from sessionledger.logs.concurrency.reentrancy import Alone
+from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
+from sessionledger.logs.concurrency.waiting import Waiters
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
+
+POLL_SECONDS = 1.0
+"""How often a waiting thread looks, in case an interrupt kept it from being woken."""
 
 
 class _Topic:
@@ -80,8 +84,8 @@ class MemoryLog:
     def __init__(self) -> None:
         # Held through the lock itself: an interrupt can't come between taking it and the block.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._writing = Alone()
+        self._waiters = Waiters()
+        self._guard = ReentrancyGuard()
         self._topics: dict[str, _Topic] = {}
         self._cursors: dict[tuple[str, str], int] = {}
         self._closed = False
@@ -96,8 +100,8 @@ class MemoryLog:
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._writing = Alone()
+        self._waiters = Waiters()
+        self._guard = ReentrancyGuard()
         self._forked = True
 
     def fold_with(self, topic: str, fold: Fold) -> None:
@@ -106,7 +110,7 @@ class MemoryLog:
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         with self._lock:
-            return self._writing.run(partial(self._append, topic, batch))
+            return self._guard.run(partial(self._append, topic, batch))
 
     def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         table = self._topic(topic)
@@ -117,7 +121,7 @@ class MemoryLog:
         try:
             table.store(plan)
         finally:
-            self._changed.notify_all()
+            self._waiters.notify()
         return plan.outcomes
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
@@ -137,10 +141,7 @@ class MemoryLog:
             return self._topic(topic).head.id
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        with self._lock:
-            table = self._topic(topic)
-            self._changed.wait_for(lambda: table.head.id > after or self._closed, timeout)
-            return self._topic(topic).head.id
+        return self._waiters.wait_above(after, lambda: self.latest(topic), timeout, POLL_SECONDS)
 
     def row(self, topic: str, key: bytes) -> Row | None:
         with self._lock:
@@ -215,7 +216,7 @@ class MemoryLog:
         with self._lock:
             self._closed = True
             self._topics.clear()
-            self._changed.notify_all()
+            self._waiters.notify()
 
     def _topic(self, name: str) -> _Topic:
         self._check_open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -65,8 +65,9 @@ class Connection:
             if _is_last(error) or not self._is_sound:
                 self.close()
             hidden = error.__context__
-            if isinstance(error, psycopg.Error) and not isinstance(hidden, Exception | None):
-                # Interrupted while it ends a pipeline, psycopg says that it can't end it.
+            is_ours = isinstance(error, psycopg.Error | _GivenUp)
+            if is_ours and not isinstance(hidden, Exception | None):
+                # An interrupt, behind what came of ending the pipeline.
                 raise hidden from None
             raise
 
@@ -111,23 +112,35 @@ class Connection:
             os.close(nothing)
 
 
-class _Raw(psycopg.Connection[Any]):
-    """A connection that is given up where whoever waits for it is interrupted.
+class _GivenUp(BaseException):
+    """The connection can't be waited for. psycopg would log an `Exception` here."""
 
-    psycopg's own would cancel what is under way and wait for its end, which never comes in the
-    middle of statements that are sent together.
+
+class _Raw(psycopg.Connection[Any]):
+    """A connection that is given up if a thread that waits for it is interrupted.
+
+    psycopg's own would cancel the statement and wait for its end. That never comes in the middle of
+    statements that are sent together.
     """
+
+    _is_given_up = False
 
     def wait(
         self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None
     ) -> T:
         """What the generator answers."""
+        if self._is_given_up:
+            raise _GivenUp
         try:
             return wait(gen, self.pgconn.socket, interval, timeout)
         except Exception:
             raise
         except BaseException:
+            self._is_given_up = True
             self.close()
+            # Closed here, and not by the garbage collector, which would report its error.
+            with suppress(psycopg.Error):
+                gen.close()
             raise
 
 

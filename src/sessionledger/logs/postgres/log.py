@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from sessionledger.errors import SessionLedgerError, StoreClosed
+from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name
@@ -27,8 +26,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
-from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
-from sessionledger.logs.concurrency.waiting import wait_above
+from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
 from sessionledger.logs.postgres import queries, writer
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, explained
 from sessionledger.logs.postgres.opening import place_of, prepare
@@ -40,7 +38,7 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
 """How often other processes' appends are looked for while somebody waits for them."""
-_SETTLING_ATTEMPTS = 3
+_CURRENT_ATTEMPTS = 3
 
 
 class PostgresLog:
@@ -71,8 +69,7 @@ class PostgresLog:
     def _begin(self) -> None:
         """Start without threads and locks: at first, and again in a forked child."""
         self._transactions = Transactions(self._connections)
-        self._changed = threading.Condition(threading.RLock())
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(each_alone(self._write))
 
     def before_fork(self) -> None:
         """Nothing: the server keeps what parent and child have to share."""
@@ -93,25 +90,15 @@ class PostgresLog:
         self._check_open()
         check_name("topic", topic)
         units.check(batch, self._folds.get(topic))
-        self._transactions.check()
         return self._group.append(topic, batch)
 
-    def _commit(self, tickets: Sequence[Ticket]) -> None:
-        for topic, group in by_topic(tickets).items():
-            try:
-                self._commit_to(topic, group)
-            except (SessionLedgerError, ValueError) as error:
-                # Another topic's are in another transaction.
-                for ticket in group:
-                    ticket.error = error
-        with self._changed:
-            self._changed.notify_all()
+    def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        fold = self._folds.get(topic)
+        return self._transact(lambda one: writer.write(one, topic, batch, fold))
 
-    def _commit_to(self, topic: str, group: Sequence[Ticket]) -> None:
-        batch, fold = [unit for ticket in group for unit in ticket.units], self._folds.get(topic)
-        outcomes = iter(self._transact(lambda one: writer.write(one, topic, batch, fold)))
-        for ticket in group:
-            ticket.outcomes = list(islice(outcomes, len(ticket.units)))
+    def _change(self, work: Callable[[Transaction], T]) -> T:
+        """Do something in a write transaction. Raises `Reentered`."""
+        return self._group.run(partial(self._transact, work))
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
@@ -134,7 +121,9 @@ class PostgresLog:
         return _number(self._ask(queries.HEAD, check_name("topic", topic)))
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return wait_above(after, lambda: self.latest(topic), self._changed, timeout, LOOK_SECONDS)
+        return self._group.waiters.wait_above(
+            after, lambda: self.latest(topic), timeout, LOOK_SECONDS
+        )
 
     # -- rows
 
@@ -176,7 +165,7 @@ class PostgresLog:
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._fold_of(topic)
-        self._transact(lambda one: writer.drop_rows(one, topic))
+        self._change(lambda one: writer.drop_rows(one, topic))
         self._catch_up(topic, fold, progress)
         return _number(self._ask(queries.COUNT_EVENTS, topic))
 
@@ -184,14 +173,14 @@ class PostgresLog:
         """Fold the gap, each page a transaction, so that nobody waits for long."""
 
         def fold_page() -> int:
-            return self._transact(lambda one: writer.fold_page(one, topic, fold))
+            return self._change(lambda one: writer.fold_page(one, topic, fold))
 
         units.fold_pages(fold_page, progress)
 
     def _current(self, topic: str, sql: str, *values: Any) -> Lines:
         """Ask in a snapshot in which the rows of the topic are folded up to its head."""
         check_name("topic", topic)
-        for _ in range(_SETTLING_ATTEMPTS):
+        for _ in range(_CURRENT_ATTEMPTS):
             found = self._if_current(topic, sql, values)
             if found is not None:
                 return found
@@ -201,7 +190,7 @@ class PostgresLog:
             writer.fold_gap(one, topic, self._fold_of(topic))
             return one.ask((sql, values))[0]
 
-        return self._transact(fold_and_ask)
+        return self._change(fold_and_ask)
 
     def _if_current(self, topic: str, sql: str, values: Sequence[Any]) -> Lines | None:
         begin: Statement = (queries.BEGIN_READING, ())
@@ -219,7 +208,7 @@ class PostgresLog:
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         place = (check_name("topic", topic), check_name("consumer", consumer))
         given = (*place, cursor, time.time_ns() // 1_000_000)
-        self._transact(lambda one: one.then(queries.ACK, *given))
+        self._change(lambda one: one.then(queries.ACK, *given))
 
     def cursor(self, topic: str, consumer: str) -> int:
         place = (check_name("topic", topic), check_name("consumer", consumer))
@@ -252,18 +241,21 @@ class PostgresLog:
                 connection.close()
 
     def flush(self) -> None:
-        self._check_open()
-        with explained(self.place):
-            self._transactions.flush()
+        # What was committed without being flushed stands before this, and is flushed with it.
+        def write(transaction: Transaction) -> None:
+            transaction.ask((queries.FLUSHED, ()))
+            transaction.then(queries.TOUCH_META)
+
+        self._change(write)
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._transactions.check()
+        if not self._closed:
+            self._group.run(self._close)
+            self._group.waiters.notify()
+
+    def _close(self) -> None:
         self._closed = True
         self._connections.close()
-        with self._changed:
-            self._changed.notify_all()
 
     # -- connections
 

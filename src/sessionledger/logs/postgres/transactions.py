@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -15,7 +16,7 @@ import psycopg
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
-from sessionledger.logs.concurrency.reentrancy import Alone
+from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement
 from sessionledger.logs.postgres.pool import Connections
@@ -85,26 +86,13 @@ class Transactions:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._alone = Alone()
-
-    def check(self) -> None:
-        """Raises `Reentered` to a signal handler that interrupted a transaction of its thread."""
-        self._alone.check()
+        self._mutex = Mutex()
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Do something in a transaction, once. It may be called twice, and then is as if it had
         been only the second time. Raises what it does, what psycopg does, and `LogUnavailable`
         where it can't be told what became of it."""
-        return self._alone.run(lambda: self._run(work))
-
-    def flush(self) -> None:
-        """Make durable what was committed without being flushed: it stands before this."""
-
-        def write(transaction: Transaction) -> None:
-            transaction.ask((queries.FLUSHED, ()))
-            transaction.then(queries.TOUCH_META)
-
-        self._alone.run(lambda: self._run(write))
+        return self._mutex.run(partial(self._run, work))
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         lost: psycopg.Error | None = None

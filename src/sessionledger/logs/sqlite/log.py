@@ -1,19 +1,19 @@
-"""The SQLite log: who reads with which connection, who writes when, what is durable."""
+"""The SQLite log: which connection reads, and what a read makes sure of before it answers.
+
+`transactions` says who writes when, and what is durable.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import apsw
 
-from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name
@@ -32,25 +32,18 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
-from sessionledger.logs.concurrency.group_commit import GroupCommit, Ticket, by_topic
 from sessionledger.logs.concurrency.reentrancy import Reentered
-from sessionledger.logs.concurrency.waiting import wait_above
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_place, explained
 from sessionledger.logs.sqlite.key_history import Histories
-from sessionledger.logs.sqlite.readers import Readers
-from sessionledger.logs.sqlite.row_cache.cache import Caches
-from sessionledger.logs.sqlite.row_cache.wal_header import Pin
+from sessionledger.logs.sqlite.readers import Execute, Readers
+from sessionledger.logs.sqlite.row_cache.cache import RowCache
 from sessionledger.logs.sqlite.transactions import Transactions
 from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
 
 T = TypeVar("T")
-Execute: TypeAlias = Callable[..., apsw.Cursor]
 
-_SETTLING_ATTEMPTS = 3
-
-_lost: set[Path] = set()
-"""The ledgers that SQLite believes, in this forked child, to be in the middle of using."""
+_CURRENT_ATTEMPTS = 3
 
 
 class SQLiteLog:
@@ -69,24 +62,17 @@ class SQLiteLog:
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
         self._histories = Histories()
-        self._closed = False
         self._begin()
         with explained(self.path):
             check_place(self.path)
-            self._check_open()
-            self._transactions = Transactions(self.path, durability, vfs)
+            self._transactions = Transactions(self.path, durability, vfs, self._folds)
         watch_forks(self)
 
     def _begin(self) -> None:
         """Start without threads and connections: at first, and again in a forked child."""
         self._readers = Readers(self._connect_reader)
-        self._local = self._readers.local
-        self._caches = Caches(self.path, self._readers.add(Pin))
-        self._waking = threading.RLock()
-        self._changed = threading.Condition(self._waking)
-        self._group = GroupCommit(self._commit)
+        self._row_cache = RowCache(self.path, self._readers)
         self._is_quiet = False
-        self._is_lost = self.path in _lost
 
     def before_fork(self) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
@@ -103,11 +89,11 @@ class SQLiteLog:
             self._transactions.release()
 
     def after_fork_in_child(self) -> None:
-        if not self._is_quiet:
+        is_lost = not self._is_quiet
+        if is_lost:
             untouchable.append(self._readers)
-            _lost.add(self.path)
         self._begin()
-        self._transactions.begin_in_child(is_open=not self._closed)
+        self._transactions.begin_in_child(is_lost=is_lost)
 
     # -- appending
 
@@ -115,27 +101,10 @@ class SQLiteLog:
         self._folds[check_name("topic", topic)] = fold
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        self._check_open()
+        self._transactions.check_open()
         check_name("topic", topic)
         units.check(batch, self._folds.get(topic))
-        self._transactions.check()
-        return self._group.append(topic, batch)
-
-    def _commit(self, tickets: Sequence[Ticket]) -> None:
-        def write(writer: Writer) -> None:
-            for topic, group in by_topic(tickets).items():
-                batch = [unit for ticket in group for unit in ticket.units]
-                outcomes = iter(writer.write(topic, batch, self._folds.get(topic)))
-                for ticket in group:
-                    ticket.outcomes = list(islice(outcomes, len(ticket.units)))
-
-        self._transact(write)
-        with self._waking:
-            self._changed.notify_all()
-
-    def _transact(self, work: Callable[[Writer], T]) -> T:
-        """Do something in the one write transaction of this process."""
-        return self._transactions.run(self._check_open, work)
+        return self._transactions.append(topic, batch)
 
     # -- events
 
@@ -158,7 +127,7 @@ class SQLiteLog:
         return int(found[0][0]) if found else 0
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return wait_above(after, lambda: self.latest(topic), self._changed, timeout)
+        return self._transactions.waiters.wait_above(after, lambda: self.latest(topic), timeout)
 
     # -- rows
 
@@ -166,40 +135,19 @@ class SQLiteLog:
         return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        # Each request comes through here: what is kept, else what one statement finds, and only
-        # after a change what is done about it.
-        cache, name = self._caches.by_topic.get(topic), None
-        if cache is not None:
-            name = cache.name
-            if cache.header == name and monotonic() < cache.until:
-                found = cache.rows.get(key) or cache.find(name, key)
-                if found is not None:
-                    return found
-            else:
-                name = None
-                if cache.header != cache.nameless:
-                    cache = None
         try:
-            reader = self._local.reader or self._readers.mine()
-            if cache is None:
-                found = self._caches.read(reader, topic, key)
-            else:
-                found = reader.line(cache.statement, (key,))
-                if name is not None and found is not None:
-                    cache.keep(name, key, found)
+            found = self._row_cache.state(topic, key)
         except apsw.Error:
             with self._reading():
                 raise
-        if found is not None:
-            return found
-        # No such row, or rows that others' events have not been folded into yet.
-        return key_state_of(self.row(topic, key))
+        # None: no such row, or rows that others' events have not been folded into yet.
+        return found or key_state_of(self.row(topic, key))
 
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
         sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
-        found = self._select(queries.if_current(sql), (self._caches.number(topic), *values))
+        found = self._select(queries.if_current(sql), (self._row_cache.number(topic), *values))
         return stored_rows(found or self._list(topic, sql, values))
 
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
@@ -220,7 +168,7 @@ class SQLiteLog:
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._fold_of(topic)
-        self._transact(lambda writer: writer.drop_rows(topic))
+        self._transactions.run(lambda writer: writer.drop_rows(topic))
         self._catch_up(topic, fold, progress)
         return cast(int, self._select(queries.COUNT_EVENTS, (topic,))[0][0])
 
@@ -228,7 +176,7 @@ class SQLiteLog:
         """Fold the gap, each page a transaction, so that nobody waits for long."""
 
         def fold_page() -> int:
-            return self._transact(lambda writer: writer.fold_page(topic, fold))
+            return self._transactions.run(lambda writer: writer.fold_page(topic, fold))
 
         units.fold_pages(fold_page, progress)
 
@@ -236,11 +184,10 @@ class SQLiteLog:
         """Read in a snapshot in which the rows of the topic are folded up to its head."""
         check_name("topic", topic)
         with self._reading():
-            for _ in range(_SETTLING_ATTEMPTS):
-                with self._readers.mine().snapshot() as execute:
-                    number = self._number_if_current(execute, topic)
-                    if number is not None:
-                        return read(execute, number)
+            for _ in range(_CURRENT_ATTEMPTS):
+                found = self._readers.mine().in_snapshot(partial(self._if_current, topic, read))
+                if found is not None:
+                    return found[0]
                 self._catch_up(topic, self._fold_of(topic))
 
         def fold_and_read(writer: Writer) -> T:
@@ -248,7 +195,13 @@ class SQLiteLog:
             number, _, _ = writer.place_of(topic)
             return read(writer.connection.execute, number)
 
-        return self._transact(fold_and_read)
+        return self._transactions.run(fold_and_read)
+
+    def _if_current(
+        self, topic: str, read: Callable[[Execute, int], T], execute: Execute
+    ) -> tuple[T] | None:
+        number = self._number_if_current(execute, topic)
+        return None if number is None else (read(execute, number),)
 
     def _number_if_current(self, execute: Execute, topic: str) -> int | None:
         head = execute(queries.HEAD, (topic,)).fetchall()
@@ -257,7 +210,7 @@ class SQLiteLog:
         if (head[0][0] if head else 0) != folded:
             return None
         if mine:
-            self._caches.know(topic, number)
+            self._row_cache.know(topic, number)
         return number
 
     def _fold_of(self, topic: str) -> Fold:
@@ -267,9 +220,10 @@ class SQLiteLog:
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         place = (check_name("topic", topic), check_name("consumer", consumer))
-        self._check_open()
         given = (*place, cursor, time.time_ns() // 1_000_000)
-        self._transact(lambda writer: writer.connection.execute(queries.ACK, given).fetchall())
+        self._transactions.run(
+            lambda writer: writer.connection.execute(queries.ACK, given).fetchall()
+        )
 
     def cursor(self, topic: str, consumer: str) -> int:
         place = (check_name("topic", topic), check_name("consumer", consumer))
@@ -282,7 +236,7 @@ class SQLiteLog:
         return [topic for (topic,) in self._select(queries.TOPICS, ())]
 
     def describe(self) -> Description:
-        self._check_open()
+        self._transactions.check_open()
         details: dict[str, str | int | bool] = {
             "sqlite": apsw.sqlite_lib_version(),
             "journal_mode": "wal",
@@ -294,32 +248,23 @@ class SQLiteLog:
     def examine(self, topic: str, check: Check) -> list[Finding]:
         from sessionledger.logs.sqlite.examination import examine  # few ever ask
 
-        self._check_open()
+        self._transactions.check_open()
         return examine(self.path, self._vfs, topic, check)
 
     def flush(self) -> None:
-        self._check_open()
-        self._transactions.flush(self._check_open)
+        self._transactions.flush()
 
     def close(self) -> None:
-        if self._closed:
-            return
         if self._readers.are_interrupted():
             raise Reentered
-        self._transactions.close(self._end_reading)
-        with self._waking:
-            self._changed.notify_all()
-
-    def _end_reading(self) -> None:
-        self._closed = True
-        self._readers.close()
+        self._transactions.close(self._readers.close)
 
     # -- connections
 
     def _connect_reader(self) -> apsw.Connection:
-        self._check_open()
+        self._transactions.check_open()
         with explained(self.path):
-            return self._caches.connect(self._vfs)
+            return self._row_cache.connect(self._vfs)
 
     def _select(self, sql: str, values: Any) -> list[Any]:
         try:
@@ -335,14 +280,5 @@ class SQLiteLog:
             try:
                 yield
             except apsw.Error:
-                self._check_open()
+                self._transactions.check_open()
                 raise
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"{self.path} is closed")
-        if self._is_lost:
-            raise LogUnavailable(
-                f"{self.path} can't be used in this process: a signal handler forked it in the "
-                "middle of a call; execute a program instead, or fork outside of handlers"
-            )

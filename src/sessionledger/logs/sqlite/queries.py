@@ -1,20 +1,20 @@
 """The tables and every statement over them.
 
-`topic_heads`, `events` and `consumers` are the reference's, column for column; an `events` that we
-create is kept without rowid, which spares an index and changes no statement. Ours stand beside
-them under names that begin with `ledger_`:
+`topic_heads`, `events` and `consumers` are the reference's, column for column. An `events` that we
+create has no rowid, which saves an index and changes no statement. Our own tables have names that
+begin with `ledger_`:
 
-ledger_meta     the version of our schema
-ledger_topics   a small number per topic, its head, the id up to which its rows are folded, and what
-                tells a cache of rows what changed: an epoch, and news of the last writes
-ledger_rows     the newest state of every key, in the order they came; an index finds a key's
-ledger_links    for an event of a key that had one before, that event's id: the way back
+- `ledger_meta`: the version of our schema.
+- `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded.
+  For the row cache also an epoch, and the last changes.
+- `ledger_rows`: the newest state of every key, in the order of their creation. An index finds a key.
+- `ledger_links`: for an event of a key that had one before, the id of the event before.
 
-Triggers copy every head into `ledger_topics`, whoever wrote it, so that a read learns whether the
-rows are current without looking into the reference's table.
+Triggers copy every head into `ledger_topics`, whichever program wrote it. So a read learns whether
+the rows are current without looking into the reference's table.
 
-News: the versions that the events after `since`, up to `until`, superseded, each before a comma;
-NULL where they are not told.
+The last changes are in `superseded`: the versions that were superseded by the events after `since`,
+up to `until`. Each stands before a comma. NULL means that they are not known.
 """
 
 from __future__ import annotations
@@ -132,14 +132,14 @@ READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 
 ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
-# Answers only if the rows are folded up to the topic's head: told by the database itself, in the
-# row's own snapshot, for one look-up by number.
+# Answers only if the rows are folded up to the topic's head. The same snapshot tells that, for one
+# look-up by number.
 STATE_IF_CURRENT = (
     f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
     "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
 )
 # The same, and what tells whether other rows are as they were.
-STATE_AND_NEWS = f"""SELECT version, iif(live, expires, {OVER}), state,
+STATE_AND_CHANGES = f"""SELECT version, iif(live, expires, {OVER}), state,
     head = folded, head, epoch, since, until, superseded
     FROM ledger_topics LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}}
     WHERE id = {{0}}"""
@@ -189,7 +189,7 @@ TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
 ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
-# The news of several writes, one after the other, stand in the line until it is long enough.
+# The line keeps the changes of several writes, one after the other, until it is long enough.
 _GOES_ON = "until = ?2 AND length(superseded) < 512"
 SET_FOLDED = f"""UPDATE ledger_topics SET folded = ?1, until = ?1,
     since = iif({_GOES_ON}, since, ?2),
@@ -255,8 +255,8 @@ def if_current(listing: str) -> str:
 def _listing(what: str, shape: Shape) -> str:
     """The text of a listing by which of its values are given.
 
-    A `+` keeps SQLite from choosing an index by that column: it knows nothing of how many rows
-    there are, and would walk all that are live for the few of one owner.
+    A `+` keeps SQLite from choosing an index by that column. SQLite does not know how many rows
+    there are, and would walk all live ones for the few of one owner.
     """
     by_key = shape.limit and not shape.named and not shape.ends
     conditions = {

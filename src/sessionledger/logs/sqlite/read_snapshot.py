@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +14,7 @@ import apsw
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
-from sessionledger.logs.concurrency.reentrancy import Alone
+from sessionledger.logs.concurrency.reentrancy import Mutex, ReentrancyGuard
 from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ class Looking:
     def __init__(self, path: Path, vfs: str | None) -> None:
         self._path = path
         self._vfs = vfs
-        self._busy = Alone()
+        self._guard = ReentrancyGuard()
+        self._mutex = Mutex()
         self._is_quiet = False
         self._unlocked: tuple[Any, ...] | None = None
         self._connection: apsw.Connection | None = None
@@ -46,7 +48,7 @@ class Looking:
 
     def __enter__(self) -> Looking:
         try:
-            self._busy.run(self._connect)
+            self._alone(self._connect)
             self.select("BEGIN")
         except BaseException:
             self._close()
@@ -69,7 +71,10 @@ class Looking:
 
     def run(self, work: Callable[[Execute], T]) -> T:
         """Do something with the snapshot, at once."""
-        return self._busy.run(lambda: self._run(work))
+        return self._alone(partial(self._run, work))
+
+    def _alone(self, work: Callable[[], T]) -> T:
+        return self._guard.run(partial(self._mutex.run, work))
 
     def _run(self, work: Callable[[Execute], T]) -> T:
         if self._connection is None:
@@ -79,19 +84,19 @@ class Looking:
         return work(self._connection.execute)
 
     def before_fork(self) -> None:
-        if self._busy.hold():
+        if self._mutex.hold():
             self._is_quiet = True
             self._disconnect()
 
     def after_fork_in_parent(self) -> None:
         if self._is_quiet:
             self._is_quiet = False
-            self._busy.release()
+            self._mutex.release()
 
     def after_fork_in_child(self) -> None:
         untouchable.append(self._connection)
         self._connection, self._is_quiet = None, False
-        self._busy = Alone()
+        self._guard, self._mutex = ReentrancyGuard(), Mutex()
 
     def _connect(self) -> None:
         self._connection = self._opened()
@@ -122,7 +127,7 @@ class Looking:
         return log, file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns
 
     def _close(self) -> None:
-        self._busy.run(self._disconnect)
+        self._alone(self._disconnect)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

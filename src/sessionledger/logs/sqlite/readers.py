@@ -1,24 +1,31 @@
 """One read connection per thread, and a gate that keeps all of them out of SQLite.
 
 The gate is closed for a fork and for a close. It costs a read two attribute writes: a reader says
-that it is inside and then looks at the gate; who closes the gate does so and then looks for readers
+that it is inside, and then looks at the gate. A fork closes the gate, and then looks for readers
 inside. Whichever comes first, one sees the other.
+
+A reader that is inside refuses a signal handler of its own thread, which can't wait for it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import apsw
 
+from sessionledger.logs.concurrency.reentrancy import Reentered
+
+T = TypeVar("T")
 R = TypeVar("R", bound="Reader")
+Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _LOOK_AGAIN_SECONDS = 0.00005
+_NOBODY = 0
 
 
 class Gate:
@@ -26,7 +33,28 @@ class Gate:
 
     def __init__(self) -> None:
         self.closed = False
-        self.opened = threading.Event()
+        # A signal handler may read while its own thread adds its reader.
+        self.lock = threading.RLock()
+        self._closer = _NOBODY
+
+    def close(self) -> None:
+        """Let no reader in."""
+        self.lock.acquire()
+        self._closer = get_ident()
+        self.closed = True
+
+    def open(self) -> None:
+        """Let all readers in that wait."""
+        self.closed = False
+        self._closer = _NOBODY
+        self.lock.release()
+
+    def wait(self) -> None:
+        """Wait until it is open. Raises `Reentered`."""
+        if self._closer == get_ident():
+            raise Reentered
+        with self.lock:
+            pass
 
 
 class Reader:
@@ -36,15 +64,14 @@ class Reader:
         self._connect = connect
         self._gate = gate
         self._connection: apsw.Connection | None = None
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self.inside = False
-        self.execute: Callable[..., apsw.Cursor] = self._open_and_execute
+        self.execute: Execute = self._open_and_execute
 
     def select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        """All lines of a statement, which is thereby over."""
+        """All lines of a statement. Raises `Reentered`."""
         if self.inside:
-            with self._aside() as execute:
-                return execute(sql, values).fetchall()
+            raise Reentered
         self.inside = True
         try:
             if self._gate.closed:
@@ -56,8 +83,7 @@ class Reader:
     def line(self, sql: str, values: tuple[Any, ...]) -> Any:
         """The line of a statement that finds one at most; None for none. Cheaper than a list."""
         if self.inside:
-            with self._aside() as execute:
-                return execute(sql, values).get
+            raise Reentered
         self.inside = True
         try:
             if self._gate.closed:
@@ -67,43 +93,31 @@ class Reader:
             self.inside = False
 
     def is_interrupted(self) -> bool:
-        """Whether this thread is inside: then a signal handler is asking."""
-        return self.inside and self._thread == threading.get_ident()
+        """Whether this thread is inside, and a signal handler of it is asking."""
+        return self.inside and self._thread == get_ident()
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Callable[..., apsw.Cursor]]:
-        """How to execute statements that all see the same state of the database."""
+    def in_snapshot(self, work: Callable[[Execute], T]) -> T:
+        """Do the work with statements that all see the same state of the database."""
         if self.inside:
-            with self._aside() as execute:
-                execute("BEGIN")
-                yield execute
-                return
+            raise Reentered
         self.inside = True
         try:
             if self._gate.closed:
                 self._wait()
             self.execute("SELECT 1").fetchall()
             execute = self.execute
-            # A signal may raise anywhere: until the transaction is over, whoever comes next
-            # closes this connection, and the transaction with it, and opens another.
+            # A signal may raise anywhere: until the transaction is over, the next read closes this
+            # connection, and the transaction with it, and opens another.
             self.execute = self._open_and_execute
             execute("BEGIN")
             try:
-                yield execute
+                answer = work(execute)
             finally:
                 execute("COMMIT")
             self.execute = execute
+            return answer
         finally:
             self.inside = False
-
-    @contextmanager
-    def _aside(self) -> Iterator[Callable[..., apsw.Cursor]]:
-        """For a signal handler that reads while its own thread does: a connection for it alone.
-
-        It does not look at the gate: who closes that waits for the read that was interrupted.
-        """
-        with closing(self._connect()) as connection:
-            yield connection.cursor().execute
 
     def close(self) -> None:
         """Close the connection; the next statement opens another."""
@@ -121,7 +135,7 @@ class Reader:
     def _wait(self) -> None:
         while self._gate.closed:
             self.inside = False
-            self._gate.opened.wait()
+            self._gate.wait()
             self.inside = True
 
 
@@ -137,8 +151,6 @@ class Readers:
         self._connect = connect
         self._gate = Gate()
         self._all: WeakSet[Reader] = WeakSet()
-        # A signal handler may read while its own thread adds its reader.
-        self._adding = threading.RLock()
 
     def mine(self) -> Reader:
         """The calling thread's reader."""
@@ -147,7 +159,7 @@ class Readers:
     def add(self, kind: Callable[[Callable[[], apsw.Connection], Gate], R]) -> R:
         """A reader of that kind, which the gate keeps out like all others."""
         reader = kind(self._connect, self._gate)
-        with self._adding:
+        with self._gate.lock:
             self._all.add(reader)
         return reader
 
@@ -156,24 +168,20 @@ class Readers:
         return reader
 
     def are_interrupted(self) -> bool:
-        """Whether this thread is inside one: nobody may wait for it, as it can't go on."""
+        """Whether this thread is inside one, which can't go on before its signal handler ends."""
         return any(reader.is_interrupted() for reader in list(self._all))
 
     def hold(self) -> None:
         """Close the gate, wait until no thread is inside SQLite, and close every connection."""
-        self._adding.acquire()
-        self._gate.opened.clear()
-        self._gate.closed = True
+        self._gate.close()
         for reader in list(self._all):
             while reader.inside:
                 time.sleep(_LOOK_AGAIN_SECONDS)
             reader.close()
 
     def release(self) -> None:
-        """Open the gate; who reads opens a connection anew."""
-        self._gate.closed = False
-        self._gate.opened.set()
-        self._adding.release()
+        """Open the gate; each reader opens another connection."""
+        self._gate.open()
 
     def close(self) -> None:
         """Close every connection; a thread that reads just now is waited for."""

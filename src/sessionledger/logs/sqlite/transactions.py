@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.logs.base import Fold, Outcome, Unit
 from sessionledger.logs.concurrency.forking import untouchable
-from sessionledger.logs.concurrency.lock_file import Turn
-from sessionledger.logs.concurrency.reentrancy import Alone
+from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
+from sessionledger.logs.concurrency.lock_file import LockFile
+from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.sqlite.connection import (
     NO_FILE,
     SYNCHRONOUS,
@@ -23,40 +26,69 @@ from sessionledger.logs.sqlite.writer import Writer
 
 T = TypeVar("T")
 
+_lost: set[Path] = set()
+"""The ledgers that a forked child can't use: SQLite believes that it is in the middle of a call."""
+
 
 class Transactions:
-    """The write transactions of a log, on one connection that is opened when it is needed."""
+    """The write transactions of a log, on one connection that is opened when it is needed.
+
+    waiters: those that wait for events.
+    """
 
     _writer: Writer | None
 
-    def __init__(self, path: Path, durability: str, vfs: str | None) -> None:
+    def __init__(
+        self, path: Path, durability: str, vfs: str | None, folds: Mapping[str, Fold]
+    ) -> None:
         """Open the file, or make it. Raises what `connect_writer` and the system raise."""
         self._path = path
         self._name = str(path)
         self._durability = durability
         self._vfs = vfs
+        self._folds = folds
         self._poison: str | None = None
-        self._alone = Alone()
-        self._turn = Turn(path.with_name(path.name + "-lock"))
+        self._closed = False
+        self._begin()
+        self.check_open()
+        self._lock_file = LockFile(path.with_name(path.name + "-lock"))
         try:
             self._writer = self._open()
         except BaseException:
-            self._turn.forget()
+            self._lock_file.forget()
             raise
 
-    def check(self) -> None:
-        """Raises `Reentered` to a signal handler that interrupted a transaction of its thread."""
-        self._alone.check()
+    def _begin(self) -> None:
+        """Start without threads: at first, and again in a forked child."""
+        self._mutex = Mutex()
+        self._group = GroupCommit(self._write)
+        self.waiters = self._group.waiters
+        self._is_lost = self._path in _lost
 
-    def run(self, check: Callable[[], None], work: Callable[[Writer], T]) -> T:
-        """Do something in a transaction, if `check` then does not raise."""
+    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        """Append units together with those of other threads. Raises `Reentered`."""
+        return self._group.append(topic, units)
+
+    def run(self, work: Callable[[Writer], T]) -> T:
+        """Do something else in a transaction. Raises `Reentered`."""
+        return self._group.run(partial(self._alone, work))
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        def write(writer: Writer) -> None:
+            for batch in batches:
+                fold = self._folds.get(batch.topic)
+                batch.outcomes = writer.write(batch.topic, batch.units, fold)
+
+        self._alone(write)
+
+    def _alone(self, work: Callable[[Writer], T]) -> T:
         with explained(self._path):
-            return self._alone.run(lambda: self._run(check, work))
+            return self._mutex.run(partial(self._transact, work))
 
-    def _run(self, check: Callable[[], None], work: Callable[[Writer], T]) -> T:
-        writer = self._healthy_writer(check)
+    def _transact(self, work: Callable[[Writer], T]) -> T:
+        writer = self._healthy_writer()
         try:
-            self._turn.take()
+            self._lock_file.acquire()
             writer.connection.execute("BEGIN IMMEDIATE")
             answer = work(writer)
             self._check_in_place()
@@ -65,7 +97,7 @@ class Transactions:
             writer.roll_back()
             raise
         finally:
-            self._turn.give()
+            self._lock_file.release()
         return answer
 
     def _check_in_place(self) -> None:
@@ -84,34 +116,45 @@ class Transactions:
             self._poison = f"a commit failed ({error}); close the ledger and open it again"
             raise
 
-    def flush(self, check: Callable[[], None]) -> None:
-        """Make durable what was committed without being flushed."""
+    def flush(self) -> None:
+        """Make durable what was committed without being flushed. Raises `Reentered`."""
         with explained(self._path):
-            self._alone.run(lambda: self._flush(check))
+            self._group.run(partial(self._mutex.run, self._flush))
 
-    def _flush(self, check: Callable[[], None]) -> None:
+    def _flush(self) -> None:
         # A commit that is flushed flushes all that were not: they stand before it in one file. A
         # checkpoint would do so only where no reader is in its way.
-        connection = self._healthy_writer(check).connection
+        connection = self._healthy_writer().connection
         connection.pragma("synchronous", SYNCHRONOUS["full"])
         try:
-            self._run(check, Writer.write_meta)
+            self._transact(Writer.write_meta)
         finally:
             connection.pragma("synchronous", SYNCHRONOUS[self._durability])
 
-    def _healthy_writer(self, check: Callable[[], None]) -> Writer:
-        check()
+    def _healthy_writer(self) -> Writer:
+        self.check_open()
         if self._poison is not None:
             raise LogUnavailable(f"{self._path}: {self._poison}")
         if self._writer is None:
             self._writer = self._open()
         return self._writer
 
+    def check_open(self) -> None:
+        """Raises `StoreClosed`, or `LogUnavailable` where this process can't use the ledger."""
+        if self._closed:
+            raise StoreClosed(f"{self._path} is closed")
+        if self._is_lost:
+            raise LogUnavailable(
+                f"{self._path} can't be used in this process: a signal handler forked it in the "
+                "middle of a call; execute a program instead, or fork outside of handlers"
+            )
+
     def _open(self) -> Writer:
-        with self._turn:
-            place = (self._path, self._turn.path, self._vfs)
+        with self._lock_file:
             before = identity(self._path)
-            writer = Writer(connect_writer(*place, self._durability))
+            writer = Writer(
+                connect_writer(self._path, self._lock_file.path, self._vfs, self._durability)
+            )
             self._file = identity(self._path)
             if before not in (self._file, NO_FILE):
                 writer.connection.close()
@@ -120,15 +163,18 @@ class Transactions:
 
     # -- the end, and forks
 
-    def close(self, first: Callable[[], None]) -> None:
-        """Close connection and lock file once nobody writes, after doing something else."""
-        with explained(self._path):
-            self._alone.run(lambda: self._close(first))
+    def close(self, close_readers: Callable[[], None]) -> None:
+        """Close readers, connection and lock file, once nobody writes. Raises `Reentered`."""
+        if not self._closed:
+            with explained(self._path):
+                self._group.run(partial(self._mutex.run, partial(self._close, close_readers)))
+            self.waiters.notify()
 
-    def _close(self, first: Callable[[], None]) -> None:
-        first()
+    def _close(self, close_readers: Callable[[], None]) -> None:
+        self._closed = True
+        close_readers()
         self._disconnect()
-        self._turn.close()
+        self._lock_file.close()
 
     def _disconnect(self) -> None:
         writer, self._writer = self._writer, None
@@ -137,19 +183,24 @@ class Transactions:
 
     def hold(self) -> bool:
         """Let nobody write and close the connection, unless it is this thread that writes."""
-        if not self._alone.hold():
+        if not self._mutex.hold():
             return False
         self._disconnect()
         return True
 
     def release(self) -> None:
         """Let them write again."""
-        self._alone.release()
+        self._mutex.release()
 
-    def begin_in_child(self, *, is_open: bool) -> None:
-        """Stop sharing with the parent, whose threads are not here."""
+    def begin_in_child(self, *, is_lost: bool) -> None:
+        """Stop sharing with the parent, whose threads are not here.
+
+        is_lost: a thread was in the middle of a call, so this process can't use the ledger.
+        """
         untouchable.append(self._writer)
         self._writer = None
-        self._alone = Alone()
-        if is_open:
-            self._turn.reopen_in_child()
+        if is_lost:
+            _lost.add(self._path)
+        self._begin()
+        if not self._closed:
+            self._lock_file.reopen_in_child()

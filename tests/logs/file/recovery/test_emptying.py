@@ -266,7 +266,7 @@ def test_who_may_only_read_sees_what_is_left(
     with opened(root) as log:
         before = told(log)
         log.empty(TOPIC)
-    monkeypatch.setattr(FileLog, "_open_turns", lambda self: None)
+    monkeypatch.setattr(FileLog, "_open_writer_lock", lambda self: None)
     with opened(root) as reader:
         assert told(reader) == before
         with pytest.raises(LogUnavailable):

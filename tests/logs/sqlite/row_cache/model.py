@@ -3,7 +3,7 @@
 The world is one database of one row, as SQLite keeps it in WAL mode: a file, a log of frames behind
 salts, and the header of the WAL-index in two copies. Processes write to it and may crash between
 any two steps; threads of one process read through one cache. The steps of a reader are those of
-`SQLiteLog.state`; what names states and what changes the cache is the library's own code.
+`RowCache.state`; what identifies states and what changes the cache is the library's own code.
 
 A read is right if it answers what includes every change that was acknowledged, or answered by
 another read, before it began.
@@ -20,8 +20,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import pytest
 
 from sessionledger.logs.sqlite.row_cache import generations as library
-from sessionledger.logs.sqlite.row_cache.generations import Cache, News, reaches
-from sessionledger.logs.sqlite.row_cache.wal_header import COPY_BYTES, is_name
+from sessionledger.logs.sqlite.row_cache.generations import Changes, Refresh, TopicCache, reaches
+from sessionledger.logs.sqlite.row_cache.wal_header import COPY_BYTES, is_stamp
 
 T = TypeVar("T")
 
@@ -71,24 +71,24 @@ class Shared(NamedTuple):
     free: int = 2
 
 
-class Learnt(NamedTuple):
-    """What a read found out, for the next one to act upon."""
+class Noted(NamedTuple):
+    """What a read noted, for the next one to act upon."""
 
     before: bytes | None
     seen: int
-    name: bytes
-    changes: News
+    stamp: bytes
+    changes: Changes
 
 
 class Cached(NamedTuple):
     """The cache of the reading process. `dead` is what a mapping shows that outlived its pin."""
 
-    name: bytes | None = None
+    stamp: bytes | None = None
     seen: int = 0
-    told: tuple[int | None, str] = (None, "")
+    applied: tuple[int | None, str] = (None, "")
     epoch: int | None = None
     row: tuple[int, int] | None = None
-    learnt: Learnt | None = None
+    noted: Noted | None = None
     number: int = 0
     dead: tuple[Header, Header] | None = None
 
@@ -100,11 +100,11 @@ class Actor(NamedTuple):
     at: str = "idle"
     floor: int = 0
     cache: int = 0
-    name: bytes | None = None
+    stamp: bytes | None = None
     before: bytes | None = None
     seen: int = 0
     copy: Header | None = None
-    found: News | None = None
+    found: Changes | None = None
     data: Data | None = None
 
 
@@ -304,33 +304,33 @@ def put(world: World, i: int, actor: Actor, shared: Shared | None = None) -> Wor
 
 
 @cache
-def memory(name: bytes) -> memoryview:
-    """The same object for the same name: it is compared by identity."""
-    return memoryview(name).cast("Q")
+def memory(stamp: bytes) -> memoryview:
+    """The same object for the same stamp: it is compared by identity."""
+    return memoryview(stamp).cast("Q")
 
 
-def named(world: World, first: Header, second: Header, without: Variant) -> bytes | None:
-    """What the library calls a state with that header."""
+def stamp_of(world: World, first: Header, second: Header, without: Variant) -> bytes | None:
+    """The stamp of a state with that header, as the library sees it."""
     seen = copy_of(first) + copy_of(second)
     if "salts" in without and first == second:
         return seen
-    return seen if is_name(memory(seen)) else None
+    return seen if is_stamp(memory(seen)) else None
 
 
-def with_cache(cached: Cached, act: Callable[[Cache], T]) -> tuple[Cached, T]:
+def with_cache(cached: Cached, act: Callable[[TopicCache], T]) -> tuple[Cached, T]:
     """Let the library's own code act on the cache."""
-    real = Cache(memoryview(b"").cast("Q"))
-    real.name = None if cached.name is None else memory(cached.name)
-    real._seen, real._told, real._epoch = cached.seen, cached.told, cached.epoch
+    real = TopicCache(memoryview(b"").cast("Q"))
+    real.stamp = None if cached.stamp is None else memory(cached.stamp)
+    real._seen, real._applied, real._epoch = cached.seen, cached.applied, cached.epoch
     if cached.row is not None:
         value, version = cached.row
         real.rows[KEY], real._keys[version] = (version, value, b""), KEY
     answer = act(real)
     row = real.rows.get(KEY)
     after = cached._replace(
-        name=None if real.name is None else bytes(real.name),
+        stamp=None if real.stamp is None else bytes(real.stamp),
         seen=real._seen,
-        told=real._told,
+        applied=real._applied,
         epoch=real._epoch,
         row=None if row is None else (row[1], row[0]),
     )
@@ -360,18 +360,18 @@ def _looked_at(world: World, i: int) -> tuple[Header, Header] | None:
 def _load(world: World, i: int, without: Variant) -> Steps:
     me = world.actors[i]
     begun = me._replace(
-        at="compare first", floor=world.floor, cache=world.cached.number, name=world.cached.name
+        at="compare first", floor=world.floor, cache=world.cached.number, stamp=world.cached.stamp
     )
-    yield "begin, load the name", put(world, i, begun)
+    yield "begin, load the stamp", put(world, i, begun)
 
 
 def _compare(world: World, i: int, without: Variant) -> Steps:
     """The copies are compared one after the other, in the order in which memory is read."""
     me, copies = world.actors[i], _looked_at(world, i)
     which = 0 if me.at.endswith("first") else 1
-    half = None if me.name is None else me.name[which * COPY_BYTES :][:COPY_BYTES]
+    half = None if me.stamp is None else me.stamp[which * COPY_BYTES :][:COPY_BYTES]
     same = copies is not None and copy_of(copies[which]) == half
-    then = ("compare second" if which == 0 else "get") if same else "settle"
+    then = ("compare second" if which == 0 else "get") if same else "refresh"
     yield me.at, put(world, i, me._replace(at=then))
 
 
@@ -386,50 +386,50 @@ def _get(world: World, i: int, without: Variant) -> Steps:
         yield "no hit", put(world, i, me._replace(at="select"))
 
 
-def _settle(world: World, i: int, without: Variant) -> Steps:
+def _refresh(world: World, i: int, without: Variant) -> Steps:
     me, cached = world.actors[i], world.cached
     if me.cache != cached.number:
         # The cache that this thread had is over, and what it does to it shows nowhere.
-        yield "over", put(world, i, me._replace(at="select", name=None))
+        yield "over", put(world, i, me._replace(at="select", stamp=None))
         return
-    if cached.learnt is not None:
-        yield "put off", put(world, i, me._replace(at="select", name=None))
-        before, seen, name, found = cached.learnt
-        ready = me._replace(at="confirm first", before=before, seen=seen, name=name, found=found)
+    if cached.noted is not None:
+        yield "deferred", put(world, i, me._replace(at="select", stamp=None))
+        before, seen, stamp, found = cached.noted
+        ready = me._replace(at="confirm first", before=before, seen=seen, stamp=stamp, found=found)
         yield (
-            "take what was learnt",
-            put(world, i, ready)._replace(cached=cached._replace(learnt=None)),
+            "take what was noted",
+            put(world, i, ready)._replace(cached=cached._replace(noted=None)),
         )
     else:
-        then = "changes" if "name before" in without else "name first"
-        ready = me._replace(at=then, before=cached.name, seen=cached.seen, name=None)
+        then = "changes" if "stamp before" in without else "stamp first"
+        ready = me._replace(at=then, before=cached.stamp, seen=cached.seen, stamp=None)
         yield "load what was seen", put(world, i, ready)
 
 
 def _confirm(world: World, i: int, without: Variant) -> Steps:
-    """Whether what was learnt still holds: the copies are compared as in `_compare`."""
+    """Whether what was noted still holds: the copies are compared as in `_compare`."""
     me, copies = world.actors[i], _looked_at(world, i)
     which = 0 if me.at.endswith("first") else 1
-    assert me.name is not None
-    half = me.name[which * COPY_BYTES :][:COPY_BYTES]
+    assert me.stamp is not None
+    half = me.stamp[which * COPY_BYTES :][:COPY_BYTES]
     same = copies is not None and copy_of(copies[which]) == half
-    then = ("confirm second" if which == 0 else "move") if same else "settle"
-    kept = me if same else me._replace(found=None, name=None)
+    then = ("confirm second" if which == 0 else "move") if same else "refresh"
+    kept = me if same else me._replace(found=None, stamp=None)
     yield me.at, put(world, i, kept._replace(at=then))
 
 
-def _name(world: World, i: int, without: Variant) -> Steps:
+def _stamp(world: World, i: int, without: Variant) -> Steps:
     me, copies = world.actors[i], _looked_at(world, i)
     if copies is None:
-        yield "released", put(world, i, me._replace(at="select", name=None))
-    elif me.at == "name first":
-        yield "read first copy", put(world, i, me._replace(at="name second", copy=copies[0]))
+        yield "released", put(world, i, me._replace(at="select", stamp=None))
+    elif me.at == "stamp first":
+        yield "read first copy", put(world, i, me._replace(at="stamp second", copy=copies[0]))
     else:
         assert me.copy is not None
-        name = named(world, me.copy, copies[1], without)
-        found = "learn" if "name before" in without else "changes"
-        then = "select" if name is None else found
-        yield "read second copy", put(world, i, me._replace(at=then, name=name, copy=None))
+        stamp = stamp_of(world, me.copy, copies[1], without)
+        found = "note" if "stamp before" in without else "changes"
+        then = "select" if stamp is None else found
+        yield "read second copy", put(world, i, me._replace(at=then, stamp=stamp, copy=None))
 
 
 def _changes(world: World, i: int, without: Variant) -> Steps:
@@ -443,50 +443,50 @@ def _changes(world: World, i: int, without: Variant) -> Steps:
     told = "".join(f"{before}," for before in data.news)
     epoch = 0 if "epoch" in without else data.epoch
     current = "gap" in without or data.head == data.folded
-    found: News = (int(current), data.head, epoch, since, until, told)
+    found: Changes = (int(current), data.head, epoch, since, until, told)
     if data.head > me.seen and not reaches(found, me.seen):
         found = (int(current), data.head, epoch, me.seen, data.head, links)
     if not current or data.value == 0:
         then = "select"
     else:
-        then = "name first" if "name before" in without else "learn"
+        then = "stamp first" if "stamp before" in without else "note"
     yield "select row and changes", put(ready, i, me._replace(at=then, found=found, data=data))
 
 
-def _learn(world: World, i: int, without: Variant) -> Steps:
+def _note(world: World, i: int, without: Variant) -> Steps:
     me = world.actors[i]
     assert me.data is not None
     assert me.found is not None
-    assert me.name is not None
+    assert me.stamp is not None
     if me.cache == world.cached.number:
-        learnt = Learnt(me.before, me.seen, me.name, me.found)
-        world = world._replace(cached=world.cached._replace(learnt=learnt))
+        noted = Noted(me.before, me.seen, me.stamp, me.found)
+        world = world._replace(cached=world.cached._replace(noted=noted))
     value = me.floor if me.jobs[0] == "pass" else me.data.value
-    yield "learn", answered(world, i, value)
+    yield "note", answered(world, i, value)
 
 
 @contextmanager
-def naming_any() -> Iterator[None]:
-    """Take every header for a name."""
+def stamping_any() -> Iterator[None]:
+    """Take every header for a stamp."""
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(library, "is_name", lambda _: True)
+        patching.setattr(library, "is_stamp", lambda _: True)
         yield
 
 
 def _move(world: World, i: int, without: Variant) -> Steps:
     me = world.actors[i]
     assert me.found is not None
-    assert me.name is not None
-    found, name = me.found, memory(me.name)
+    assert me.stamp is not None
+    found, stamp = me.found, memory(me.stamp)
     if "dropping" in without:
         found = (*found[:5], "")
     before = None if me.before is None else memory(me.before)
 
-    def act(cache: Cache) -> bool:
-        cache.header, cache._put_off = name, True  # it was decided before whether to
-        cache.learn((before, me.seen, name), found)
-        with naming_any() if "salts" in without else nullcontext():
-            return cache.settle(KEY) is not None
+    def act(cache: TopicCache) -> bool:
+        cache.header, cache._deferred = stamp, True  # it was decided before whether to
+        cache.note(Refresh(before, me.seen, stamp), found)
+        with stamping_any() if "salts" in without else nullcontext():
+            return cache.refresh(KEY) is not None
 
     moved = False
     if me.cache == world.cached.number:
@@ -495,7 +495,7 @@ def _move(world: World, i: int, without: Variant) -> Steps:
     if moved:
         after = me._replace(at="look", found=None)
     else:
-        after = me._replace(at="settle", name=None, found=None)
+        after = me._replace(at="refresh", stamp=None, found=None)
     yield "move", put(world, i, after)
 
 
@@ -525,7 +525,7 @@ def _fold(world: World, i: int) -> Steps:
     free = max(shared.free, salt + 1)
     after = shared._replace(salt=salt, frames=frames, first=header, second=header, free=free)
     # What is read now is not kept: it was read in another way.
-    yield "fold", put(world, i, world.actors[i]._replace(name=None), after)
+    yield "fold", put(world, i, world.actors[i]._replace(stamp=None), after)
 
 
 def _keep(world: World, i: int, without: Variant) -> Steps:
@@ -535,14 +535,14 @@ def _keep(world: World, i: int, without: Variant) -> Steps:
     if me.jobs[0] == "pass":
         yield "pass", answered(world, i, me.floor)
         return
-    if me.name is not None and me.cache == world.cached.number:
-        name = memory(me.name)
+    if me.stamp is not None and me.cache == world.cached.number:
+        stamp = memory(me.stamp)
 
-        def act(cache: Cache) -> None:
-            if "keeping" in without and cache.name is not None:
-                cache.keep(cache.name, KEY, row)
+        def act(cache: TopicCache) -> None:
+            if "keeping" in without and cache.stamp is not None:
+                cache.keep(cache.stamp, KEY, row)
             else:
-                cache.keep(name, KEY, row)
+                cache.keep(stamp, KEY, row)
 
         world = world._replace(cached=with_cache(world.cached, act)[0])
     yield "keep", answered(world, i, value)
@@ -578,11 +578,11 @@ _READING: dict[str, Callable[[World, int, Variant], Steps]] = {
     "compare first": _compare,
     "compare second": _compare,
     "get": _get,
-    "settle": _settle,
-    "name first": _name,
-    "name second": _name,
+    "refresh": _refresh,
+    "stamp first": _stamp,
+    "stamp second": _stamp,
     "changes": _changes,
-    "learn": _learn,
+    "note": _note,
     "confirm first": _confirm,
     "confirm second": _confirm,
     "move": _move,

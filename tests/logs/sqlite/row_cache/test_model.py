@@ -26,7 +26,7 @@ def world(
 ) -> World:
     """One actor for each list of jobs: a thread of the process that reads, or a writing process.
 
-    The cache has a name already, and the row if it is `kept`; unless there is no `log` yet.
+    The cache has a stamp already, and the row if it is `kept`; unless there is no `log` yet.
     """
     header = Header(1, 1, data)
     shared = Shared(data, 1, (data,), header, header)
@@ -65,7 +65,7 @@ LARGE = {
 # Each step of the protocol left out, or done in another order, and where that shows.
 VARIANTS = {
     "salts": "an empty log",
-    "name before": "another session",
+    "stamp before": "another session",
     "epoch": "a rebuild",
     "since": "an older release",
     "until": "an older release",

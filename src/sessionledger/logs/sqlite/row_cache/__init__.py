@@ -1,1 +1,1 @@
-"""Rows that one process keeps while no process has committed anything."""
+"""Rows that a process keeps as long as no process has committed anything."""

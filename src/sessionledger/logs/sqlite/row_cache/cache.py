@@ -1,4 +1,4 @@
-"""The caches of a log, one for each topic, over the connection that they all rest on."""
+"""The row cache of a log: a cache for each topic, and the SELECT for the rows that it lacks."""
 
 from __future__ import annotations
 
@@ -12,108 +12,143 @@ import apsw
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import connect_reader, identity
-from sessionledger.logs.sqlite.readers import Reader
-from sessionledger.logs.sqlite.row_cache.generations import Cache, News, reaches
-from sessionledger.logs.sqlite.row_cache.wal_header import Pin
+from sessionledger.logs.sqlite.readers import Reader, Readers
+from sessionledger.logs.sqlite.row_cache.generations import Changes, TopicCache, reaches
+from sessionledger.logs.sqlite.row_cache.wal_header import WalHeader
 
-LOOK_AGAIN_SECONDS = 1.0
+CHECK_FILE_SECONDS = 1.0
 
 _NO_TOPIC = 0
 
 _statement = memoized(queries.STATE_IF_CURRENT.format)
-_with_news = memoized(queries.STATE_AND_NEWS.format)
+_with_changes = memoized(queries.STATE_AND_CHANGES.format)
 
 
-class Caches:
-    """`by_topic` is looked into without a lock; a cache in it may be over, and then says so."""
+class RowCache:
+    """Answers what `Log.state` does, as far as one statement can tell it.
 
-    def __init__(self, path: Path, pin: Pin) -> None:
+    A topic's cache is looked up without a lock. It may have been replaced, and then its header is
+    no longer equal to anything.
+    """
+
+    def __init__(self, path: Path, readers: Readers) -> None:
         self._path = path
-        self.by_topic: dict[str, Cache] = {}
-        self._known: dict[str, int] = {}
-        self._pin = pin
+        self._readers = readers
+        self._local = readers.local
+        self._header = readers.add(WalHeader)
+        self._topics: dict[str, TopicCache] = {}
+        self._numbers: dict[str, int] = {}
         self._asked = False
         self._files: set[tuple[int, int]] = set()
 
-    def know(self, topic: str, number: int) -> None:
-        """That this is the topic's number in our tables."""
-        self._known[topic] = number
-        cache = self.by_topic.get(topic)
-        if cache is not None:
-            cache.statement = _statement(number)
+    def state(self, topic: str, key: bytes) -> KeyState | None:
+        """The row of the key. None if there is none, or the rows have yet to be folded.
 
-    def number(self, topic: str) -> int:
-        """The topic's number in our tables; that of no topic while it is not known."""
-        return self._known.get(topic, _NO_TOPIC)
-
-    def read(self, reader: Reader, topic: str, key: bytes) -> KeyState | None:
-        """The row, from the cache of the topic if that can be settled, else by the one statement.
-
-        None where that finds nothing, since there is none or the rows are behind.
+        Every request comes through here. It answers from the cache, or by one statement; a refresh
+        of the cache comes only after a change. Raises what SQLite does.
         """
+        cache = self._topics.get(topic)
+        if cache is None:
+            return self._refreshed(topic, key)
+        stamp = cache.stamp
+        if cache.header == stamp and monotonic() < cache.until:
+            return cache.rows.get(key) or self._found(cache, stamp, key)
+        if cache.header != cache.unstamped:
+            return self._refreshed(topic, key)
+        return self._selected(cache, key)
+
+    def _found(self, cache: TopicCache, stamp: memoryview, key: bytes) -> KeyState | None:
+        """The row, from the older generation or by a statement."""
+        found = cache.find(stamp, key)
+        if found is None:
+            found = self._selected(cache, key)
+            if found is not None:
+                cache.keep(stamp, key, found)
+        return found
+
+    def _selected(self, cache: TopicCache, key: bytes) -> KeyState | None:
+        reader = self._local.reader or self._readers.mine()
+        return cast(KeyState | None, reader.line(cache.statement, (key,)))
+
+    def _refreshed(self, topic: str, key: bytes) -> KeyState | None:
+        """The row, after a refresh of the topic's cache if one is due."""
+        reader = self._readers.mine()
         cache, number = self._of(topic), self.number(topic)
         if cache is None:
             return cast(KeyState | None, reader.line(_statement(number), (key,)))
         return _read(reader, cache, number, key)
 
-    def connect(self, vfs: str | None) -> apsw.Connection:
-        """A connection that reads."""
-        self._look_for_the_file()
-        connection = connect_reader(self._path, vfs)
-        self._look_for_the_file()
-        return connection
-
-    def _look_for_the_file(self) -> None:
-        """If another file was put in the place of the one that was opened, not all connections may
-        be on one: the header of one says nothing about the others, and no rows are kept any more.
-        """
-        self._files.add(identity(self._path))
-        if len(self._files) > 1:
-            self._pin.refuse()
-
-    def _of(self, topic: str) -> Cache | None:
-        """The cache of the topic, from the second read on: who reads once pays nothing for it."""
+    def _of(self, topic: str) -> TopicCache | None:
+        """The cache of the topic, from the second read on: a single read pays nothing for it."""
         if not self._asked:
             self._asked = True
             return None
-        header = self._pin.header()
+        header = self._header.header()
         if header is None:
             return None
-        cache = self.by_topic.get(topic)
+        cache = self._topics.get(topic)
         if cache is None or cache.header is not header:
-            cache = self.by_topic[topic] = Cache(header, _statement(self.number(topic)))
+            cache = self._topics[topic] = TopicCache(header, _statement(self.number(topic)))
         if monotonic() >= cache.until:
-            self._look_for_the_file()
-            cache.until = monotonic() + LOOK_AGAIN_SECONDS
+            self._check_file()
+            cache.until = monotonic() + CHECK_FILE_SECONDS
         return cache
 
+    def know(self, topic: str, number: int) -> None:
+        """That this is the topic's number in our tables."""
+        self._numbers[topic] = number
+        cache = self._topics.get(topic)
+        if cache is not None:
+            cache.statement = _statement(number)
 
-def _read(reader: Reader, cache: Cache, number: int, key: bytes) -> KeyState | None:
-    """The row; and from one read to the next, the cache comes to have the header's name."""
-    name = cache.settle(key)
-    found = None if name is None else cache.find(name, key)
+    def number(self, topic: str) -> int:
+        """The topic's number in our tables; that of no topic while it is not known."""
+        return self._numbers.get(topic, _NO_TOPIC)
+
+    def connect(self, vfs: str | None) -> apsw.Connection:
+        """A connection that reads."""
+        self._check_file()
+        connection = connect_reader(self._path, vfs)
+        self._check_file()
+        return connection
+
+    def _check_file(self) -> None:
+        """Keep no rows from here on if another file was put in the place of the ledger's.
+
+        Then not all connections may be on one file, and the header of one says nothing about the
+        others.
+        """
+        self._files.add(identity(self._path))
+        if len(self._files) > 1:
+            self._header.refuse()
+
+
+def _read(reader: Reader, cache: TopicCache, number: int, key: bytes) -> KeyState | None:
+    """The row. From one read to the next, the cache is brought up to the header's stamp."""
+    stamp = cache.refresh(key)
+    found = None if stamp is None else cache.find(stamp, key)
     if found is not None:
         return found
-    unsettled = cache.begin() if name is None else None
-    line = reader.line(_with_news(number), (key,))
+    refresh = cache.begin_refresh() if stamp is None else None
+    line = reader.line(_with_changes(number), (key,))
     if line is None:
         return None
-    row, news = line[:3], line[3:]
-    version, current = row[0], news[0]
+    row, changes = line[:3], line[3:]
+    version, current = row[0], changes[0]
     if version is None or not current:
         return None
-    if name is not None:
-        cache.keep(name, key, row)
-    elif unsettled is not None:
-        cache.learn(unsettled, _reaching(reader, number, unsettled[1], news))
+    if stamp is not None:
+        cache.keep(stamp, key, row)
+    elif refresh is not None:
+        cache.note(refresh, _reaching(reader, number, refresh.seen, changes))
     return cast(KeyState, row)
 
 
-def _reaching(reader: Reader, number: int, seen: int, news: News) -> News:
-    """News that tell all that happened since an event, if that can be told."""
-    current, head, epoch, *_ = news
-    if head <= seen or reaches(news, seen):
-        return news
+def _reaching(reader: Reader, number: int, seen: int, changes: Changes) -> Changes:
+    """Changes that include all since an event, if the database still knows them."""
+    current, head, epoch, *_ = changes
+    if head <= seen or reaches(changes, seen):
+        return changes
     try:
         superseded = reader.line(queries.SUPERSEDED_BETWEEN, (number, seen, head))
     except apsw.SQLError:

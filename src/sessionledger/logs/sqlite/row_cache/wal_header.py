@@ -1,16 +1,17 @@
-"""The header of the WAL-index: SQLite's own word for "something was committed".
+"""The header of the WAL-index, which changes with every commit of any process.
 
 In WAL mode all connections of all processes share a piece of memory, the WAL-index. It begins with
-a header of 48 bytes, twice. Who commits writes the second copy, then a barrier, then the first; a
-commit is seen by nobody until its first copy is there, and acknowledged only afterwards. Who finds
-the header as it was has therefore missed nothing that was acknowledged before.
+a header of 48 bytes, twice. A commit writes the second copy, then a barrier, then the first. Nobody
+sees the commit until its first copy is there, and it is acknowledged only afterwards. A reader that
+finds the header unchanged has therefore missed nothing that was acknowledged before.
 
-A header names one state of the database, and no other ever after: it holds how many frames the
-log has, their checksum, and two salts that change whenever the log is begun anew. Where both salts
-are 0 the log has not been begun, and the header names nothing: several states look alike.
+A copy of the header is a stamp: it identifies one state of the database, and no other ever after.
+It holds the number of frames in the log, their checksum, and two salts that change whenever the
+log is begun again. If both salts are 0 the log has not been begun. Then the header is no stamp,
+since several states look alike.
 
-The memory is SQLite's own mapping, found by a connection of ours through the public interface of
-its files, and it is looked at only while that connection is open. No file is opened for it.
+The memory is SQLite's own mapping, found by one of our connections through the public interface of
+SQLite's files. It is read only while that connection is open. No file is opened for it.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def is_supported() -> bool:
     )
 
 
-class Pin(Reader):
-    """A connection that does nothing but keep the header in its place while it is open."""
+class WalHeader(Reader):
+    """A connection that keeps the header in its place while it is open, and does nothing else."""
 
     def __init__(self, connect: Callable[[], apsw.Connection], gate: Gate) -> None:
         super().__init__(connect, gate)
@@ -67,9 +68,9 @@ class Pin(Reader):
         self._header: memoryview | None = None
 
     def header(self) -> memoryview | None:
-        """The memory of both copies, by eight bytes; None where there is no trusting it.
+        """The memory of both copies, by eight bytes; None where it can't be trusted.
 
-        Once released it equals nothing: that it was, is how a close is noticed.
+        Once released it equals nothing, which is how a close is noticed.
         """
         if self._header is None and not self._refused and self._opening.acquire(blocking=False):
             try:
@@ -85,7 +86,7 @@ class Pin(Reader):
         self._release()
 
     def close(self) -> None:
-        # First of all, and under the interpreter's lock: nobody compares what is not mapped.
+        # First of all, and under the interpreter's lock: no thread compares what is not mapped.
         self._release()
         super().close()
 
@@ -98,11 +99,11 @@ class Pin(Reader):
             self.execute(_LOOK_AT_ANYTHING).fetchall()
             assert self._connection is not None
             self._header = _header_of(self._connection)
-            # Who refuses does so first and releases then; one of the two sees the other.
+            # `refuse` sets its flag first and releases then, so one of the two sees the other.
             if self._header is None or self._refused:
                 self.refuse()
         except (apsw.Error, OSError, SessionLedgerError):
-            # Whoever reads has a connection of his own, and does without this one.
+            # Every thread reads by a connection of its own, and does without this one.
             self._refused = True
         finally:
             self.inside = False
@@ -113,8 +114,8 @@ class Pin(Reader):
             header.release()
 
 
-def is_name(header: memoryview) -> bool:
-    """Whether the header, with both its copies, names a state of the database.
+def is_stamp(header: memoryview) -> bool:
+    """Whether the header, with both its copies, identifies a state of the database.
 
     It does not while it is being written, nor where two different states may look alike.
     """
@@ -131,19 +132,19 @@ def _header_of(connection: apsw.Connection) -> memoryview | None:
         import ctypes
     except ImportError:
         return None
-    place = ctypes.c_void_p
-    file = place()
+    pointer = ctypes.c_void_p
+    file = pointer()
     connection.file_control("main", apsw.SQLITE_FCNTL_FILE_POINTER, ctypes.addressof(file))
-    methods = ctypes.cast(file, ctypes.POINTER(place))[0]
+    methods = ctypes.cast(file, ctypes.POINTER(pointer))[0]
     if not methods or ctypes.c_int.from_address(methods).value < _METHODS_WITH_SHARED_MEMORY:
         return None
-    shm_map = ctypes.cast(methods, ctypes.POINTER(place))[_SHM_MAP]
+    shm_map = ctypes.cast(methods, ctypes.POINTER(pointer))[_SHM_MAP]
     if not shm_map:
         return None
     take = ctypes.CFUNCTYPE(
-        ctypes.c_int, place, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.POINTER(place)
+        ctypes.c_int, pointer, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.POINTER(pointer)
     )(shm_map)
-    at = place()
+    at = pointer()
     if take(file, 0, _REGION_BYTES, 0, ctypes.byref(at)) != apsw.SQLITE_OK or not at.value:
         return None
     return memoryview((ctypes.c_ubyte * HEADER_BYTES).from_address(at.value)).cast("B").cast("Q")
