@@ -41,8 +41,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An address that messages are sent to.
 
     types, principals: which events it wants; without principals, those of all. allowed: its host
-    may be at an address that is not public. failures: failed attempts in a row. problem: that of the
-    last attempt. disabled_at: when it was disabled, or None.
+    may be at an address that is not public. failures: failed attempts in a row, of which problem is
+    the last. disabled_at: when it was disabled, or None.
     """
 
     id: str

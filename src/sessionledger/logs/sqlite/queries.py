@@ -7,7 +7,8 @@ begin with `ledger_`:
 - `ledger_meta`: the version of our schema.
 - `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded.
   For the row cache also an epoch, and the last changes.
-- `ledger_rows`: the newest state of every key, in the order of their creation. An index finds a key.
+- `ledger_rows`: the newest state of every key, in the order of their creation. An index finds
+  a key.
 - `ledger_links`: for an event of a key that had one before, the id of the event before.
 
 Triggers copy every head into `ledger_topics`, whichever program wrote it. So a read learns whether
