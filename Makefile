@@ -58,7 +58,7 @@ bench: $(READY) $(PEERS)/.ready
 
 # Writes down how many statements, flushes, bytes and Python calls one call takes.
 operations: $(READY)
-	$(BIN)/python -m benchmarks.operations
+	$(BIN)/python -m tests.operations
 
 clean:
 	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.operations.__main__ import counted
+from tests.operations.counts import differences, page_of, pinned
+
 from benchmarks import (
     administering,
     caching,
     creating,
     growing,
-    operations,
     reading,
     remote,
     scale,
@@ -81,9 +83,9 @@ def _postgresql(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
 
 def _operations(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
     """They are kept on a page of their own, which `make operations` writes."""
-    table = operations.counted(folder)
-    page = operations.page_of(table)
-    print(page, *operations.differences(operations.pinned(), table), sep="\n")
+    table = counted(folder)
+    page = page_of(table)
+    print(page, *differences(pinned(), table), sep="\n")
     yield from ()
 
 

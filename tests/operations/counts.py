@@ -12,18 +12,18 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from benchmarks.meters import COUNTED, METERS, Meter, Place
-from benchmarks.peers.servers import STARTERS
 from sessionledger import SessionStore, open_log
 from sessionledger.testing.clock import Clock
+from tests.operations.meters import COUNTED, METERS, Meter, Place
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "operations.md"
 SESSIONS, WARM, TIMES = 30, 5, 10
 MINUTE = timedelta(minutes=1)
 COLUMNS = (*COUNTED, "functions")
@@ -88,13 +88,25 @@ CASES = {
 def counts(server: str, logs: Collection[str] = METERS) -> Table:
     """What each call costs on each log; `server` is a PostgreSQL that has nothing else to do."""
     table: Table = {}
-    for log in logs:
-        meter = METERS[log]
-        for name, case in CASES.items():
-            if log == "memory" and case.needs_another:
-                continue
-            table[log, name] = _counted(meter, case, server) | _functions(meter, case, server)
+    with _without_telemetry():
+        for log, (name, case) in product(logs, CASES.items()):
+            meter = METERS[log]
+            if log != "memory" or not case.needs_another:
+                table[log, name] = _counted(meter, case, server) | _functions(meter, case, server)
     return table
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Let stores open as they do where OpenTelemetry is not installed."""
+    found = sys.modules.get("opentelemetry")
+    sys.modules["opentelemetry"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["opentelemetry"]
+        if found is not None:
+            sys.modules["opentelemetry"] = found
 
 
 def _counted(meter: type[Meter], case: Case, server: str) -> Counts:
@@ -193,7 +205,7 @@ def page_of(table: Table) -> str:
 _PAGE = """# Operation counts
 
 What one call costs, counted with Python {python} by `make operations`. The test
-`tests/test_operations.py` fails if a count changes; then say why, and write the page again.
+`tests/operations` fails if a count changes; then say why, and write the page again.
 
 - Statements are those that SQLite or PostgreSQL is asked to run, without triggers.
 - Bytes and flushes are what reaches the file system. For PostgreSQL they are those of its WAL.
@@ -215,22 +227,3 @@ def pinned() -> Table:
         pairs = zip(COLUMNS, told, strict=True)
         table[log, call] = {column: float(text) for column, text in pairs if text != "-"}
     return table
-
-
-def counted(folder: Path) -> Table:
-    """The same, with a server of its own in a folder."""
-    at = folder / "server"
-    at.mkdir()
-    with STARTERS["postgres"](at, Path(sys.prefix)) as place:
-        return counts(str(place["postgres_uri"]))
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        table = counted(Path(folder))
-    print("\n".join(differences(pinned(), table)) or "no count changed")
-    PAGE.write_text(page_of(table))
-
-
-if __name__ == "__main__":
-    main()

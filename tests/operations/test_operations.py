@@ -6,10 +6,10 @@ import platform
 import sys
 
 import pytest
-from benchmarks import operations
-from benchmarks.meters import METERS
 
 from tests import postgres_server
+from tests.operations import counts
+from tests.operations.meters import METERS
 
 LOGS = [
     pytest.param(log, marks=[pytest.mark.middle] if log == "postgresql" else []) for log in METERS
@@ -27,18 +27,18 @@ def test_each_call_costs_what_is_written_down(log: str, monkeypatch: pytest.Monk
     if log == "postgresql":
         postgres_server.use_a_server_apart(monkeypatch)
         server = postgres_server.server()
-    pinned = {key: counts for key, counts in operations.pinned().items() if key[0] == log}
-    told = operations.differences(pinned, operations.counts(server, [log]))
+    pinned = {key: told for key, told in counts.pinned().items() if key[0] == log}
+    told = counts.differences(pinned, counts.counts(server, [log]))
     assert not told, "\n".join([*told, "say why, and run `make operations`"])
 
 
-@pytest.mark.parametrize("column", operations.COLUMNS)
+@pytest.mark.parametrize("column", counts.COLUMNS)
 def test_one_more_of_anything_is_told(column: str) -> None:
-    pinned = operations.pinned()
+    pinned = counts.pinned()
     key = "postgresql" if column == "trips" else "sqlite", "touch"
     more = pinned | {key: pinned[key] | {column: pinned[key][column] * 1.2}}
-    assert len(operations.differences(pinned, more)) == 1
+    assert len(counts.differences(pinned, more)) == 1
 
 
 def test_the_page_says_what_was_counted() -> None:
-    assert operations.PAGE.read_text() == operations.page_of(operations.pinned())
+    assert counts.PAGE.read_text() == counts.page_of(counts.pinned())
