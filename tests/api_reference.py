@@ -1,6 +1,6 @@
 """The page docs/api.md: each public name with the first sentence of its docstring.
 
-`python -m tests.api_reference` writes it; tests/test_api_reference.py holds it to the code.
+`python -m tests.api_reference` writes it; tests/test_exports.py holds it to the code.
 """
 
 from __future__ import annotations

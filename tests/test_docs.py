@@ -26,7 +26,6 @@ GENERATED = ROOT / "docs" / "benchmarks" / "results.json"
 FENCE = re.compile(r"^```(.*)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-DECISION_LINE = re.compile(r"^- \[(\d+)\]\(decisions/(.+)\): ", re.MULTILINE)
 TERM = re.compile(r"\*\*(.+?)\*\*")
 ERROR_LINE = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
 ANYTHING = "…"
@@ -139,12 +138,6 @@ def test_every_relative_link_resolves(page: Path) -> None:
         assert target.exists() or target == GENERATED, link
         if fragment:
             assert fragment in anchors(target), link
-
-
-def test_every_decision_is_in_the_index_under_its_number() -> None:
-    told = DECISION_LINE.findall((ROOT / "docs" / "index.md").read_text())
-    pages = sorted(page.name for page in (ROOT / "docs" / "decisions").iterdir())
-    assert told == [(name[:4], name) for name in pages]
 
 
 def test_the_glossary_defines_each_term_once() -> None:

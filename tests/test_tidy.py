@@ -250,3 +250,12 @@ def test_no_test_sleeps() -> None:
 def test_the_library_prints_nothing() -> None:
     silent = [path for path in MODULES if part_of(name_of(path)) != "cli"]
     assert not [path for path in silent if "print" in facts_of(path).calls]
+
+
+DECISION_LINE = re.compile(r"^- \[(\d+)\]\(decisions/(.+)\): ", re.MULTILINE)
+
+
+def test_every_decision_is_in_the_index_under_its_number() -> None:
+    told = DECISION_LINE.findall((ROOT / "docs" / "index.md").read_text())
+    pages = sorted(page.name for page in (ROOT / "docs" / "decisions").iterdir())
+    assert told == [(name[:4], name) for name in pages]
