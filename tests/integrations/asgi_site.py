@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from sessionledger import AsyncSessionStore, Log
 from sessionledger.testing import Clock
 from tests.integrations.site import HOST, POLICY, Answer, Headers, Site, opened
+from tests.reported import raised_by
 
 Make = Callable[[Callable[[], AsyncSessionStore]], ASGIApp]
 
@@ -22,12 +23,17 @@ class AsgiSite(Site):
         super().__init__(log, clock)
         app = make(lambda: AsyncSessionStore(log, policy=POLICY, clock=clock))
         url = f"https://{HOST}"
+        self.app = app
         self.client = TestClient(app, base_url=url, raise_server_exceptions=False)
 
     def ask(self, method: str, path: str, headers: Headers) -> Answer:
         answer = self.client.request(method, path, headers=list(headers))
         self.client.cookies.clear()
         return Answer(answer.status_code, answer.text, answer.headers.multi_items())
+
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        client = TestClient(self.app, base_url=f"https://{HOST}")
+        return raised_by(lambda: client.request(method, path, headers=list(headers)))
 
 
 @contextmanager

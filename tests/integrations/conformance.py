@@ -21,8 +21,10 @@ from functools import partial
 
 import pytest
 
+from sessionledger import SessionLedgerError
 from tests.browser import Browser
 from tests.integrations.site import COOKIE, HOST, OWN, Answer, Site
+from tests.reported import frames_in, shown
 from tests.shared_cache import SharedCache
 
 UNKNOWN = "harn_sess_" + "A" * 43
@@ -222,6 +224,32 @@ class Conformance:
         # It did store what it may: the page for everybody, and those that the application shares.
         assert cache.hits == (7 + 7 if reads_vary else 3)
 
+    # What error reports show
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            *(("GET", "/current"), ("GET", "/required"), ("GET", "/recent"), ("POST", "/logout")),
+            *(
+                ("POST", "/rotate"),
+                ("POST", "/become?principal=bob"),
+                ("POST", "/login?principal=a"),
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("header", ["Cookie", "Authorization"])
+    def test_a_report_with_the_locals_of_each_frame_shows_no_token(
+        self, site: Site, header: str, method: str, path: str
+    ) -> None:
+        assert site("GET", "/open").text == "open", "the application is loaded"
+        token = site.create().token
+        site.log.close()
+        credential = f"{COOKIE}={token}" if header == "Cookie" else f"Bearer {token}"
+        error = site.raised(method, path, [*OWN.items(), (header, credential)])
+        assert isinstance(error, SessionLedgerError)
+        assert frames_in(error) > 2
+        assert shown(error, token) == []
+
     # What is needed beside a session
 
     def test_scopes(self, site: Site) -> None:
@@ -378,7 +406,7 @@ class Conformance:
         again = site("POST", "/login?principal=alice", named, cookie=token)
         session = site.store.get(again.token)
         assert session is not None
-        assert "user_agent" not in session.context
+        assert session.context["user_agent"] == "harn_sess_..."
         assert site.store.get(token) is None
 
     # Logging out

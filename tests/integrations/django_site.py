@@ -13,6 +13,7 @@ from sessionledger import Log, SessionStore
 from sessionledger.testing import Clock
 from tests.integrations.apps.django_app import set_up
 from tests.integrations.site import HOST, POLICY, SETTINGS, Answer, Headers, Site, opened
+from tests.reported import raised_by
 
 set_up()
 
@@ -44,6 +45,11 @@ class DjangoSite(Site):
         self.client.cookies.clear()
         return answer_of(response)
 
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        client = Client(raise_request_exception=True)
+        told = {"Host": HOST} | joined(headers)
+        return raised_by(lambda: client.generic(method, path, secure=True, headers=told))
+
 
 class CoroutineSite(Site):
     """Asked through the client for coroutines."""
@@ -61,6 +67,10 @@ class CoroutineSite(Site):
         response = asyncio.run(self._asked(method, path, told))
         self.client.cookies.clear()
         return answer_of(response)
+
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        self.client.raise_request_exception = True
+        return raised_by(lambda: self.ask(method, path, headers))
 
     async def _asked(self, method: str, path: str, headers: dict[str, str]) -> Any:
         return await self.client.generic(method, path, secure=True, headers=headers)

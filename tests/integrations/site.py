@@ -66,6 +66,10 @@ class Site(ABC):
     def ask(self, method: str, path: str, headers: Headers) -> Answer:
         """One request over https to `HOST`, which keeps and sends no cookies of its own accord."""
 
+    @abstractmethod
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        """What a request raises within the application, as error reports get it."""
+
     def __call__(
         self,
         method: str,

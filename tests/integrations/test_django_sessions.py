@@ -99,6 +99,31 @@ def test_a_log_in_changes_the_key_and_keeps_the_basket(
     assert session.family is None, "nothing leads from the visitor to the user"
 
 
+@pytest.mark.parametrize(
+    "text", ["harn_sess_" + "A" * 43, f"I typed harn_sess_{'-' * 43}, twice harn_sess_{'_' * 50}"]
+)
+def test_a_text_that_looks_like_a_token_is_no_error_and_is_not_stored(
+    ledger: Ledger, text: str
+) -> None:
+    client = Client()
+    assert client.get("/put", {"note": text, text: "a name"}).status_code == 200
+    assert client.get("/put?more=1").status_code == 200
+    stored = client.get("/").json()["session"]
+    assert stored["more"] == "1"
+    assert stored["note"].count("harn_sess_...") == text.count("harn_sess_")
+    assert "harn_sess_" + text[-43:] not in str(stored)
+    assert not any(text[-43:] in str(event) for event in ledger.events())
+
+
+def test_a_session_may_be_told_its_own_key_which_is_not_stored(ledger: Ledger) -> None:
+    session = made(basket="tea")
+    session["previous"] = {"key": [session.session_key]}
+    session.save()
+    again = SessionStore(session.session_key)
+    assert again["previous"] == {"key": ["harn_sess_..."]}
+    assert again["basket"] == "tea"
+
+
 def test_another_user_gets_nothing_of_the_first(ledger: Ledger, users: dict[str, str]) -> None:
     client = Client()
     client.get("/login?name=a")

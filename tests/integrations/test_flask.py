@@ -18,6 +18,7 @@ from tests.integrations.apps import flask_app
 from tests.integrations.conformance import PLAIN, Conformance
 from tests.integrations.revoking import check_forked_workers, check_two_servers
 from tests.integrations.site import HOST, OWN, POLICY, Answer, Headers, Site, opened
+from tests.reported import raised_by
 
 APP = "tests.integrations.apps.flask_app:served()"
 
@@ -34,6 +35,10 @@ class FlaskSite(Site):
         url = f"https://{HOST}"
         answer = self.client.open(path, method=method, headers=list(headers), base_url=url)
         return Answer(answer.status_code, answer.text, list(answer.headers))
+
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        self.app.config["PROPAGATE_EXCEPTIONS"] = True
+        return raised_by(lambda: self.ask(method, path, headers))
 
 
 class TestFlask(Conformance):

@@ -29,6 +29,8 @@ class LitestarSite(Site):
     def __init__(self, log: Log, clock: Clock) -> None:
         super().__init__(log, clock)
         app = litestar_app.make(lambda: AsyncSessionStore(log, policy=POLICY, clock=clock))
+        app.after_exception.append(self.notice)
+        self.noticed: list[BaseException] = []
         url = "https://testserver.local"  # it warns of others
         self.client = TestClient(app, base_url=url, raise_server_exceptions=False)
 
@@ -36,6 +38,13 @@ class LitestarSite(Site):
         answer = self.client.request(method, path, headers=[("Host", HOST), *headers])
         self.client.cookies.clear()
         return Answer(answer.status_code, answer.text, answer.headers.multi_items())
+
+    async def notice(self, error: BaseException, _: object) -> None:
+        self.noticed.append(error)
+
+    def raised(self, method: str, path: str, headers: Headers) -> BaseException:
+        assert self.ask(method, path, headers).status == 500
+        return self.noticed[-1]
 
 
 class TestLitestar(Conformance):

@@ -17,6 +17,7 @@ from sessionledger import AsyncSessionStore, StoreClosed
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.request_session import Refuse, RequestSession
 from sessionledger.integrations.settings import Settings
+from sessionledger.secrecy import without_locals
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -68,6 +69,7 @@ class AsgiSessions:
     def middleware(self, app: App) -> App:
         """Gives each request its request session, and sends the cookie that this sets."""
 
+        @without_locals
         async def with_request_session(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] not in ("http", "websocket"):
                 await app(scope, receive, send)
@@ -97,13 +99,14 @@ class AsgiSessions:
 def _request_of(scope: Scope) -> Request:
     client = scope.get("client")
     method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
-    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    scheme = scope.get("scheme", "").replace("ws", "http") or None
     return Request(method, scope["headers"], client[0] if client else None, scheme)
 
 
 def _with_headers(send: Send, request_session: RequestSession) -> Send:
     """Sends, with the cookie and the cache headers of the request session."""
 
+    @without_locals
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))

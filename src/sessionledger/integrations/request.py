@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from sessionledger.secrecy import without_tokens
 from sessionledger.web.credentials import RawHeaders
 
 
@@ -42,7 +43,6 @@ WSGI_HEADERS = {
     "HTTP_USER_AGENT": b"user-agent",
 }
 _MOST_CHARS = 256
-_GENERATED = "harn_sess_"
 
 
 def nothing(_: Request) -> Mapping[str, str]:
@@ -55,9 +55,9 @@ def user_agent_and_address(request: Request) -> Mapping[str, str]:
     told = {"address": request.address or ""}
     for name, value in request.headers:
         if name == b"user-agent":
-            told["user_agent"] = value.decode("latin-1")[:_MOST_CHARS]
-    # Who sends a token as the name of its browser does not get it into the history.
-    return {name: text for name, text in told.items() if text and _GENERATED not in text}
+            # Before the cut: a part of a token would not look like one.
+            told["user_agent"] = without_tokens(value.decode("latin-1"))[:_MOST_CHARS]
+    return {name: text for name, text in told.items() if text}
 
 
 def from_wsgi(environ: Mapping[str, object], scheme: str | None) -> Request:

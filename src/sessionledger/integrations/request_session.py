@@ -20,6 +20,7 @@ from sessionledger.integrations.request import Request
 from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
 from sessionledger.integrations.stores import Store
+from sessionledger.secrecy import without_locals, without_tokens
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
 from sessionledger.web.challenges import Denied, malformed, missing, refused_token, too_old
 from sessionledger.web.credentials import Malformed, bearer_token, cookie_token
@@ -63,6 +64,7 @@ class RequestSession:
         keep = NO_STORE if self.set_cookie is not None else keep_private(cache_control)
         return {"Vary": vary_by_credentials(vary), "Cache-Control": keep}
 
+    @without_locals
     async def session(self) -> Session | None:
         """The live session that the request is made with; None for whatever is not good."""
         self._was_asked = True
@@ -71,6 +73,7 @@ class RequestSession:
             self._answer = (None if token is None else await self._authenticated(token, None),)
         return self._answer[0]
 
+    @without_locals
     async def required(self, requirements: Requirements = A_SESSION) -> Session:
         """The session, if it is all that is needed; the framework's exception otherwise."""
         self._was_asked = True
@@ -87,6 +90,7 @@ class RequestSession:
             raise self._refuse(denied)
         return session
 
+    @without_locals
     async def log_in(
         self,
         principal: str,
@@ -116,6 +120,7 @@ class RequestSession:
         )
         return self._keep(issued)
 
+    @without_locals
     async def log_out(self, *, reason: str | None = "logged out") -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
@@ -130,6 +135,7 @@ class RequestSession:
         self._answer = (None,)
         self.set_cookie = self._settings.cookie.removing()
 
+    @without_locals
     async def rotate(
         self,
         *,
@@ -193,7 +199,9 @@ class RequestSession:
         return issued
 
     def _context(self) -> Mapping[str, str] | None:
-        return self._settings.context(self._request) or None
+        """What is noted of the request, without any token that the client put into it."""
+        told = self._settings.context(self._request)
+        return {name: without_tokens(text) for name, text in told.items()} or None
 
 
 class Credentials:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from sessionledger.errors import InvalidPolicy, InvalidURL
 from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
+from sessionledger.secrecy import without_locals
 
 DURABILITIES = ("full", "normal")
 _KNOWN = (
@@ -29,6 +30,7 @@ _KNOWN = (
 _FOR_A_FILE = "for a file sessions.db write sqlite:///sessions.db"
 
 
+@without_locals
 def open_log(url: str, *, durability: str = "full") -> Log:
     """Open the log at an address.
 
@@ -65,6 +67,7 @@ def open_snapshot(url: str) -> Log:
     return SQLiteSnapshot(_sqlite_path(rest))
 
 
+@without_locals
 def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
     """What `Log.examine` answers for the log at an address, which is not opened for it.
 

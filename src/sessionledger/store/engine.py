@@ -43,6 +43,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Break, Head
+from sessionledger.secrecy import clear_locals
 from sessionledger.store.audit.diagnosis import session_check
 from sessionledger.store.audit.reports import (
     LedgerHead,
@@ -129,6 +130,7 @@ class Engine:
 
     def report(self, during: str, error: SessionLedgerError) -> None:
         """Tell of an error that did not keep a call from being answered."""
+        error.__traceback__ = clear_locals(error)
         self.telemetry.failed(during, error)
         self._on_error(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sessionledger.core.session import Session
 from sessionledger.logs.base import Log
+from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Engine
 from sessionledger.store.operations import authenticate
 
@@ -19,6 +20,7 @@ class Facade:
 class TokenFacade(Facade):
     """The calls by token that are the same in both colours."""
 
+    @without_locals
     def peek(self, token: str | None) -> Session | None:
         """The live session of a token that a client presented, if a read is all that is due.
 

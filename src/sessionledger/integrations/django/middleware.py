@@ -54,6 +54,8 @@ def _request_session_of(request: HttpRequest) -> DjangoRequestSession:
     asked = from_wsgi(request.META, request.scheme)
     request_session = DjangoRequestSession(configuration.store(), asked, settings, Refused)
     request.ledger_session = request_session
+    # Django masks the cookies of its own sessions in error reports, and no others.
+    request.COOKIES.pop(settings.cookie.name, None)
     return request_session
 
 

@@ -23,6 +23,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from sessionledger import DuplicateSession, InvalidSession, Session
 from sessionledger.integrations.django.configuration import engine_store
+from sessionledger.secrecy import without_locals, without_tokens
 
 VISITOR = "visitor:"
 """How the principal of a session begins that belongs to nobody yet."""
@@ -49,6 +50,7 @@ class SessionStore(SessionBase):
         self._principal, self._stored = session.principal, texts_of(data)
         return data
 
+    @without_locals
     def exists(self, session_key: str) -> bool:
         """Whether there is a live session by that key."""
         with suppress(InvalidSession):
@@ -90,6 +92,7 @@ class SessionStore(SessionBase):
         """As `cycle_key`."""
         await asyncio.to_thread(self.cycle_key)
 
+    @without_locals
     def delete(self, session_key: str | None = None) -> None:
         """End a session: the one by that key, or this."""
         key = session_key or self.session_key
@@ -116,9 +119,9 @@ class SessionStore(SessionBase):
     def _patch(self, stored: dict[str, str]) -> None:
         changed = {name: text for name, text in stored.items() if self._stored.get(name) != text}
         removed = dict.fromkeys(self._stored.keys() - stored.keys())
-        ledger, key = engine_store(), self.session_key
-        ledger.patch(key, attributes_of(changed) | removed)
-        if ledger.touch(key, ttl=self._age()) is None:
+        ledger = engine_store()
+        ledger.patch(self.session_key, attributes_of(changed) | removed)
+        if ledger.touch(self.session_key, ttl=self._age()) is None:
             raise UpdateError
         self._stored = stored
 
@@ -139,8 +142,14 @@ def data_of(session: Session) -> dict[str, Any]:
 
 
 def texts_of(data: Mapping[str, Any]) -> dict[str, str]:
-    """Each value as JSON, which can be compared exactly. Raises `TypeError` for what is none."""
-    return {str(name): json.dumps(value, sort_keys=True) for name, value in data.items()}
+    """Each value as JSON, which can be compared exactly. Raises `TypeError` for any other value.
+
+    A text that looks like a token, which a user may have typed, is left out: none is ever stored.
+    """
+    return {
+        without_tokens(str(name)): without_tokens(json.dumps(value, sort_keys=True))
+        for name, value in data.items()
+    }
 
 
 def attributes_of(stored: Mapping[str, str]) -> dict[str, Any]:

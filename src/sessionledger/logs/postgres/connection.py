@@ -44,6 +44,9 @@ class Place(msgspec.Struct, frozen=True):
     schema: str
     location: str
 
+    def __repr__(self) -> str:
+        return f"Place({self.location!r})"
+
 
 class Connection:
     """Statements in a schema, sent together where there are several."""

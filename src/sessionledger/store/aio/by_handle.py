@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sessionledger.core.ends import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
+from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import families, history, listings, principals, sweep
@@ -44,6 +45,7 @@ class AsyncSessions:
 class ByHandle(Facade):
     """The calls that take a handle, a principal or an external id, and those over all sessions."""
 
+    @without_locals
     async def find(self, *, handle: str, now: datetime | None = None) -> Session | None:
         """The live session of a handle. Raises `InvalidSession` for what is no handle."""
         return await self._engine.find(handle, now)
@@ -73,6 +75,7 @@ class ByHandle(Facade):
         """
         return await listings.count(self._engine, Selection(principal, None, live))
 
+    @without_locals
     async def revoke(
         self,
         *,
@@ -109,12 +112,14 @@ class ByHandle(Facade):
         which = Selection(principal, external_id)
         return await principals.revoke_all(self._engine, which, keep, annotation)
 
+    @without_locals
     async def history(
         self, *, handle: str | None = None, principal: str | None = None
     ) -> list[HistoryEntry]:
         """What happened to a session, or to all of a principal, ended ones too, oldest first."""
         return await history.history(self._engine, handle, principal)
 
+    @without_locals
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:
         """The session as it was known at an instant, ended or not; None before it began."""
         return await history.as_of(self._engine, handle, at)

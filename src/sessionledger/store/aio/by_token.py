@@ -11,6 +11,7 @@ from sessionledger.core.ends import Expire
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
+from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
 from sessionledger.store.operations import authenticate, create, families
@@ -19,6 +20,7 @@ from sessionledger.store.operations import authenticate, create, families
 class ByToken(TokenFacade):
     """The calls that take a token, or issue one."""
 
+    @without_locals
     async def create(
         self,
         principal: str,
@@ -60,10 +62,15 @@ class ByToken(TokenFacade):
         """The live session of a token, as of everything acknowledged before the call."""
         # The hot path: an embedded log answers in place, without another coroutine.
         engine, log = self._engine, self._in_place
-        key = digest(parse_token(token, engine.policy))
-        if log is None:
-            return engine.live(await engine.log.state(engine.topic, key), now)
-        return engine.live(log.state(engine.topic, key), now)
+        try:
+            key = digest(parse_token(token, engine.policy))
+            if log is None:
+                return engine.live(await engine.log.state(engine.topic, key), now)
+            return engine.live(log.state(engine.topic, key), now)
+        except BaseException as error:
+            del token
+            clear_locals(error)
+            raise
 
     async def authenticate(
         self,
@@ -81,20 +88,25 @@ class ByToken(TokenFacade):
         it is longer than `max_auth_age` ago.
         """
         engine, log = self._engine, self._in_place
-        presented = authenticate.presented(engine, token)
-        if presented is None:
-            return None
-        secret, key = presented
-        if log is None:
-            found = await engine.log.state(engine.topic, key)
-        else:
-            found = log.state(engine.topic, key)
-        session = engine.live(found, None)
-        if authenticate.needs_only_a_read(engine, session, max_auth_age):
-            return session
-        annotation = Annotation(context=context)
-        return await authenticate.authenticate(engine, secret, found, max_auth_age, annotation)
+        try:
+            presented = authenticate.presented(engine, token)
+            if presented is None:
+                return None
+            if log is None:
+                found = await engine.log.state(engine.topic, presented[1])
+            else:
+                found = log.state(engine.topic, presented[1])
+            session = engine.live(found, None)
+            if authenticate.needs_only_a_read(engine, session, max_auth_age):
+                return session
+            said = Annotation(context=context)
+            return await authenticate.authenticate(engine, presented[0], found, max_auth_age, said)
+        except BaseException as error:
+            token = presented = None
+            clear_locals(error)
+            raise
 
+    @without_locals
     async def reauthenticate(
         self,
         token: str | None = None,
@@ -111,6 +123,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await self._engine.reauthenticate(token, handle, annotation)
 
+    @without_locals
     async def touch(
         self,
         token: str,
@@ -134,6 +147,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await self._engine.touch(token, command, annotation)
 
+    @without_locals
     async def patch(
         self,
         token: str | None = None,
@@ -155,6 +169,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await families.patch(self._engine, token, handle, command, annotation)
 
+    @without_locals
     async def rotate(
         self,
         token: str | None = None,
@@ -177,6 +192,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await families.rotate(self._engine, token, handle, command, annotation)
 
+    @without_locals
     async def expire(
         self,
         token: str,

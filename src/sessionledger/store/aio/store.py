@@ -14,6 +14,7 @@ from sessionledger.logs.adapters.committing_thread import Threaded
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog, Log, RemoteLog
 from sessionledger.logs.url import open_log
+from sessionledger.secrecy import without_locals
 from sessionledger.store.aio.by_handle import ByHandle
 from sessionledger.store.aio.by_ledger import ByLedger
 from sessionledger.store.aio.by_token import ByToken
@@ -48,6 +49,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         self._attach(log)
 
     @classmethod
+    @without_locals
     def open(
         cls,
         url: str,
@@ -71,7 +73,8 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         """
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
-        store._connect = lambda: open_log(url, durability=durability)  # noqa: SLF001
+        connect = without_locals(lambda: open_log(url, durability=durability))
+        store._connect = connect  # noqa: SLF001
         return store
 
     def _settle(

@@ -6,10 +6,12 @@ from time import time_ns
 
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs.url import examine_log
+from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.diagnosis import session_check
 from sessionledger.store.engine import SESSIONS_TOPIC
 
 
+@without_locals
 def diagnose(
     url: str, *, topic: str = SESSIONS_TOPIC, progress: Examining | None = None
 ) -> list[Finding]:

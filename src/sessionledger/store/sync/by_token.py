@@ -11,6 +11,7 @@ from sessionledger.core.ends import Expire
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
+from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
 from sessionledger.store.operations import authenticate, create, families
@@ -20,6 +21,7 @@ from sessionledger.store.sync.drive import drive
 class ByToken(TokenFacade):
     """The calls that take a token, or issue one."""
 
+    @without_locals
     def create(
         self,
         principal: str,
@@ -61,8 +63,13 @@ class ByToken(TokenFacade):
         """The live session of a token, as of everything acknowledged before the call."""
         # The hot path: what the engine would do, without the price of a coroutine.
         engine = self._engine
-        key = digest(parse_token(token, engine.policy))
-        return engine.live(self._log.state(engine.topic, key), now)
+        try:
+            key = digest(parse_token(token, engine.policy))
+            return engine.live(self._log.state(engine.topic, key), now)
+        except BaseException as error:
+            del token
+            clear_locals(error)
+            raise
 
     def authenticate(
         self,
@@ -80,17 +87,22 @@ class ByToken(TokenFacade):
         it is longer than `max_auth_age` ago.
         """
         engine = self._engine
-        presented = authenticate.presented(engine, token)
-        if presented is None:
-            return None
-        secret, key = presented
-        found = self._log.state(engine.topic, key)
-        session = engine.live(found, None)
-        if authenticate.needs_only_a_read(engine, session, max_auth_age):
-            return session
-        annotation = Annotation(context=context)
-        return drive(authenticate.authenticate(engine, secret, found, max_auth_age, annotation))
+        try:
+            presented = authenticate.presented(engine, token)
+            if presented is None:
+                return None
+            found = self._log.state(engine.topic, presented[1])
+            session = engine.live(found, None)
+            if authenticate.needs_only_a_read(engine, session, max_auth_age):
+                return session
+            said = Annotation(context=context)
+            return drive(authenticate.authenticate(engine, presented[0], found, max_auth_age, said))
+        except BaseException as error:
+            token = presented = None
+            clear_locals(error)
+            raise
 
+    @without_locals
     def reauthenticate(
         self,
         token: str | None = None,
@@ -107,6 +119,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return drive(self._engine.reauthenticate(token, handle, annotation))
 
+    @without_locals
     def touch(
         self,
         token: str,
@@ -130,6 +143,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return drive(self._engine.touch(token, command, annotation))
 
+    @without_locals
     def patch(
         self,
         token: str | None = None,
@@ -151,6 +165,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return drive(families.patch(self._engine, token, handle, command, annotation))
 
+    @without_locals
     def rotate(
         self,
         token: str | None = None,
@@ -173,6 +188,7 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return drive(families.rotate(self._engine, token, handle, command, annotation))
 
+    @without_locals
     def expire(
         self,
         token: str,

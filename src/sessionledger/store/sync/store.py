@@ -8,6 +8,7 @@ from sessionledger.core.policy import Policy, given_policy
 from sessionledger.logs.adapters.immediate import Inline
 from sessionledger.logs.base import Log
 from sessionledger.logs.url import open_log
+from sessionledger.secrecy import without_locals
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
 from sessionledger.store.sync.by_handle import ByHandle
@@ -54,6 +55,7 @@ class SessionStore(ByToken, ByHandle, ByLedger):
         telemetry.observe(self)
 
     @classmethod
+    @without_locals
     def open(
         cls,
         url: str,
