@@ -26,6 +26,7 @@ GENERATED = ROOT / "docs" / "benchmarks" / "results.json"
 FENCE = re.compile(r"^```(.*)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+MODULE = re.compile(r"`[\w/.]*?(\w+\.py)`")
 TERM = re.compile(r"\*\*(.+?)\*\*")
 ERROR_LINE = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
 ANYTHING = "…"
@@ -138,6 +139,13 @@ def test_every_relative_link_resolves(page: Path) -> None:
         assert target.exists() or target == GENERATED, link
         if fragment:
             assert fragment in anchors(target), link
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_module_that_the_page_names_exists(page: Path) -> None:
+    folders = (ROOT / name for name in ("src", "tests", "benchmarks", "examples"))
+    modules = {path.name for folder in folders for path in folder.rglob("*.py")}
+    assert {name for name in MODULE.findall(prose_of(page)) if name not in modules} == set()
 
 
 def test_the_glossary_defines_each_term_once() -> None:
