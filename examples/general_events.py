@@ -1,4 +1,4 @@
-"""The log without sessions: a topic of one's own, a consumer that remembers where it was."""
+"""The log without sessions: a topic of your own, a consumer that remembers where it was."""
 
 import tempfile
 import threading

@@ -1,4 +1,4 @@
-"""A visitor logs in, proves it anew for what matters, renews the token, and logs out everywhere."""
+"""A visitor logs in, proves it again where it matters, renews the token, logs out everywhere."""
 
 import tempfile
 from datetime import UTC, datetime, timedelta

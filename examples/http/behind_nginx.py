@@ -42,5 +42,5 @@ app = FastAPI()
 
 @app.api_route("/{path:path}", methods=["GET", "POST"])
 def whoever(who: Annotated[Visitor, Depends(visitor)]) -> Visitor:
-    """Everything here is for who is logged in; nobody else gets this far."""
+    """Only requests with a live session get this far."""
     return who

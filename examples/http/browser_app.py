@@ -80,7 +80,7 @@ def login(response: Response, who: Login) -> str:
 
 @app.get("/")
 def home(principal: Principal) -> str:
-    """For who is logged in."""
+    """For users who are logged in."""
     return f"hello, {principal}"
 
 

@@ -1,7 +1,7 @@
 """The service on a ledger in this folder, and what to try with it: `make run`.
 
-The first run makes an admin key that may do everything, and keeps it in `ledger/admin.key`, as the
-header that curl sends: `-H @file` keeps it out of the process list, where others could read it.
+The first run makes an admin key that may do everything. It keeps the key in `ledger/admin.key`, as
+a header for `curl -H @file`: so the key is never in the process list, where others could read it.
 """
 
 from __future__ import annotations

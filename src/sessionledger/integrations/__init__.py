@@ -1,7 +1,7 @@
 """Web frameworks: one module for each, and what they have in common.
 
-`starlette`, `fastapi`, `flask`, `django` and `litestar` are imported by name and need the extra of
-that name; `Settings`, `Cookie` and `Requirements` are the same for all.
+Import `starlette`, `fastapi`, `flask`, `django` or `litestar` by name; each needs the extra of that
+name. `Settings`, `Cookie` and `Requirements` are the same for all.
 """
 
 from sessionledger.integrations.request import Request, user_agent_and_address

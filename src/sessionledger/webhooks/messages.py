@@ -1,7 +1,7 @@
 """What is sent: an event of a session as a thin message.
 
-It says what happened to whose session, and not what the application keeps in it: attributes stay
-where they are, and a receiver that needs them asks for the session by its handle.
+It says what happened to whose session, without the attributes that the application keeps in it. A
+receiver that needs them asks for the session by its handle.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An engine for `request.session`: `SESSION_ENGINE = "sessionledger.integrations.django.sessions"`.
 
 1. The key in Django's cookie is the token. Only its hash is stored.
-2. Each value stands in an array of its own in the attributes. What is saved is a patch of what was
-   changed: requests at the same time lose nothing of each other, and a value is replaced whole.
+2. Each value stands in an array of its own in the attributes. Saving patches the values that
+   changed. So concurrent requests lose nothing of each other, and a value is replaced whole.
 3. A session belongs to the user who is logged in, by the text of the primary key; before that, to
    a visitor of its own.
 4. What ended stays ended: saving it is Django's `UpdateError`, and nothing comes back.
