@@ -31,8 +31,8 @@ def open_at(name: str, place: Path) -> Log:
 def bridged(harness: Harness) -> AsyncHarness:
     """The log of a harness, in its asynchronous colour."""
     declared = {name: getattr(harness, name) for name in Declared.__dataclass_fields__}
-    return AsyncHarness(open=partial(_bridge, harness), **declared)
+    return AsyncHarness(open=partial(_loop_log, harness), **declared)
 
 
-async def _bridge(harness: Harness, place: Path) -> AsyncLog:
+async def _loop_log(harness: Harness, place: Path) -> AsyncLog:
     return for_loops(harness.open(place))

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from sessionledger import Change, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
-from sessionledger.logs.adapters.immediate import Inline
+from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import ALL_ROWS, AsyncLog, Check, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
@@ -175,7 +175,7 @@ class CopiesOnFork(MemoryLog):
         self._forked = False
 
 
-class LosesCancelledAppends(Inline):
+class LosesCancelledAppends(ImmediateLog):
     """Does something else first, during which a cancellation takes the append with it."""
 
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
@@ -184,7 +184,7 @@ class LosesCancelledAppends(Inline):
         return await super().append(topic, units)
 
 
-class BelongsToALoop(Inline):
+class BelongsToALoop(ImmediateLog):
     """Its lock belongs to the first loop that had to wait for it."""
 
     def __init__(self, log: Log) -> None:

@@ -1,6 +1,6 @@
 """The flow, written once, in the asynchronous colour; both stores are thin shells over it.
 
-Over an embedded log none of these coroutines suspends before its append, and over `Inline` none
+Over an embedded log none of these coroutines suspends before its append. Over `ImmediateLog` none
 suspends at all.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sessionledger import canonical
-from sessionledger.logs.adapters.blocking import Blocking
+from sessionledger.logs.adapters.blocking import BlockingLog
 from sessionledger.logs.base import (
     Appended,
     Change,
@@ -149,7 +149,7 @@ class Bench:
             log.fold_with(TOPIC, FOLD)
         return log
 
-    def bridged(self) -> Blocking:
+    def bridged(self) -> BlockingLog:
         """The only log on the place, in both colours: the one that was open is closed."""
         self.log.close()
         self.log = log = self.harness.bridged(self.place)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from sessionledger.logs.adapters.blocking import Blocking
+from sessionledger.logs.adapters.blocking import BlockingLog
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog, Log, LogEvent
 
@@ -61,13 +61,13 @@ class Harness(Declared):
         """The log at a place, as the tests call it."""
         return self.open(place)
 
-    def bridged(self, place: Path) -> Blocking:
+    def bridged(self, place: Path) -> BlockingLog:
         """The log at a place with its asynchronous colour."""
 
         async def bridge() -> AsyncLog:
             return for_loops(self.open(place))
 
-        return Blocking(bridge)
+        return BlockingLog(bridge)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +80,13 @@ class AsyncHarness(Declared):
         """The log at a place, as the tests call it: on a loop of its own."""
         return self.bridged(place)
 
-    def bridged(self, place: Path) -> Blocking:
+    def bridged(self, place: Path) -> BlockingLog:
         """The log at a place with its asynchronous colour."""
 
         async def connect() -> AsyncLog:
             return await self.open(place)
 
-        return Blocking(connect)
+        return BlockingLog(connect)
 
 
 AnyHarness: TypeAlias = Harness | AsyncHarness

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from sessionledger import Change, InvalidEvent, LogUnavailable, StoreClosed, Unit
-from sessionledger.logs.adapters.blocking import Blocking
-from sessionledger.logs.adapters.committing_thread import Threaded
+from sessionledger.logs.adapters.blocking import BlockingLog
+from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import AsyncLog
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, event, every_event, together
 
 
 async def connect() -> AsyncLog:
-    return Threaded(MemoryLog())
+    return LoopLog(MemoryLog())
 
 
 def loops() -> list[threading.Thread]:
@@ -26,7 +26,7 @@ def loops() -> list[threading.Thread]:
 
 def test_its_thread_ends_with_it() -> None:
     before = loops()
-    log = Blocking(connect)
+    log = BlockingLog(connect)
     assert len(loops()) == len(before) + 1
     log.close()
     log.close()
@@ -39,12 +39,12 @@ def test_a_connection_that_fails_leaves_no_thread() -> None:
 
     before = loops()
     with pytest.raises(LogUnavailable, match="nobody"):
-        Blocking(fail)
+        BlockingLog(fail)
     assert loops() == before
 
 
 def test_errors_reach_who_called() -> None:
-    log = Blocking(connect)
+    log = BlockingLog(connect)
     with pytest.raises(InvalidEvent):
         log.read("")
     assert add(log, [event()]) == (1,)
@@ -54,7 +54,7 @@ def test_errors_reach_who_called() -> None:
 
 
 def test_closing_ends_every_wait() -> None:
-    log = Blocking(connect)
+    log = BlockingLog(connect)
     waiting = threading.Semaphore(0)
 
     def wait() -> Any:
@@ -71,14 +71,14 @@ def test_closing_ends_every_wait() -> None:
 
 
 def test_many_threads_close_it_once() -> None:
-    log = Blocking(connect)
+    log = BlockingLog(connect)
     together(*[log.close] * 8)
     with pytest.raises(StoreClosed):
         log.topics()
 
 
 def test_threads_append_at_the_same_time() -> None:
-    log = Blocking(connect)
+    log = BlockingLog(connect)
     together(*(partial(add, log, [event(n=n)]) for n in range(16)))
     assert sorted(one.value["n"] for one in every_event(log)) == list(range(16))
     log.close()

@@ -25,7 +25,7 @@ from sessionledger import (
     StoreClosed,
     Unit,
 )
-from sessionledger.logs.adapters.committing_thread import Threaded
+from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import Outcome
 from sessionledger.testing.fixtures import PATIENCE, TOPIC, Bench, event, every_event, together
 
@@ -102,7 +102,7 @@ def test_a_cancelled_append_still_completes(bench: Bench) -> None:
 
 def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Bench) -> None:
     async def cancel() -> None:
-        log = Threaded(bench.log)
+        log = LoopLog(bench.log)
         task = asyncio.create_task(log.append(TOPIC, units(1)))
         await asyncio.sleep(0)
         task.cancel()
@@ -116,7 +116,7 @@ def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Be
 
 def test_a_loop_that_closes_meanwhile_harms_nobody(bench: Bench) -> None:
     held = Held(bench.log)
-    bridge = Threaded(held)
+    bridge = LoopLog(held)
     gone = asyncio.new_event_loop()
     task = gone.create_task(bridge.append(TOPIC, units(1)))
     gone.run_until_complete(asyncio.wait_for(asyncio.to_thread(held.entered.wait), PATIENCE))
@@ -138,7 +138,7 @@ def test_one_bad_append_does_not_spoil_the_others(bench: Bench) -> None:
     forged = LogEvent.of("k", {}, headers={"harn.provenance.schema": "mine"})
 
     async def append() -> list[Any]:
-        log = Threaded(bench.log)
+        log = LoopLog(bench.log)
         answers = await asyncio.gather(
             log.append(TOPIC, units(1)),
             log.append(TOPIC, [Unit([Change(forged)])]),
@@ -160,7 +160,7 @@ def test_what_the_storage_refuses_reaches_everybody(bench: Bench) -> None:
     held.leave.set()
 
     async def append() -> list[Any]:
-        log = Threaded(held)
+        log = LoopLog(held)
         answers = await asyncio.gather(
             *(log.append(TOPIC, units(n)) for n in range(3)), return_exceptions=True
         )
@@ -175,7 +175,7 @@ def test_closing_among_appends_answers_every_one_of_them(bench: Bench, turns: in
     """Those that came in time are written, the others refused; nobody waits for ever."""
 
     async def append_and_close() -> list[Any]:
-        log = Threaded(bench.log)
+        log = LoopLog(bench.log)
 
         async def close() -> None:
             for _ in range(turns):
@@ -201,7 +201,7 @@ def test_closing_among_appends_answers_every_one_of_them(bench: Bench, turns: in
 
 def test_after_the_end_appends_are_refused(bench: Bench) -> None:
     async def append() -> None:
-        log = Threaded(bench.log)
+        log = LoopLog(bench.log)
         await log.append(TOPIC, units(1))
         await log.detach()
         await log.detach()
@@ -213,7 +213,7 @@ def test_after_the_end_appends_are_refused(bench: Bench) -> None:
 
 def test_the_bridge_answers_what_the_log_answers(bench: Bench) -> None:
     async def ask() -> None:
-        log = Threaded(bench.log)
+        log = LoopLog(bench.log)
         await log.append(TOPIC, [Unit([Change(event(b"k", n=1))])])
         await log.ack(TOPIC, "mailer", 1)
         assert await log.read(TOPIC) == bench.log.read(TOPIC)

@@ -28,10 +28,10 @@ from sessionledger.logs.concurrency.forking import watch_forks
 T = TypeVar("T")
 
 
-class Blocking:
-    """A `Log` that hands every call to an `AsyncLog`, which lives on a loop in a thread.
+class BlockingLog:
+    """A `Log` that passes every call on to an `AsyncLog`, which lives on a loop in a thread.
 
-    An interrupted caller gives up the answer, and the call goes on.
+    If a caller is interrupted, it loses the answer, and the call goes on.
     """
 
     def __init__(self, connect: Callable[[], Coroutine[Any, Any, AsyncLog]]) -> None:

@@ -1,7 +1,7 @@
-"""An embedded log in the asynchronous colour, for event loops.
+"""A log for event loops: one committing thread makes the appends of all loops.
 
-Reads are inline, since a read takes microseconds; appends go to one committing thread, which takes
-all that wait at a time and wakes each event loop once.
+It takes all appends that wait at a time, and wakes each event loop once. Reads run in the loop,
+since a read of an embedded log takes microseconds.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
-from sessionledger.logs.adapters.immediate import Inline
+from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -32,14 +32,18 @@ from sessionledger.logs.concurrency.group_commit import by_topic, dealt
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 
 A = TypeVar("A")
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Threaded(Inline):
+class LoopLog(ImmediateLog):
     """An embedded log for event loops: one, or several in several threads.
 
-    What would block a loop runs in threads: fsync, walking the log, counting. Who waits looks now
-    and then, asleep in between. Everything else is inline.
+    Calls that would block a loop run in threads: those that flush, walk the log, or count. `wait`
+    looks now and then, asleep in between. All other calls run in the loop.
     """
+
+    poll_seconds = POLL_SECONDS
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
@@ -49,38 +53,42 @@ class Threaded(Inline):
         # The committer's coroutine itself: every append would pay for one around it.
         return self._committer.append(topic, units)
 
+    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The answer of a call that would block the loop, made in a thread."""
+        return await asyncio.to_thread(call, *given, **named)
+
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
-        while (head := self.log.latest(topic)) <= after:
-            left = POLL_SECONDS if end is None else min(POLL_SECONDS, end - loop.time())
+        while (head := await self.latest(topic)) <= after:
+            left = self.poll_seconds if end is None else min(self.poll_seconds, end - loop.time())
             if left <= 0:
                 break
             await asyncio.sleep(left)
         return head
 
     async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return await asyncio.to_thread(self.log.read, topic, after, limit)
+        return await self._call(self.log.read, topic, after, limit)
 
     async def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        return await asyncio.to_thread(self.log.read_key, topic, key, after, limit)
+        return await self._call(self.log.read_key, topic, key, after, limit)
 
     async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        return await asyncio.to_thread(self.log.count, topic, where)
+        return await self._call(self.log.count, topic, where)
 
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return await asyncio.to_thread(self.log.rebuild, topic, progress)
+        return await self._call(self.log.rebuild, topic, progress)
 
     async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        await asyncio.to_thread(self.log.ack, topic, consumer, cursor)
+        await self._call(self.log.ack, topic, consumer, cursor)
 
     async def examine(self, topic: str, check: Check) -> list[Finding]:
-        return await asyncio.to_thread(self.log.examine, topic, check)
+        return await self._call(self.log.examine, topic, check)
 
     async def flush(self) -> None:
-        await asyncio.to_thread(self.log.flush)
+        await self._call(self.log.flush)
 
     async def close(self) -> None:
         await self.detach()
@@ -140,12 +148,12 @@ class _Committer:
         return await waiting.future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What the tasks of this turn of the loop append goes to the thread together."""
+        """Pass on to the thread, together, what the tasks of this turn of the loop append."""
         with self._mutex:
             self._queue.put(self._gathered.pop(loop, []))
 
     def stop(self) -> None:
-        """Commit all that was appended, then end the thread; appends are refused from here on."""
+        """Commit all that was appended, then end the thread. Later appends are refused."""
         with self._mutex:
             self._stopped = True
             for gathered in self._gathered.values():
@@ -169,8 +177,8 @@ class _Committer:
             while not self._queue.empty():
                 batches.append(self._queue.get())
             running = None not in batches
-            # All that waits, and never a part of it: two threads that both want the interpreter
-            # wait for each other at every statement.
+            # All that waits, never a part of it: two threads that want the interpreter at the same
+            # time wait for each other at every statement.
             self._commit([waiting for batch in batches if batch for waiting in batch])
 
     def _commit(self, batch: list[_Waiting]) -> None:
@@ -183,7 +191,7 @@ class _Committer:
                 _deliver(group, outcomes)
 
     def _refuse(self, group: list[_Waiting], error: Exception) -> None:
-        """One append may have spoilt it for all: those that were refused together go alone."""
+        """Commit those that were refused together one by one: one may be at fault for all."""
         if len(group) == 1 or not isinstance(error, ValueError):
             _fail(group, error)
             return

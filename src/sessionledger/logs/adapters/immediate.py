@@ -1,7 +1,6 @@
-"""An embedded log in the asynchronous colour, for one caller at a time.
+"""An embedded log in the asynchronous colour, without a loop and without a thread.
 
-Its coroutines finish without ever suspending, so the sync store drives them in place, without a
-loop and without a thread.
+Its coroutines finish without suspending, so the sync store can drive them in place.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from sessionledger.logs.base import (
 )
 
 
-class Inline:
-    """An embedded log whose coroutines finish without ever suspending."""
+class ImmediateLog:
+    """An embedded log whose coroutines finish without suspending."""
 
     def __init__(self, log: Log) -> None:
         self.log = log

@@ -12,19 +12,15 @@ from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from sessionledger.errors import StoreClosed
-from sessionledger.findings import Finding
-from sessionledger.logs.adapters.committing_thread import Threaded
+from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import (
     ALL_ROWS,
-    Check,
     Description,
     KeyState,
     Log,
-    Progress,
     RemoteLog,
     Row,
     RowFilter,
-    StoredEvent,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 
@@ -35,14 +31,15 @@ States: TypeAlias = dict[bytes, KeyState | None]
 Asked: TypeAlias = dict[bytes, asyncio.Future[KeyState | None]]
 
 THREADS = 16
-LOOK_SECONDS = 0.05
 
 
-class Remote(Threaded):
-    """A log over a network, for event loops: each call waits in one of a few threads.
+class RemoteLoopLog(LoopLog):
+    """A remote log for event loops: each call waits in one of a few threads.
 
-    Appends go to the committing thread, which takes all that wait at a time.
+    Appends go to the committing thread.
     """
+
+    poll_seconds = 0.05
 
     def __init__(self, log: Log, remote: RemoteLog) -> None:
         """remote: the same log."""
@@ -53,7 +50,7 @@ class Remote(Threaded):
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
-        self._states = _Together(self._remote, self._threads)
+        self._states = _BatchedReads(self._remote, self._threads)
 
     def before_fork(self) -> None:
         """Nothing: no lock is held between two calls."""
@@ -69,24 +66,6 @@ class Remote(Threaded):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(call, *given, **named))
 
-    async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        while (head := await self.latest(topic)) <= after:
-            left = LOOK_SECONDS if end is None else min(LOOK_SECONDS, end - loop.time())
-            if left <= 0:
-                break
-            await asyncio.sleep(left)
-        return head
-
-    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return await self._call(self.log.read, topic, after, limit)
-
-    async def read_key(
-        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
-    ) -> list[StoredEvent]:
-        return await self._call(self.log.read_key, topic, key, after, limit)
-
     async def latest(self, topic: str) -> int:
         return await self._call(self.log.latest, topic)
 
@@ -101,17 +80,8 @@ class Remote(Threaded):
     ) -> list[Row]:
         return await self._call(self.log.rows, topic, where, after, limit)
 
-    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        return await self._call(self.log.count, topic, where)
-
     async def owner_version(self, topic: str, owner: str) -> int:
         return await self._call(self.log.owner_version, topic, owner)
-
-    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return await self._call(self.log.rebuild, topic, progress)
-
-    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        await self._call(self.log.ack, topic, consumer, cursor)
 
     async def cursor(self, topic: str, consumer: str) -> int:
         return await self._call(self.log.cursor, topic, consumer)
@@ -122,19 +92,13 @@ class Remote(Threaded):
     async def describe(self) -> Description:
         return await self._call(self.log.describe)
 
-    async def examine(self, topic: str, check: Check) -> list[Finding]:
-        return await self._call(self.log.examine, topic, check)
-
-    async def flush(self) -> None:
-        await self._call(self.log.flush)
-
     async def detach(self) -> None:
         await super().detach()
         await asyncio.to_thread(self._threads.shutdown)
 
 
-class _Together:
-    """Reads of one turn of an event loop, which are asked together."""
+class _BatchedReads:
+    """States that the tasks of one turn of an event loop ask for, read in one trip."""
 
     def __init__(self, log: RemoteLog, threads: ThreadPoolExecutor) -> None:
         self._log = log
@@ -158,17 +122,17 @@ class _Together:
         try:
             answer = loop.run_in_executor(self._threads, self._log.states, topic, list(asked))
         except RuntimeError:
-            _settle(asked, StoreClosed("the log is closed"))
+            _resolve(asked, StoreClosed("the log is closed"))
         else:
-            answer.add_done_callback(partial(_settle_by, asked))
+            answer.add_done_callback(partial(_resolve_by, asked))
 
 
-def _settle_by(asked: Asked, answer: asyncio.Future[States]) -> None:
+def _resolve_by(asked: Asked, answer: asyncio.Future[States]) -> None:
     error = answer.exception()
-    _settle(asked, answer.result() if error is None else error)
+    _resolve(asked, answer.result() if error is None else error)
 
 
-def _settle(asked: Asked, told: States | BaseException) -> None:
+def _resolve(asked: Asked, told: States | BaseException) -> None:
     for key, future in asked.items():
         if isinstance(told, BaseException):
             future.set_exception(told)
@@ -176,6 +140,6 @@ def _settle(asked: Asked, told: States | BaseException) -> None:
             future.set_result(told[key])
 
 
-def for_loops(log: Log) -> Threaded:
+def for_loops(log: Log) -> LoopLog:
     """A log in its asynchronous colour."""
-    return Remote(log, log) if isinstance(log, RemoteLog) else Threaded(log)
+    return RemoteLoopLog(log, log) if isinstance(log, RemoteLog) else LoopLog(log)

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
-from sessionledger.logs.adapters.committing_thread import Threaded
+from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import AsyncLog, Log, RemoteLog
 from sessionledger.logs.url import open_log
@@ -93,7 +93,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         self._engine_on = engine
         self._topic = topic
         self._connect: Callable[[], Log] | None = None
-        self._bridge: Threaded | None = None
+        self._loop_log: LoopLog | None = None
         self._in_place = None
         self._entering = threading.Lock()
         self._engine = no_engine("the store is not open yet: `async with store:` opens it")
@@ -102,8 +102,8 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         telemetry = telemetry_of(log, self._topic)
         self._log = log
         self._in_place = None if isinstance(log, RemoteLog) else log
-        self._bridge = for_loops(telemetry.log(log))
-        self._engine = self._engine_on(self._bridge, telemetry)
+        self._loop_log = for_loops(telemetry.log(log))
+        self._engine = self._engine_on(self._loop_log, telemetry)
         telemetry.observe(self)
 
     async def __aenter__(self) -> AsyncSessionStore:
@@ -111,7 +111,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         if not self._entering.acquire(blocking=False):
             raise StoreClosed("the store is not open yet: another task is entering it")
         try:
-            if self._connect is not None and self._bridge is None:
+            if self._connect is not None and self._loop_log is None:
                 await self._enter(self._connect)
         finally:
             self._entering.release()
@@ -147,13 +147,13 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
 
     async def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
-        bridge, self._bridge = self._bridge, None
+        loop_log, self._loop_log = self._loop_log, None
         engine, self._engine = self._engine, no_engine("the store is closed")
         engine.close()
-        if bridge is None:
+        if loop_log is None:
             self._connect = None
             return
-        release = bridge.detach() if self._connect is None else bridge.close()
+        release = loop_log.detach() if self._connect is None else loop_log.close()
         self._connect = None
         # A caller that is cancelled does not leave the ledger open.
         await asyncio.shield(release)

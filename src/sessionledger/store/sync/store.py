@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
-from sessionledger.logs.adapters.immediate import Inline
+from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import Log
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import without_locals
@@ -44,7 +44,7 @@ class SessionStore(ByToken, ByHandle, ByLedger):
         clock = system_clock if clock is None else clock
         telemetry = telemetry_of(log, topic)
         self._engine = Engine(
-            Inline(telemetry.log(log)),
+            ImmediateLog(telemetry.log(log)),
             topic,
             policy,
             clock,

@@ -72,7 +72,7 @@ class RowCache:
 
     def _refreshed(self, topic: str, key: bytes) -> KeyState | None:
         """The row, after a refresh of the topic's cache if one is due."""
-        reader = self._readers.mine()
+        reader = self._local.reader or self._readers.mine()
         cache, number = self._of(topic), self.number(topic)
         if cache is None:
             return cast(KeyState | None, reader.line(_statement(number), (key,)))

@@ -29,7 +29,9 @@ The order is what makes it right, and `tests/logs/sqlite/row_cache/test_model.py
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.sqlite.row_cache.wal_header import is_stamp
@@ -47,7 +49,7 @@ and which versions were superseded between which two heads, each before a comma.
 None where that is not known. Changes that begin at the same head only grow."""
 
 
-class Refresh(NamedTuple):
+class Refresh(msgspec.Struct, frozen=True, gc=False):
     """From where a refresh begins: the cache's stamp, and the last event it has seen; and to which
     stamp it leads."""
 
@@ -117,7 +119,8 @@ class TopicCache:
         noted = self._noted
         if noted is None:
             return None
-        (before, seen, stamp), changes = noted
+        refresh, changes = noted
+        before, seen, stamp = refresh.before, refresh.seen, refresh.stamp
         if self.header != stamp:
             return None
         current, head, epoch, since, _, superseded = changes
