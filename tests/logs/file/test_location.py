@@ -230,6 +230,13 @@ def test_a_ledger_that_cannot_be_read_is_named(reachable: Path) -> None:
     assert str(reachable / "ledger") in said
 
 
+def test_a_ledger_below_a_folder_that_cannot_be_entered_is_named(reachable: Path) -> None:
+    (reachable / "inner").mkdir()
+    reachable.chmod(0o600 if os.getuid() == 0 else 0o000)
+    said = run(AS_NOBODY, reachable / "inner" / "ledger")
+    assert said.startswith(f"{reachable / 'inner' / 'ledger'} can't be opened for writing: ")
+
+
 def test_a_relative_address_lies_in_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.locks import Lock
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class BlockingLog:
 
     def _begin(self) -> None:
         # A signal handler may fork while its own thread has it.
-        self._mutex = threading.RLock()
+        self._mutex = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 

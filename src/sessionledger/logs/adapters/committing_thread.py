@@ -29,6 +29,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import by_topic, dealt
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 
 A = TypeVar("A")
@@ -120,7 +121,7 @@ class _Committer:
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         # A signal handler may fork while its own thread has it.
-        self._mutex = threading.RLock()
+        self._mutex = Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from sessionledger.errors import LogUnavailable, SessionLedgerError
 from sessionledger.logs.base import Outcome, Unit
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
 from sessionledger.logs.concurrency.waiting import Waiters
 
@@ -80,7 +81,7 @@ class GroupCommit:
     def __init__(self, commit: Commit) -> None:
         self.waiters = Waiters()
         self._commit = commit
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._pending: list[Ticket] = []
         self._leader: Ticket | None = None
         self._batch: list[Ticket] = []

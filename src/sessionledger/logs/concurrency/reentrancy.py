@@ -5,12 +5,12 @@ Such a handler can't wait for the call that it interrupted, so its own call is r
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from threading import get_ident
 from typing import TypeVar
 
 from sessionledger.errors import LogUnavailable
+from sessionledger.logs.concurrency.locks import Lock
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Mutex:
     def __init__(self) -> None:
         # Its owner may take it again. A handler that comes between the lock and the note of its
         # owner goes first, as nothing has begun.
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._owner = _NOBODY
 
     def run(self, work: Callable[[], T]) -> T:

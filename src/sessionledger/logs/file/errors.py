@@ -42,7 +42,7 @@ def _meaning(root: Path, error: OSError) -> str:
 def _obstacle(root: Path, error: OSError) -> str:
     named = [Path(str(error.filename))] if error.filename else []
     for place in (root, root.parent, *named):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+        if os.access(place, os.F_OK) and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
             return f"no permission to read and write {place}"
     return f"{error.strerror}: {error.filename or root}"
 
@@ -52,7 +52,7 @@ def check_place(root: Path) -> None:
     if "\0" in str(root):
         raise LogUnavailable("a path can't hold a NUL character")
     if not root.parent.is_dir():
-        lack = "is not a folder" if root.parent.exists() else "does not exist"
+        lack = "is not a folder" if root.parent.exists() else "does not exist or can't be reached"
         raise LogUnavailable(f"{root} can't be opened for writing: the folder {root.parent} {lack}")
     if root.exists() and not root.is_dir():
         raise NotALedger(f"{root} is a file, and a ledger of files is a folder; it was left as is")

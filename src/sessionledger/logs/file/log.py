@@ -27,7 +27,6 @@ inode, or at least another time at which it was written; see `emptying` and `ori
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,6 +51,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
@@ -98,7 +98,7 @@ class FileLog:
     def _begin(self) -> None:
         """Start with locks that nobody holds: at first, and again in a forked child."""
         # Never held while a turn is waited for.
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._group = GroupCommit(each_alone(self._write))
 
     def _open_writer_lock(self) -> WriterLock | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
 from sessionledger.logs.concurrency.waiting import Waiters
 from sessionledger.logs.embedded.row_table import RowTable
@@ -83,7 +83,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         # Held through the lock itself: an interrupt can't come between taking it and the block.
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._waiters = Waiters()
         self._guard = ReentrancyGuard()
         self._topics: dict[str, _Topic] = {}
@@ -99,7 +99,7 @@ class MemoryLog:
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._waiters = Waiters()
         self._guard = ReentrancyGuard()
         self._forked = True

@@ -13,9 +13,11 @@ import msgspec
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
 
 from sessionledger.errors import LogUnavailable
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.postgres import queries
 
 T = TypeVar("T")
@@ -123,10 +125,14 @@ class _Raw(psycopg.Connection[Any]):
     """A connection that is given up if a thread that waits for it is interrupted.
 
     psycopg's own would cancel the statement and wait for its end. That never comes in the middle of
-    statements that are sent together.
+    statements that are sent together. An interrupt could leave its lock locked for ever.
     """
 
     _is_given_up = False
+
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
+        self.lock = Lock()  # type: ignore[assignment]  # psycopg needs no more than `with`
 
     def wait(
         self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None

@@ -87,7 +87,7 @@ def why_not(path: Path) -> str:
 def _obstacle(path: Path) -> str:
     parent = path.parent
     if not parent.exists():
-        return f"the folder {parent} does not exist"
+        return f"the folder {parent} does not exist or can't be reached"
     if not parent.is_dir():
         return f"{parent} is not a folder"
     if path.is_dir():

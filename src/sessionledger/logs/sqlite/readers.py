@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 import apsw
 
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import Reentered
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Gate:
     def __init__(self) -> None:
         self.closed = False
         # A signal handler may read while its own thread adds its reader.
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self._closer = _NOBODY
 
     def close(self) -> None:
