@@ -1,14 +1,16 @@
 # Every target does its own set-up; Python 3.11 or newer is all it needs.
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-middle test-all lint format ratchet api parity bench operations clean
+.PHONY: run tour test test-middle test-all test-pythons lint format ratchet api parity bench
+.PHONY: operations clean
 
 run: $(READY)
 	@$(BIN)/python examples/http/serve.py
@@ -29,6 +31,11 @@ test-middle: $(READY)
 
 test-all: $(READY)
 	$(PYTEST) --tier=all --record tests/last_whole_run.json
+
+# The fast tests on each CPython that is found, and the wheels that others would install.
+test-pythons: $(READY)
+	$(BIN)/python -m tests.packaging.interpreters
+	$(BIN)/python -m tests.packaging.wheels
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -61,10 +68,10 @@ operations: $(READY)
 	$(BIN)/python -m tests.operations
 
 clean:
-	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,dev]'
 	@touch $@
 

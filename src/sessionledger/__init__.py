@@ -3,6 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+try:
+    import fcntl as _fcntl  # noqa: F401
+except ImportError as missing:
+    raise ImportError(
+        "sessionledger needs a POSIX system such as Linux or macOS: this Python has no module "
+        "`fcntl`. On Windows, use it inside WSL.",
+        name="fcntl",
+    ) from missing
+
 if TYPE_CHECKING:
     from sessionledger.core.history import HistoryEntry
     from sessionledger.core.policy import Policy
