@@ -88,20 +88,17 @@ def _answer(caller: socket.socket) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from sessionledger.cli.main import run
+    from sessionledger.cli.main import main
 
     streams = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
     sys.stdin, sys.stdout, sys.stderr = streams
     sys.argv[1:] = arguments
     try:
-        run()
-    except SystemExit as end:
-        return int(end.code or 0)
+        return main(arguments)
     finally:
         for stream in (sys.stdout, sys.stderr):
             if not stream.closed:
                 stream.flush()
-    return 1
 
 
 if __name__ == "__main__":

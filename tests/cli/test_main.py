@@ -1,4 +1,4 @@
-"""What every command shares: help, completion, missing packages, secrets, signals, start-up."""
+"""What every command shares: secrets, signals, streams that are closed, and the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import COMMAND, Line
+from tests.cli.running import COMMAND, Answer, Line
 
 SECRET = "harn_sess_" + "s" * 43
 OWN = "a-token-that-the-caller-has-chosen-1234567890"
@@ -148,8 +148,32 @@ def test_garbage_is_collected_in_commands_that_go_on(line: Line) -> None:
 import gc, sys
 from sessionledger.cli import application, main
 def run(arguments):
-    assert gc.isenabled() and gc.get_threshold()[0] == 100_000
+    assert gc.isenabled() and gc.get_threshold()[0] == 25_000
 application.run = run
 main.run()
 """
     assert line.program(program).code == 0
+
+
+def test_what_others_registered_for_the_end_of_the_process_is_done(line: Line) -> None:
+    line.create()
+    program = (
+        "import atexit, sys; atexit.register(print, 'the end', file=sys.stderr)\n"
+        "from sessionledger.cli.main import run; sys.argv[1:] = ['sessions']; run()"
+    )
+    answer = line.program(program)
+    assert (answer.code, answer.err) == (0, "the end\n")
+    assert answer.row[1] == "alice"
+
+
+def test_what_was_written_before_an_error_is_not_lost(line: Line) -> None:
+    program = """
+from sessionledger import LogUnavailable
+from sessionledger.cli import application, main
+def run(arguments):
+    print("a line")
+    raise LogUnavailable("the disk is gone")
+application.run = run
+main.run()
+"""
+    assert line.program(program) == Answer(4, "a line\n", "error: the disk is gone\n")

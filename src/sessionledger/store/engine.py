@@ -44,7 +44,6 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Break, Head
 from sessionledger.secrecy import clear_locals
-from sessionledger.store.audit.diagnosis import session_check
 from sessionledger.store.audit.reports import (
     LedgerHead,
     Stats,
@@ -321,6 +320,8 @@ class Engine:
         return await self.log.rebuild(self.topic, progress)
 
     async def diagnose(self, progress: Examining | None) -> list[Finding]:
+        from sessionledger.store.audit.diagnosis import session_check  # few stores ever do
+
         check = session_check(self.topic, self.nanoseconds() // 1_000_000, progress)
         return worst_first(await self.log.examine(self.topic, check))
 

@@ -53,15 +53,15 @@ def network_filesystem(path: Path) -> str | None:
 def filesystem_of(path: Path, mountinfo: str) -> str | None:
     """The type of the file system that holds an absolute path, after the text of
     /proc/self/mountinfo (proc(5)); the longest mount point wins, the later among equals."""
-    best, found = -1, None
+    below, best, found = f"{path}/", -1, None
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         fields = before.split(" ")
         if len(fields) < 5 or not after:
             continue
-        point = Path(_unescape(fields[4]))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), after.split(" ")[0]
+        point = _unescape(fields[4]).rstrip("/")
+        if len(point) >= best and below.startswith(f"{point}/"):
+            best, found = len(point), after.split(" ")[0]
     return found
 
 
