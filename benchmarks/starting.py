@@ -1,4 +1,4 @@
-"""How soon a process that was just started answers: importing, and `get` on the command line.
+"""How soon a process that was just started answers: importing, and each command.
 
 Installing a package compiles it, and so every process here finds bytecode, also where the
 environment forbids to write any: otherwise most of what is measured would be the compiler.
@@ -7,6 +7,7 @@ environment forbids to write any: otherwise most of what is measured would be th
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -15,12 +16,30 @@ from pathlib import Path
 
 from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
 from sessionledger import SessionStore
+from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
+from sessionledger.server.settings import KEYS_TOPIC
+from sessionledger.webhooks.endpoints import EndpointFile, new_endpoint
+from sessionledger.webhooks.location import file_beside
 
 IMPORTS = 15
 UNCOMPILED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 PASS, GET = "python -c pass", "sessionledger get"
-GOALS = (Goal(GET, PASS, 4),)
+# Every command. What stands in braces was made for this one call.
+COMMANDS = (
+    *("--version", "--help", "create --help", "create alice", "get --handle {handle}"),
+    *("authenticate", "reauthenticate", "touch", "rotate", "expire", "revoke --handle {handle}"),
+    *("patch {changes}", "revoke-all --principal alice", "sweep", "sessions"),
+    *("history --handle {handle}", "as-of --handle {handle} --at 2999-01-01T00:00:00Z"),
+    *("watch --after 0 --limit 1", "events", "head", "verify", "rebuild", "stats", "doctor"),
+    *("serve --show-config", "keys create {name} --scope introspect", "keys list"),
+    *("keys revoke --handle {key}", "webhooks add https://example.com/{name}", "webhooks list"),
+    *("webhooks enable {endpoint}", "webhooks remove {endpoint}"),
+)
+GOALS = (
+    Goal(GET, PASS, 5),
+    *(Goal(f"sessionledger {command}", PASS, 7) for command in COMMANDS),
+)
 
 IMPORT = "from sessionledger import SessionStore"
 LIMITS = (Limit(IMPORT, 60),)
@@ -38,20 +57,44 @@ print((time.perf_counter() - begun) * 1000)
 
 def starting(folder: Path, rounds: int) -> tuple[dict[str, Timing], list[Figure]]:
     """Microseconds of whole processes, and milliseconds of importing within one."""
-    url = f"sqlite:///{folder / 'start.db'}"
-    with SessionStore.open(url) as store:
-        token = store.create("alice").token
-    variables = _compiled() | {"SESSIONLEDGER_TOKEN": token, "SESSIONLEDGER_URL": url}
-    command = str(Path(sys.executable).with_name("sessionledger"))
     contenders: dict[str, Callable[[], int]] = {
-        PASS: lambda: _run([sys.executable, "-c", "pass"], variables),
-        GET: lambda: _run([command, "get"], variables),
+        PASS: lambda: _run([sys.executable, "-c", "pass"], _compiled()),
+        GET: _calls("get", folder / "get.db", rounds),
     }
+    for number, command in enumerate(COMMANDS):
+        contenders[f"sessionledger {command}"] = _calls(command, folder / f"{number}.db", rounds)
     timings = measure(contenders, rounds)
     return timings, [
         Figure(IMPORT, _importing(_ALONE + _TIMED), "ms"),
         Figure("with typing_extensions installed", _importing(_TIMED), "ms"),
     ]
+
+
+def _calls(command: str, ledger: Path, rounds: int) -> Callable[[], int]:
+    """The command on its own ledger, with a session, a key and an endpoint for each call."""
+    script = str(Path(sys.executable).with_name("sessionledger"))
+    url = f"sqlite:///{ledger}"
+    endpoints = EndpointFile(file_beside(ledger))
+    calls = []
+    with (
+        SessionStore.open(url, durability="normal") as store,
+        SessionStore.open(url, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys,
+    ):
+        for number in range(1 + rounds):
+            issued, endpoint = store.create("alice"), new_endpoint(f"https://example.org/{number}")
+            key = keys.create(f"key{number}", attributes=new_key(f"key{number}", SCOPES, None))
+            endpoints.add(endpoint)
+            words = command.format(
+                handle=issued.handle,
+                name=f"new{number}",
+                key=key.handle,
+                endpoint=endpoint.id,
+                changes="{}",
+            )
+            told = {"SESSIONLEDGER_TOKEN": issued.token, "SESSIONLEDGER_URL": url}
+            calls.append(([script, *shlex.split(words)], _compiled() | told))
+    each = iter(calls)
+    return lambda: _run(*next(each))
 
 
 def _compiled() -> dict[str, str]:
