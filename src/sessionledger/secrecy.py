@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
-from inspect import iscoroutinefunction
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_COROUTINE = 0x80  # `inspect.CO_COROUTINE`, without importing that into every program
 _PACKAGE = __name__.partition(".")[0]
 _GENERATED = re.compile(r"harn_sess_[A-Za-z0-9_-]{43}")
 
@@ -28,12 +28,13 @@ def without_tokens(text: str) -> str:
 
 def without_locals(call: Callable[P, R]) -> Callable[P, R]:
     """The function, or the coroutine function, which lets no exception out with a token."""
-    if iscoroutinefunction(call):
+    code: CodeType | None = getattr(call, "__code__", None)
+    if code is not None and code.co_flags & _COROUTINE:
 
         @wraps(call)
         async def awaited(*given: Any, **named: Any) -> Any:
             try:
-                return await call(*given, **named)
+                return await call(*given, **named)  # type: ignore[misc]  # as its code says
             except BaseException as error:
                 del given, named
                 clear_locals(error)

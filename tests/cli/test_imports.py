@@ -10,8 +10,8 @@ from tests.cli.running import Line
 
 # Nothing that is answered without an event loop, a screen, a subprocess or the network needs these.
 HEAVY = {
-    *("asyncio", "concurrent", "dataclasses", "difflib", "email", "http", "logging"),
-    *("multiprocessing", "shutil", "socketserver", "ssl", "subprocess", "unittest"),
+    *("ast", "asyncio", "concurrent", "dataclasses", "difflib", "email", "http", "inspect"),
+    *("logging", "multiprocessing", "shutil", "socketserver", "ssl", "subprocess", "unittest"),
 }
 
 PROGRAM = """
