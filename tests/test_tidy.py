@@ -253,9 +253,16 @@ def test_the_library_prints_nothing() -> None:
 
 
 DECISION_LINE = re.compile(r"^- \[(\d+)\]\(decisions/(.+)\): ", re.MULTILINE)
+WITHOUT_PAGE = re.compile(r"(\d{4})(?: to (\d{4}))?")
 
 
 def test_every_decision_is_in_the_index_under_its_number() -> None:
-    told = DECISION_LINE.findall((ROOT / "docs" / "index.md").read_text())
+    index = (ROOT / "docs" / "index.md").read_text()
     pages = sorted(page.name for page in (ROOT / "docs" / "decisions").iterdir())
-    assert told == [(name[:4], name) for name in pages]
+    assert DECISION_LINE.findall(index) == [(name[:4], name) for name in pages]
+    numbers = {int(name[:4]) for name in pages}
+    told: set[int] = set()
+    line = index.partition("These numbers have no page: ")[2].partition("\n")[0]
+    for first, last in WITHOUT_PAGE.findall(line):
+        told |= {*range(int(first), int(last or first) + 1)}
+    assert told == {*range(1, max(numbers))} - numbers, "the line below the index of decisions"
