@@ -39,6 +39,7 @@ NAMES = [
     "InvalidURL",
     "IssuedSession",
     "LedgerHead",
+    "LedgerURL",
     "Log",
     "LogError",
     "LogEvent",
@@ -65,6 +66,7 @@ NAMES = [
     "diagnose",
     "open_log",
     "open_snapshot",
+    "parse_url",
 ]
 
 FOR_WHO_WRITES_A_LOG = [

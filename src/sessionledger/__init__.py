@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         StoredEvent,
         Unit,
     )
-    from sessionledger.logs.url import open_log, open_snapshot
+    from sessionledger.logs.url import LedgerURL, open_log, open_snapshot, parse_url
     from sessionledger.store.aio import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
@@ -77,7 +77,7 @@ else:
             "Appended Change Conflict Description Draft Fold Guard Log LogEvent Put Row "
             "RowFilter StoredEvent Unit"
         ),
-        "logs.url": "open_log open_snapshot",
+        "logs.url": "LedgerURL open_log open_snapshot parse_url",
         "store.aio": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LedgerHead Stats Verification",
@@ -123,6 +123,7 @@ __all__ = [
     "InvalidURL",
     "IssuedSession",
     "LedgerHead",
+    "LedgerURL",
     "Log",
     "LogError",
     "LogEvent",
@@ -149,4 +150,5 @@ __all__ = [
     "diagnose",
     "open_log",
     "open_snapshot",
+    "parse_url",
 ]

@@ -14,7 +14,9 @@ when its address is opened.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from sessionledger.errors import InvalidPolicy, InvalidURL
@@ -30,6 +32,29 @@ _KNOWN = (
 _FOR_A_FILE = "for a file sessions.db write sqlite:///sessions.db"
 
 
+class LedgerURL(NamedTuple):
+    """What a ledger's address says.
+
+    path: the file or the folder, or None for a ledger that has neither. location: the address as it
+    may be shown, without secrets. holds_secret: whether the address holds a password.
+    """
+
+    scheme: str
+    path: Path | None
+    location: str
+    holds_secret: bool = False
+
+
+@without_locals
+def parse_url(url: str) -> LedgerURL:
+    """What a ledger's address says, by the parser that opens the ledger.
+
+    Raises `InvalidURL`, which repeats nothing: there may be a password.
+    """
+    scheme, rest = _divide(url)
+    return _PARSERS[scheme](scheme, rest)
+
+
 @without_locals
 def open_log(url: str, *, durability: str = "full") -> Log:
     """Open the log at an address.
@@ -38,18 +63,10 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
     durability, and what the log raises.
     """
-    if not isinstance(url, str):
-        raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
+    scheme, rest = _divide(url)
     if durability not in DURABILITIES:
         raise InvalidPolicy("durability must be 'full' or 'normal'")
-    scheme, colon, rest = url.partition(":")
-    opener = _OPENERS.get(scheme.lower()) if colon else None
-    if opener is not None:
-        return opener(rest, durability)
-    said = (
-        f"begins with {scheme}:" if colon and scheme.isalpha() else f"has no scheme; {_FOR_A_FILE}"
-    )
-    raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
+    return _OPENERS[scheme](rest, durability)
 
 
 def open_snapshot(url: str) -> Log:
@@ -74,12 +91,12 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
     So it finds what an opening would mend, and works where an opening would fail. Raises what
     `open_log` raises where nothing can be told at all.
     """
-    scheme, _, rest = url.partition(":")
-    if scheme.lower() == "sqlite":
+    scheme, rest = _divide(url)
+    if scheme == "sqlite":
         from sessionledger.logs.sqlite.examination import examine
 
         return examine(_sqlite_path(rest), None, topic, check)
-    if scheme.lower() == "file":
+    if scheme == "file":
         from sessionledger.logs.file import examination as files
         from sessionledger.logs.file.disk import Disk
 
@@ -91,9 +108,27 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         log.close()
 
 
-def _memory(rest: str, _durability: str) -> Log:
+def _divide(url: object) -> tuple[str, str]:
+    """The scheme of an address, in lower case, and what follows the colon. Raises `InvalidURL`."""
+    if not isinstance(url, str):
+        raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme.lower() in _OPENERS:
+        return scheme.lower(), rest
+    said = (
+        f"begins with {scheme}:" if colon and scheme.isalpha() else f"has no scheme; {_FOR_A_FILE}"
+    )
+    raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
+
+
+def _memory_url(scheme: str, rest: str) -> LedgerURL:
     if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
+    return LedgerURL(scheme, None, "memory:")
+
+
+def _memory(rest: str, _durability: str) -> Log:
+    _memory_url("memory", rest)
     from sessionledger.logs.memory.log import MemoryLog
 
     return MemoryLog()
@@ -128,16 +163,30 @@ def _file_path(rest: str) -> Path:
     return _path("/" + written.lstrip("/") if absolute else written)
 
 
+def _postgres_url(_: str, rest: str) -> LedgerURL:
+    _require_psycopg()
+    from sessionledger.logs.postgres.opening import place_of
+
+    place = place_of(f"postgresql:{rest}")
+    return LedgerURL("postgresql", None, place.location, place.holds_secret)
+
+
 def _postgres(rest: str, durability: str) -> Log:
+    _require_psycopg()
+    from sessionledger.logs.postgres import PostgresLog
+
+    return PostgresLog(f"postgresql:{rest}", durability=durability)
+
+
+def _require_psycopg() -> None:
     try:
-        from sessionledger.logs.postgres import PostgresLog
+        import psycopg  # noqa: F401
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] != "psycopg":
             raise
         raise InvalidURL(
             "a PostgreSQL ledger needs psycopg: pip install 'sessionledger[postgres]'"
         ) from None
-    return PostgresLog(f"postgresql:{rest}", durability=durability)
 
 
 _OPENERS = {
@@ -146,6 +195,13 @@ _OPENERS = {
     "file": _file,
     "postgresql": _postgres,
     "postgres": _postgres,
+}
+_PARSERS: dict[str, Callable[[str, str], LedgerURL]] = {
+    "memory": _memory_url,
+    "sqlite": lambda scheme, rest: LedgerURL(scheme, _sqlite_path(rest), f"{scheme}:{rest}"),
+    "file": lambda scheme, rest: LedgerURL(scheme, _file_path(rest), f"{scheme}:{rest}"),
+    "postgresql": _postgres_url,
+    "postgres": _postgres_url,
 }
 
 

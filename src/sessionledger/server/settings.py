@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from sessionledger import Policy
+from sessionledger import InvalidURL, Policy, parse_url
 from sessionledger.web.challenges import is_quotable
 from sessionledger.web.credentials import is_cookie_name
 
@@ -16,7 +15,6 @@ SESSIONS_TOPIC = "orchestrator.sessions"
 KEYS_TOPIC = "sessionledger.keys"
 REPLAYS_TOPIC = "sessionledger.replays"
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*:)[^/@]*(?=@)|(?<=[?&])((?:ssl)?password=)[^&]*")
 _OURS = (KEYS_TOPIC, REPLAYS_TOPIC)
 
 
@@ -85,8 +83,11 @@ _SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """The settings as they may be shown: a password in an address is masked."""
+    """The settings as they may be shown. Of an address that can't be read nothing is."""
     flat = {name: getattr(settings, name) for name in Settings.__struct_fields__}
-    flat["ledger"] = _PASSWORD.sub(r"\1\2***", settings.ledger)
+    try:
+        flat["ledger"] = parse_url(settings.ledger).location
+    except InvalidURL:
+        flat["ledger"] = "***"
     policy = flat.pop("policy")
     return flat | {name: getattr(policy, name) for name in Policy.__struct_fields__}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.cli.running import Line
 
 
@@ -92,13 +93,7 @@ def test_errors_in_json(line: Line, command: str) -> None:
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize(
-    "address",
-    [
-        "postgresql://alice:s3cret@127.0.0.1:1/app",
-        "postgresql://127.0.0.1:1/app?user=alice&password=s3cret",
-    ],
-)
+@pytest.mark.parametrize("address", HOLDING_A_SECRET)
 @pytest.mark.parametrize("command", ["get", "stats", "serve"])
 def test_a_password_is_taken_from_a_variable_only(line: Line, command: str, address: str) -> None:
     given = line.process(command, "--ledger", address, given="x" * 40)
@@ -107,4 +102,18 @@ def test_a_password_is_taken_from_a_variable_only(line: Line, command: str, addr
     hidden = line.process(command, given="x" * 40, SESSIONLEDGER_URL=address)
     assert hidden.code != 2
     assert "127.0.0.1" in hidden.err
-    assert "s3cret" not in given.err + hidden.err + hidden.out
+    assert SECRET not in given.err + hidden.err + hidden.out
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("address", UNREADABLE)
+@pytest.mark.parametrize("command", ["get", "stats", "serve"])
+def test_an_address_that_can_not_be_read_is_not_repeated(
+    line: Line, command: str, address: str
+) -> None:
+    given = line.process(command, "--ledger", address, given="x" * 40)
+    hidden = line.process(command, given="x" * 40, SESSIONLEDGER_URL=address)
+    for answer in (given, hidden):
+        assert answer.code == 2
+        assert "%40" in answer.err
+        assert SECRET not in answer.err + answer.out

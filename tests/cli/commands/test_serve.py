@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.addresses import HOLDING_A_SECRET, UNREADABLE
 from tests.cli.running import Line
 
 
@@ -22,12 +23,19 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
     )
     assert "secret" not in answer.out
     told = {record["setting"]: (record["value"], record["source"]) for record in answer.records}
-    assert told["ledger"] == ("postgresql://me:***@db/x", "environment")
+    assert told["ledger"] == ("postgresql://db/x", "environment")
     assert told["port"] == (1234, "commandline")
     assert told["ttl"] == ("PT7200S", "environment")
     assert told["access_log"] == (False, "environment")
     assert told["host"] == ("127.0.0.1", "default")
     assert list(line.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", [*HOLDING_A_SECRET, *UNREADABLE])
+def test_no_spelling_of_a_password_is_shown(line: Line, address: str) -> None:
+    answer = line("serve", "--show-config", "--json", SESSIONLEDGER_URL=address)
+    (shown,) = [one["value"] for one in answer.records if one["setting"] == "ledger"]
+    assert shown == ("***" if address in UNREADABLE else "postgresql://127.0.0.1:1/app")
 
 
 @pytest.mark.parametrize(

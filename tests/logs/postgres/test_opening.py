@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from sessionledger import (
     InvalidURL,
@@ -18,9 +19,11 @@ from sessionledger import (
     SessionStore,
     UnsupportedSchema,
     open_log,
+    parse_url,
 )
 from sessionledger.logs.postgres.opening import place_of
 from sessionledger.testing.fixtures import TOPIC, add, event, together
+from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.logs import bare_postgres
 from tests.postgres_server import (
     address,
@@ -30,8 +33,6 @@ from tests.postgres_server import (
     schema,
     use_a_server_apart,
 )
-
-SECRET = "s3cret"
 
 LOCATIONS = {
     "postgresql://alice@db.example:5433/app": "postgresql://db.example:5433/app",
@@ -45,6 +46,42 @@ LOCATIONS = {
 @pytest.mark.parametrize(("url", "location"), LOCATIONS.items())
 def test_a_location_tells_where_and_no_secret(url: str, location: str) -> None:
     assert place_of(url).location == location
+
+
+@pytest.mark.parametrize("url", HOLDING_A_SECRET)
+def test_no_spelling_of_a_password_is_shown(url: str) -> None:
+    told = parse_url(url)
+    assert told == ("postgresql", None, "postgresql://127.0.0.1:1/app", True)
+    assert SECRET not in repr(told) + repr(
+        place_of(url.lower().replace("postgres:", "postgresql:"))
+    )
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_an_address_that_libpq_would_divide_elsewhere_is_refused(url: str) -> None:
+    for call in (parse_url, open_log):
+        with pytest.raises(InvalidURL, match="%40") as caught:
+            call(url)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("url", LOCATIONS)
+def test_an_address_says_whether_it_holds_a_password(url: str) -> None:
+    assert parse_url(url).holds_secret == (SECRET in url)
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "value"),
+    [
+        ("application_name=my%20app", "application_name", "my app"),
+        ("application_name=a+b", "application_name", "a+b"),
+        ("options=-c%20statement_timeout%3D5s", "options", "-c statement_timeout=5s"),
+        ("password=a%2Bb%20c", "password", "a+b c"),
+    ],
+)
+def test_parameters_are_decoded_as_libpq_decodes_them(query: str, name: str, value: str) -> None:
+    url = f"postgresql://u@h/db?{query}"
+    assert place_of(url).parameters[name] == value == conninfo_to_dict(url)[name]
 
 
 def test_what_is_said_is_asked_of_the_server() -> None:

@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sessionledger import Log, SessionStore
+from sessionledger import Log, SessionStore, parse_url
 from sessionledger.cli.exit_codes import UNAVAILABLE, USAGE, Failure, unknown
 from sessionledger.cli.input import options
-from sessionledger.cli.input.ledger import JSON, LEDGER, TOPIC, Ledger, ledger_command, path_in
+from sessionledger.cli.input.ledger import JSON, LEDGER, TOPIC, Ledger, ledger_command
 from sessionledger.cli.output.answers import columns, show, show_all
 from sessionledger.cli.output.errors import warn
 from sessionledger.cli.output.formatting import Record
@@ -127,10 +127,10 @@ def _first_cursor(log: Log, topic: str, after: int | None) -> int:
 def _file(ledger: Ledger, given: Path | None) -> EndpointFile:
     if given is not None:
         return EndpointFile(given)
-    path = path_in(ledger.existing_url())
-    if not path:
+    path = parse_url(ledger.existing_url()).path
+    if path is None:
         raise Failure(USAGE, "no_file", "this ledger has no folder: give --file")
-    return EndpointFile(file_beside(Path(path)))
+    return EndpointFile(file_beside(path))
 
 
 @contextmanager

@@ -10,9 +10,17 @@ from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from sessionledger import Log, LogUnavailable, Policy, SessionStore, open_log, open_snapshot
+from sessionledger import (
+    Log,
+    LogUnavailable,
+    Policy,
+    SessionStore,
+    open_log,
+    open_snapshot,
+    parse_url,
+)
 from sessionledger.cli.exit_codes import UNAVAILABLE, USAGE, Failure
 from sessionledger.cli.output.errors import warn
 from sessionledger.cli.parser import Command, Option
@@ -20,10 +28,7 @@ from sessionledger.cli.parser import Command, Option
 SESSIONS_TOPIC = "orchestrator.sessions"
 URL_VARIABLE = "SESSIONLEDGER_URL"
 
-_PASSWORD = r"://[^/@:]*:[^/@]+@|[?&](ssl)?password="  # noqa: S105  its shape
 _SCHEME = r"(?i)[a-z][a-z0-9+.-]*:"
-# What stands before a path in a URL, and which part of that belongs to the path.
-_PREFIXES = {"sqlite:///": "", "file:///": "/", "file:/": "/", "file:": ""}
 
 
 class Ledger:
@@ -58,23 +63,23 @@ class Ledger:
     def log_to_read(self) -> Log:
         """The log, or a snapshot of it where its files may be read but not written."""
         url = self.existing_url()
-        path = path_in(url)
-        if not url.lower().startswith("sqlite:") or "\0" in path:
+        scheme, path, *_ = parse_url(url)
+        if scheme != "sqlite" or path is None:
             return open_log(url)
         if os.access(path, os.W_OK):
             try:
                 return open_log(url)
             except LogUnavailable:
                 # In such a folder it can be opened as long as somebody else has it open.
-                if os.access(Path(path).parent, os.W_OK):
+                if os.access(path.parent, os.W_OK):
                     raise
         return open_snapshot(url)
 
     def existing_url(self) -> str:
         """Its URL. A mistyped path must not leave an empty ledger behind."""
         url = url_of(self.location)
-        path = path_in(url)
-        if path and "\0" not in path and not Path(path).exists():
+        path = parse_url(url).path
+        if path is not None and not path.exists():
             raise Failure(
                 UNAVAILABLE,
                 "no_ledger",
@@ -134,19 +139,9 @@ def url_of(location: str) -> str:
     return f"sqlite:///{quote(location)}"
 
 
-def path_in(url: str) -> str:
-    """The path that the URL of a ledger names; empty where it names none."""
-    scheme, colon, rest = url.partition(":")
-    whole = scheme.lower() + colon + rest
-    for prefix, kept in _PREFIXES.items():
-        if whole.startswith(prefix):
-            return kept + unquote(whole.removeprefix(prefix))
-    return ""
-
-
 def _refuse_shown_password(url: str) -> None:
     """Anybody on the machine can list the arguments of a process."""
-    if any(url in argument for argument in sys.argv) and re.search(_PASSWORD, url):
+    if any(url in argument for argument in sys.argv) and parse_url(url).holds_secret:
         raise Failure(
             USAGE,
             "password_in_argument",

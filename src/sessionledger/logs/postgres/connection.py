@@ -45,6 +45,7 @@ class Place(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
     schema: str
     location: str
+    holds_secret: bool = False
 
     def __repr__(self) -> str:
         return f"Place({self.location!r})"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from sessionledger.errors import InvalidURL, LogUnavailable, NotALedger, UnsupportedSchema
 from sessionledger.logs.postgres import queries
@@ -17,26 +18,56 @@ OLDEST = 140000
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _EXPECTED = (
     "a PostgreSQL ledger is postgresql://user@host:port/database, with parameters of libpq such as "
-    "?sslmode=verify-full, and ?schema=name for another schema than sessionledger"
+    "?sslmode=verify-full, and ?schema=name for another schema than sessionledger; "
+    "write @ / ? # & within a name or a password as %40 %2F %3F %23 %26"
 )
+# Any other @ or / is part of a user or a password, which libpq would divide in the wrong place.
+# Half a password would then pass for a host or a database.
+_SHAPE = re.compile(
+    r"postgresql:(?://(?:[^@/?#]*@)?[^@/?#]*(?:/[^@/?#]*)?)?(?:\?(?P<query>[^@#?]*))?"
+)
+# libpq does not mark these as secret.
+_SECRETS = frozenset(("scram_client_key", "scram_server_key"))
 
 
 def place_of(url: str) -> Place:
     """What an address says. Raises `InvalidURL`, which repeats nothing: there may be a password."""
-    target, _, query = url.partition("?")
+    shape = _SHAPE.fullmatch(url)
+    if shape is None or "%00" in url or "\0" in url:
+        raise InvalidURL(_EXPECTED)
     try:
-        asked = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        asked = _query(shape["query"] or "")
         schema = asked.pop("schema", SCHEMA)
-        found = conninfo_to_dict(f"{target}?{urlencode(asked)}" if asked else target)
+        target = url.partition("?")[0]
+        given = f"?{urlencode(asked, quote_via=quote)}" if asked else ""
+        found = conninfo_to_dict(target + given)
     except (ValueError, psycopg.Error):
         raise InvalidURL(_EXPECTED) from None
     parameters = {name: str(value) for name, value in found.items()}
     ports = parameters.get("port", "").split(",")
-    if "#" in url or "%00" in url or "\0" in url or not all(p.isdecimal() or not p for p in ports):
+    if not all(p.isdecimal() or not p for p in ports):
         raise InvalidURL(_EXPECTED)
     if not _SCHEMA_NAME.fullmatch(schema):
-        raise InvalidURL(f"{_EXPECTED}, of lower-case letters, digits and _")
-    return Place(parameters, schema, _location(parameters, schema))
+        raise InvalidURL(f"{_EXPECTED}; a schema is of lower-case letters, digits and _")
+    holds_secret = not parameters.keys().isdisjoint(_secret_names())
+    return Place(parameters, schema, _location(parameters, schema), holds_secret)
+
+
+def _query(query: str) -> dict[str, str]:
+    """Parameters, decoded as libpq decodes them: a plus is a plus. Raises `ValueError`."""
+    asked: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        name, equals, value = (unquote(part, errors="strict") for part in pair.partition("="))
+        if not equals or name in asked:
+            raise ValueError
+        asked[name] = value
+    return asked
+
+
+def _secret_names() -> set[str]:
+    """The parameters that libpq itself would not show, and those that it should not."""
+    told = {one.keyword.decode() for one in Conninfo.get_defaults() if one.dispchar == b"*"}
+    return told | _SECRETS
 
 
 def prepare(connection: Connection, place: Place, durability: str) -> None:
