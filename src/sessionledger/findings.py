@@ -27,7 +27,7 @@ SEVERITIES: dict[str, Severity] = {
     "schema_old": "note",
     "head_copy_stale": "problem",
     "log_cut_short": "problem",
-    "origin_wrong": "problem",
+    "checkpoint_wrong": "problem",
     "torn_tail": "warning",
     "cursor_damaged": "problem",
     "events_missing": "problem",

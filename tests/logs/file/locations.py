@@ -17,8 +17,8 @@ def topic_file(root: Path, topic: str = TOPIC) -> Path:
     return root / "topics" / f"{topic}.jsonl"
 
 
-def origin_file(root: Path, topic: str = TOPIC) -> Path:
-    return root / "origins" / f"{topic}.origin"
+def checkpoint_file(root: Path, topic: str = TOPIC) -> Path:
+    return root / "checkpoints" / f"{topic}.checkpoint"
 
 
 def durable_file(root: Path, topic: str = TOPIC) -> Path:

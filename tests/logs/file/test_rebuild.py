@@ -10,7 +10,7 @@ from unittest.mock import patch
 from sessionledger import SessionStore
 from sessionledger.logs.base import Fold, Progress
 from sessionledger.logs.embedded.row_table import RowTable
-from sessionledger.logs.file.index import Image
+from sessionledger.logs.file.index import TopicIndex
 from sessionledger.testing.fixtures import PATIENCE, together
 
 
@@ -19,17 +19,17 @@ def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path:
         token = store.create("alice").token
         ended, swapped = threading.Event(), threading.Event()
         folded, looked = threading.Event(), threading.Event()
-        rebuilt, is_current = Image.rebuilt, Image.is_current
+        rebuilt, is_current = TopicIndex.rebuilt, TopicIndex.is_current
 
-        def held(image: Image, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
-            answer = rebuilt(image, fold, progress)
+        def held(index: TopicIndex, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
+            answer = rebuilt(index, fold, progress)
             folded.set()
             assert ended.wait(PATIENCE)
             return answer
 
-        def slow(image: Image) -> bool:
+        def slow(index: TopicIndex) -> bool:
             # Between finding the file unchanged and reading the row this thread is not scheduled.
-            answer = is_current(image)
+            answer = is_current(index)
             if threading.current_thread() is reader:
                 looked.set()
                 assert swapped.wait(PATIENCE)
@@ -49,7 +49,10 @@ def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path:
             store.rebuild()
             swapped.set()
 
-        with patch.object(Image, "rebuilt", held), patch.object(Image, "is_current", slow):
+        with (
+            patch.object(TopicIndex, "rebuilt", held),
+            patch.object(TopicIndex, "is_current", slow),
+        ):
             together(rebuild, end)
             reader.join(PATIENCE)
         assert found == [None]

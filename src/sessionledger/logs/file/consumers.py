@@ -1,7 +1,7 @@
-"""How far consumers have come, a small file for each pair of topic and consumer.
+"""The cursors of consumers: a small file for each pair of topic and consumer.
 
-`consumers/<topic>__<consumer>.json`, as the reference has it. Two pairs may share a file's name
-(`a__b` with `c`, `a` with `b__c`); the pair that stands in the file has it.
+It is `consumers/<topic>__<consumer>.json`, as in the reference. Two pairs may share a file's name
+(`a__b` with `c`, `a` with `b__c`). The pair that is named in the file has it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def cursor(disk: Disk, topic: str, consumer: str) -> int:
 
 
 def ack(disk: Disk, topic: str, consumer: str, cursor: int) -> None:
-    """Remember a cursor, if it is ahead of the one that is known. The caller holds the lock."""
+    """Keep a cursor, if it is ahead of the one that is kept. The caller has the writer's lock."""
     path = _path(disk, topic, consumer)
     if len(path.name) > _MAX_NAME_BYTES:
         raise InvalidEvent("a topic and a consumer are too long to name a file together")
@@ -66,7 +66,9 @@ def found_in(path: Path) -> _Cursor | None:
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise CorruptLog(f"{path} can't be read: remove it, and its consumer begins anew") from None
+        raise CorruptLog(
+            f"{path} can't be read: remove it, and its consumer begins again"
+        ) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None

@@ -1,10 +1,9 @@
 """The files of a ledger, and how they are written so that nothing acknowledged is lost.
 
-1. A batch is one write at the end, and flushed before it is published; see `durable`.
-2. A write that fails is cut off again. Where that fails too, and whenever a flush fails, nothing
-   more is written by this process: what a failed flush left can't be known, and asking again may
-   lie.
-3. A file or folder that is made is flushed, and so is the folder that it is in.
+1. A batch is one write at the end of a file. It is flushed before it is published (`recovery`).
+2. A write that fails is cut off again. If that fails too, or a flush fails, this process writes
+   nothing more: nobody knows what a failed flush left, and a second flush may report success.
+3. A new file or folder is flushed, and so is the folder that it is in.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import is_name
-from sessionledger.logs.file.errors import ORIGINS, TOPICS
+from sessionledger.logs.file.errors import CHECKPOINTS, TOPICS
 from sessionledger.logs.file.index import Stamp, read_exactly, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
@@ -25,11 +24,11 @@ from sessionledger.logs.file.recovery.durable_offset import (
     published,
     this_boot,
 )
-from sessionledger.logs.file.recovery.torn_tail import worth_of
+from sessionledger.logs.file.recovery.torn_tail import repair_of
 
 _END = ".jsonl"
-_ORIGIN = ".origin"
-_COMING = ".next"
+_CHECKPOINT = ".checkpoint"
+_NEXT = ".next"
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -65,23 +64,25 @@ class Disk:
         names = [file.name.removesuffix(_END) for file in files if file.stat().st_size]
         return sorted(name for name in names if is_name(name))
 
-    def origin(self, name: str) -> Path:
-        """The file with what a topic's file goes on from."""
-        return self.root / ORIGINS / f"{name}{_ORIGIN}"
+    def checkpoint(self, name: str) -> Path:
+        """The file of a topic's checkpoint."""
+        return self.root / CHECKPOINTS / f"{name}{_CHECKPOINT}"
 
-    def coming_origin(self, name: str) -> Path:
-        """The file with what it will go on from once it is replaced; see `origin`."""
-        return self.root / ORIGINS / f"{name}{_COMING}"
+    def next_checkpoint(self, name: str) -> Path:
+        """The file of the checkpoint that counts once the topic's file is replaced."""
+        return self.root / CHECKPOINTS / f"{name}{_NEXT}"
 
     def emptied(self) -> set[str]:
         """The topics whose events were removed at some time."""
-        folder = self.root / ORIGINS
+        folder = self.root / CHECKPOINTS
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return {name.rpartition(".")[0] for name in names if name.endswith((_ORIGIN, _COMING))}
+        return {name.rpartition(".")[0] for name in names if name.endswith((_CHECKPOINT, _NEXT))}
 
     def size(self) -> int:
-        """The bytes of all events, and of all that removed ones came to."""
-        folders = [folder for name in (TOPICS, ORIGINS) if (folder := self.root / name).is_dir()]
+        """The bytes of all events and checkpoints."""
+        folders = [
+            folder for name in (TOPICS, CHECKPOINTS) if (folder := self.root / name).is_dir()
+        ]
         return sum(entry.stat().st_size for folder in folders for entry in os.scandir(folder))
 
     def may_be_read(self) -> bool:
@@ -94,7 +95,7 @@ class Disk:
         return published(self.root / "durable" / name)
 
     def publish(self, name: str, upto: Published) -> None:
-        """Say how far the file of a topic is durable, and up to where it may be written."""
+        """Publish how far the file of a topic is durable, and up to where it may be written."""
         publish(self.root / "durable" / name, upto, self._boot)
 
     def check_healthy(self) -> None:
@@ -114,20 +115,20 @@ class Disk:
             self.publish(name, Published(start, end, since))
             self._put(file, start, data)
             self._flush(file, start)
-            self._say(name, file, start, Published(end, end, since))
+            self._publish_or_cut(name, file, start, Published(end, end, since))
             return stamp_of(os.fstat(file))
         finally:
             os.close(file)
 
     def adopt(self, name: str, start: int, since: int) -> None:
-        """Make what stands in the file beyond `start` durable, as far as it is whole.
+        """Make the bytes of the file behind `start` durable, as far as they are whole.
 
-        That was left by a writer that died, or appended by one that publishes nothing.
+        A writer that died left them, or one that publishes nothing appended them.
         """
         file = os.open(self.topic(name), _APPEND, 0o600)
         try:
             size = os.fstat(file).st_size
-            end, lacks_newline = worth_of(
+            end, lacks_newline = repair_of(
                 lambda begin, end: read_exactly(file, begin, end), start, size
             )
             if end < size:
@@ -142,7 +143,7 @@ class Disk:
             os.close(file)
 
     def flush(self) -> None:
-        """Make durable what was written without being flushed."""
+        """Flush what `durability="normal"` left unflushed."""
         if self._flushes:
             return
         for name in self.topics():
@@ -153,13 +154,13 @@ class Disk:
                 os.close(file)
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Put a small file in the place of another one: the old or the new, never half."""
+        """Replace a small file. A crash leaves the old content or the new, never half of it."""
         self.make_folder(path.parent)
         write_draft(path, content, self._sync_or_stop if self._flushes else None).replace(path)
         self._flush_folder(path.parent)
 
     def replace_topic(self, name: str, draft: Path) -> None:
-        """Put a draft in the place of a topic's file, for good."""
+        """Replace a topic's file by a draft, durably."""
         path = self.topic(name)
         draft.replace(path)
         try:
@@ -175,18 +176,18 @@ class Disk:
             self._flush_folder(folder.parent)
 
     def _anchor(self, name: str, file: int, since: int) -> None:
-        """Flush the folder once a file, in case it is new, or its maker died before he did so."""
-        place = (os.fstat(file).st_ino, since)
-        if self._anchored.get(name) != place:
+        """Flush the folder once for each file: it may be new, or its maker died before that."""
+        identity = (os.fstat(file).st_ino, since)
+        if self._anchored.get(name) != identity:
             self._flush_folder(self.root / TOPICS)
-            self._anchored[name] = place
+            self._anchored[name] = identity
 
     def _flush_folder(self, folder: Path) -> None:
         if self._flushes:
             flush_folder(folder)
 
     def _flush(self, file: int, start: int) -> None:
-        """Flush; where that fails, cut off what was written from `start` on, and stop."""
+        """Flush. If that fails, cut off what was written from `start` on, and stop writing."""
         if not self._flushes:
             return
         try:
@@ -215,15 +216,15 @@ class Disk:
             raise
         size = os.fstat(file).st_size
         if size != start + len(data) and os.pread(file, len(data), start) != data:
-            # Behind lines that somebody appended at the same moment, and with ids that are taken.
+            # It stands behind lines that another program appended just now, with the same ids.
             if os.pread(file, len(data), size - len(data)) == data:
                 self._cut(file, size - len(data))
             raise LogUnavailable(
-                f"another program, which takes no turns, wrote to {self.root} at the same moment: "
-                "read it back, and try again"
+                f"another program wrote to {self.root} at the same moment, without its lock: read "
+                "it back, and try again"
             )
 
-    def _say(self, name: str, file: int, start: int, upto: Published) -> None:
+    def _publish_or_cut(self, name: str, file: int, start: int, upto: Published) -> None:
         try:
             self.publish(name, upto)
         except OSError:
@@ -238,7 +239,7 @@ class Disk:
 
 
 def write_draft(path: Path, content: bytes, sync: Callable[[int], None] | None) -> Path:
-    """Write what is to be put in the place of a file, flushed if there is a `sync`; where it is."""
+    """Write a file that is to replace another, flushed if there is a `sync`; the path of it."""
     draft = path.with_name(f".{path.name}.new")
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -254,7 +255,7 @@ def write_draft(path: Path, content: bytes, sync: Callable[[int], None] | None) 
 
 
 def flush_folder(folder: Path) -> None:
-    """Make durable which files are in a folder."""
+    """Make the names in a folder durable."""
     file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

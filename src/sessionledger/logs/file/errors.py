@@ -1,4 +1,4 @@
-"""What the system's errors mean for a ledger of files, and what to do about them."""
+"""What the system's errors mean for a ledger of files, and where one can be kept."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sessionledger.errors import LogUnavailable, NotALedger
 from sessionledger.logs.embedded.filesystem import network_filesystem
 
 TOPICS = "topics"
-ORIGINS = "origins"
+CHECKPOINTS = "checkpoints"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def explained(root: Path) -> Iterator[None]:
-    """Turn the system's errors into ours, naming the ledger and what to do."""
+def translated_errors(root: Path) -> Iterator[None]:
+    """Turn the system's errors into ours, which name the ledger and what to do."""
     try:
         yield
     except OSError as error:
@@ -41,14 +41,14 @@ def _meaning(root: Path, error: OSError) -> str:
 
 def _obstacle(root: Path, error: OSError) -> str:
     named = [Path(str(error.filename))] if error.filename else []
-    for place in (root, root.parent, *named):
-        if os.access(place, os.F_OK) and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            return f"no permission to read and write {place}"
+    for path in (root, root.parent, *named):
+        if os.access(path, os.F_OK) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            return f"no permission to read and write {path}"
     return f"{error.strerror}: {error.filename or root}"
 
 
-def check_place(root: Path) -> None:
-    """Raises `LogUnavailable` where no ledger can be kept, `NotALedger` where something else is."""
+def check_location(root: Path) -> None:
+    """Raises `LogUnavailable` for a path that can't hold a ledger, `NotALedger` for another's."""
     if "\0" in str(root):
         raise LogUnavailable("a path can't hold a NUL character")
     if not root.parent.is_dir():
@@ -67,7 +67,7 @@ def check_place(root: Path) -> None:
 
 
 def _check_content(root: Path) -> None:
-    ours = {TOPICS, ORIGINS, "consumers", "durable", "ledger.lock"}
+    ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock"}
     names = {entry.name for entry in os.scandir(root)}
     if names and TOPICS not in names and not names <= ours:
         few = ", ".join(sorted(names)[:5])

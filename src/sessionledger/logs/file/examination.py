@@ -1,6 +1,6 @@
-"""What is wrong with a ledger of files as it stands, told without opening it as a ledger.
+"""What is wrong with a ledger of files, found without opening it as a ledger.
 
-Nothing is mended: no tail is cut, nothing is published, and no file is made.
+Nothing is repaired: no tail is cut, nothing is published, and no file is made.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.embedded.permissions import look_around, look_at_file, look_at_folder
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.errors import TOPICS, check_place, explained
-from sessionledger.logs.file.index import Image, read_exactly, stamp_of
+from sessionledger.logs.file.errors import TOPICS, check_location, translated_errors
+from sessionledger.logs.file.index import TopicIndex, read_exactly, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import Published
-from sessionledger.logs.file.recovery.torn_tail import worth_of
-from sessionledger.logs.file.refresh import ADVICE, begin, opened
+from sessionledger.logs.file.recovery.torn_tail import repair_of
+from sessionledger.logs.file.refresh import ADVICE, index_of, opened
 
 
 class _View:
-    """A topic up to where its file was whole when it was looked at.
+    """A topic up to where its file was whole when it was read.
 
-    rows and folded: those that a log has in memory, None where nobody keeps any. Nor are there any
-    to compare with events where some were removed, since rows go on from what these made of them.
+    rows and folded: those that a log has in memory, None where nobody keeps any. Where events were
+    removed there are none to compare either, since rows continue from the removed events.
     """
 
     chained = True
 
-    def __init__(self, image: Image, rows: Sequence[Row], folded: int | None) -> None:
-        self.head = image.head.id if len(image) else 0
+    def __init__(self, index: TopicIndex, rows: Sequence[Row], folded: int | None) -> None:
+        self.head = index.head.id if len(index) else 0
         self.folded = folded if self.head else 0
-        if image.origin.head.id:
+        if index.checkpoint.head.id:
             self.folded = None
-        self._image = image
+        self._image = index
         self._rows = sorted(rows, key=lambda row: row.key)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
@@ -61,47 +61,47 @@ def examine(
     """
     check_name("topic", topic)
     found = Findings()
-    with explained(disk.root):
-        check_place(disk.root)
+    with translated_errors(disk.root):
+        check_location(disk.root)
         if not (disk.root / TOPICS).is_dir():
             raise LogUnavailable(f"there is no ledger at {disk.root}")
         _look_at_permissions(disk.root, found)
         _look_at_cursors(disk, found)
-        image = _read(disk, topic, found)
-        return found.all() + list(check(_View(image, rows, folded)))
+        index = _read(disk, topic, found)
+        return found.all() + list(check(_View(index, rows, folded)))
 
 
-def _read(disk: Disk, topic: str, found: Findings) -> Image:
+def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
     """The topic up to where its file is whole, or durable while somebody writes."""
     path = disk.topic(topic)
     file = opened(path)
     try:
-        image, published = _begin(disk, topic, file, found)
+        index, published = _index_of(disk, topic, file, found)
         durable = 0 if published is None else published.durable
         size = 0 if file is None else os.fstat(file).st_size
         if size < durable:
             problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
             found.add("log_cut_short", str(path), problem, ADVICE)
         if file is not None:
-            image.stamp = stamp_of(os.fstat(file))
-            image.scan(file, _whole_end(disk, path, file, min(durable, size), found), None)
+            index.stamp = stamp_of(os.fstat(file))
+            index.scan(file, _whole_end(disk, path, file, min(durable, size), found), None)
     finally:
         if file is not None:
             os.close(file)
-    return image
+    return index
 
 
-def _begin(
+def _index_of(
     disk: Disk, topic: str, file: int | None, found: Findings
-) -> tuple[Image, Published | None]:
-    image = Image(disk.topic(topic))
+) -> tuple[TopicIndex, Published | None]:
+    index = TopicIndex(disk.topic(topic))
     try:
-        return begin(disk, topic, file, image)
+        return index_of(disk, topic, file, index)
     except CorruptLog as error:
-        if not image.is_there(file):
-            raise LogUnavailable(f"{image.path} was emptied meanwhile: examine it again") from None
-        found.add("origin_wrong", str(disk.origin(topic)), str(error), ADVICE)
-        return image, None
+        if not index.is_there(file):
+            raise LogUnavailable(f"{index.path} was emptied meanwhile: examine it again") from None
+        found.add("checkpoint_wrong", str(disk.checkpoint(topic)), str(error), ADVICE)
+        return index, None
 
 
 def _whole_end(disk: Disk, path: Path, file: int, durable: int, found: Findings) -> int:
@@ -109,11 +109,11 @@ def _whole_end(disk: Disk, path: Path, file: int, durable: int, found: Findings)
         if not quiet:
             return durable
         size = os.fstat(file).st_size
-        worth = worth_of(lambda begin, end: read_exactly(file, begin, end), durable, size)
-    if worth.end < size:
-        problem = f"its last {size - worth.end} bytes are no whole events: a writer died over them"
-        found.add("torn_tail", str(path), problem, "nothing: the next to read or append cuts them")
-    return worth.end
+        repair = repair_of(lambda begin, end: read_exactly(file, begin, end), durable, size)
+    if repair.end < size:
+        problem = f"its last {size - repair.end} bytes are not whole events: their writer died"
+        found.add("torn_tail", str(path), problem, "nothing: the next read or append cuts them")
+    return repair.end
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _look_at_cursors(disk: Disk, found: Findings) -> None:
             consumers.found_in(path)
         except CorruptLog:
             problem = "it can't be read, so its consumer can't go on"
-            remedy = f"rm {quote(str(path))}: its consumer then begins anew"
+            remedy = f"rm {quote(str(path))}: its consumer then begins again"
             found.add("cursor_damaged", str(path), problem, remedy)
 
 

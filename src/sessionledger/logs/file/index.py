@@ -1,9 +1,10 @@
-"""What this process knows of a topic's file: where its events stand, and the rows they fold to.
+"""What this process knows of a topic's file: the offset of each event, and the rows they fold to.
 
-No event is kept: an id and an offset are, 16 bytes an event, and reading goes to the file. Rows are
-folded when somebody first asks for them. Guarded by the log's lock, except for `is_current` and
-`state`: these rely on `end` changing last, so that whoever finds it equal to the file's size finds
-everything before it in place.
+The index keeps no event, only its id and offset, in 16 bytes. Events are read from the file. Rows
+are folded when somebody first asks for them.
+
+The log's lock guards an index, except for `is_current` and `state`. These rely on `end` changing
+last: if it equals the size of the file, everything before it is known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
-from sessionledger.logs.file.recovery.checkpoint import NOTHING, Origin
+from sessionledger.logs.file.recovery.checkpoint import NOTHING, Checkpoint
 from sessionledger.logs.units import Plan
 
 BLOCK_BYTES = 1 << 20
@@ -28,8 +29,10 @@ _PAGE = 1000
 
 
 class Stamp(NamedTuple):
-    """Which file it is, and when it was last written: inodes are used again, for a file that takes
-    the place of one that was emptied."""
+    """What identifies one state of a file: its inode, and when it was last written.
+
+    Inodes are used again, for instance for the file that replaces one that was emptied.
+    """
 
     inode: int
     modified: int
@@ -39,22 +42,25 @@ NO_FILE = Stamp(0, 0)
 
 
 def stamp_of(found: os.stat_result) -> Stamp:
-    """Of a file that was asked for."""
+    """The stamp of a file."""
     return Stamp(found.st_ino, found.st_mtime_ns)
 
 
-class Image:
-    """Of one topic. `end` is up to where the file was read, `stamp` which file that was, and
-    `origin` what that goes on from."""
+class TopicIndex:
+    """The index of one topic.
 
-    def __init__(self, path: Path, origin: Origin = NOTHING) -> None:
+    end: up to where the file was read. stamp: of the file that was read. checkpoint: what that file
+    continues from.
+    """
+
+    def __init__(self, path: Path, checkpoint: Checkpoint = NOTHING) -> None:
         self.path = path
-        self.origin = origin
+        self.checkpoint = checkpoint
         self.stamp = NO_FILE
         self.end = 0
-        # As in every log, the chain begins anew behind what was removed.
-        self.head = Head(origin.head.id, None)
-        self.table = RowTable(origin.rows)
+        # As in every log, the chain begins again behind events that were removed.
+        self.head = Head(checkpoint.head.id, None)
+        self.table = RowTable(checkpoint.rows)
         self.folded = 0
         self._name = str(path)
         self._ids = array("q")
@@ -71,7 +77,7 @@ class Image:
             return False
         return found.st_size == self.end and (found.st_ino, found.st_mtime_ns) == self.stamp
 
-    def is_in_place(self) -> bool:
+    def is_of_current_file(self) -> bool:
         """Whether the topic's file is still the one that was read; it may have grown."""
         try:
             file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
@@ -101,7 +107,7 @@ class Image:
     @property
     def folded_id(self) -> int:
         """The id of the last event that is folded."""
-        return self._ids[self.folded - 1] if self.folded else self.origin.head.id
+        return self._ids[self.folded - 1] if self.folded else self.checkpoint.head.id
 
     # -- growing
 
@@ -112,7 +118,7 @@ class Image:
             self._take_in(block, fold)
 
     def take(self, plan: Plan, texts: Sequence[bytes], stamp: Stamp, *, with_rows: bool) -> None:
-        """Take in what was just written, and flushed, at the end."""
+        """Take in a batch that was just written, and flushed, at the end."""
         offset, folded = self.end, self.folded == len(self._ids)
         for event, text in zip(plan.events, texts, strict=True):
             self._ids.append(event.id)
@@ -126,14 +132,14 @@ class Image:
         self.end = offset
 
     def fold_rest(self, fold: Fold) -> None:
-        """Fold what was read before anybody asked for rows."""
+        """Fold the events that were read before anybody asked for rows."""
         for page in self._pages(self.folded):
             self.table.fold(fold, page)
             self.folded += len(page)
 
     def rebuilt(self, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
-        """All rows, folded anew, and of how many events. Others may add to it meanwhile."""
-        table, done = RowTable(self.origin.rows), 0
+        """All rows, folded again, and of how many events. Others may append meanwhile."""
+        table, done = RowTable(self.checkpoint.rows), 0
         for page in self._pages(0):
             table.fold(fold, page)
             done += len(page)
@@ -142,9 +148,9 @@ class Image:
         return table, done
 
     def put_rows(self, fold: Fold, table: RowTable, done: int) -> None:
-        """Put a table of so many events in the place of the one that there is.
+        """Replace the table by one that was folded from so many events.
 
-        Whole before it is seen: who found the file unchanged asks this one next, without a lock.
+        The new one is complete before it is seen: `state` reads the table without a lock.
         """
         for page in self._pages(done):
             table.fold(fold, page)
@@ -183,14 +189,14 @@ class Image:
         """The events with these ids."""
         found: list[StoredEvent] = []
         for id in ids:
-            place = bisect_left(self._ids, id)
-            found += next(self._pages(place, place + 1))
+            number = bisect_left(self._ids, id)
+            found += next(self._pages(number, number + 1))
         return found
 
-    def holds(self, other: Image) -> bool:
-        """Whether this is a continuation of what the other is of: it holds its newest event."""
-        if other.head.id <= self.origin.head.id:
-            known = self.origin.head
+    def holds(self, other: TopicIndex) -> bool:
+        """Whether this file continues the other one: it has the other's newest event."""
+        if other.head.id <= self.checkpoint.head.id:
+            known = self.checkpoint.head
             return other.head.id < known.id or other.head.hash in (None, known.hash)
         newest = self.after(other.head.id - 1, 1)
         return bool(newest) and head_after(newest[0]) == other.head
@@ -209,7 +215,7 @@ class Image:
             os.close(file)
 
     def _is_of(self, file: int) -> bool:
-        """Whether the open file is the one that was read, and not another that has its inode."""
+        """Whether the open file is the one that was read, and not another with its inode."""
         found = os.fstat(file)
         if stamp_of(found) == self.stamp or found.st_ino != self.stamp.inode or not self._ids:
             return found.st_ino == self.stamp.inode
@@ -223,7 +229,7 @@ class Image:
         ends = self._offsets[stop] if stop < len(self._offsets) else self.end
         text = read_exactly(file, begins, ends)
         events: list[StoredEvent] = []
-        last = self._ids[first - 1] if first else self.origin.head.id
+        last = self._ids[first - 1] if first else self.checkpoint.head.id
         for index in range(first, stop):
             behind = self._offsets[index + 1] if index + 1 < len(self._offsets) else self.end
             piece = text[self._offsets[index] - begins : behind - begins].strip(b"\n")
@@ -233,7 +239,7 @@ class Image:
 
 
 def read_exactly(file: int, start: int, end: int) -> bytes:
-    """The bytes between two offsets. Raises `CorruptLog` where there are fewer."""
+    """The bytes between two offsets. Raises `CorruptLog` if there are fewer."""
     parts: list[bytes] = []
     while start < end:
         part = os.pread(file, end - start, start)

@@ -4,9 +4,9 @@ A line is `{"id":1,"event":{"kind":…,"payload":…,"headers":…,"occurred_at_
 the payload's bytes as they are hashed. Reading never fails:
 
 1. An event has the id of its line if that is greater than the id before it, else the next one.
-2. A line that is no event becomes one: its kind if that can be seen, its payload the whole line, so
-   that whoever folds it can see whom it concerned.
-3. Events glued to what was torn off before them are taken apart from it.
+2. A line that is no event becomes a damaged one. It has the kind, if that can be read, and the
+   whole line as its payload: the fold can search it for the key that it concerned.
+3. Events that follow a torn line without a line end are taken apart from it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.units import MAX_PAYLOAD_DEPTH, UNIT_HEADER
 
-# A payload in its event in its line. What the reference reads too is less; the interpreter's own
-# limit depends on who calls.
+# A payload in its event in its line. The reference reads less; the interpreter's own limit depends
+# on the depth of the call.
 MAX_DEPTH = MAX_PAYLOAD_DEPTH + 2
 _MAX_ID = 1 << 62
 
 # How many pieces a damaged line is searched for.
 _MAX_GLUED = 100
 _BEGINNING = re.compile(rb'\{"id":\d{1,20},"event":(?=\{")')
-# Only where what follows it is as written too: else it is the kind that was damaged.
+# Only if the bytes behind it are intact: otherwise the kind itself may be damaged.
 _KIND = re.compile(rb'\{"id":[^,]{0,40},"event":\{"kind":"([^"\\\x00-\x1f]{0,200})","payload":')
-_PLACE = re.compile(r"([1-9]\d{0,17})/([1-9]\d{0,17})", re.ASCII)
+_UNIT_NUMBER = re.compile(r"([1-9]\d{0,17})/([1-9]\d{0,17})", re.ASCII)
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -87,8 +87,8 @@ def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, StoredEvent]]:
 
 
 def unit_of(event: StoredEvent) -> tuple[int, int]:
-    """Which event of its unit it is, from 1, and of how many."""
-    found = _PLACE.fullmatch(event.headers.get(UNIT_HEADER, ""))
+    """The number of the event in its unit, from 1, and how many events that has."""
+    found = _UNIT_NUMBER.fullmatch(event.headers.get(UNIT_HEADER, ""))
     number, of = (int(found[1]), int(found[2])) if found else (1, 1)
     return (number, of) if number <= of else (1, 1)
 
@@ -102,7 +102,7 @@ def _whole(text: bytes, after: int) -> StoredEvent | None:
         return None
     id, event, headers = line.id, line.event, line.event.headers
     if not after < id <= _MAX_ID:
-        # The chain may not vouch for an id that does not stand there.
+        # The chain may not vouch for an id that is not in the line.
         id, headers = after + 1, chain.unchained(headers)
     return StoredEvent(id, event.kind, bytes(event.payload), headers, event.occurred_at_ms)
 

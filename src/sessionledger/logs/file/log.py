@@ -1,27 +1,26 @@
 """The file log: who reads and writes when, and why nothing acknowledged is missed.
 
-**Writing.** One process at a time, by `flock` on `ledger.lock`, held for a batch and not for life:
-any process may be next. Whoever has it first takes in what others wrote, then judges the batch,
-writes it at the end of the file, flushes, publishes the new durable offset, and only then answers.
+**Writing.** One process writes at a time. It has `flock` on `ledger.lock` for a batch only: any
+process may be next. It takes in what others wrote, judges the batch, writes it at the end of the
+file, flushes, publishes the new durable offset, and only then answers.
 
-**Reading.** A read asks the system for the size of the file. As large as what this process has
-read: nothing was appended since, and the answer comes from memory. Larger: the durable offset is
-read *after* the size, and everything up to it is taken in. What was acknowledged before the read
-began was published before, so it lies below that offset and is never missed. What lies beyond it is
+**Reading.** A read asks the system for the size of the file. If this process has read as much,
+nothing was appended, and memory answers. If the file is larger, the durable offset is read *after*
+the size, and everything up to it is taken in. What was acknowledged before the read began was
+published before, so it lies below that offset. Bytes behind it are one of these:
 
-- within what a writer claimed before it wrote, while somebody has the lock: a batch that is being
-  written; it is not acknowledged, and not shown;
-- within it, while nobody has the lock: left by a writer that died;
-- beyond it: appended by the reference, which claims and publishes nothing; who reads waits for the
-  lock.
+- within the claim of a writer, while somebody has the lock: a batch that is being written. It is
+  not acknowledged, and not shown.
+- within the claim, while nobody has the lock: left by a writer that died.
+- behind the claim: appended by the reference, which claims and publishes nothing. The reader waits
+  for the lock.
 
-In the latter two cases the reader, having the lock, flushes it, publishes it and takes it in, or
-cuts off what is torn.
+In the last two cases the reader takes the lock. It cuts off torn bytes, flushes, publishes, and
+takes in the rest (`recovery`). A process that may not write sees what is published, or complete
+lines where nothing is.
 
-A process that may not write sees what is published, and complete lines where nothing is.
-
-**Emptying** a topic puts another file in the place of its own. Whoever looks next sees another
-inode, or at least another time at which it was written; see `emptying` and `origin`.
+**Emptying** a topic puts another file in the place of its own. The next refresh sees another inode,
+or at least another time of writing (`emptying`, `checkpoint`).
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.errors import NOT_PERMITTED, check_place, explained
+from sessionledger.logs.file.errors import NOT_PERMITTED, check_location, translated_errors
 from sessionledger.logs.file.examination import examine
-from sessionledger.logs.file.index import Image
+from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.recovery.emptying import empty
-from sessionledger.logs.file.refresh import Look
-from sessionledger.logs.file.topics import Images
+from sessionledger.logs.file.refresh import Refreshed
+from sessionledger.logs.file.topics import Topics
 from sessionledger.logs.file.writer_lock import WriterLock
 
 T = TypeVar("T")
@@ -69,8 +68,8 @@ T = TypeVar("T")
 class FileLog:
     """A ledger in a folder of text files, which any number of threads and processes share.
 
-    Opening reads all of a topic when it is first asked about, and its rows stay in memory. A
-    process that may read the folder and not write it sees all, and appends nothing.
+    A topic is read when somebody first asks about it, and its rows stay in memory. A process that
+    may only read the folder sees everything, and appends nothing.
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
     a power loss may take the last moments). sync: what flushes an open file.
     Raises `LogUnavailable` or `NotALedger`.
@@ -87,17 +86,17 @@ class FileLog:
         self.durability = durability
         self._disk = Disk(self.path, durability, sync)
         self._closed = False
-        with explained(self.path):
-            check_place(self.path)
+        with translated_errors(self.path):
+            check_location(self.path)
             self._writer_lock = self._open_writer_lock()
-        self._images = Images(self._disk, only_reads=self._writer_lock is None)
-        self._known = self._images.known
+        self._topics = Topics(self._disk, only_reads=self._writer_lock is None)
+        self._known = self._topics.known
         self._begin()
         watch_forks(self)
 
     def _begin(self) -> None:
         """Start with locks that nobody holds: at first, and again in a forked child."""
-        # Never held while a turn is waited for.
+        # Never held while a thread waits for the writer's lock.
         self._lock = Lock()
         self._group = GroupCommit(each_alone(self._write))
 
@@ -129,12 +128,12 @@ class FileLog:
     # -- appending
 
     def fold_with(self, topic: str, fold: Fold) -> None:
-        self._images.folds[check_name("topic", topic)] = fold
+        self._topics.folds[check_name("topic", topic)] = fold
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         self._check_open()
         check_name("topic", topic)
-        units.check(batch, self._images.folds.get(topic))
+        units.check(batch, self._topics.folds.get(topic))
         return self._group.append(topic, batch)
 
     def _change(self, work: Callable[[], T]) -> T:
@@ -147,104 +146,104 @@ class FileLog:
             raise LogUnavailable(
                 f"{self.path} can't be written: no permission, or a file system that is read-only"
             )
-        with explained(self.path):
+        with translated_errors(self.path):
             return self._writer_lock.run(work, self._check_healthy)
 
     def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         return self._locked(partial(self._append, topic, batch))
 
     def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        fold = self._images.folds.get(topic)
+        fold = self._topics.folds.get(topic)
         with self._lock:
-            self._images.keep_rows(topic)
-            image = self._images.adopt(topic).image
-            table = image.table if fold is None else self._images.rows(topic, image)
-            tail = table.tail(image.head, batch, fold)
+            self._topics.keep_rows(topic)
+            index = self._topics.adopt(topic).index
+            table = index.table if fold is None else self._topics.rows(topic, index)
+            tail = table.tail(index.head, batch, fold)
         plan = units.plan(topic, batch, fold, tail)
         if plan.events:
             texts = [lines.encode(event) for event in plan.events]
-            start = image.end
-            since = image.origin.head.id
+            start = index.end
+            since = index.checkpoint.head.id
             stamp = self._disk.append(topic, start, since, b"".join(texts))
             with self._lock:
-                self._images.take(topic, image, start, plan, texts, stamp)
+                self._topics.take(topic, index, start, plan, texts, stamp)
         return plan.outcomes
 
     def empty(self, topic: str) -> None:
         """Remove all events of the topic; its rows stay, and the id of its newest event.
 
-        Raises `InvalidEvent` without the topic's fold, since without it nobody knows its rows.
+        Raises `InvalidEvent` without the topic's fold, as nobody knows its rows then.
         """
-        self._images.fold_of(check_name("topic", topic))
+        self._topics.fold_of(check_name("topic", topic))
         self._change(partial(self._empty, topic))
 
     def _empty(self, topic: str) -> None:
         with self._lock:
-            image = self._images.adopt(topic).image
-            rows = list(self._images.rows(topic, image).rows.values())
-        if len(image):
-            empty(self._disk, topic, image, rows)
+            index = self._topics.adopt(topic).index
+            rows = list(self._topics.rows(topic, index).rows.values())
+        if len(index):
+            empty(self._disk, topic, index, rows)
 
-    # -- looking
+    # -- asking
 
-    def _ask(self, topic: str, question: Callable[[Image], T]) -> T:
-        """Ask about a topic when everything is known that was acknowledged before the call."""
-        with explained(self.path):
+    def _ask(self, topic: str, question: Callable[[TopicIndex], T]) -> T:
+        """Ask about a topic, with everything that was acknowledged before the call."""
+        with translated_errors(self.path):
             self._check_open()
             check_name("topic", topic)
             with self._lock:
-                seen = self._images.look(topic)
+                seen = self._topics.refresh(topic)
                 if seen.is_more and not seen.is_beyond_claim:
                     seen = self._unless_others_write(topic, seen)
                 if not seen.is_beyond_claim or self._writer_lock is None:
-                    return self._answer(topic, seen.image, question)
+                    return self._answer(topic, seen.index, question)
             self._change(partial(self._adopt, topic))
             with self._lock:
-                return self._answer(topic, self._images.look(topic).image, question)
+                return self._answer(topic, self._topics.refresh(topic).index, question)
 
-    def _answer(self, topic: str, image: Image, question: Callable[[Image], T]) -> T:
+    def _answer(self, topic: str, index: TopicIndex, question: Callable[[TopicIndex], T]) -> T:
         try:
-            return question(image)
+            return question(index)
         except LogUnavailable:
-            if image.is_in_place():
+            if index.is_of_current_file():
                 raise
-        # It was emptied since the look, and what was asked stands in another file.
-        return self._answer(topic, self._images.look(topic).image, question)
+        # It was emptied since the refresh, and the answer is in another file.
+        return self._answer(topic, self._topics.refresh(topic).index, question)
 
-    def _unless_others_write(self, topic: str, seen: Look) -> Look:
-        """What was claimed and not published: being written, or left by a writer that died."""
+    def _unless_others_write(self, topic: str, seen: Refreshed) -> Refreshed:
+        """Take in what a writer that died left behind, unless somebody is writing it now."""
         if self._writer_lock is None or self._disk.poison is not None:
             return seen
-        return self._writer_lock.if_nobody_writes(partial(self._images.adopt, topic), seen)
+        return self._writer_lock.if_nobody_writes(partial(self._topics.adopt, topic), seen)
 
     def _adopt(self, topic: str) -> None:
         with self._lock:
-            self._images.adopt(topic)
+            self._topics.adopt(topic)
 
     def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
-        self._images.keep_rows(topic)
-        return self._ask(topic, lambda image: question(self._images.rows(topic, image)))
+        self._topics.keep_rows(topic)
+        return self._ask(topic, lambda index: question(self._topics.rows(topic, index)))
 
     # -- events
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         check_limit(limit)
-        return self._ask(topic, lambda image: image.after(after, limit))
+        return self._ask(topic, lambda index: index.after(after, limit))
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         check_limit(limit)
-        self._images.keep_rows(topic)
+        self._topics.keep_rows(topic)
 
-        def events(image: Image) -> list[StoredEvent]:
-            since = max(after, image.origin.head.id)
-            return image.events(self._images.rows(topic, image).history(key, since, limit))
+        def events(index: TopicIndex) -> list[StoredEvent]:
+            since = max(after, index.checkpoint.head.id)
+            return index.events(self._topics.rows(topic, index).history(key, since, limit))
 
         return self._ask(topic, events)
 
     def latest(self, topic: str) -> int:
-        return self._ask(topic, lambda image: image.head.id)
+        return self._ask(topic, lambda index: index.head.id)
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._group.waiters.wait_above(after, lambda: self.latest(topic), timeout)
@@ -255,9 +254,9 @@ class FileLog:
         return self._ask_rows(topic, lambda table: table.rows.get(key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        image = self._known.get(topic)
-        if image is not None and image.is_current():
-            return image.state(key)
+        index = self._known.get(topic)
+        if index is not None and index.is_current():
+            return index.state(key)
         return self._ask_rows(topic, lambda table: table.state(key))
 
     def rows(
@@ -273,14 +272,14 @@ class FileLog:
         return self._ask_rows(topic, lambda table: table.owner_version(owner))
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        fold = self._images.fold_of(check_name("topic", topic))
+        fold = self._topics.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
-        image = self._ask(topic, lambda image: image)
-        # With no lock held, for as long as most of it takes.
-        table, done = image.rebuilt(fold, progress)
+        index = self._ask(topic, lambda index: index)
+        # Most of the work is done without a lock.
+        table, done = index.rebuilt(fold, progress)
 
-        def put(now: Image) -> int:
-            if now is image:
+        def put(now: TopicIndex) -> int:
+            if now is index:
                 now.put_rows(fold, table, done)
             return len(now)
 
@@ -297,14 +296,14 @@ class FileLog:
         check_name("topic", topic)
         check_name("consumer", consumer)
         self._check_open()
-        with explained(self.path):
+        with translated_errors(self.path):
             return consumers.cursor(self._disk, topic, consumer)
 
     # -- the whole
 
     def topics(self) -> list[str]:
         self._check_open()
-        with explained(self.path):
+        with translated_errors(self.path):
             names = self._disk.topics()
             emptied = self._disk.emptied()
         return sorted(emptied.union(filter(self._holds, names)))
@@ -315,7 +314,7 @@ class FileLog:
 
     def describe(self) -> Description:
         self._check_open()
-        with explained(self.path):
+        with translated_errors(self.path):
             details: dict[str, str | int | bool] = {
                 "topics": len(self._disk.topics()),
                 "bytes": self._disk.size(),
@@ -327,10 +326,10 @@ class FileLog:
         self._check_open()
         rows: Sequence[Row] = ()
         with self._lock:
-            image = self._known.get(check_name("topic", topic))
-            folded = None if image is None or not image.folded else image.folded_id
-            if image is not None:
-                rows = list(image.table.rows.values())
+            index = self._known.get(check_name("topic", topic))
+            folded = None if index is None or not index.folded else index.folded_id
+            if index is not None:
+                rows = list(index.table.rows.values())
         return examine(self._disk, topic, check, rows, folded)
 
     def flush(self) -> None:

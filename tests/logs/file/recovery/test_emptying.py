@@ -27,10 +27,10 @@ from sessionledger.testing.fixtures import TOPIC, add, event, every_event, toget
 from tests.logs import bare_file
 from tests.logs.children import start
 from tests.logs.file.locations import (
+    checkpoint_file,
     durable_file,
     empty,
     opened,
-    origin_file,
     store_on,
     topic_file,
     url_of,
@@ -40,7 +40,7 @@ LIVE, ENDED = (f"a token that is long enough, number {n}" for n in range(2))
 
 
 def coming_file(root: Path) -> Path:
-    return root / "origins" / f"{TOPIC}.next"
+    return root / "checkpoints" / f"{TOPIC}.next"
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_a_topic_without_a_fold_is_not_emptied(root: Path, five: bytes) -> None:
 
 def test_emptying_what_is_empty_changes_nothing(root: Path, five: bytes) -> None:
     empty(root)
-    before = origin_file(root).read_bytes()
+    before = checkpoint_file(root).read_bytes()
     empty(root)
-    assert origin_file(root).read_bytes() == before
+    assert checkpoint_file(root).read_bytes() == before
 
 
 def test_the_history_of_a_key_is_what_is_left_of_it(root: Path, five: bytes) -> None:
@@ -171,7 +171,7 @@ def test_another_file_with_the_inode_and_the_length_of_an_old_one_is_not_taken_f
         assert [one.id for one in every_event(follower)] == [id, last]
 
 
-# The reference, which knows nothing of origins
+# The reference, which knows nothing of checkpoints
 
 
 def test_what_the_reference_appends_gets_the_ids_that_follow(root: Path, five: bytes) -> None:
@@ -215,28 +215,28 @@ def test_an_older_copy_of_the_file_is_refused(root: Path, five: bytes, durable: 
 
 def test_an_older_origin_is_refused(root: Path, five: bytes) -> None:
     empty(root)
-    older = origin_file(root).read_bytes()
+    older = checkpoint_file(root).read_bytes()
     with opened(root) as log:
         add(log, [event(b"k")])
     empty(root)
-    origin_file(root).write_bytes(older)
+    checkpoint_file(root).write_bytes(older)
     check_refused(root, "replaced")
-    origin_file(root).unlink()
+    checkpoint_file(root).unlink()
     check_refused(root, "replaced")
 
 
 @pytest.mark.parametrize("where", [0, 20, 300, -30, -1])
 def test_a_damaged_origin_is_refused(root: Path, five: bytes, where: int) -> None:
     empty(root)
-    text = bytearray(origin_file(root).read_bytes())
+    text = bytearray(checkpoint_file(root).read_bytes())
     text[where] ^= 1
-    origin_file(root).write_bytes(text)
+    checkpoint_file(root).write_bytes(text)
     check_refused(root, "damaged")
-    origin_file(root).write_bytes(b"")
+    checkpoint_file(root).write_bytes(b"")
     check_refused(root, "damaged")
 
 
-def check_refused(root: Path, why: str, code: str = "origin_wrong") -> None:
+def check_refused(root: Path, why: str, code: str = "checkpoint_wrong") -> None:
     """Nobody reads or appends, the doctor says why, and nothing is changed by any of it."""
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with opened(root) as log:

@@ -1,12 +1,12 @@
-"""What a topic's file goes on from, once the events before it were removed: their head, and rows.
+"""The head and the rows that a topic continues from after its events were removed.
 
-Two small rules say which origin counts, whatever moment an emptying was killed at:
+Two rules say which checkpoint counts, at whatever moment an emptying was killed:
 
-1. A new one is written beside the old one, and names the file whose events it stands for. While
-   that file is in its place the new one does not count; once another file is, it does.
-2. The file of a topic is never one whose events its origin stands for: that is an older copy.
+1. A new checkpoint is written beside the old one, and names the file whose events it replaces. It
+   does not count while that file is in its place. It counts once another file is.
+2. A topic's file is never one whose events its checkpoint replaces: such a file is an older copy.
 
-A line of JSON with the head, one for each row, and the hash of them all: a row that is lost would
+The file has a line of JSON with the head, a line for each row, and a hash of all: a lost row would
 bring its session back.
 """
 
@@ -27,53 +27,53 @@ _PREFIX_BYTES = 4096
 _CHECK_BYTES = 65
 
 
-class Replaced(msgspec.Struct, frozen=True):
-    """The file that was emptied: how long it was, and what it began with."""
+class Fingerprint(msgspec.Struct, frozen=True):
+    """What identifies a file that was emptied: its size, and the hash of its beginning."""
 
     size: int
     sha256: str
 
-    def is_it(self, file: int) -> bool:
-        """Whether the open file is that one, or a copy of it, or what became of it since."""
+    def matches(self, file: int) -> bool:
+        """Whether the open file is that one, a copy of it, or one that grew from it."""
         return self.size > 0 and _beginning(file, self.size) == self.sha256
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """The newest event that was removed, the file it was removed from, and all rows then."""
+class Checkpoint(msgspec.Struct, frozen=True):
+    """The newest event that was removed, the file that had it, and all rows at that moment."""
 
     head: Head
-    replaced: Replaced
+    replaced: Fingerprint
     rows: Sequence[Row]
 
 
-class _Told(msgspec.Struct):
+class _FirstLine(msgspec.Struct):
     id: int
     hash: str | None
-    replaced: Replaced
+    replaced: Fingerprint
 
 
-NOTHING = Origin(EMPTY, Replaced(0, ""), ())
-"""The origin of a topic whose file holds all events that there ever were."""
+NOTHING = Checkpoint(EMPTY, Fingerprint(0, ""), ())
+"""The checkpoint of a topic that never lost an event."""
 
 _text = msgspec.json.Encoder()
-_read_told = msgspec.json.Decoder(_Told).decode
+_read_first_line = msgspec.json.Decoder(_FirstLine).decode
 _read_rows = msgspec.json.Decoder(Row).decode_lines
 
 
-def replaced(file: int, size: int) -> Replaced:
-    """What names an open file of that size."""
-    return Replaced(size, _beginning(file, size))
+def fingerprint(file: int, size: int) -> Fingerprint:
+    """What identifies an open file of that size."""
+    return Fingerprint(size, _beginning(file, size))
 
 
-def encode(origin: Origin) -> bytes:
-    """The origin as it stands in its file."""
-    told = _Told(origin.head.id, origin.head.hash, origin.replaced)
-    body = _text.encode(told) + b"\n" + _text.encode_lines(origin.rows)
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The bytes of a checkpoint's file."""
+    first = _FirstLine(checkpoint.head.id, checkpoint.head.hash, checkpoint.replaced)
+    body = _text.encode(first) + b"\n" + _text.encode_lines(checkpoint.rows)
     return body + _check(body)
 
 
-def read(path: Path) -> Origin | None:
-    """The origin in a file, None where there is none. Raises `CorruptLog`."""
+def read(path: Path) -> Checkpoint | None:
+    """The checkpoint in a file, None where there is none. Raises `CorruptLog`."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -81,26 +81,27 @@ def read(path: Path) -> Origin | None:
     body, check = text[:-_CHECK_BYTES], text[-_CHECK_BYTES:]
     if check != _check(body):
         raise CorruptLog(f"{path} is damaged: what it holds of removed events stands nowhere else")
-    told, _, rows = body.partition(b"\n")
-    head = _read_told(told)
-    return Origin(Head(head.id, head.hash), head.replaced, tuple(_read_rows(rows)))
+    first, _, rows = body.partition(b"\n")
+    head = _read_first_line(first)
+    return Checkpoint(Head(head.id, head.hash), head.replaced, tuple(_read_rows(rows)))
 
 
-def in_force(path: Path, coming: Path, file: int | None) -> Origin:
-    """What the open file of a topic goes on from; None stands for a file that is not there.
+def in_force(path: Path, following: Path, file: int | None) -> Checkpoint:
+    """The checkpoint that counts for the open file of a topic; None stands for a missing file.
 
-    path and coming: where the origin stands, and where a new one is written. Raises `CorruptLog`.
+    path, following: the files of the checkpoint and of the one that replaces it. Raises
+    `CorruptLog`.
     """
-    new = read(coming)
-    if new is not None and (file is None or not new.replaced.is_it(file)):
+    new = read(following)
+    if new is not None and (file is None or not new.replaced.matches(file)):
         return new
-    origin = read(path) or NOTHING
-    if file is not None and origin.replaced.is_it(file):
+    checkpoint = read(path) or NOTHING
+    if file is not None and checkpoint.replaced.matches(file):
         raise CorruptLog(
-            f"{path} stands for events that are back in the topic's file: an older copy was put in "
+            f"{path} replaces events that are back in the topic's file: an older copy was put in "
             f"its place, which belongs to an older {path.name}, or to none"
         )
-    return origin
+    return checkpoint
 
 
 def _check(body: bytes) -> bytes:

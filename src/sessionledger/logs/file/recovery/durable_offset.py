@@ -1,11 +1,16 @@
-"""How far a topic's file is durable: what its writer publishes, and readers go by.
+"""How far a topic's file is durable: its writer publishes that, and readers rely on it.
 
-A small file, written in place and never flushed: what it says may be older than the truth after a
-loss of power, never newer, because it is written after the flush. It is newer only where nothing
-is flushed at all (`durability="normal"`); then it names the boot of the machine, and counts for
-nothing after another one. Beside the offset it says how far the file may reach while a batch is
-being written, so that a reader can tell this from lines that somebody else appended; and after
-which event the file begins, so that the offset is not taken for one of a file that was emptied.
+The record is a small file, written in place and never flushed. After a loss of power it may be
+older than the topic's file, and never newer, because it is written after the flush. With
+`durability="normal"` nothing is flushed, so there the record names the boot of the machine, and
+does not count after another boot.
+
+Beside the offset the record has two numbers:
+
+- how far the file may reach while a batch is written: a reader can tell that batch from lines that
+  another program appended;
+- the event after which the file begins: the offset of a file that was emptied is not taken for one
+  of the file that replaced it.
 """
 
 from __future__ import annotations
@@ -26,9 +31,9 @@ _UNKNOWN = "?"
 
 
 class Published(NamedTuple):
-    """Up to `durable` all is acknowledged; what is beyond, up to `claimed`, is being written.
+    """Bytes up to `durable` are acknowledged; those up to `claimed` are being written.
 
-    since: the last id of what was removed before the file began, 0 if nothing was.
+    since: the id of the last event that was removed before the file began, 0 if there was no such.
     """
 
     durable: int
@@ -46,13 +51,13 @@ def publish(path: Path, published: Published, boot: str) -> None:
 
 
 def published(path: Path) -> Published | None:
-    """What was last published; None where nothing was, or where it can't be read."""
+    """What was published last; None where nothing was, or where it can't be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        # A record that is being written may be read half old and half new: its check tells.
+        # A record that is being written may be read half old and half new, which its check tells.
         for _ in range(_ATTEMPTS):
             found = _RECORD.match(os.pread(file, _BYTES, 0))
             if found is not None and found[5] == _check(found[0][:-10]):

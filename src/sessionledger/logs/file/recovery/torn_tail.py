@@ -1,9 +1,11 @@
-"""What the end of a file is worth, beyond what was published: pure, but for how it is read.
+"""How the end of a topic's file is repaired, behind its durable offset.
 
-1. Bytes after the last line are kept if they are a whole event, whose line end is then missing;
-   else they are torn, and go.
-2. The last events go if they are of a unit whose end is missing.
-3. All else stays.
+1. Bytes after the last line end are kept if they are a whole event, which then lacks its line end.
+   Otherwise they are torn, and are cut.
+2. The last events are cut if they are of a unit whose end is missing.
+3. Everything else stays.
+
+This is pure: the caller says how the file is read.
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ Read: TypeAlias = Callable[[int, int], bytes]
 _BLOCK = 1 << 16
 
 
-class Worth(NamedTuple):
-    """Up to where the file is to be kept, and whether a line end has to be added there."""
+class Repair(NamedTuple):
+    """Up to where the file is kept, and whether a line end has to be added there."""
 
     end: int
     lacks_newline: bool
 
 
-def worth_of(read: Read, start: int, end: int) -> Worth:
-    """What the bytes from `start`, where a line begins, up to the file's `end` are worth."""
+def repair_of(read: Read, start: int, end: int) -> Repair:
+    """How to repair the bytes from `start`, where a line begins, up to the file's `end`."""
     backwards = _backwards(read, start, end)
     offset, rest = next(backwards, (end, b""))
     whole = bool(rest) and lines.is_whole(rest)
@@ -39,8 +41,8 @@ def worth_of(read: Read, start: int, end: int) -> Worth:
         (begins, lines.event_of(line, 0)) for begins, line in backwards if line.strip()
     )
     if cut is not None:
-        return Worth(cut, False)
-    return Worth(end if whole else offset, whole)
+        return Repair(cut, False)
+    return Repair(end if whole else offset, whole)
 
 
 def _start_of_half_a_unit(backwards: Iterator[tuple[int, StoredEvent]]) -> int | None:
@@ -60,8 +62,8 @@ def _start_of_half_a_unit(backwards: Iterator[tuple[int, StoredEvent]]) -> int |
 
 
 def _backwards(read: Read, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The lines, the last first, with their offsets; what follows the last line end is one too,
-    and may be empty."""
+    """The lines with their offsets, the last one first. What follows the last line end counts as a
+    line, and may be empty."""
     known, behind = b"", end
     while behind > start:
         before = max(start, behind - _BLOCK)
