@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.peers.servers import STARTERS
 
-from tests.operations.counts import PAGE, Table, counts, differences, page_of, pinned
+from tests.operations.counts import PAGE, Table, counts, differences, merged, page_of, pinned
 
 
 def counted(folder: Path) -> Table:
@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         table = counted(Path(folder))
     print("\n".join(differences(pinned(), table)) or "no count changed")
-    PAGE.write_text(page_of(table))
+    PAGE.write_text(page_of(merged(pinned(), table)))
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ class PostgreSQL:
 
     def _connections(self) -> list[Any]:
         """Those of the log, which keeps them to itself."""
-        every = [one for one in gc.get_objects() if isinstance(one, psycopg.Connection)]
+        every = [one for one in gc.get_objects() if issubclass(type(one), psycopg.Connection)]
         others = [one for one in every if not one.closed and one is not self._server]
         return [one.pgconn for one in others if one.info.host == self._server.info.host]
 
