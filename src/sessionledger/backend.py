@@ -1,6 +1,6 @@
-"""What a log of one's own is written with: the contract, and the thinking that logs share.
+"""What you write a log with: the contract, and the computing that all logs share.
 
-`docs/writing-a-log.md` walks through it. What callers of a log need stands in `sessionledger`.
+`docs/writing-a-log.md` explains it step by step. What callers of a log need is in `sessionledger`.
 """
 
 from sessionledger.findings import Finding, Findings

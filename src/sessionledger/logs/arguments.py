@@ -22,6 +22,11 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+def check_names(topic: str, consumer: str) -> tuple[str, str]:
+    """The names of a topic and a consumer, if they are names. Raises `InvalidEvent`."""
+    return check_name("topic", topic), check_name("consumer", consumer)
+
+
 def is_name(text: str) -> bool:
     """Whether a topic or consumer can have that name."""
     return bool(_NAME.fullmatch(text)) and text.strip(".") != "" and len(text) <= MAX_NAME_CHARS

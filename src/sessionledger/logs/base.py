@@ -50,7 +50,7 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event as it stands in the log, with its id (1 or more) and its chain headers."""
+    """An event in the log, with its id (1 or more) and its chain headers."""
 
     id: int
     kind: str
@@ -153,8 +153,10 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
-    """The condition that an owner has been given no new key since: `version` is the id of the
-    newest event that gave it one, 0 for an owner without keys."""
+    """The condition that an owner has been given no new key since `version`.
+
+    version: the id of the newest event that gave it one, 0 for an owner without keys.
+    """
 
     owner: str
     version: int
@@ -207,11 +209,10 @@ class Description(msgspec.Struct, frozen=True):
 
 
 class View(Protocol):
-    """A topic as it stands, in one state of the log: looking at it folds and mends nothing.
+    """A topic in one state of the log. To look at it folds and repairs nothing.
 
-    head: the id that the log holds to be its newest. folded: up to which event there are rows,
-    None where they are made by whoever opens the log, and kept nowhere. chained: whether the log
-    chains its events.
+    head: the id that the log holds to be its newest. folded: up to which event there are rows, None
+    for a log that folds its rows when it is opened. chained: whether the log chains its events.
     """
 
     @property
@@ -265,9 +266,9 @@ class Log(Protocol):
         """Append each unit that its conditions allow, and answer for each, in order.
 
         Units see the effects of those before them. When it returns, what was appended is durable.
-        With the topic's fold, a change without a `put` is folded into its row at once; without
-        the fold a `put` is refused, and other changes are folded by whoever next has it. An
-        append, once begun, completes even if its caller is gone.
+        With the topic's fold, a change without a `put` is folded into its row at once. Without the
+        fold a `put` is refused, and other changes are folded by the next log that has it. An append
+        that was begun completes even if its caller is gone.
         """
         ...
 
@@ -337,7 +338,7 @@ class Log(Protocol):
         ...
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
-        """What is wrong with the log as it stands, and what `check` finds in the topic.
+        """What is wrong with the log now, and what `check` finds in the topic.
 
         Changes nothing. Nothing of the log's is held while the check's own code runs.
         """

@@ -1,9 +1,9 @@
 """The hash chain: each event carries the hash of the one before it and its own.
 
-The record hash is SHA-256 over the compact, key-sorted JSON of event id, headers (without the hash
-itself), kind, time, payload and topic, with the payload's bytes as they are stored. Without a key
-this finds accidents and careless edits; who can rewrite the whole log can recompute it, so keep
-`head` elsewhere and compare.
+The record hash is SHA-256 over compact, key-sorted JSON of event id, headers, kind, time, payload
+and topic. The headers lack the hash itself, and the payload's bytes are those that are stored.
+There is no key, so this finds accidents and careless edits only. Somebody who can rewrite the whole
+log can recompute all hashes: keep `head` elsewhere and compare.
 """
 
 from __future__ import annotations

@@ -136,8 +136,10 @@ def owners_of(units: Iterable[Unit]) -> list[str]:
 
 
 def refuse_shortened(topic: str, folded: int, head: int) -> None:
-    """Raises `CorruptLog` for a log that ends before what its rows know of: folding what is left
-    would bring back what was ended by events that were removed."""
+    """Raises `CorruptLog` for a log that ends before the last event of its rows.
+
+    To fold the rest would bring back sessions that the removed events had ended.
+    """
     if head < folded:
         raise CorruptLog(
             f"the log of {topic!r} ends at event {head} but its rows know event {folded}: "

@@ -70,7 +70,7 @@ def open_log(url: str, *, durability: str = "full") -> Log:
 
 
 def open_snapshot(url: str) -> Log:
-    """The log at a SQLite ledger's address as it is now, for who may only read its files.
+    """A read-only log over one snapshot of a SQLite ledger, for users without write permission.
 
     It sees nothing that comes later, and refuses to change anything. (`open_log` takes permission
     to write for a SQLite ledger; a folder of files it opens for a reader as well.) Raises
@@ -165,10 +165,10 @@ def _file_path(rest: str) -> Path:
 
 def _postgres_url(_: str, rest: str) -> LedgerURL:
     _require_psycopg()
-    from sessionledger.logs.postgres.opening import place_of
+    from sessionledger.logs.postgres.opening import address_of
 
-    place = place_of(f"postgresql:{rest}")
-    return LedgerURL("postgresql", None, place.location, place.holds_secret)
+    address = address_of(f"postgresql:{rest}")
+    return LedgerURL("postgresql", None, address.location, address.holds_secret)
 
 
 def _postgres(rest: str, durability: str) -> Log:

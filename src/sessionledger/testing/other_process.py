@@ -13,8 +13,8 @@ from sessionledger.logs.base import Log
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Each is forked from a process that has imported what they need, and has opened nothing: started
-# as quickly as a fork, and with nothing of the tests' own process in it.
+# Each is forked from a process that has imported what they need, and has opened nothing. So it
+# starts as quickly as a fork, and shares nothing with the tests' own process.
 _starting = multiprocessing.get_context("forkserver")
 _starting.set_forkserver_preload(["sessionledger.testing.jobs"])
 _PATIENCE = 60.0

@@ -13,14 +13,14 @@ from sessionledger import Row, RowFilter
 from sessionledger.logs.base import OVER
 from sessionledger.logs.chain import EMPTY
 from sessionledger.logs.embedded.row_table import RowTable
-from sessionledger.logs.embedded.sorted_index import Order
+from sessionledger.logs.embedded.sorted_index import SortedIndex
 from sessionledger.logs.units import Link, Plan
 
 keys = st.integers(0, 30).map(lambda n: bytes([n]))
 changes = st.tuples(keys, st.integers(0, 4), st.booleans())
 
 
-def place(row: Row) -> tuple[int, bytes] | None:
+def position(row: Row) -> tuple[int, bytes] | None:
     return (row.expires, row.key) if row.live else None
 
 
@@ -35,20 +35,20 @@ def row_of(key: bytes, expires: int, live: bool, version: int = 1, owner: str = 
 def test_a_walk_is_a_sort(
     batches: list[list[tuple[bytes, int, bool]]], after: tuple[int, bytes] | None
 ) -> None:
-    order, rows = Order(place), dict[bytes, Row]()
+    order, rows = SortedIndex(position), dict[bytes, Row]()
     for batch in batches:
         for key, expires, live in batch:
             row = row_of(key, expires, live)
             order.move(rows.get(key), row)
             rows[key] = row
-        walked = [p for p in order.walk(rows.values(), after) if place(rows[p[1]]) == p]
-        expected = sorted(p for row in rows.values() if (p := place(row)) is not None)
+        walked = [p for p in order.walk(rows.values(), after) if position(rows[p[1]]) == p]
+        expected = sorted(p for row in rows.values() if (p := position(row)) is not None)
         assert walked == [p for p in expected if after is None or p > after]
 
 
 @pytest.mark.parametrize("size", [10, 500])
 def test_leftovers_do_not_pile_up(size: int) -> None:
-    order, row = Order(place), row_of(b"k", 0, live=True)
+    order, row = SortedIndex(position), row_of(b"k", 0, live=True)
     others = [row_of(n.to_bytes(4, "big"), n, live=True) for n in range(size)]
     for end in range(1, 3 * size):
         list(order.walk([*others, row], None))

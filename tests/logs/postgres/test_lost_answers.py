@@ -1,4 +1,4 @@
-"""Connections that are lost: what was acknowledged is there once, and what was not is told."""
+"""Pool that are lost: what was acknowledged is there once, and what was not is told."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_can_t_be_told_is_told_to_be_so(
     log = open_log(url)
     way.lose = "the answer"
     way.then_refuse = True
-    with pytest.raises(LogUnavailable, match="it may be there or not"):
+    with pytest.raises(LogUnavailable, match="does not say whether it was written"):
         add(log, [event()])
     way.then_refuse = False
     assert len(every_event(log)) == 1

@@ -21,7 +21,7 @@ from sessionledger import (
     open_log,
     parse_url,
 )
-from sessionledger.logs.postgres.opening import place_of
+from sessionledger.logs.postgres.opening import address_of
 from sessionledger.testing.fixtures import TOPIC, add, event, together
 from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.logs import bare_postgres
@@ -45,7 +45,7 @@ LOCATIONS = {
 
 @pytest.mark.parametrize(("url", "location"), LOCATIONS.items())
 def test_a_location_tells_where_and_no_secret(url: str, location: str) -> None:
-    assert place_of(url).location == location
+    assert address_of(url).location == location
 
 
 @pytest.mark.parametrize("url", HOLDING_A_SECRET)
@@ -53,7 +53,7 @@ def test_no_spelling_of_a_password_is_shown(url: str) -> None:
     told = parse_url(url)
     assert told == ("postgresql", None, "postgresql://127.0.0.1:1/app", True)
     assert SECRET not in repr(told) + repr(
-        place_of(url.lower().replace("postgres:", "postgresql:"))
+        address_of(url.lower().replace("postgres:", "postgresql:"))
     )
 
 
@@ -81,11 +81,13 @@ def test_an_address_says_whether_it_holds_a_password(url: str) -> None:
 )
 def test_parameters_are_decoded_as_libpq_decodes_them(query: str, name: str, value: str) -> None:
     url = f"postgresql://u@h/db?{query}"
-    assert place_of(url).parameters[name] == value == conninfo_to_dict(url)[name]
+    assert address_of(url).parameters[name] == value == conninfo_to_dict(url)[name]
 
 
 def test_what_is_said_is_asked_of_the_server() -> None:
-    place = place_of(f"postgresql://al:{SECRET}@h/d?sslmode=require&schema=mine&connect_timeout=3")
+    place = address_of(
+        f"postgresql://al:{SECRET}@h/d?sslmode=require&schema=mine&connect_timeout=3"
+    )
     assert place.schema == "mine"
     assert place.parameters == {
         "user": "al",

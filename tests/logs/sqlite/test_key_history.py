@@ -16,7 +16,7 @@ def test_all_pages_of_a_history_walk_it_once_and_a_change_is_seen(tmp_path: Path
             store.patch(issued.token, {"count": count})
         log = store._log
         assert isinstance(log, SQLiteLog)
-        known = log._histories
+        known = log._key_histories
         topic = "orchestrator.sessions"
         key = log.rows(topic)[0].key
 

@@ -1,12 +1,12 @@
 """What must happen around a fork, so that a child neither uses nor harms an inherited log.
 
-Before the fork every log waits until none of its threads is inside the storage's library, whose
-own locks a child would otherwise inherit held, by threads that it does not have, and closes its
-files. Parent and child each open their own when they next need them.
+Before the fork every log waits until none of its threads is inside the storage's library, and
+closes its files. Otherwise a child would inherit the library's locks, held by threads that it does
+not have. Parent and child each open their own files when they next need them.
 
-One thread forks at a time. A fork that can't have that, since it is made by a signal handler in
-the middle of another one, goes ahead without, and so does one that a log can't be kept quiet for.
-The child learns it from its not having been told before.
+One thread forks at a time. A fork by a signal handler goes ahead without that if it interrupted
+another fork, or if a log can't be kept quiet for it. The child learns that from its log, which was
+not told before.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ class Reentered(LogUnavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "called from within a signal handler that interrupted a call of the same thread to the "
-            "same ledger: let the handler set a flag, and do it afterwards"
+            "a signal handler called a ledger in the middle of its own thread's call: let the "
+            "handler set a flag, and make the call afterwards"
         )
 
 

@@ -51,8 +51,10 @@ def network_filesystem(path: Path) -> str | None:
 
 
 def filesystem_of(path: Path, mountinfo: str) -> str | None:
-    """The type of the file system that holds an absolute path, after the text of
-    /proc/self/mountinfo (proc(5)); the longest mount point wins, the later among equals."""
+    """The type of the file system that holds an absolute path, by /proc/self/mountinfo (proc(5)).
+
+    The longest mount point wins, and the later one among equals.
+    """
     below, best, found = f"{path}/", -1, None
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

@@ -1,4 +1,4 @@
-"""Who else may get at the files of a ledger, as findings."""
+"""Findings about who else may read or replace the files of a ledger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from shlex import quote
 from sessionledger.findings import Findings
 
 
-def look_at_file(file: Path, found: Findings) -> None:
-    """Only its owner may read and write it, and we are to be him."""
+def check_file(file: Path, found: Findings) -> None:
+    """Only its owner may read and write it, and this process is to be its owner's."""
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         may = "write" if mode & 0o022 else "read"
@@ -21,14 +21,14 @@ def look_at_file(file: Path, found: Findings) -> None:
         _not_writable(file, found)
 
 
-def look_at_folder(folder: Path, found: Findings) -> None:
+def check_folder(folder: Path, found: Findings) -> None:
     """Nobody else may put files into it, and we may."""
-    look_around(folder, found)
+    check_surroundings(folder, found)
     if not os.access(folder, os.W_OK):
         _not_writable(folder, found)
 
 
-def look_around(folder: Path, found: Findings) -> None:
+def check_surroundings(folder: Path, found: Findings) -> None:
     """Nobody else may put files into it."""
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o022 and not mode & stat.S_ISVTX:
@@ -36,8 +36,8 @@ def look_around(folder: Path, found: Findings) -> None:
         found.add("folder_open_to_others", str(folder), problem, f"chmod go-w {quote(str(folder))}")
 
 
-def _not_writable(place: Path, found: Findings) -> None:
-    owner = place.stat().st_uid
+def _not_writable(path: Path, found: Findings) -> None:
+    owner = path.stat().st_uid
     problem = f"user {os.geteuid()} may not write it: sessions can be neither changed nor ended"
-    remedy = f"use the ledger as its owner, user {owner}, or give it to who does"
-    found.add("not_writable", str(place), problem, remedy)
+    remedy = f"use the ledger as its owner, user {owner}, or give it to the user who does"
+    found.add("not_writable", str(path), problem, remedy)

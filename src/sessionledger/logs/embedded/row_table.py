@@ -19,7 +19,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Head
-from sessionledger.logs.embedded.sorted_index import Order, Place
+from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
 from sessionledger.logs.units import Link, Plan, Tail
 
 
@@ -28,12 +28,12 @@ class RowTable:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.rows: dict[bytes, Row] = {}
-        self._by_owner = _Named(self.rows)
-        self._by_alias = _Named(self.rows)
+        self._by_owner = _KeysByName(self.rows)
+        self._by_alias = _KeysByName(self.rows)
         # Only of keys with several events: that of the others is the one that created them.
         self._events: dict[bytes, array[int]] = {}
-        self._by_key = Order(_key)
-        self._by_end = Order(_end)
+        self._by_key = SortedIndex(_key)
+        self._by_end = SortedIndex(_end)
         for row in rows:
             self._put(row)
 
@@ -130,17 +130,17 @@ class RowTable:
             return self._by_alias.walk(where.alias, after)
         return self._by_owner.walk(where.owner or "", after)
 
-    def _in_order(self, order: Order, after: Row | None) -> Iterator[Row]:
+    def _in_order(self, order: SortedIndex, after: Row | None) -> Iterator[Row]:
         behind = None
         if after is not None:
             behind = _end_of(after) if order is self._by_end else after.key
-        for place in order.walk(self.rows.values(), behind):
-            row = self.rows[place if order is self._by_key else place[1]]
-            if order.place(row) == place:
+        for position in order.walk(self.rows.values(), behind):
+            row = self.rows[position if order is self._by_key else position[1]]
+            if order.position(row) == position:
                 yield row
 
 
-class _Named:
+class _KeysByName:
     """The keys of each name, in the order in which they were created."""
 
     def __init__(self, rows: Mapping[bytes, Row]) -> None:
@@ -185,13 +185,13 @@ class _Newest(dict[bytes, Row]):
         return super().get(key) or self._before.get(key, default)
 
 
-def _key(row: Row) -> Place:
+def _key(row: Row) -> Position:
     return row.key
 
 
-def _end(row: Row) -> Place | None:
+def _end(row: Row) -> Position | None:
     return (row.expires, row.key) if row.live else None
 
 
-def _end_of(row: Row) -> Place:
+def _end_of(row: Row) -> Position:
     return (row.expires, row.key)

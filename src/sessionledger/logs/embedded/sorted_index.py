@@ -1,8 +1,8 @@
 """Rows in an order, sorted when somebody asks and not before.
 
-A place says where a row stands, and ends with its key. Rows that changed their place leave the old
-one behind, which whoever walks the order skips; once such leftovers are the larger part, or nobody
-has asked yet, the order is made anew from all rows.
+A position says where a row comes in the order, and ends with the row's key. A row that moves leaves
+its old position behind, and a walk skips that. Once most positions are old, or before anybody has
+asked, the index is sorted from all rows.
 """
 
 from __future__ import annotations
@@ -13,63 +13,63 @@ from typing import Any, TypeAlias
 
 from sessionledger.logs.base import Row
 
-Place: TypeAlias = Any
-"""What rows are compared by: one type per order."""
+Position: TypeAlias = Any
+"""What rows are compared by: one type for each index."""
 
-# Below this share of what is sorted already, new places are put in one by one.
+# Below this share of the sorted positions, new ones are inserted one by one.
 _FEW = 64
 
 
-class Order:
-    """The places of rows, in order. `place` answers None for a row that does not stand in it."""
+class SortedIndex:
+    """The positions of rows, in order. `position` answers None for a row that is not in it."""
 
-    def __init__(self, place: Callable[[Row], Place | None]) -> None:
-        self.place = place
-        self._sorted: list[Place] | None = None
-        self._new: list[Place] = []
-        self._left = 0
+    def __init__(self, position: Callable[[Row], Position | None]) -> None:
+        self.position = position
+        self._sorted: list[Position] | None = None
+        self._new: list[Position] = []
+        self._old = 0
 
     def move(self, before: Row | None, after: Row) -> None:
         """A row is new or has changed."""
         if self._sorted is None:
             return
-        old = None if before is None else self.place(before)
-        new = self.place(after)
+        old = None if before is None else self.position(before)
+        new = self.position(after)
         if old != new:
-            self._left += old is not None
+            self._old += old is not None
             if new is not None:
                 self._new.append(new)
 
-    def walk(self, rows: Iterable[Row], after: Place | None) -> Iterator[Place]:
-        """The places behind `after`, old ones among them; `rows` are all there are now."""
-        places = self._settle(rows)
-        start = 0 if after is None else bisect_right(places, after)
+    def walk(self, rows: Iterable[Row], after: Position | None) -> Iterator[Position]:
+        """The positions behind `after`, old ones among them; `rows` are all there are now."""
+        positions = self._sort(rows)
+        start = 0 if after is None else bisect_right(positions, after)
         last = after
-        for index in range(start, len(places)):
-            # A row that came back to an old place stands there twice.
-            if places[index] != last:
-                yield places[index]
-            last = places[index]
+        for index in range(start, len(positions)):
+            # A row that came back to an old position is there twice.
+            if positions[index] != last:
+                yield positions[index]
+            last = positions[index]
 
-    def _settle(self, rows: Iterable[Row]) -> list[Place]:
-        # Until it is whole again nobody has it: a signal may raise anywhere.
-        places, self._sorted = self._sorted, None
-        if places is None or self._left * 2 > len(places):
-            found = [self.place(row) for row in rows]
-            places = sorted(place for place in found if place is not None)
-            self._left = 0
+    def _sort(self, rows: Iterable[Row]) -> list[Position]:
+        # Nobody has it until it is complete again: a signal may raise anywhere.
+        positions, self._sorted = self._sorted, None
+        if positions is None or self._old * 2 > len(positions):
+            found = [self.position(row) for row in rows]
+            positions = sorted(position for position in found if position is not None)
+            self._old = 0
         else:
-            _put_in(places, self._new)
+            _insert(positions, self._new)
         self._new = []
-        self._sorted = places
-        return places
+        self._sorted = positions
+        return positions
 
 
-def _put_in(places: list[Place], new: list[Place]) -> None:
-    if len(new) * _FEW < len(places):
-        for place in new:
-            insort(places, place)
+def _insert(positions: list[Position], new: list[Position]) -> None:
+    if len(new) * _FEW < len(positions):
+        for position in new:
+            insort(positions, position)
     else:
         # Two sorted runs, which sorting merges.
-        places.extend(sorted(new))
-        places.sort()
+        positions.extend(sorted(new))
+        positions.sort()

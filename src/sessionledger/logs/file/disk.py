@@ -2,7 +2,7 @@
 
 1. A batch is one write at the end of a file. It is flushed before it is published (`recovery`).
 2. A write that fails is cut off again. If that fails too, or a flush fails, this process writes
-   nothing more: nobody knows what a failed flush left, and a second flush may report success.
+   nothing more. Nobody knows what a failed flush left, and a second one may report success.
 3. A new file or folder is flushed, and so is the folder that it is in.
 """
 

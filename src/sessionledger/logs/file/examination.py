@@ -17,7 +17,7 @@ from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
-from sessionledger.logs.embedded.permissions import look_around, look_at_file, look_at_folder
+from sessionledger.logs.embedded.permissions import check_file, check_folder, check_surroundings
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import TOPICS, check_location, translated_errors
@@ -65,8 +65,8 @@ def examine(
         check_location(disk.root)
         if not (disk.root / TOPICS).is_dir():
             raise LogUnavailable(f"there is no ledger at {disk.root}")
-        _look_at_permissions(disk.root, found)
-        _look_at_cursors(disk, found)
+        _check_permissions(disk.root, found)
+        _check_cursors(disk, found)
         index = _read(disk, topic, found)
         return found.all() + list(check(_View(index, rows, folded)))
 
@@ -138,7 +138,7 @@ def _shares(file: int) -> bool:
     return True
 
 
-def _look_at_cursors(disk: Disk, found: Findings) -> None:
+def _check_cursors(disk: Disk, found: Findings) -> None:
     for path in sorted((disk.root / "consumers").glob("*.json")):
         try:
             consumers.found_in(path)
@@ -148,8 +148,8 @@ def _look_at_cursors(disk: Disk, found: Findings) -> None:
             found.add("cursor_damaged", str(path), problem, remedy)
 
 
-def _look_at_permissions(root: Path, found: Findings) -> None:
-    look_around(root.parent, found)
-    look_at_folder(root, found)
+def _check_permissions(root: Path, found: Findings) -> None:
+    check_surroundings(root.parent, found)
+    check_folder(root, found)
     for path in sorted(root.rglob("*")):
-        (look_at_folder if path.is_dir() else look_at_file)(path, found)
+        (check_folder if path.is_dir() else check_file)(path, found)

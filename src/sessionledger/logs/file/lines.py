@@ -4,8 +4,8 @@ A line is `{"id":1,"event":{"kind":…,"payload":…,"headers":…,"occurred_at_
 the payload's bytes as they are hashed. Reading never fails:
 
 1. An event has the id of its line if that is greater than the id before it, else the next one.
-2. A line that is no event becomes a damaged one. It has the kind, if that can be read, and the
-   whole line as its payload: the fold can search it for the key that it concerned.
+2. A line that is no event becomes a damaged one. It has the kind, if that can be read. Its payload
+   is the whole line, which the fold can search for the key that it concerned.
 3. Events that follow a torn line without a line end are taken apart from it.
 """
 

@@ -1,8 +1,8 @@
 """The file log: who reads and writes when, and why nothing acknowledged is missed.
 
 **Writing.** One process writes at a time. It has `flock` on `ledger.lock` for a batch only: any
-process may be next. It takes in what others wrote, judges the batch, writes it at the end of the
-file, flushes, publishes the new durable offset, and only then answers.
+process may be next. It takes in what others wrote, judges the batch, and writes it at the end of
+the file. Then it flushes, publishes the new durable offset, and only then answers.
 
 **Reading.** A read asks the system for the size of the file. If this process has read as much,
 nothing was appended, and memory answers. If the file is larger, the durable offset is read *after*
@@ -34,7 +34,7 @@ from typing import TypeVar
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -288,13 +288,11 @@ class FileLog:
     # -- consumers
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        check_name("topic", topic)
-        check_name("consumer", consumer)
+        check_names(topic, consumer)
         self._change(lambda: consumers.ack(self._disk, topic, consumer, cursor))
 
     def cursor(self, topic: str, consumer: str) -> int:
-        check_name("topic", topic)
-        check_name("consumer", consumer)
+        check_names(topic, consumer)
         self._check_open()
         with translated_errors(self.path):
             return consumers.cursor(self._disk, topic, consumer)

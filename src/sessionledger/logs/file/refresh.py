@@ -108,8 +108,8 @@ def _refresh_from(
     fold: Fold | None,
     only_reads: bool,
 ) -> Refreshed:
-    # In this order: the durable offset lies below the size that is asked for afterwards, and what
-    # was acknowledged before this began is published by now.
+    # In this order: the durable offset lies below the size that is asked for afterwards. What was
+    # acknowledged before this began is published by now.
     index, published = index_of(disk, topic, file, before)
     size = 0
     if file is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -71,7 +71,7 @@ class _Topic:
             self._change(partial(self.table.fold, self.fold, gap))
 
     def _change(self, change: Callable[[], None]) -> None:
-        """Change the rows, which are folded anew if anybody ever finds it half done."""
+        """Change the rows. If that is interrupted, the next read folds them again."""
         table, upto, self.is_whole = self.table, self.head.id, False
         change()
         if self.table is table:
@@ -181,13 +181,13 @@ class MemoryLog:
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
         with self._lock:
             self._topic(topic)
-            place = (topic, check_name("consumer", consumer))
-            self._cursors[place] = max(cursor, self._cursors.get(place, 0))
+            names = check_names(topic, consumer)
+            self._cursors[names] = max(cursor, self._cursors.get(names, 0))
 
     def cursor(self, topic: str, consumer: str) -> int:
         with self._lock:
             self._topic(topic)
-            return self._cursors.get((topic, check_name("consumer", consumer)), 0)
+            return self._cursors.get(check_names(topic, consumer), 0)
 
     def topics(self) -> list[str]:
         with self._lock:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 Lines: TypeAlias = list[tuple[Any, ...]]
 
-_LOOK_SECONDS = 0.1
+_SIGNAL_SECONDS = 0.1
 """How often somebody who waits for the server looks whether a signal came."""
 
 _DEFAULTS = {
@@ -39,7 +39,7 @@ _LAST = ("FATAL", "PANIC")
 _ALWAYS = {"client_encoding": "UTF8"}
 
 
-class Place(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True):
     """Where a ledger is: how to connect, in which schema, and how to call it, without secrets."""
 
     parameters: dict[str, str]
@@ -48,7 +48,7 @@ class Place(msgspec.Struct, frozen=True):
     holds_secret: bool = False
 
     def __repr__(self) -> str:
-        return f"Place({self.location!r})"
+        return f"Address({self.location!r})"
 
 
 class Connection:
@@ -109,8 +109,8 @@ class Connection:
         self._raw.close()
 
     def cut(self) -> None:
-        """Have whoever uses it in this process, a forked child, find that it is gone: the server
-        hears nothing of it, and the parent goes on with it."""
+        """End it for this process, a forked child. The server does not notice, and the parent goes
+        on with it."""
         descriptor = _descriptor(self._raw)
         if descriptor is not None:
             nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -136,7 +136,7 @@ class _Raw(psycopg.Connection[Any]):
         self.lock = Lock()  # type: ignore[assignment]  # psycopg needs no more than `with`
 
     def wait(
-        self, gen: PQGen[T], interval: float = _LOOK_SECONDS, timeout: float | None = None
+        self, gen: PQGen[T], interval: float = _SIGNAL_SECONDS, timeout: float | None = None
     ) -> T:
         """What the generator answers."""
         if self._is_given_up:
@@ -158,11 +158,11 @@ connections: WeakSet[Connection] = WeakSet()
 """All that are open in this process."""
 
 
-def connect(place: Place, *, is_relaxed: bool) -> Connection:
+def connect(address: Address, *, is_relaxed: bool) -> Connection:
     """Connect to a server; is_relaxed: commits are answered before they are flushed. Raises what
     psycopg does."""
     raw = _Raw.connect(
-        **_DEFAULTS | place.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
+        **_DEFAULTS | address.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
         autocommit=True,
         prepare_threshold=0,
     )
@@ -171,18 +171,18 @@ def connect(place: Place, *, is_relaxed: bool) -> Connection:
     except BaseException:
         raw.close()
         raise
-    connection = Connection(raw, place.schema)
+    connection = Connection(raw, address.schema)
     connections.add(connection)
     return connection
 
 
 @contextmanager
-def explained(place: Place) -> Iterator[None]:
+def translated_errors(address: Address) -> Iterator[None]:
     """Turn what the server or the network says into our errors."""
     try:
         yield
     except psycopg.Error as error:
-        raise LogUnavailable(f"{place.location}: {_reason(error)}") from error
+        raise LogUnavailable(f"{address.location}: {_reason(error)}") from error
 
 
 def _reason(error: psycopg.Error) -> str:

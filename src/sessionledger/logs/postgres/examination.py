@@ -1,4 +1,4 @@
-"""What is wrong with a topic as it stands, in one snapshot of the database."""
+"""What is wrong with a topic, in one snapshot of the database."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from sessionledger.errors import StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -28,15 +28,15 @@ from sessionledger.logs.base import (
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
 from sessionledger.logs.postgres import queries, writer
-from sessionledger.logs.postgres.connection import Connection, Lines, Statement, explained
-from sessionledger.logs.postgres.opening import place_of, prepare
-from sessionledger.logs.postgres.pool import Connections
+from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
+from sessionledger.logs.postgres.opening import address_of, prepare
+from sessionledger.logs.postgres.pool import Pool
 from sessionledger.logs.postgres.transactions import Transaction, Transactions
 from sessionledger.logs.postgres.writer import stored_events, stored_rows
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 """How often other processes' appends are looked for while somebody waits for them."""
 _CURRENT_ATTEMPTS = 3
 
@@ -44,31 +44,31 @@ _CURRENT_ATTEMPTS = 3
 class PostgresLog:
     """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
 
-    durability: "full" (an answer means that the server has flushed it) or "normal" (an answer
-    survives this process, and a crash of the server may take the last moments). Raises
-    `InvalidURL`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    durability: "full" (the server has flushed what it acknowledges) or "normal" (a crash of the
+    server may lose the last moments). Raises `InvalidURL`, `LogUnavailable`, `NotALedger` or
+    `UnsupportedSchema`.
     """
 
     def __init__(self, url: str, *, durability: str = "full") -> None:
-        self.place = place_of(url)
+        self.address = address_of(url)
         self.durability = durability
         self._folds: dict[str, Fold] = {}
         self._closed = False
-        self._connections = Connections(self.place, durability, self._check_open)
+        self._pool = Pool(self.address, durability, self._check_open)
         self._begin()
-        with explained(self.place):
-            connection = self._connections.new()
+        with translated_errors(self.address):
+            connection = self._pool.new()
             try:
-                prepare(connection, self.place, durability)
+                prepare(connection, self.address, durability)
             except BaseException:
                 connection.close()
                 raise
-            self._connections.give(connection)
+            self._pool.give(connection)
         watch_forks(self)
 
     def _begin(self) -> None:
         """Start without threads and locks: at first, and again in a forked child."""
-        self._transactions = Transactions(self._connections)
+        self._transactions = Transactions(self._pool)
         self._group = GroupCommit(each_alone(self._write))
 
     def before_fork(self) -> None:
@@ -78,7 +78,7 @@ class PostgresLog:
         """Nothing: the child does not touch what is the parent's."""
 
     def after_fork_in_child(self) -> None:
-        self._connections.begin_in_child()
+        self._pool.begin_in_child()
         self._begin()
 
     # -- appending
@@ -102,7 +102,7 @@ class PostgresLog:
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
-        with explained(self.place):
+        with translated_errors(self.address):
             return self._transactions.run(work)
 
     # -- events
@@ -122,7 +122,7 @@ class PostgresLog:
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._group.waiters.wait_above(
-            after, lambda: self.latest(topic), timeout, LOOK_SECONDS
+            after, lambda: self.latest(topic), timeout, POLL_SECONDS
         )
 
     # -- rows
@@ -206,13 +206,13 @@ class PostgresLog:
     # -- consumers
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        place = (check_name("topic", topic), check_name("consumer", consumer))
-        given = (*place, cursor, time.time_ns() // 1_000_000)
+        names = check_names(topic, consumer)
+        given = (*names, cursor, time.time_ns() // 1_000_000)
         self._change(lambda one: one.then(queries.ACK, *given))
 
     def cursor(self, topic: str, consumer: str) -> int:
-        place = (check_name("topic", topic), check_name("consumer", consumer))
-        return _number(self._ask(queries.CURSOR, *place))
+        names = check_names(topic, consumer)
+        return _number(self._ask(queries.CURSOR, *names))
 
     # -- the whole
 
@@ -220,21 +220,21 @@ class PostgresLog:
         return [topic for (topic,) in self._ask(queries.TOPICS)]
 
     def describe(self) -> Description:
-        ((version, size),) = self._ask(queries.DESCRIBE, self.place.schema)
+        ((version, size),) = self._ask(queries.DESCRIBE, self.address.schema)
         details: dict[str, str | int | bool] = {
             "postgresql": version,
-            "tables_in": self.place.schema,
+            "tables_in": self.address.schema,
             "schema": queries.SCHEMA_VERSION,
             "bytes": size,
         }
-        return Description("postgresql", self.place.location, self.durability, True, details)
+        return Description("postgresql", self.address.location, self.durability, True, details)
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
         from sessionledger.logs.postgres.examination import examine  # few ever ask
 
         check_name("topic", topic)
-        with explained(self.place):
-            connection = self._connections.new()
+        with translated_errors(self.address):
+            connection = self._pool.new()
             try:
                 return examine(connection, topic, check)
             finally:
@@ -255,7 +255,7 @@ class PostgresLog:
 
     def _close(self) -> None:
         self._closed = True
-        self._connections.close()
+        self._pool.close()
 
     # -- connections
 
@@ -263,12 +263,12 @@ class PostgresLog:
         return self._read(lambda connection: connection.ask((sql, values))[0])
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with explained(self.place):
-            return self._connections.read(work)
+        with translated_errors(self.address):
+            return self._pool.read(work)
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreClosed(f"{self.place.location} is closed")
+            raise StoreClosed(f"{self.address.location} is closed")
 
 
 def _number(found: Lines) -> int:

@@ -11,7 +11,7 @@ from psycopg.pq import Conninfo
 
 from sessionledger.errors import InvalidURL, LogUnavailable, NotALedger, UnsupportedSchema
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import Connection, Place
+from sessionledger.logs.postgres.connection import Address, Connection
 
 SCHEMA = "sessionledger"
 OLDEST = 140000
@@ -30,7 +30,7 @@ _SHAPE = re.compile(
 _SECRETS = frozenset(("scram_client_key", "scram_server_key"))
 
 
-def place_of(url: str) -> Place:
+def address_of(url: str) -> Address:
     """What an address says. Raises `InvalidURL`, which repeats nothing: there may be a password."""
     shape = _SHAPE.fullmatch(url)
     if shape is None or "%00" in url or "\0" in url:
@@ -50,7 +50,7 @@ def place_of(url: str) -> Place:
     if not _SCHEMA_NAME.fullmatch(schema):
         raise InvalidURL(f"{_EXPECTED}; a schema is of lower-case letters, digits and _")
     holds_secret = not parameters.keys().isdisjoint(_secret_names())
-    return Place(parameters, schema, _location(parameters, schema), holds_secret)
+    return Address(parameters, schema, _location(parameters, schema), holds_secret)
 
 
 def _query(query: str) -> dict[str, str]:
@@ -70,22 +70,22 @@ def _secret_names() -> set[str]:
     return told | _SECRETS
 
 
-def prepare(connection: Connection, place: Place, durability: str) -> None:
+def prepare(connection: Connection, address: Address, durability: str) -> None:
     """Make the tables, unless they are there. Raises `LogUnavailable` for a server that can't keep
     a ledger, `NotALedger`, `UnsupportedSchema`, and what psycopg does."""
-    _check_server(connection, place, durability)
-    there = _tables(connection, place)
+    _check_server(connection, address, durability)
+    there = _tables(connection, address)
     if there & queries.TABLES != queries.TABLES:
-        _create(connection, place)
+        _create(connection, address)
     ((told,),) = connection.ask((queries.READ_SCHEMA_VERSION, ()))[0]
     if int(told) > queries.SCHEMA_VERSION:
         raise UnsupportedSchema(
-            f"{place.location} has schema {told} and was written by a newer sessionledger; this "
+            f"{address.location} has schema {told} and was written by a newer sessionledger; this "
             f"one knows {queries.SCHEMA_VERSION}"
         )
 
 
-def _check_server(connection: Connection, place: Place, durability: str) -> None:
+def _check_server(connection: Connection, address: Address, durability: str) -> None:
     (((number, version, encoding, fsync, is_standby),),) = connection.ask((queries.SERVER, ()))
     problem = ""
     if number < OLDEST:
@@ -100,28 +100,29 @@ def _check_server(connection: Connection, place: Place, durability: str) -> None
             "on, or open the ledger with durability 'normal'"
         )
     if problem:
-        raise LogUnavailable(f"{place.location}: {problem}")
+        raise LogUnavailable(f"{address.location}: {problem}")
 
 
-def _create(connection: Connection, place: Place) -> None:
-    begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (place.schema,))]
-    *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (place.schema,)))
+def _create(connection: Connection, address: Address) -> None:
+    begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,))]
+    *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (address.schema,)))
     if not exists:
-        connection.ask((f'CREATE SCHEMA "{place.schema}"', ()))
-    _refuse_strange(_tables(connection, place), place)
+        connection.ask((f'CREATE SCHEMA "{address.schema}"', ()))
+    _refuse_strange(_tables(connection, address), address)
     version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
     connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
 
 
-def _refuse_strange(there: set[str], place: Place) -> None:
+def _refuse_strange(there: set[str], address: Address) -> None:
     if there and "topic_heads" not in there:
         raise NotALedger(
-            f"{place.location} holds tables that are no ledger's: name another schema, ?schema=name"
+            f"{address.location} holds other tables than a ledger's: name another schema, "
+            "?schema=name"
         )
 
 
-def _tables(connection: Connection, place: Place) -> set[str]:
-    (lines,) = connection.ask((queries.TABLES_THERE, (place.schema,)))
+def _tables(connection: Connection, address: Address) -> set[str]:
+    (lines,) = connection.ask((queries.TABLES_THERE, (address.schema,)))
     return {name for (name,) in lines}
 
 

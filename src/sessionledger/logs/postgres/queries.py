@@ -1,17 +1,17 @@
 """The tables and every statement over them. `ledger.` stands for the schema of the ledger.
 
-`topic_heads`, `events` and `consumers` are the reference's, column for column, and whoever writes
-them as it does is a writer as good as ours: the columns that we add have defaults.
+`topic_heads`, `events` and `consumers` are the reference's, column for column. The columns that we
+add have defaults, so a program that writes as the reference does is a proper writer.
 
-topic_heads     a topic's newest id, which whoever appends locks; a small number that stands for the
-                topic, and the id up to which its rows are folded
-ledger_rows     the newest state of every key
-ledger_links    which events a key has
-ledger_meta     the version of our schema
+- `topic_heads`: a topic's newest id, a number for the topic, and the id up to which its rows are
+  folded. An append locks this line.
+- `ledger_rows`: the newest state of every key.
+- `ledger_links`: which events a key has.
+- `ledger_meta`: the version of our schema.
 
 Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an order of their own.
-Ids come from the line of the topic, which stays locked until they are committed: those of a
-sequence become visible out of order, and readers skip events.
+Ids come from the topic's line, which stays locked until they are committed. Those of a sequence
+would become visible out of order, and readers would skip events.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ SCHEMA = (
 
 # -- opening
 
-# Each statement has one way through the indexes, whatever its values, and need not be planned anew.
+# Each statement has one way through the indexes, whatever its values, so one plan is enough.
 # Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
 # answer means that the write is flushed, or more where the server says so.
 SETTINGS = """SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
@@ -93,7 +93,7 @@ SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('fsync'), pg_is_in_recovery()"""
 TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
-# Who creates at the same time waits for who was first: IF NOT EXISTS alone may fail then.
+# Processes that create the tables at the same time wait: IF NOT EXISTS alone may fail then.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sessionledger'), hashtext(%s))"
 READ_SCHEMA_VERSION = "SELECT value FROM ledger.ledger_meta WHERE name = 'schema'"
 WRITE_SCHEMA_VERSION = """INSERT INTO ledger.ledger_meta VALUES ('schema', %s)
@@ -200,12 +200,10 @@ def listing(
 def _listing(what: str, shape: Shape) -> str:
     conditions = {
         f"topic = {_NUMBER}": True,
-        "owner = %s": shape.owner,
-        "alias = %s": shape.alias,
-        "live AND expires > %s": shape.live_at,
-        "live AND expires < %s": shape.ends,
-        shape.follows.replace("?", "%s"): shape.after,
+        "owner = ?": shape.owner,
+        "alias = ?": shape.alias,
+        "live AND expires > ?": shape.live_at,
+        "live AND expires < ?": shape.ends,
+        shape.follows: shape.after,
     }
-    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = f" ORDER BY {shape.order} LIMIT %s" if shape.limit else ""
-    return f"SELECT {what} FROM ledger.ledger_rows WHERE {where}{page}"
+    return shape.select(what, "ledger.ledger_rows", conditions).replace("?", "%s")

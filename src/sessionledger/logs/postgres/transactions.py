@@ -19,7 +19,7 @@ from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement
-from sessionledger.logs.postgres.pool import Connections
+from sessionledger.logs.postgres.pool import Pool
 
 T = TypeVar("T")
 
@@ -84,8 +84,8 @@ class Transaction:
 class Transactions:
     """The write transactions of a log: one at a time, of all its threads."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, connections: Pool) -> None:
+        self._pool = connections
         self._mutex = Mutex()
 
     def run(self, work: Callable[[Transaction], T]) -> T:
@@ -97,7 +97,7 @@ class Transactions:
     def _run(self, work: Callable[[Transaction], T]) -> T:
         lost: psycopg.Error | None = None
         for _ in range(ATTEMPTS):
-            transaction = Transaction(self._connections.take())
+            transaction = Transaction(self._pool.take())
             answers: list[T] = []
             try:
                 self._carry_out(transaction, work, answers)
@@ -106,7 +106,7 @@ class Transactions:
                 if not transaction.connection.is_lost:
                     raise
                 lost = error
-            self._connections.forget()
+            self._pool.forget()
             if transaction.is_committing and self._was_written(transaction):
                 return answers[0]
         assert lost is not None
@@ -122,7 +122,7 @@ class Transactions:
             transaction.roll_back()
             raise
         finally:
-            self._connections.give(transaction.connection)
+            self._pool.give(transaction.connection)
 
     def _was_written(self, transaction: Transaction) -> bool:
         """What became of a commit whose answer was lost. What can't prove it is done again."""
@@ -135,21 +135,20 @@ class Transactions:
                 return found
             time.sleep(_PAUSE_SECONDS)
         raise LogUnavailable(
-            "the connection was lost while an append was committed, and the server does not tell "
-            "what became of it: it may be there or not; read it back"
+            "the connection was lost while an append was committed, and the server does not say "
+            "whether it was written: read it back"
         )
 
     def _fate(self, proof: Proof) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
         try:
-            connection = self._connections.new()
+            connection = self._pool.new()
             try:
                 if _is_under_way(connection, proof.xid):
                     return None
                 # Whoever took over from a server that was lost may have given the number to
                 # another transaction: it is the event that tells.
-                place = (proof.topic, proof.event.id)
-                (found,) = connection.ask((queries.HEADERS, place))
+                (found,) = connection.ask((queries.HEADERS, (proof.topic, proof.event.id)))
             finally:
                 connection.close()
         except psycopg.Error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sessionledger.logs.base import Row, RowFilter
@@ -33,6 +34,12 @@ class Shape(NamedTuple):
     def follows(self) -> str:
         """The condition that a row comes after another one, given as its position."""
         return "(expires, key) > (?, ?)" if self.ends else f"{self.order} > ?"
+
+    def select(self, what: str, table: str, conditions: Mapping[str, bool]) -> str:
+        """The statement, with those of the conditions that hold for this shape."""
+        where = " AND ".join(condition for condition, holds in conditions.items() if holds)
+        page = f" ORDER BY {self.order} LIMIT ?" if self.limit else ""
+        return f"SELECT {what} FROM {table} WHERE {where}{page}"
 
 
 def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape, list[Any]]:

@@ -41,8 +41,8 @@ _NOT_PERMITTED = (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError,
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into ours, naming the file and what to do."""
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into ours, which name the file and what to do."""
     try:
         yield
     except apsw.NotADBError:
@@ -63,16 +63,16 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def explained_to_reader(path: Path) -> Iterator[None]:
-    """The same for who only reads, and needs less."""
-    with explained(path):
+def translated_errors_of_reader(path: Path) -> Iterator[None]:
+    """The same for a reader, which needs fewer permissions."""
+    with translated_errors(path):
         try:
             yield
         except _NOT_PERMITTED as error:
             raise LogUnavailable(
                 f"{path} can't be read: it takes permission to read it and, as long as somebody "
-                f"has it open, {path.name}-wal and {path.name}-shm; where those were left behind "
-                "by a crash, somebody who may write has to open it once"
+                f"has it open, {path.name}-wal and {path.name}-shm. If a crash left those behind, "
+                "a user with write permission has to open it once"
             ) from error
 
 
@@ -92,13 +92,13 @@ def _obstacle(path: Path) -> str:
         return f"{parent} is not a folder"
     if path.is_dir():
         return "it is a folder"
-    for place in (path, parent):
-        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-            return f"no permission to read and write {place}"
+    for one in (path, parent):
+        if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+            return f"no permission to read and write {one}"
     return "the system refused"
 
 
-def check_place(path: Path) -> None:
+def check_location(path: Path) -> None:
     """Raises `LogUnavailable` for a path on which no ledger can be kept safely."""
     if "\0" in str(path):
         raise LogUnavailable("a path can't hold a NUL character")
@@ -153,8 +153,8 @@ def _create(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
 def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
     connection = apsw.Connection(uri, flags=flags, vfs=vfs)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
-    # A plan once made stays. Otherwise SQLite plans anew whenever other values are bound, as if
-    # they might tell it something, which takes longer than carrying the statement out.
+    # A plan once made stays. Otherwise SQLite plans again whenever other values are bound, which
+    # takes longer than the statement itself.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 

@@ -1,8 +1,8 @@
-"""What is wrong with a SQLite ledger as it stands, told without opening it as a ledger.
+"""What is wrong with a SQLite ledger, found without opening it as a ledger.
 
-An opening mends what it can, and a ledger that needs a doctor may refuse to be opened. So this has
-a connection of its own, which can't write, and looks at everything in one snapshot. Parts of it are
-asked for by a check that knows what the events mean.
+Opening repairs what it can, and a damaged ledger may refuse to be opened. So this has a connection
+that can't write, and reads everything in one snapshot. A check that knows what the events mean asks
+for parts of it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
-from sessionledger.logs.embedded.permissions import look_at_file, look_at_folder
+from sessionledger.logs.embedded.permissions import check_file, check_folder
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained
-from sessionledger.logs.sqlite.read_snapshot import Looking, companions
+from sessionledger.logs.sqlite.connection import check_is_ledger, check_location, translated_errors
+from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot, companions
 from sessionledger.logs.sqlite.row_cache import epoch
 from sessionledger.logs.sqlite.writer import stored_event, stored_rows
 
@@ -36,7 +36,7 @@ _RESTORE = (
     "stop everything that writes the ledger, restore it from a copy, and compare the copy with a "
     "head from before: `sessionledger verify --expect HEAD`"
 )
-_OPEN = "stop everything that has the ledger open, then open it anew: `sessionledger stats` does"
+_OPEN = "stop everything that has the ledger open, then open it again: `sessionledger stats` does"
 
 
 class _View:
@@ -44,8 +44,8 @@ class _View:
 
     chained = True
 
-    def __init__(self, looking: Looking, topic: str, has_rows: bool) -> None:
-        self._select = looking.select
+    def __init__(self, snapshot: ReadSnapshot, topic: str, has_rows: bool) -> None:
+        self._select = snapshot.select
         self._topic = topic
         self._number, self.folded = 0, 0
         self._rows_after = queries.rows_after(
@@ -74,33 +74,33 @@ def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Findi
     """
     check_name("topic", topic)
     found, checked = Findings(), list[Finding]()
-    with explained(path):
-        check_place(path)
+    with translated_errors(path):
+        check_location(path)
         if not path.exists():
             raise LogUnavailable(f"there is no ledger at {path}")
-        _look_at_permissions(path, found)
+        _check_permissions(path, found)
         _look_at_library(apsw.sqlite_lib_version(), found)
-        with Looking(path, vfs) as looking:
+        with ReadSnapshot(path, vfs) as snapshot:
             with _damage(path, found):
-                checked += _look_at_topic(looking, path, topic, check, found)
-            _look_for_damage(looking, path, found)
+                checked += _look_at_topic(snapshot, path, topic, check, found)
+            _look_for_damage(snapshot, path, found)
     return found.all() + checked
 
 
 def _look_at_topic(
-    looking: Looking, path: Path, topic: str, check: Check, found: Findings
+    snapshot: ReadSnapshot, path: Path, topic: str, check: Check, found: Findings
 ) -> list[Finding]:
-    tables = {name for (name,) in looking.select(queries.TABLES)}
-    check_is_ledger(looking.select, path, tables)
+    tables = {name for (name,) in snapshot.select(queries.TABLES)}
+    check_is_ledger(snapshot.select, path, tables)
     if not tables:
         return []
-    has_rows = _look_at_schema(looking, path, found)
-    view = _View(looking, topic, has_rows)
-    strange = _number(looking.select(queries.COUNT_STRANGE_IDS, (topic,)))
+    has_rows = _look_at_schema(snapshot, path, found)
+    view = _View(snapshot, topic, has_rows)
+    strange = _number(snapshot.select(queries.COUNT_STRANGE_IDS, (topic,)))
     if strange:
         found.add("strange_ids", topic, f"it has {strange} under ids that no event has", _RESTORE)
     if has_rows:
-        _look_at_topic_line(looking, topic, view, found)
+        _look_at_topic_line(snapshot, topic, view, found)
     return list(check(view))
 
 
@@ -113,9 +113,9 @@ def _damage(path: Path, found: Findings) -> Iterator[None]:
         found.add("database_damaged", str(path), str(error), _RESTORE)
 
 
-def _look_for_damage(looking: Looking, path: Path, found: Findings) -> None:
+def _look_for_damage(snapshot: ReadSnapshot, path: Path, found: Findings) -> None:
     with _damage(path, found):
-        for (line,) in looking.select(queries.INTEGRITY):
+        for (line,) in snapshot.select(queries.INTEGRITY):
             if line != "ok":
                 remedy = _reindex(path) if _INDEX_ONLY.search(line) else _RESTORE
                 found.add("database_damaged", str(path), line.strip(), remedy)
@@ -138,9 +138,9 @@ def _look_at_library(version: str, found: Findings) -> None:
         )
 
 
-def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
+def _look_at_schema(snapshot: ReadSnapshot, path: Path, found: Findings) -> bool:
     """Whether the tables of rows are there."""
-    ours = {name for (name,) in looking.select(queries.OUR_NAMES)}
+    ours = {name for (name,) in snapshot.select(queries.OUR_NAMES)}
     missing = sorted((queries.NAMES | epoch.NAMES) - ours)
     if not ours:
         found.add(
@@ -149,7 +149,7 @@ def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
             "another program wrote it, and sessionledger has not opened it yet",
             "nothing: the first opening adds what is missing",
         )
-    elif _schema_is_old(looking, ours):
+    elif _schema_is_old(snapshot, ours):
         problem = "an older sessionledger wrote it"
         found.add("schema_old", str(path), problem, "nothing: opening it brings it up to date")
     elif missing:
@@ -158,29 +158,29 @@ def _look_at_schema(looking: Looking, path: Path, found: Findings) -> bool:
     return {"ledger_topics", "ledger_rows"} <= ours
 
 
-def _schema_is_old(looking: Looking, ours: set[str]) -> bool:
+def _schema_is_old(snapshot: ReadSnapshot, ours: set[str]) -> bool:
     if "ledger_meta" not in ours:
         return False
-    schema = _number(looking.select(queries.READ_META, ("schema",)))
+    schema = _number(snapshot.select(queries.READ_META, ("schema",)))
     return 0 < schema < queries.SCHEMA_VERSION
 
 
-def _look_at_topic_line(looking: Looking, topic: str, view: _View, found: Findings) -> None:
-    copied = looking.select(queries.COPIED_HEAD, (topic,))
+def _look_at_topic_line(snapshot: ReadSnapshot, topic: str, view: _View, found: Findings) -> None:
+    copied = snapshot.select(queries.COPIED_HEAD, (topic,))
     if copied and copied[0][0] != view.head:
         problem = f"its copied head is {copied[0][0]}, and its head {view.head}: reads may be stale"
         found.add("head_copy_stale", topic, problem, _REBUILD)
-    strange = _number(looking.select(queries.COUNT_STRANGE_KEYS, (topic,)))
+    strange = _number(snapshot.select(queries.COUNT_STRANGE_KEYS, (topic,)))
     if strange:
         problem = f"{strange} rows stand under keys that are no bytes"
         found.add("row_surplus", topic, problem, _REBUILD)
 
 
-def _look_at_permissions(path: Path, found: Findings) -> None:
+def _check_permissions(path: Path, found: Findings) -> None:
     for file in (path, *companions(path)):
         if file.exists():
-            look_at_file(file, found)
-    look_at_folder(path.parent, found)
+            check_file(file, found)
+    check_folder(path.parent, found)
 
 
 def _number(found: list[tuple[object, ...]]) -> int:

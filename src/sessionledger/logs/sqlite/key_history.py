@@ -1,7 +1,7 @@
 """The events of a key, page by page, each of which costs its own size.
 
-Links lead back from the newest event. Who asks for a page and not for all most likely asks for the
-next one: so the whole way, once walked, is kept until somebody walks another one.
+Links lead back from the newest event. A caller that asks for one page most likely asks for the next
+one. So the ids of a key are kept until another key is asked for.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Execute: TypeAlias = Callable[..., apsw.Cursor]
 _Walked: TypeAlias = tuple[int, bytes, int, Sequence[int]]
 
 
-class Histories:
-    """The last way that was walked: topic, key, its newest event, and all its ids."""
+class KeyHistories:
+    """The history that was walked last: topic, key, its newest event, and all its ids."""
 
     def __init__(self) -> None:
         self._walked: _Walked | None = None

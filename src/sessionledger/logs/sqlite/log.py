@@ -16,7 +16,7 @@ import apsw
 
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -34,8 +34,8 @@ from sessionledger.logs.base import (
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Reentered
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import check_place, explained
-from sessionledger.logs.sqlite.key_history import Histories
+from sessionledger.logs.sqlite.connection import check_location, translated_errors
+from sessionledger.logs.sqlite.key_history import KeyHistories
 from sessionledger.logs.sqlite.readers import Execute, Readers
 from sessionledger.logs.sqlite.row_cache.cache import RowCache
 from sessionledger.logs.sqlite.transactions import Transactions
@@ -61,10 +61,10 @@ class SQLiteLog:
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._histories = Histories()
+        self._key_histories = KeyHistories()
         self._begin()
-        with explained(self.path):
-            check_place(self.path)
+        with translated_errors(self.path):
+            check_location(self.path)
             self._transactions = Transactions(self.path, durability, vfs, self._folds)
         watch_forks(self)
 
@@ -76,8 +76,8 @@ class SQLiteLog:
 
     def before_fork(self) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
-        # them: so nobody holds any while the process forks, and each opens its own afterwards.
-        # Unless a signal handler forks, whose own thread is inside, and goes on after it only.
+        # them. So nobody holds any while the process forks, and each opens its own afterwards. A
+        # signal handler can't have that if its own thread is inside, which goes on after it only.
         if not self._readers.are_interrupted() and self._transactions.hold():
             self._readers.hold()
             self._is_quiet = True
@@ -117,7 +117,7 @@ class SQLiteLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         def read(execute: Execute, number: int) -> list[StoredEvent]:
-            ids = self._histories.page(execute, number, key, after, check_limit(limit))
+            ids = self._key_histories.page(execute, number, key, after, check_limit(limit))
             return events_of(execute, topic, ids)
 
         return self._current(topic, read)
@@ -192,7 +192,7 @@ class SQLiteLog:
 
         def fold_and_read(writer: Writer) -> T:
             writer.fold_gap(topic, self._fold_of(topic))
-            number, _, _ = writer.place_of(topic)
+            number, _, _ = writer.topic_line(topic)
             return read(writer.connection.execute, number)
 
         return self._transactions.run(fold_and_read)
@@ -219,15 +219,15 @@ class SQLiteLog:
     # -- consumers
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        place = (check_name("topic", topic), check_name("consumer", consumer))
-        given = (*place, cursor, time.time_ns() // 1_000_000)
+        names = check_names(topic, consumer)
+        given = (*names, cursor, time.time_ns() // 1_000_000)
         self._transactions.run(
             lambda writer: writer.connection.execute(queries.ACK, given).fetchall()
         )
 
     def cursor(self, topic: str, consumer: str) -> int:
-        place = (check_name("topic", topic), check_name("consumer", consumer))
-        found = self._select(queries.CURSOR, place)
+        names = check_names(topic, consumer)
+        found = self._select(queries.CURSOR, names)
         return int(found[0][0]) if found else 0
 
     # -- the whole
@@ -263,7 +263,7 @@ class SQLiteLog:
 
     def _connect_reader(self) -> apsw.Connection:
         self._transactions.check_open()
-        with explained(self.path):
+        with translated_errors(self.path):
             return self._row_cache.connect(self._vfs)
 
     def _select(self, sql: str, values: Any) -> list[Any]:
@@ -276,7 +276,7 @@ class SQLiteLog:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Errors of reading: of a closed ledger, or what SQLite says."""
-        with explained(self.path):
+        with translated_errors(self.path):
             try:
                 yield
             except apsw.Error:

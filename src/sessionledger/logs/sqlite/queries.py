@@ -115,7 +115,7 @@ MIGRATIONS = {
     ),
 }
 
-# Everything of ours that the schema makes.
+# All our names that the schema makes.
 NAMES = frozenset(re.findall(r"IF NOT EXISTS (ledger_\w+)", "".join(SCHEMA)))
 ROW_COLUMN_NAMES = "SELECT name FROM pragma_table_info('ledger_rows')"
 OUR_NAMES = "SELECT name FROM sqlite_master WHERE name GLOB 'ledger_*'"
@@ -144,7 +144,7 @@ STATE_AND_CHANGES = f"""SELECT version, iif(live, expires, {OVER}), state,
     head = folded, head, epoch, since, until, superseded
     FROM ledger_topics LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}}
     WHERE id = {{0}}"""
-# For who has missed too many writes. Nothing is said of more than so many versions.
+# For a cache that missed too many writes; NULL for more than so many versions.
 SUPERSEDED_BETWEEN = """SELECT
     iif(count(*) > 256, NULL, ifnull(group_concat(previous || ',', ''), ''))
     FROM (SELECT previous FROM ledger_links
@@ -158,7 +158,7 @@ COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
     WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
 HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
-PLACE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
+TOPIC_LINE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
     FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
@@ -170,7 +170,7 @@ EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(hea
 COUNT_EVENTS = "SELECT count(*) FROM events WHERE topic = ?"
 EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? ORDER BY event_id LIMIT ?"""
-# For who must not stumble: an id can be anything in a file that others write.
+# In a file that others write an id can be anything; this skips what is no number.
 SOUND_EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? AND typeof(event_id) = 'integer' ORDER BY event_id LIMIT ?"""
 COUNT_STRANGE_IDS = """SELECT count(*) FROM events
@@ -224,7 +224,7 @@ CURSOR = "SELECT cursor FROM consumers WHERE topic = ? AND consumer_id = ?"
 
 
 def inserting(statement: str, columns: int, lines: int) -> str:
-    """The statement with a place for each value of so many lines."""
+    """The statement with a parameter for each value of so many lines."""
     line = "(" + ",".join("?" * columns) + ")"
     return statement.format(",".join([line] * lines))
 
@@ -268,6 +268,4 @@ def _listing(what: str, shape: Shape) -> str:
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
     }
-    where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-    page = f" ORDER BY {shape.order} LIMIT ?" if shape.limit else ""
-    return f"SELECT {what} FROM ledger_rows WHERE {where}{page}"
+    return shape.select(what, "ledger_rows", conditions)

@@ -1,7 +1,7 @@
-"""A SQLite ledger as it is at one moment, for who may read its files and not write them.
+"""A read-only log over one snapshot of a SQLite ledger, for users without write permission.
 
-A ledger that is opened is made ready, its gap is folded, and SQLite itself writes its shared index:
-so opening takes permission to write. This looks at it as a diagnosis does, and changes nothing.
+To open a ledger takes write permission: tables are made, a gap is folded, and SQLite itself writes
+its shared index. This log reads as a diagnosis does, and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import apsw
 
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -31,9 +31,13 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import check_is_ledger, check_place, explained_to_reader
-from sessionledger.logs.sqlite.key_history import Histories
-from sessionledger.logs.sqlite.read_snapshot import Looking
+from sessionledger.logs.sqlite.connection import (
+    check_is_ledger,
+    check_location,
+    translated_errors_of_reader,
+)
+from sessionledger.logs.sqlite.key_history import KeyHistories
+from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.writer import events_of, row_of, stored_event, stored_rows
 
 T = TypeVar("T")
@@ -54,14 +58,14 @@ class SQLiteSnapshot:
         """Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
         self.path = Path(path).absolute()
         self._vfs = vfs
-        self._histories = Histories()
+        self._key_histories = KeyHistories()
         self._closed = False
         self._opened = ExitStack()
-        with explained_to_reader(self.path):
-            check_place(self.path)
+        with translated_errors_of_reader(self.path):
+            check_location(self.path)
             if not self.path.exists():
                 raise LogUnavailable(f"there is no ledger at {self.path}")
-            self._looking = self._opened.enter_context(Looking(self.path, vfs))
+            self._snapshot = self._opened.enter_context(ReadSnapshot(self.path, vfs))
             try:
                 self._check_schema()
             except BaseException:
@@ -69,10 +73,10 @@ class SQLiteSnapshot:
                 raise
 
     def _check_schema(self) -> None:
-        tables = {name for (name,) in self._looking.select(queries.TABLES)}
-        check_is_ledger(self._looking.select, self.path, tables)
-        ours = {name for (name,) in self._looking.select(queries.OUR_NAMES)}
-        schema = self._looking.select(queries.READ_META, ("schema",)) if ours else []
+        tables = {name for (name,) in self._snapshot.select(queries.TABLES)}
+        check_is_ledger(self._snapshot.select, self.path, tables)
+        ours = {name for (name,) in self._snapshot.select(queries.OUR_NAMES)}
+        schema = self._snapshot.select(queries.READ_META, ("schema",)) if ours else []
         if not ours >= queries.NAMES or schema != [(queries.SCHEMA_VERSION,)]:
             raise LogUnavailable(f"{self.path} was written by another version: {_WHOLE}")
 
@@ -88,7 +92,7 @@ class SQLiteSnapshot:
         number = self._number(topic)
 
         def read(execute: Execute) -> list[StoredEvent]:
-            ids = self._histories.page(execute, number, key, after, check_limit(limit))
+            ids = self._key_histories.page(execute, number, key, after, check_limit(limit))
             return events_of(execute, topic, ids)
 
         return self._read(read)
@@ -127,7 +131,7 @@ class SQLiteSnapshot:
 
     def _number(self, topic: str) -> int:
         """The topic's number in our tables, 0 for one without. Raises where its rows are behind."""
-        found = self._select(queries.PLACE, (check_name("topic", topic),))
+        found = self._select(queries.TOPIC_LINE, (check_name("topic", topic),))
         number, folded, head = found[0] if found else (0, 0, self.latest(topic))
         if folded != head:
             raise LogUnavailable(
@@ -139,8 +143,8 @@ class SQLiteSnapshot:
     # -- the whole
 
     def cursor(self, topic: str, consumer: str) -> int:
-        place = (check_name("topic", topic), check_name("consumer", consumer))
-        found = self._select(queries.CURSOR, place)
+        names = check_names(topic, consumer)
+        found = self._select(queries.CURSOR, names)
         return int(found[0][0]) if found else 0
 
     def topics(self) -> list[str]:
@@ -167,13 +171,13 @@ class SQLiteSnapshot:
 
     def close(self) -> None:
         self._closed = True
-        with explained_to_reader(self.path):
+        with translated_errors_of_reader(self.path):
             self._opened.close()
 
     # -- what would change it
 
     def fold_with(self, topic: str, fold: Fold) -> None:
-        """Rows are answered as they stand: there is nothing to be done with a fold."""
+        """Nothing: the rows are those of the snapshot, and nothing is folded."""
         check_name("topic", topic)
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
@@ -196,8 +200,8 @@ class SQLiteSnapshot:
 
     def _read(self, work: Callable[[Execute], T]) -> T:
         self._check_open()
-        with explained_to_reader(self.path):
-            return self._looking.run(work)
+        with translated_errors_of_reader(self.path):
+            return self._snapshot.run(work)
 
     def _check_open(self) -> None:
         if self._closed:

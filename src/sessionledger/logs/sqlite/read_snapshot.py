@@ -1,4 +1,4 @@
-"""A connection that looks at a ledger in one snapshot and changes nothing."""
+"""A connection that reads a ledger in one snapshot and changes nothing."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _READ_AND_LOCK = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
 
 
 def companions(path: Path) -> list[Path]:
-    """The files that stand beside a database: its write-ahead log, the index of it, our lock."""
+    """The files beside a database: its write-ahead log, the index of that, our lock."""
     return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-lock")]
 
 
-class Looking:
-    """`with Looking(path, vfs) as looking:` sees the ledger as it is at its first statement.
+class ReadSnapshot:
+    """`with ReadSnapshot(path, vfs) as snapshot:` sees the ledger as it is at its first statement.
 
-    A lock is held for the length of a statement, no longer, so that a fork finds no thread inside
-    SQLite; a fork ends the look, since SQLite's locks can't be shared with a child.
+    Each statement takes a mutex, so that a fork finds no thread inside SQLite. A fork ends the
+    snapshot, since SQLite's locks can't be shared with a child.
     """
 
     def __init__(self, path: Path, vfs: str | None) -> None:
@@ -46,7 +46,7 @@ class Looking:
         self._connection: apsw.Connection | None = None
         watch_forks(self)
 
-    def __enter__(self) -> Looking:
+    def __enter__(self) -> ReadSnapshot:
         try:
             self._alone(self._connect)
             self.select("BEGIN")
@@ -63,7 +63,7 @@ class Looking:
     ) -> None:
         self._close()
         if kind is None and self._unlocked not in (None, self._found()):
-            raise LogUnavailable(f"{self._path} was written meanwhile: look at it again")
+            raise LogUnavailable(f"{self._path} was written meanwhile: read it again")
 
     def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All lines of a statement."""
@@ -78,9 +78,7 @@ class Looking:
 
     def _run(self, work: Callable[[Execute], T]) -> T:
         if self._connection is None:
-            raise LogUnavailable(
-                f"the process forked while it looked at {self._path}: look at it again"
-            )
+            raise LogUnavailable(f"the process forked while it read {self._path}: read it again")
         return work(self._connection.execute)
 
     def before_fork(self) -> None:
@@ -102,12 +100,12 @@ class Looking:
         self._connection = self._opened()
 
     def _opened(self) -> apsw.Connection:
-        """A connection that leaves behind what it found.
+        """A connection that leaves the files as it found them.
 
-        Where there is a write-ahead log, one that only reads leaves it alone. Where there is none,
-        one that could write takes away, at its end, the empty log that it had to make. Where that
-        is not permitted either, nobody else of ours is there, and the file is read without locks:
-        whoever comes meanwhile leaves a log, or another time of change.
+        If there is a write-ahead log, a connection that only reads leaves it alone. If there is no
+        log, one that could write removes, at its end, the empty log that it had to make. If that is
+        not permitted either, no process has the ledger open, and the file is read without locks. A
+        writer that comes meanwhile leaves a log, or another time of change.
         """
         uri = f"file:{quote(str(self._path))}"
         wal = companions(self._path)[0]

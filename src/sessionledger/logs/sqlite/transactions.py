@@ -19,8 +19,8 @@ from sessionledger.logs.sqlite.connection import (
     NO_FILE,
     SYNCHRONOUS,
     connect_writer,
-    explained,
     identity,
+    translated_errors,
 )
 from sessionledger.logs.sqlite.writer import Writer
 
@@ -82,7 +82,7 @@ class Transactions:
         self._alone(write)
 
     def _alone(self, work: Callable[[Writer], T]) -> T:
-        with explained(self._path):
+        with translated_errors(self._path):
             return self._mutex.run(partial(self._transact, work))
 
     def _transact(self, work: Callable[[Writer], T]) -> T:
@@ -118,7 +118,7 @@ class Transactions:
 
     def flush(self) -> None:
         """Make durable what was committed without being flushed. Raises `Reentered`."""
-        with explained(self._path):
+        with translated_errors(self._path):
             self._group.run(partial(self._mutex.run, self._flush))
 
     def _flush(self) -> None:
@@ -146,7 +146,7 @@ class Transactions:
         if self._is_lost:
             raise LogUnavailable(
                 f"{self._path} can't be used in this process: a signal handler forked it in the "
-                "middle of a call; execute a program instead, or fork outside of handlers"
+                "middle of a call. Execute a program instead, or fork outside of handlers"
             )
 
     def _open(self) -> Writer:
@@ -166,7 +166,7 @@ class Transactions:
     def close(self, close_readers: Callable[[], None]) -> None:
         """Close readers, connection and lock file, once nobody writes. Raises `Reentered`."""
         if not self._closed:
-            with explained(self._path):
+            with translated_errors(self._path):
                 self._group.run(partial(self._mutex.run, partial(self._close, close_readers)))
             self.waiters.notify()
 

@@ -36,7 +36,7 @@ class Writer:
 
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
-        number, folded, head = self.place_of(topic)
+        number, folded, head = self.topic_line(topic)
         if fold is not None and folded != head:
             self.fold_gap(topic, fold)
         tail = self._tail(topic, number, head, batch, fold)
@@ -63,7 +63,7 @@ class Writer:
 
     def fold_page(self, topic: str, fold: Fold) -> int:
         """Fold the next events that have no rows yet; how many those were."""
-        number, folded, head = self.place_of(topic)
+        number, folded, head = self.topic_line(topic)
         units.refuse_shortened(topic, folded, head)
         if head == folded:
             return 0
@@ -80,19 +80,19 @@ class Writer:
 
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""
-        number, folded, head = self.place_of(topic)
+        number, folded, head = self.topic_line(topic)
         units.refuse_shortened(topic, folded, head)
         self.connection.execute(queries.DROP_ROWS, (number,))
         self.connection.execute(queries.DROP_LINKS, (number,))
         self.connection.execute(queries.SET_UNFOLDED, (number,))
         self.connection.execute(queries.COPY_HEADS)
 
-    def place_of(self, topic: str) -> tuple[int, int, int]:
+    def topic_line(self, topic: str) -> tuple[int, int, int]:
         """A topic's number in our tables, up to where its rows are folded, and its head."""
-        found = self.connection.execute(queries.PLACE, (topic,)).fetchall()
+        found = self.connection.execute(queries.TOPIC_LINE, (topic,)).fetchall()
         if not found:
             self.connection.execute(queries.ADD_TOPIC, (topic,))
-            found = self.connection.execute(queries.PLACE, (topic,)).fetchall()
+            found = self.connection.execute(queries.TOPIC_LINE, (topic,)).fetchall()
         return cast(tuple[int, int, int], found[0])
 
     def _tail(

@@ -1,1 +1,1 @@
-"""What a store tells of itself: metrics and spans, where OpenTelemetry is installed."""
+"""Metrics and spans of a store, where OpenTelemetry is installed."""

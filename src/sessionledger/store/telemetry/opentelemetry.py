@@ -1,8 +1,8 @@
 """A store measured with OpenTelemetry: metrics of every call and append, spans of the slow ones.
 
-What is told has few values, and none that a caller gave: the operation, its outcome, the code of an
-error, the kind of an event, the backend and the topic. Messages of errors name handles, so spans
-hold their codes only.
+Labels have few values, none of them given by a caller. They are the operation, its outcome, the
+code of an error, the kind of an event, the backend and the topic. Messages of errors name handles,
+so spans hold their codes only.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SCOPE = "sessionledger"
 # Where the API keeps what stands in for an SDK that is not there.
 _API = ("opentelemetry.metrics", "opentelemetry.trace")
 
-# A request waits for these, and a span costs more than the look-up that it would tell of.
+# A request waits for these, and a span costs more than the look-up itself.
 HOT = ("get", "find", "peek", "authenticate")
-# These write, or walk; so does each page of a listing, which tells of itself.
+# These write, or walk; so does each page of a listing, which has a call of its own.
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "diagnose",

@@ -1,4 +1,4 @@
-"""What a store tells of itself to whoever measures it; here, nobody does."""
+"""What a store reports to a measurer. Here nothing is measured."""
 
 from __future__ import annotations
 

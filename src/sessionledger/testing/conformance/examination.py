@@ -1,4 +1,4 @@
-"""A log shows itself as it stands, in one state, to whoever looks for what is wrong with it."""
+"""An examination sees a log in one state, and changes nothing."""
 
 from __future__ import annotations
 

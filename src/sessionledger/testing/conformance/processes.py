@@ -42,8 +42,8 @@ def fair(shares: Counter[int]) -> bool:
 def shares_of(log: Log, patience: float) -> Counter[int]:
     """Who wrote how many of the events since every writer had begun, once that can be judged.
 
-    Turns are not dealt out one by one, so a short run may be lopsided: it is fair as soon as the
-    shares are, at `FEW` events or more, and unfair if they are not by `MANY`.
+    The lock does not go round strictly, so a short run may be lopsided. A run is fair as soon as
+    the shares are, at `FEW` events or more. It is unfair if they are not by `MANY`.
     """
     shares = Counter(dict.fromkeys(range(WRITERS), 0))
     begun: set[int] = set()

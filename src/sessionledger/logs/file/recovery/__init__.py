@@ -1,8 +1,8 @@
 """What a crash may leave in the files of a ledger, and what the next process makes of it.
 
 **Which bytes survive.** A process that is killed leaves all that it has written. A loss of power
-keeps what was flushed. Of bytes that were written and not flushed it keeps any part, in any order:
-a line may be whole, torn, missing, or replaced by zeros.
+keeps what was flushed. Of bytes that were written and not flushed it keeps any part, in any order.
+A line may be whole, torn, missing, or replaced by zeros.
 
 **The order of an append.** The file of a topic only grows, and everything below its durable offset
 was flushed:
@@ -24,8 +24,8 @@ writer that flushes, and the next process may keep it or cut it:
 Whatever is kept is flushed and published before anybody sees it, under the lock of a writer. A
 process that may not write shows nothing behind the durable offset.
 
-**Two files at one moment.** Removing all events of a topic needs two files to change together: the
-topic's own, and the checkpoint that holds its head and its rows (`emptying`). The rename of the
+**Two files at one moment.** Removing all events of a topic changes two files together (`emptying`):
+the topic's own, and the checkpoint that holds its head and its rows. The rename of the
 topic's file decides. Until then the new checkpoint does not count, and from then on the old one
 does not (`checkpoint`).
 

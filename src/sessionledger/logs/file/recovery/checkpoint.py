@@ -6,8 +6,8 @@ Two rules say which checkpoint counts, at whatever moment an emptying was killed
    does not count while that file is in its place. It counts once another file is.
 2. A topic's file is never one whose events its checkpoint replaces: such a file is an older copy.
 
-The file has a line of JSON with the head, a line for each row, and a hash of all: a lost row would
-bring its session back.
+The file has a line of JSON with the head, a line for each row, and a hash of all. Without the hash
+a lost row would bring its session back.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def in_force(path: Path, following: Path, file: int | None) -> Checkpoint:
     checkpoint = read(path) or NOTHING
     if file is not None and checkpoint.replaced.matches(file):
         raise CorruptLog(
-            f"{path} replaces events that are back in the topic's file: an older copy was put in "
-            f"its place, which belongs to an older {path.name}, or to none"
+            f"{path} replaces events that are back in the topic's file: an older copy of that file "
+            f"was put back. Put back the {path.name} of the same copy, or remove it if it had none"
         )
     return checkpoint
 

@@ -9,8 +9,8 @@ Beside the offset the record has two numbers:
 
 - how far the file may reach while a batch is written: a reader can tell that batch from lines that
   another program appended;
-- the event after which the file begins: the offset of a file that was emptied is not taken for one
-  of the file that replaced it.
+- the event after which the file begins: it tells the offset of a file that was emptied from one of
+  the file that replaced it.
 """
 
 from __future__ import annotations

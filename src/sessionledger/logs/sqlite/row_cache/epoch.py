@@ -1,7 +1,7 @@
-"""What tells the caches of all processes that rows were rewritten without an event: an epoch.
+"""Epochs, which tell the caches of all processes that rows were rewritten without an event.
 
-An epoch is a number at random, so that none comes again, whatever was lost and made anew. The
-database keeps it itself, whoever rewrites: a rebuild, a compaction, an erasure, a stranger.
+An epoch is a random number, so none comes again, whatever was lost and made again. Triggers of the
+database set it, whichever program rewrites rows: a rebuild, a compaction, or another's.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ and everything is dropped.
 The refresh happens at a later read, if the header is still the same. At once it would slow down the
 read that comes right after a commit, when SQLite has to read its pages again. A refresh is deferred
 once when this read's own row was superseded: it would drop the row only to ask SQLite for it. That
-read asks for its row alone. A read of a row that is not kept does refresh: it asks SQLite anyway,
-and what it finds can be kept under the new stamp.
+read asks for its row alone. A read of a row that is not kept does refresh: it asks SQLite anyway.
+What it finds can be kept under the new stamp.
 
 The order is what makes it right, and `tests/logs/sqlite/row_cache/test_model.py` walks all of them:
 
@@ -44,9 +44,9 @@ ADMIT_EVERY = 8
 """Once there are two generations, so many reads of rows that are not kept lead to one that is."""
 
 Changes: TypeAlias = tuple[int, int, int, int | None, int | None, str | None]
-"""What a read is told of changes: whether the rows are folded up to the head, the head, the epoch,
-and which versions were superseded between which two heads, each before a comma. The last three are
-None where that is not known. Changes that begin at the same head only grow."""
+"""Whether the rows are folded up to the head, the head, and the epoch. Then the last changes: from
+which head, to which, and the versions that were superseded, each before a comma. These three are
+None if they are not known. Changes that begin at the same head only grow."""
 
 
 class Refresh(msgspec.Struct, frozen=True, gc=False):
@@ -113,8 +113,8 @@ class TopicCache:
     def refresh(self, key: bytes) -> memoryview | None:
         """Act upon the changes that were noted; the new stamp, if it still is the header's.
 
-        None where nothing was noted, another thread was faster, or the rows are behind; and once
-        where the row of that key is kept and would be dropped.
+        None where nothing was noted, another thread was faster, or the rows are behind. Also None,
+        once, if the row of that key is kept and would be dropped.
         """
         noted = self._noted
         if noted is None:

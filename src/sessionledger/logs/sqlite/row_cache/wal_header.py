@@ -36,7 +36,7 @@ _NO_SALTS = bytes(8)
 
 _REGION_BYTES = 32768
 _METHODS_WITH_SHARED_MEMORY = 2
-# In the table of a file's methods, after its version, which takes the place of a pointer: xClose,
+# Its index in the table of a file's methods. The first entry is a version; then follow xClose,
 # xRead, xWrite, xTruncate, xSync, xFileSize, xLock, xUnlock, xCheckReservedLock, xFileControl,
 # xSectorSize, xDeviceCharacteristics, xShmMap.
 _SHM_MAP = 13
