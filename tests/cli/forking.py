@@ -6,16 +6,17 @@ hands its arguments, streams, folder and environment over, and exits as the fork
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+
+from sessionledger.cli.commands import COMMANDS, load
 
 ROOT = Path(__file__).parents[2]
 CALL = f"""#!{sys.executable} -IS
@@ -63,11 +64,12 @@ def serve(path: str) -> None:
 
 
 def _get_ready() -> None:
-    """Import what the commands import, also what Typer leaves for the first command's options."""
+    """Import what the commands import."""
     for name in ("sessionledger.logs.sqlite", "sessionledger.logs.file", "rich.table"):
         import_module(name)
-    with redirect_stdout(io.StringIO()), suppress(SystemExit):
-        import_module("sessionledger.cli.main").main(["create", "--help"])
+    import_module("sessionledger.cli.main")
+    for name in COMMANDS:
+        load(name)
 
 
 def _answer(caller: socket.socket) -> int:

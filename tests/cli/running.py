@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import chdir
@@ -116,10 +117,11 @@ class Line:
 
 
 def _code_of(arguments: tuple[str, ...]) -> int:
+    handler = signal.getsignal(signal.SIGINT)
     try:
         return main(arguments)
-    except SystemExit as end:
-        return int(end.code or 0)
+    finally:
+        signal.signal(signal.SIGINT, handler)  # an event loop in this process leaves its own
 
 
 def _bytes(given: str | bytes) -> bytes:

@@ -168,8 +168,10 @@ def test_what_others_registered_for_the_end_of_the_process_is_done(line: Line) -
 
 def test_what_was_written_before_an_error_is_not_lost(line: Line) -> None:
     program = """
+import sys
 from sessionledger import LogUnavailable
 from sessionledger.cli import application, main
+sys.stdout.reconfigure(line_buffering=False, write_through=False)
 def run(arguments):
     print("a line")
     raise LogUnavailable("the disk is gone")
