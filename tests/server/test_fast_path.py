@@ -255,9 +255,7 @@ def test_what_is_plain_and_live_is_answered_at_once(
     asked = CompleteRequest(method, path, pairs, content)
 
     async def ask() -> tuple[PlainResponse | None, list[Message]]:
-        endpoint = here.application.fast_endpoint(path)
-        assert endpoint is not None
-        at_once = here.application.answer_at_once(endpoint, asked, None)
+        at_once = here.application.answer_at_once(asked, None)
         return at_once, await _asked(here, asked, content)
 
     at_once, (start, rest) = here.run(ask)

@@ -61,7 +61,7 @@ def create_app(
     }
     applications = {
         "/revoke": as_application(Revoke(service)),
-        "/metrics": read_only(metrics.MEDIA_TYPE, recorder.exposition),
+        "/metrics": read_only(metrics.MEDIA_TYPE, service.metrics.exposition),
         "/openapi.json": read_only("application/json", lambda: document),
     }
     return Application(service, _framework(service), PATHS, endpoints, applications, recorder)

@@ -11,6 +11,7 @@ import msgspec
 
 from sessionledger.server.error_handlers import log_failure
 from sessionledger.server.fast_path import (
+    FAST_METHODS,
     CompleteRequest,
     Endpoint,
     as_application,
@@ -42,7 +43,8 @@ class Application:
     """The service as an ASGI application. failure: why it could not start, if it could not.
 
     framework: answers every path that is not in endpoints or applications; routes: its paths.
-    endpoints: those that the fast path may answer. recorder: told of each request.
+    endpoints: those that the fast path may answer; fast_prefixes: how such requests begin.
+    recorder: told of each request.
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class Application:
         self._applications = {
             path: as_application(endpoint) for path, endpoint in endpoints.items()
         } | dict(applications)
+        self.fast_prefixes = tuple(
+            b"%b %b" % (method, path.encode()) for path in endpoints for method in FAST_METHODS
+        )
         self._recorder = recorder
         self.failure: Exception | None = None
 
@@ -82,24 +87,14 @@ class Application:
         else:
             await self._framework(scope, receive, send)
 
-    def fast_endpoint(self, path: str) -> Endpoint | None:
-        """The endpoint at a path, if the fast path may answer it."""
-        return self._endpoints.get(_route_of(path))
-
-    def answer_at_once(
-        self, endpoint: Endpoint, request: CompleteRequest, client: str | None
-    ) -> PlainResponse | None:
+    def answer_at_once(self, request: CompleteRequest, client: str | None) -> PlainResponse | None:
         """The response of a fast endpoint; None where the application has to be called."""
-        begun = time.perf_counter()
-        response = at_once(endpoint, request)
+        begun, route = time.perf_counter(), _route_of(request.path)
+        endpoint = self._endpoints.get(route)
+        response = None if endpoint is None else at_once(endpoint, request)
         if response is not None:
             self._recorder.record(
-                request.method,
-                _route_of(request.path),
-                response.status,
-                begun,
-                client,
-                request.caller,
+                request.method, route, response.status, begun, client, request.caller
             )
         return response
 

@@ -20,6 +20,8 @@ from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.server.service.keys import Key
 from sessionledger.web.credentials import RawHeaders
 
+FAST_METHODS = {b"GET": "GET", b"POST": "POST"}
+
 
 class EndpointRequest(Protocol):
     """A request, and what an endpoint may ask of it. caller: the admin key that it came with."""
@@ -27,8 +29,11 @@ class EndpointRequest(Protocol):
     method: str
     path: str
     query: bytes
-    headers: RawHeaders
     caller: Key | None
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The headers, their names in lower case."""
 
     async def body(self, max_bytes: int) -> bytes:
         """The whole body. Raises `HTTPProblem` for a larger one."""
@@ -103,7 +108,7 @@ class CompleteRequest(msgspec.Struct, gc=False):
 
     method: str
     path: str
-    headers: RawHeaders
+    headers: list[tuple[bytes, bytes]]
     content: bytes
     query: bytes = b""
     caller: Key | None = None

@@ -23,15 +23,12 @@ class Malformed(ValueError):
 
 def authorization(headers: RawHeaders) -> tuple[bytes, bytes] | None:
     """Scheme, in lower case, and what follows it. Raises `Malformed` for more than one header."""
-    found = None
-    for name, value in headers:
-        if name == b"authorization":
-            if found is not None:
-                raise Malformed
-            found = value
-    if found is None:
+    found = [value for name, value in headers if name == b"authorization"]
+    if not found:
         return None
-    scheme, _, rest = found.strip(b" \t").partition(b" ")
+    if len(found) > 1:
+        raise Malformed
+    scheme, _, rest = found[0].strip(b" \t").partition(b" ")
     return scheme.lower(), rest.strip(b" ")
 
 

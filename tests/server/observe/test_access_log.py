@@ -40,7 +40,8 @@ def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> N
         assert handed == []
         await written.wait()
         recorder.record("GET", "/auth", 503, perf_counter(), "::1", None)
-        counted.append(recorder.exposition().decode())
+        counted.append(metrics.exposition().decode())
+        recorder.flush()
 
     asyncio.run(answer())
     assert [text.count(b"\n") for text in handed] == [2, 1]

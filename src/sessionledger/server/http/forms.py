@@ -23,11 +23,7 @@ def token_in(headers: RawHeaders, body: bytes) -> str:
 
 
 def _check_media_type(headers: RawHeaders) -> None:
-    given = b""
-    for name, value in headers:
-        if name == b"content-type":
-            given = value
-            break
+    given = next((value for name, value in headers if name == b"content-type"), b"")
     if given != FORM and given.partition(b";")[0].strip().lower() != FORM:
         raise HTTPProblem(
             415,

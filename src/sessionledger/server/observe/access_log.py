@@ -27,19 +27,6 @@ _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-class _Record(msgspec.Struct, gc=False):
-    """A request that was answered. at: seconds since 1970; seconds: until the answer was handed
-    over; caller: the admin key it came with."""
-
-    at: float
-    method: str
-    route: str
-    status: int
-    seconds: float
-    client: str | None
-    caller: Key | None
-
-
 class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """A request as it is written."""
 
@@ -61,7 +48,7 @@ class RequestRecorder:
     def __init__(self, metrics: RequestMetrics, write: Write | None) -> None:
         self._metrics = metrics
         self._write = write
-        self._records: list[_Record] = []
+        self._lines: list[Line] = []
 
     def record(
         self,
@@ -73,37 +60,21 @@ class RequestRecorder:
         caller: Key | None,
     ) -> None:
         """Record a request that was answered just now. begun: by the performance counter."""
-        if not self._records:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         seconds = time.perf_counter() - begun
-        self._records.append(_Record(time.time(), method, route, status, seconds, client, caller))
+        self._metrics.observe(route, status, seconds)
+        if self._write is None:
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        milliseconds = int(seconds * 1_000_000) / 1000
+        key = None if caller is None else caller.name
+        self._lines.append(Line(_now(), method, route, status, milliseconds, client, key))
 
     def flush(self) -> None:
-        """Count and write what was recorded."""
-        records, self._records = self._records, []
-        for record in records:
-            self._metrics.observe(record.route, record.status, record.seconds)
-        if self._write is not None and records:
-            self._write(_encode_lines([_line(record) for record in records]))
-
-    def exposition(self) -> bytes:
-        """The metrics, with all that this process has recorded."""
-        self.flush()
-        return self._metrics.exposition()
-
-
-def _line(record: _Record) -> Line:
-    milliseconds = int(record.seconds * 1_000_000) / 1000
-    key = None if record.caller is None else record.caller.name
-    return Line(
-        _timestamp(record.at),
-        record.method,
-        record.route,
-        record.status,
-        milliseconds,
-        record.client,
-        key,
-    )
+        """Write the lines that were recorded."""
+        lines, self._lines = self._lines, []
+        if self._write is not None and lines:
+            self._write(_encode_lines(lines))
 
 
 def write_to_stderr(lines: bytes) -> None:
@@ -119,10 +90,11 @@ def write_to_stderr(lines: bytes) -> None:
         lines = lines[os.write(STDERR, lines[:end]) :]
 
 
-def _timestamp(at: float) -> str:
+def _now() -> str:
     """The time in UTC, as RFC 3339 with milliseconds."""
-    second = int(at)
-    return _second(second) + _MILLISECONDS[int((at - second) * 1000)]
+    now = time.time()
+    second = int(now)
+    return _second(second) + _MILLISECONDS[int((now - second) * 1000)]
 
 
 @lru_cache(maxsize=1)

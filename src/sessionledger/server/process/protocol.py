@@ -1,15 +1,16 @@
 """HTTP/1.1 on the wire: limits on header size and arrival time, and the fast path.
 
-`BoundedProtocol` overrides methods of uvicorn that uvicorn does not document. So `serve` checks
-uvicorn's version, and refuses one that was not tested.
+Both classes override methods of uvicorn that uvicorn does not document.
 """
 
 from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, cast
 
+import httptools
 import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
@@ -20,23 +21,19 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from sessionledger.server.asgi_app import Application
-from sessionledger.server.fast_path import CompleteRequest, Endpoint
+from sessionledger.server.fast_path import FAST_METHODS, CompleteRequest
 from sessionledger.server.http.asgi import PlainResponse
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem
-
-FAST_METHODS = {b"GET": "GET", b"POST": "POST"}
 
 TOO_LARGE = HTTPProblem(431, "headers_too_large", "the path and the headers are too large")
 TOO_SLOW = HTTPProblem(408, "too_slow", "the request did not arrive in time")
 NOT_HTTP = HTTPProblem(400, "invalid_request", "that is not an HTTP/1.1 request")
 
+_NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with limits on header size and arrival time, and the fast path.
-
-    A plain request to an endpoint of the fast path waits here for its body. If the endpoint answers
-    it at once, no task is started for it. Otherwise uvicorn gets the request as if it just came.
-    """
+    """uvicorn's protocol, with limits on header size and arrival time."""
 
     def __init__(
         self,
@@ -50,10 +47,10 @@ class BoundedProtocol(HttpToolsProtocol):
         settings = self._application.service.settings
         self._max_header_bytes = settings.max_header_bytes
         self._timeout = settings.request_timeout.total_seconds()
-        self._header_bytes = 0
-        self._arriving = self._in_headers = True
+        # _bytes: received since the last request was complete.
+        self._bytes = 0
+        self._arriving = self._in_headers = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: tuple[Endpoint, CompleteRequest] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """A client connected, and may send nothing."""
@@ -66,120 +63,56 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrived. A request that is incomplete afterwards is timed."""
+        """Read what arrived. A connection that waits for more is timed."""
+        self._bytes += len(data)
         super().data_received(data)
-        if self._waiting is not None:
-            self._hand_over()
-        if self._arriving and self._timer is None:
+        if self._in_headers and self._bytes > self._max_header_bytes:
+            self._hang_up(TOO_LARGE)
+        elif self._timer is None and self.timeout_keep_alive_task is None and self._is_reading():
             self._start_timer()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._header_bytes, self._arriving, self._in_headers = 0, True, True
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the path and the query."""
-        self._header_bytes += len(url)
-        if self._header_bytes > self._max_header_bytes:
-            raise TOO_LARGE
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; or a trailer, which counts and is dropped."""
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > self._max_header_bytes:
-            raise TOO_LARGE
-        if self._in_headers:
-            super().on_header(name, value)
+        self._arriving = self._in_headers = True
 
     def on_headers_complete(self) -> None:
         """All headers are there."""
+        headers = self.headers
+        self._bytes = len(self.url) + 4 * len(headers) + sum(map(len, chain(*headers)))
+        if self._bytes > self._max_header_bytes:
+            raise TOO_LARGE
         self._in_headers = False
-        self._waiting = self._fast_request()
-        if self._waiting is None:
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        if self._waiting is None:
-            super().on_body(body)
-        else:
-            self._waiting[1].content += body
+        super().on_headers_complete()
+        # Trailers come later, and are dropped: what counts is sent before the body.
+        self.headers = []
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
-        self._arriving = False
+        self._arriving, self._bytes = False, 0
         self._stop_timer()
-        if self._waiting is not None:
-            if self._answer_at_once(*self._waiting):
-                self._waiting = None
-                return
-            self._hand_over()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the problem says it
         """Answer a request that can't be parsed or whose headers are too large, and hang up."""
-        self._waiting = None
-        too_large = self._header_bytes > self._max_header_bytes
+        too_large = self._in_headers and self._bytes > self._max_header_bytes
         self._hang_up(TOO_LARGE if too_large else NOT_HTTP)
 
-    def _fast_request(self) -> tuple[Endpoint, CompleteRequest] | None:
-        """The request whose headers are complete, if the fast path may answer it."""
-        method = FAST_METHODS.get(self.parser.get_method())
-        path = self.url.decode("latin-1")
-        endpoint = self._application.fast_endpoint(path)
-        if endpoint is None or method is None or not self._is_plain() or not self._is_next():
-            return None
-        return endpoint, CompleteRequest(method, path, self.headers, b"")
+    def _is_reading(self) -> bool:
+        """Whether the server waits for the client: for the rest of a request, or for another."""
+        return self._arriving or self._is_idle()
 
-    def _is_plain(self) -> bool:
-        """Whether the connection is kept after the answer, and the client asks for nothing else."""
-        parser = self.parser
-        return (
-            parser.should_keep_alive()
-            and parser.get_http_version() == "1.1"
-            and not parser.should_upgrade()
-            and not self.expect_100_continue
-        )
-
-    def _is_next(self) -> bool:
-        """Whether no other answer comes first, and this one can be sent."""
+    def _is_idle(self) -> bool:
+        """Whether every request was answered, and another answer can be sent."""
         # Before the first request there is no cycle, whatever uvicorn's annotation says.
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return (
-            not self.flow.write_paused
+            not self._arriving
             and not self.pipeline
+            and not self.flow.write_paused
             and not self.transport.is_closing()
             and (cycle is None or cycle.response_complete)
         )
-
-    def _answer_at_once(self, endpoint: Endpoint, request: CompleteRequest) -> bool:
-        """Answer the request without a task, if that is possible."""
-        client = self.client[0] if self.client else None
-        response = self._application.answer_at_once(endpoint, request, client)
-        if response is None:
-            return False
-        self.transport.write(self._encode(response))
-        self.on_response_complete()
-        return True
-
-    def _encode(self, response: PlainResponse) -> bytes:
-        status, headers, body = response
-        defaults = b"".join(
-            [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        )
-        lines = b"content-length: %d\r\n%b\r\n" % (len(body), headers.lines)
-        return b"".join((STATUS_LINE[status], defaults, lines, body))
-
-    def _hand_over(self) -> None:
-        """Give uvicorn the request, with what has arrived of its body."""
-        assert self._waiting is not None
-        _, request = self._waiting
-        self._waiting = None
-        super().on_headers_complete()
-        if request.content:
-            super().on_body(request.content)
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self._timeout, self._too_slow)
@@ -191,8 +124,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self.transport.is_closing():
-            return
         if self._owes_an_answer():
             self._hang_up(TOO_SLOW)
         else:
@@ -206,6 +137,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle.response_complete if self._in_headers else not cycle.response_started
 
     def _hang_up(self, error: HTTPProblem) -> None:
+        if self.transport.is_closing():
+            return
         body = msgspec.json.encode(error.problem)
         status = HTTPStatus(error.problem.status)
         headers = (
@@ -214,3 +147,96 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         self.transport.write(headers.encode("ascii") + body)
         self.transport.close()
+
+
+class FastProtocol(BoundedProtocol):
+    """A bounded protocol that answers some requests where they are read, without a task.
+
+    Such a request arrives as one piece of data on an idle connection. Any other piece goes to
+    uvicorn, and so does one that has no answer at once.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._reader = RequestReader()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what arrived, or let uvicorn read it."""
+        if not self._is_answered(data):
+            super().data_received(data)
+
+    def _is_answered(self, data: bytes) -> bool:
+        application = self._application
+        if not data.startswith(application.fast_prefixes) or len(data) > self._max_header_bytes:
+            return False
+        request = self._reader.read(data) if self._is_idle() else None
+        if request is None:
+            return False
+        response = application.answer_at_once(request, self.client[0] if self.client else None)
+        if response is None:
+            return False
+        self._stop_timer()
+        self.transport.write(self._encode(response))
+        self.on_response_complete()
+        return True
+
+    def _encode(self, response: PlainResponse) -> bytes:
+        status, headers, body = response
+        defaults = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        length = b"content-length: %d\r\n" % len(body)
+        return b"".join((STATUS_LINE[status], *defaults, length, headers.lines, b"\r\n", body))
+
+
+class RequestReader:
+    """Reads one plain request from one piece of data."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+
+    def read(self, data: bytes) -> CompleteRequest | None:
+        """The request; None where the data is not exactly one, or the connection has to end."""
+        self._request = CompleteRequest("", "", [], b"")
+        self._begun = self._complete = 0
+        self._is_plain = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._is_plain = False
+        if self._is_plain and self._begun == self._complete == 1:
+            return self._request
+        # The parser is in the middle of something that uvicorn's parser reads from its beginning.
+        self._parser = httptools.HttpRequestParser(self)
+        return None
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        """The path and the query."""
+        self._request.path += url.decode("ascii")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        name = name.lower()
+        if name in _NOT_PLAIN:
+            self._is_plain = False
+        self._request.headers.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        """The body."""
+        self._request.content += body
+
+    def on_message_complete(self) -> None:
+        """The whole request is there."""
+        parser = self._parser
+        self._complete += 1
+        self._request.method = FAST_METHODS.get(parser.get_method(), "")
+        if parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+            self._is_plain = False

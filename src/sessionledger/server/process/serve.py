@@ -14,7 +14,7 @@ import uvicorn
 from sessionledger.server.app import LABELS, create_app
 from sessionledger.server.asgi_app import Application
 from sessionledger.server.observe.metrics import RequestMetrics
-from sessionledger.server.process.protocol import BoundedProtocol
+from sessionledger.server.process.protocol import FastProtocol
 from sessionledger.server.process.workers import supervise
 from sessionledger.server.settings import Settings
 
@@ -84,7 +84,7 @@ def _config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=FastProtocol,
         ws="none",
         interface="asgi3",
         lifespan="on",
