@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -20,7 +21,30 @@ from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.server.service.keys import Key
 from sessionledger.web.credentials import RawHeaders
 
+T = TypeVar("T")
+
+MAX_PROJECTIONS = 8192
 FAST_METHODS = {b"GET": "GET", b"POST": "POST"}
+
+
+class Projection(Generic[T]):
+    """What a pure function makes of sessions, kept for those that are asked about again.
+
+    A session has another version after every change, so nothing that is kept becomes stale.
+    """
+
+    def __init__(self, make: Callable[[Session], T]) -> None:
+        self._make = make
+        self._made: dict[tuple[str, int], T] = {}
+
+    def of(self, session: Session) -> T:
+        """What the function makes of a session. It is shared: do not change it."""
+        key = (session.handle, session.version)
+        if key not in self._made:
+            if len(self._made) >= MAX_PROJECTIONS:
+                self._made.clear()
+            self._made[key] = self._make(session)
+        return self._made[key]
 
 
 class EndpointRequest(Protocol):

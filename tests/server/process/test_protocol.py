@@ -164,6 +164,13 @@ def test_duplicate_credentials_are_refused(wire: Wire, token: str) -> None:
     assert wire.answer()[0] == 401
 
 
+def test_a_trailer_is_no_header(wire: Wire, token: str) -> None:
+    head = b"POST /auth HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n"
+    trailer = b"2\r\nab\r\n0\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n"
+    wire.send(head + trailer)
+    assert wire.answer()[0] == 401
+
+
 def test_requests_are_counted_either_way(served: Served, wire: Wire, token: str) -> None:
     def count() -> int:
         text = served.client.get("/metrics").text
@@ -200,13 +207,15 @@ def test_it_is_written_into_the_access_log_and_touches_when_that_is_due(tmp_path
 def test_a_connection_on_which_nothing_follows_is_closed(tmp_path: Path) -> None:
     with SessionStore.open(f"sqlite:///{tmp_path / 'sessions.db'}") as store:
         token = store.create("bob").token
-    with Served(tmp_path, *OPTIONS, "--keep-alive", "1s") as served:
-        at_once, usual = Wire(served), Wire(served)
+    with Served(tmp_path, *OPTIONS, "--keep-alive", "1s", "--request-timeout", "1s") as served:
+        at_once, usual, blank = Wire(served), Wire(served), Wire(served)
         for _ in range(2):
             at_once.send(request(token))
             usual.send(request(token, b"DELETE /auth HTTP/1.1"))
-            assert (at_once.answer()[0], usual.answer()[0]) == (200, 200)
-        assert at_once.is_closed()
-        assert usual.is_closed()
-        at_once.close()
-        usual.close()
+            blank.send(request(token, b"DELETE /auth HTTP/1.1"))
+            assert (at_once.answer()[0], usual.answer()[0], blank.answer()[0]) == (200, 200, 200)
+        # Which is no request, and does not keep a connection open.
+        blank.send(b"\r\n")
+        for wire in (at_once, usual, blank):
+            assert wire.is_closed()
+            wire.close()

@@ -46,6 +46,15 @@ def test_a_head_may_be_so_large(served: Served) -> None:
         assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_headers_without_an_end_are_refused_once_they_are_too_large(
+    served: Served, pieces: int
+) -> None:
+    piece = b"a" * (20_000 // pieces)
+    answer = spoken(served, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ", *[piece] * pieces)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
 def test_what_is_no_http_is_refused(served: Served) -> None:
     answer = spoken(served, b"this is not http\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")

@@ -14,7 +14,7 @@ from sessionledger.server.auth.credentials import (
     insufficient,
     refused_token,
 )
-from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.server.service.keys import Key, ancestors_are_live, key_of
@@ -22,6 +22,8 @@ from sessionledger.server.service.service import Service
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 JSON = Headers(_CONTENT_TYPE, NO_STORE)
+
+_KEY = Projection(key_of)
 
 # Our codes that OAuth lacks, and its nearest ones.
 _OAUTH_CODES = {
@@ -41,7 +43,7 @@ async def authenticate_client(service: Service, request: EndpointRequest, scope:
     if secret is None:
         name, secret = _password(request, realm)
     session = await request.authenticate(keys, secret)
-    key = None if session is None else key_of(session)
+    key = None if session is None else _KEY.of(session)
     if key is None or name not in (None, key.name):
         raise _refused(name, realm)
     if key.ancestors and not await ancestors_are_live(keys, key):

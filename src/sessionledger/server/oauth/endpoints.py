@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from sessionledger import InvalidSession, Session
-from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.forms import token_in
 from sessionledger.server.http.problems import HTTPProblem
@@ -38,19 +38,27 @@ class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
     aud: str | None = None
 
 
+def _response(introspection: Introspection) -> PlainResponse:
+    return PlainResponse(200, JSON, msgspec.json.encode(introspection))
+
+
+_INACTIVE = _response(Introspection(active=False))
+
+
 class Introspect:
     """Tells an admin key with the scope `introspect` what is known of a token."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        audience = service.settings.audience
+        self._active = Projection(lambda session: _response(introspection(session, audience)))
 
     async def respond(self, request: EndpointRequest) -> PlainResponse:
         """What is known of the token in the body."""
         service = self._service
         _, token = await _client_and_token(service, request, "introspect")
         session = await request.authenticate(service.ledger.sessions, token)
-        found = introspection(session, service.settings.audience)
-        return PlainResponse(200, JSON, msgspec.json.encode(found))
+        return _INACTIVE if session is None else self._active.of(session)
 
     def error_response(self, error: HTTPProblem) -> PlainResponse:
         """An error of OAuth."""
@@ -85,10 +93,8 @@ async def _client_and_token(
     return client, token_in(request.headers, await request.body(service.settings.max_body_bytes))
 
 
-def introspection(session: Session | None, audience: str | None) -> Introspection:
-    """What a client is told of a session; of none, only that it is not active."""
-    if session is None:
-        return Introspection(active=False)
+def introspection(session: Session, audience: str | None) -> Introspection:
+    """What a client is told of a live session."""
     return Introspection(
         active=True,
         sub=session.principal,

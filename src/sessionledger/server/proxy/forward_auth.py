@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from sessionledger import ReauthenticationRequired
+from sessionledger import ReauthenticationRequired, Session
 from sessionledger.server.auth.credentials import (
     bearer_token,
     insufficient,
@@ -24,7 +24,7 @@ from sessionledger.server.auth.credentials import (
     refused_token,
     too_old,
 )
-from sessionledger.server.fast_path import EndpointRequest
+from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, with_status
 from sessionledger.server.service.service import Service
@@ -79,18 +79,10 @@ class ForwardAuth:
             raise too_old(self._realm, age) from None
         if session is None:
             raise refused_token(self._realm)
-        scope = scope_of(session)
-        if required.scopes and not required.scopes <= frozenset((scope or "").split()):
+        scopes, response = _PASSED.of(session)
+        if not required.scopes <= scopes:
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
-        identity = _identity(
-            session.principal,
-            session.handle,
-            str(int(session.expires_at.timestamp())),
-            scope,
-            text_of(session, "client_id"),
-            text_of(session, "username"),
-        )
-        return PlainResponse(200, identity)
+        return response
 
     def error_response(self, error: HTTPProblem) -> PlainResponse:
         """401 where other credentials may help, 403 for all else: our faults let nobody in."""
@@ -118,8 +110,20 @@ def required_by(query: bytes) -> Required:
     return Required(frozenset(scopes), age)
 
 
-@lru_cache(maxsize=4096)
-def _identity(*texts: str | None) -> Headers:
-    """The identity headers, percent-encoded, and that nobody may store them."""
+def _passed(session: Session) -> tuple[frozenset[str], PlainResponse]:
+    """The scopes of a session, and the response that names it."""
+    scope = scope_of(session)
+    texts = (
+        session.principal,
+        session.handle,
+        str(int(session.expires_at.timestamp())),
+        scope,
+        text_of(session, "client_id"),
+        text_of(session, "username"),
+    )
     values = [quote(text or "", safe="").encode("ascii") for text in texts]
-    return Headers(*zip(IDENTITY, values, strict=True), NO_STORE)
+    headers = Headers(*zip(IDENTITY, values, strict=True), NO_STORE)
+    return frozenset((scope or "").split()), PlainResponse(200, headers)
+
+
+_PASSED = Projection(_passed)
