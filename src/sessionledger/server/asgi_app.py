@@ -32,7 +32,7 @@ from sessionledger.server.http.asgi import (
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, failed, unavailable
 from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.proxy.forward_auth import PATH as AUTH
-from sessionledger.server.service.service import Service
+from sessionledger.server.service.service import CLEANUP, Service
 
 OTHER = "other"
 STREAM = "/v1/events"
@@ -133,7 +133,7 @@ class Application:
         timeout = settings.request_timeout
         if scope["path"] == STREAM:
             timeout += settings.stream_lifetime
-        async with asyncio.timeout(timeout.total_seconds()):
+        async with AsyncExitStack() as scope[CLEANUP], asyncio.timeout(timeout.total_seconds()):
             await self._framework(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:

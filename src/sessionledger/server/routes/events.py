@@ -22,8 +22,13 @@ from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
 from sessionledger.server.http.schemas import Name, entry_document
 from sessionledger.server.service.keys import Key, is_good
-from sessionledger.server.service.limits import StreamSlot
-from sessionledger.server.service.service import HandlerRequest, Service, caller_of, service_of
+from sessionledger.server.service.service import (
+    HandlerRequest,
+    Service,
+    caller_of,
+    cleanup_of,
+    service_of,
+)
 
 MEDIA_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = 1000
@@ -47,7 +52,9 @@ async def stream_events(
     client then comes back.
     """
     service = service_of(request)
-    slot = service.streams.acquire()
+    service.streams.acquire()
+    cleanup = cleanup_of(request)
+    cleanup.callback(service.streams.release)
     resumed = parse_event_id("Last-Event-ID", last_event_id)
     cursor = parse_event_id("after", after) if resumed is None else resumed
     items = service.ledger.sessions.watch(
@@ -55,25 +62,22 @@ async def stream_events(
     )
     # The first item shows that the request can be answered at all.
     first = await anext(items)
-    return Stream(
-        _stream(service, caller_of(request), items, first, slot),
-        media_type=MEDIA_TYPE,
-        headers={"X-Accel-Buffering": "no"},
-    )
+    stream = _stream(service, caller_of(request), items, first)
+    cleanup.push_async_callback(stream.aclose)
+    return Stream(stream, media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
 
 
 async def _stream(
-    service: Service, key: Key, items: WatchItems, first: WatchItem, slot: StreamSlot
-) -> AsyncIterator[bytes]:
-    with slot:
-        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-        yield _frame(first)
-        async with aclosing(_until_stopped(service, items)) as following:
-            with suppress(SessionLedgerError):
-                async for item in following:
-                    if not await is_good(service.ledger.keys, key):
-                        return
-                    yield _frame(item)
+    service: Service, key: Key, items: WatchItems, first: WatchItem
+) -> AsyncGenerator[bytes, None]:
+    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+    yield _frame(first)
+    async with aclosing(_until_stopped(service, items)) as following:
+        with suppress(SessionLedgerError):
+            async for item in following:
+                if not await is_good(service.ledger.keys, key):
+                    return
+                yield _frame(item)
 
 
 async def _until_stopped(service: Service, items: WatchItems) -> AsyncGenerator[WatchItem, None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from weakref import finalize
 
 from sessionledger.server.http.problems import too_many, unavailable
 
@@ -42,23 +41,6 @@ class WriteLimit:
         return min(self._per_minute, left + refilled)
 
 
-class StreamSlot:
-    """The right to one open stream. It is given back when the stream ends.
-
-    It is also given back when nobody holds it any more: a stream whose client left before it began
-    is never told that it ended.
-    """
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release = finalize(self, release)
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_: object) -> None:
-        self._release()  # runs once, however often it is called
-
-
 class StreamLimit:
     """At most so many streams are open. on_change: called with the number of open streams."""
 
@@ -67,12 +49,15 @@ class StreamLimit:
         self._on_change = on_change
         self._open = 0
 
-    def acquire(self) -> StreamSlot:
-        """A slot for one more stream. Raises `HTTPProblem` where all are taken."""
+    def acquire(self) -> None:
+        """Count one more stream, until `release`. Raises `HTTPProblem` where too many are open."""
         if self._open >= self._maximum:
             raise unavailable("too_many_streams", f"{self._maximum} streams are open, as allowed")
         self._add(1)
-        return StreamSlot(lambda: self._add(-1))
+
+    def release(self) -> None:
+        """Count one stream less."""
+        self._add(-1)
 
     def _add(self, count: int) -> None:
         self._open += count

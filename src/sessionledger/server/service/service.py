@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias, cast
 
 from litestar import Request
@@ -22,6 +22,9 @@ from sessionledger.server.settings import KEYS_TOPIC, Settings
 PROBE_CONSUMER = "readyz"
 PROBE_TIMEOUT_SECONDS = 1.0
 PROBE_INTERVAL_SECONDS = 1.0
+
+CLEANUP = "sessionledger.cleanup"
+"""Where the scope of a request has its `cleanup_of`."""
 
 HandlerRequest: TypeAlias = Request[Any, Any, Any]
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
@@ -105,6 +108,11 @@ def service_of(connection: Connection) -> Service:
 def ledger_of(connection: Connection) -> Ledger:
     """The ledger of that service."""
     return service_of(connection).ledger
+
+
+def cleanup_of(connection: Connection) -> AsyncExitStack:
+    """What happens once a request has ended, whether or not its response was sent as a whole."""
+    return cast(AsyncExitStack, connection.scope[CLEANUP])  # type: ignore[literal-required]
 
 
 def caller_of(connection: Connection) -> Key:
