@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.testing import Harness
-from sessionledger.testing.fixtures import Bench
+from sessionledger.testing.fixtures import Ledger
 from tests.logs import bare_file, bare_postgres, bare_sqlite
 from tests.logs.file import locations
 from tests.logs.openers import address, open_at
@@ -44,11 +44,11 @@ LOGS = {
 
 
 @pytest.fixture(params=LOGS)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A work bench with any log."""
-    bench = Bench(LOGS[request.param], tmp_path / "ledger")
-    yield bench
-    bench.close()
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger under test, with any log."""
+    ledger = Ledger(LOGS[request.param], tmp_path / "ledger")
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture(params=[name for name, harness in LOGS.items() if harness.shared])

@@ -28,7 +28,7 @@ def open_at(name: str, place: Path) -> Log:
     return open_log(address(name, place))
 
 
-def bridged(harness: Harness) -> AsyncHarness:
+def both_colours(harness: Harness) -> AsyncHarness:
     """The log of a harness, in its asynchronous colour."""
     declared = {name: getattr(harness, name) for name in Declared.__dataclass_fields__}
     return AsyncHarness(open=partial(_loop_log, harness), **declared)

@@ -8,9 +8,9 @@ import pytest
 
 from sessionledger.testing import AsyncHarness, Harness
 from sessionledger.testing.conformance import LogConformance, RowConformance
-from sessionledger.testing.fixtures import Bench
+from sessionledger.testing.fixtures import Ledger
 from tests.logs.conftest import LOGS
-from tests.logs.openers import bridged
+from tests.logs.openers import both_colours
 
 
 @pytest.mark.every_log
@@ -22,12 +22,12 @@ class TestLogs(LogConformance):
     # Readers that never rest take long.
 
     @pytest.mark.sampled
-    def test_no_reader_sees_half_of_a_unit(self, bench: Bench) -> None:
-        super().test_no_reader_sees_half_of_a_unit(bench)
+    def test_no_reader_sees_half_of_a_unit(self, ledger: Ledger) -> None:
+        super().test_no_reader_sees_half_of_a_unit(ledger)
 
     @pytest.mark.sampled
-    def test_no_row_is_older_than_what_was_acknowledged(self, bench: Bench) -> None:
-        super().test_no_row_is_older_than_what_was_acknowledged(bench)
+    def test_no_row_is_older_than_what_was_acknowledged(self, ledger: Ledger) -> None:
+        super().test_no_row_is_older_than_what_was_acknowledged(ledger)
 
 
 # A server is dear to ask: each time in one colour, in both where there is time.
@@ -37,7 +37,7 @@ IN_LOOPS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "postgresql")
 class TestAsyncLogs(LogConformance):
     @pytest.fixture(params=IN_LOOPS)
     def declared(self, request: pytest.FixtureRequest) -> AsyncHarness:
-        return bridged(LOGS[request.param])
+        return both_colours(LOGS[request.param])
 
 
 @pytest.mark.slow

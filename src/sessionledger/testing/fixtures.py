@@ -1,4 +1,4 @@
-"""What the tests of logs work with: a fold that counts, and a place with logs open on it."""
+"""What tests of logs use: a fold whose rows tell every event, and a ledger with logs open on it."""
 
 from __future__ import annotations
 
@@ -130,11 +130,11 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
 
 
 @dataclass
-class Bench:
-    """A place, and the logs that are open on it."""
+class Ledger:
+    """A ledger under test: its path, and the logs that are open on it."""
 
     harness: AnyHarness
-    place: Path
+    path: Path
     opened: list[Log] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
 
@@ -142,17 +142,17 @@ class Bench:
         self.log = self.open()
 
     def open(self, *, fold: bool = True) -> Log:
-        """Another log on the same place, with or without the topic's fold."""
-        log = self.harness.log(self.place)
+        """Another log on the same path, with or without the topic's fold."""
+        log = self.harness.log(self.path)
         self.opened.append(log)
         if fold:
             log.fold_with(TOPIC, FOLD)
         return log
 
-    def bridged(self) -> BlockingLog:
-        """The only log on the place, in both colours: the one that was open is closed."""
+    def both_colours(self) -> BlockingLog:
+        """Close the log, and open it at the same path in both colours."""
         self.log.close()
-        self.log = log = self.harness.bridged(self.place)
+        self.log = log = self.harness.both_colours(self.path)
         self.opened.append(log)
         log.fold_with(TOPIC, FOLD)
         return log
@@ -168,7 +168,7 @@ class Bench:
         assert self.harness.append_bare is not None
         if not self.harness.shared:
             self.log.close()
-        self.harness.append_bare(self.place, TOPIC, happened)
+        self.harness.append_bare(self.path, TOPIC, happened)
         if not self.harness.shared:
             self.log = self.open()
 
@@ -176,13 +176,13 @@ class Bench:
         """Remove every event of the topic, and open the log again."""
         assert self.harness.empty is not None
         self.log.close()
-        self.harness.empty(self.place, TOPIC)
+        self.harness.empty(self.path, TOPIC)
         self.log = self.open()
         return self.log
 
     def child(self) -> Child:
-        """Another process, with a log of its own on the same place."""
-        self.children.append(Child(partial(_open, self.harness, self.place)))
+        """Another process, with a log of its own on the same path."""
+        self.children.append(Child(partial(_open, self.harness, self.path)))
         return self.children[-1]
 
     def close(self) -> None:
@@ -193,8 +193,8 @@ class Bench:
             log.close()
 
 
-def _open(harness: AnyHarness, place: Path) -> Log:
-    log = harness.log(place)
+def _open(harness: AnyHarness, path: Path) -> Log:
+    log = harness.log(path)
     log.fold_with(TOPIC, FOLD)
     return log
 

@@ -1,51 +1,51 @@
-"""What other processes do in the suite: functions of a module, so that they are found by name."""
+"""Jobs of other processes in the suite. They are functions of a module, so a name finds them."""
 
 from __future__ import annotations
 
 from sessionledger.logs.base import Appended, Change, Log, LogEvent, RowFilter, Unit
 from sessionledger.testing.fixtures import TOPIC, add, creation, event, guarded
-from sessionledger.testing.other_process import Told
+from sessionledger.testing.other_process import Stopped
 
 
-def ready(log: Log, told: Told) -> bool:
+def ready(log: Log, is_stopped: Stopped) -> bool:
     """Nothing, once the log is open."""
     return True
 
 
-def append(log: Log, told: Told, *happened: LogEvent) -> tuple[int, ...]:
+def append(log: Log, is_stopped: Stopped, *happened: LogEvent) -> tuple[int, ...]:
     """Append events, each a unit of its own; their ids."""
     return add(log, happened)
 
 
-def append_many(log: Log, told: Told, writer: int, count: int) -> tuple[int, ...]:
+def append_many(log: Log, is_stopped: Stopped, writer: int, count: int) -> tuple[int, ...]:
     """Append so many numbered events of a writer, one after the other; their ids."""
     return tuple(id for n in range(count) for id in add(log, [event(w=writer, n=n)]))
 
 
-def append_until_told(log: Log, told: Told, writer: int) -> int:
+def append_until_stopped(log: Log, is_stopped: Stopped, writer: int) -> int:
     """Append events of a writer, one after the other; how many."""
     count = 0
-    while not told():
+    while not is_stopped():
         add(log, [event(w=writer)])
         count += 1
     return count
 
 
-def append_whole_until_told(log: Log, told: Told, keys: list[bytes]) -> int:
+def append_whole_until_stopped(log: Log, is_stopped: Stopped, keys: list[bytes]) -> int:
     """Append units that concern every one of the keys; how many."""
     count = 0
-    while not told():
+    while not is_stopped():
         log.append(TOPIC, [Unit([Change(event(key, n=count)) for key in keys])])
         count += 1
     return count
 
 
-def create_each(log: Log, told: Told, keys: list[bytes]) -> list[bool]:
+def create_each(log: Log, is_stopped: Stopped, keys: list[bytes]) -> list[bool]:
     """Create every one of the keys; which of them it was that created."""
     return [isinstance(log.append(TOPIC, [creation(key)])[0], Appended) for key in keys]
 
 
-def create_within(log: Log, told: Told, keys: list[bytes], owner: str, limit: int) -> int:
+def create_within(log: Log, is_stopped: Stopped, keys: list[bytes], owner: str, limit: int) -> int:
     """Give an owner keys as long as it has fewer than the limit; how many were given."""
     given = 0
     for key in keys:

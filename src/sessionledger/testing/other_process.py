@@ -1,4 +1,4 @@
-"""Other processes of a test: they open the log at the same place, and do as they are told."""
+"""Other processes of a test: they open the log at the same path, and do as they are told."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _starting.set_forkserver_preload(["sessionledger.testing.jobs"])
 _PATIENCE = 60.0
 
 
-Told: TypeAlias = Callable[[], bool]
-"""Whether the child was told to stop."""
+Stopped: TypeAlias = Callable[[], bool]
+"""Whether the child is to stop."""
 
 
 class Child:
-    """A process with a log of its own. What it is to do is a function of a module.
+    """A process with a log of its own. Its jobs are functions of a module.
 
-    It is no fork of this process, so `open` is pickled: functions by their names.
+    It is not a fork of this process, so `open` is pickled: functions by their names.
     """
 
     def __init__(self, open: Callable[[], Log]) -> None:
@@ -37,13 +37,13 @@ class Child:
         theirs.close()
 
     def begin(
-        self, job: Callable[Concatenate[Log, Told, P], T], *args: P.args, **kwargs: P.kwargs
+        self, job: Callable[Concatenate[Log, Stopped, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Have it begin a job, which may look whether it was told to stop."""
+        """Have it begin a job, which may ask whether it is to stop."""
         self._connection.send((job, args, kwargs))
 
-    def tell(self) -> None:
-        """Tell it to stop."""
+    def stop(self) -> None:
+        """Have its job stop."""
         self._connection.send(None)
 
     def answer(self) -> Any:
@@ -58,7 +58,7 @@ class Child:
         return answer
 
     def do(
-        self, job: Callable[Concatenate[Log, Told, P], T], *args: P.args, **kwargs: P.kwargs
+        self, job: Callable[Concatenate[Log, Stopped, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """What a job answers."""
         self.begin(job, *args, **kwargs)
@@ -88,16 +88,16 @@ def _serve(open: Callable[[], Log], connection: Connection) -> None:
     log = open()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            told = connection.recv()
-            if told is not None:
-                connection.send(_done(log, connection.poll, *told))
+            asked = connection.recv()
+            if asked is not None:
+                connection.send(_done(log, connection.poll, *asked))
     log.close()
 
 
 def _done(
-    log: Log, told: Told, job: Callable[..., Any], args: Any, kwargs: Any
+    log: Log, is_stopped: Stopped, job: Callable[..., Any], args: Any, kwargs: Any
 ) -> tuple[Any, BaseException | None]:
     try:
-        return job(log, told, *args, **kwargs), None
+        return job(log, is_stopped, *args, **kwargs), None
     except Exception as error:  # noqa: BLE001  it is raised where the answer is awaited
         return None, error

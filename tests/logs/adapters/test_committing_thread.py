@@ -27,7 +27,7 @@ from sessionledger import (
 )
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import Outcome
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Bench, event, every_event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, event, every_event, together
 
 SESSIONS = "orchestrator.sessions"
 
@@ -61,8 +61,8 @@ def run(coroutine: Any) -> Any:
     return asyncio.run(asyncio.wait_for(coroutine, PATIENCE))
 
 
-def test_several_loops_share_one_store(bench: Bench) -> None:
-    store = AsyncSessionStore(bench.log)
+def test_several_loops_share_one_store(ledger: Ledger) -> None:
+    store = AsyncSessionStore(ledger.log)
 
     async def visit(loop: int) -> list[str]:
         issued = await asyncio.gather(*(store.create(f"p{loop}") for _ in range(10)))
@@ -83,9 +83,9 @@ def test_several_loops_share_one_store(bench: Bench) -> None:
     run(leave())
 
 
-def test_a_cancelled_append_still_completes(bench: Bench) -> None:
+def test_a_cancelled_append_still_completes(ledger: Ledger) -> None:
     async def cancel() -> None:
-        held = Held(bench.log)
+        held = Held(ledger.log)
         store = AsyncSessionStore(held)
         task = asyncio.create_task(store.create("alice", token="x" * 40))
         assert await asyncio.to_thread(held.entered.wait, PATIENCE)
@@ -93,16 +93,16 @@ def test_a_cancelled_append_still_completes(bench: Bench) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         held.leave.set()
-        assert await asyncio.to_thread(bench.log.wait, SESSIONS, 0, PATIENCE) == 1
+        assert await asyncio.to_thread(ledger.log.wait, SESSIONS, 0, PATIENCE) == 1
         assert await store.get("x" * 40)
         await store.close()
 
     run(cancel())
 
 
-def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Bench) -> None:
+def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(ledger: Ledger) -> None:
     async def cancel() -> None:
-        log = LoopLog(bench.log)
+        log = LoopLog(ledger.log)
         task = asyncio.create_task(log.append(TOPIC, units(1)))
         await asyncio.sleep(0)
         task.cancel()
@@ -111,11 +111,11 @@ def test_a_task_that_is_cancelled_before_it_was_committed_is_committed(bench: Be
         await log.detach()
 
     run(cancel())
-    assert [one.value["n"] for one in every_event(bench.log)] == [1, 2]
+    assert [one.value["n"] for one in every_event(ledger.log)] == [1, 2]
 
 
-def test_a_loop_that_closes_meanwhile_harms_nobody(bench: Bench) -> None:
-    held = Held(bench.log)
+def test_a_loop_that_closes_meanwhile_harms_nobody(ledger: Ledger) -> None:
+    held = Held(ledger.log)
     bridge = LoopLog(held)
     gone = asyncio.new_event_loop()
     task = gone.create_task(bridge.append(TOPIC, units(1)))
@@ -131,14 +131,14 @@ def test_a_loop_that_closes_meanwhile_harms_nobody(bench: Bench) -> None:
     run(go_on())
     assert not task.done()
     task._log_destroy_pending = False  # type: ignore[attr-defined]
-    assert [one.value["n"] for one in every_event(bench.log)] == [1, 2]
+    assert [one.value["n"] for one in every_event(ledger.log)] == [1, 2]
 
 
-def test_one_bad_append_does_not_spoil_the_others(bench: Bench) -> None:
+def test_one_bad_append_does_not_spoil_the_others(ledger: Ledger) -> None:
     forged = LogEvent.of("k", {}, headers={"harn.provenance.schema": "mine"})
 
     async def append() -> list[Any]:
-        log = LoopLog(bench.log)
+        log = LoopLog(ledger.log)
         answers = await asyncio.gather(
             log.append(TOPIC, units(1)),
             log.append(TOPIC, [Unit([Change(forged)])]),
@@ -154,8 +154,8 @@ def test_one_bad_append_does_not_spoil_the_others(bench: Bench) -> None:
     assert last == [Appended((2,))]
 
 
-def test_what_the_storage_refuses_reaches_everybody(bench: Bench) -> None:
-    held = Held(bench.log)
+def test_what_the_storage_refuses_reaches_everybody(ledger: Ledger) -> None:
+    held = Held(ledger.log)
     held.error = LogUnavailable("full")
     held.leave.set()
 
@@ -171,11 +171,11 @@ def test_what_the_storage_refuses_reaches_everybody(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-def test_closing_among_appends_answers_every_one_of_them(bench: Bench, turns: int) -> None:
+def test_closing_among_appends_answers_every_one_of_them(ledger: Ledger, turns: int) -> None:
     """Those that came in time are written, the others refused; nobody waits for ever."""
 
     async def append_and_close() -> list[Any]:
-        log = LoopLog(bench.log)
+        log = LoopLog(ledger.log)
 
         async def close() -> None:
             for _ in range(turns):
@@ -196,12 +196,12 @@ def test_closing_among_appends_answers_every_one_of_them(bench: Bench, turns: in
     for _ in range(20):
         answers += run(append_and_close())
     written = [answer for answer in answers if not isinstance(answer, StoreClosed)]
-    assert sorted(answer[0].ids[0] for answer in written) == [e.id for e in every_event(bench.log)]
+    assert sorted(answer[0].ids[0] for answer in written) == [e.id for e in every_event(ledger.log)]
 
 
-def test_after_the_end_appends_are_refused(bench: Bench) -> None:
+def test_after_the_end_appends_are_refused(ledger: Ledger) -> None:
     async def append() -> None:
-        log = LoopLog(bench.log)
+        log = LoopLog(ledger.log)
         await log.append(TOPIC, units(1))
         await log.detach()
         await log.detach()
@@ -211,26 +211,26 @@ def test_after_the_end_appends_are_refused(bench: Bench) -> None:
     run(append())
 
 
-def test_the_bridge_answers_what_the_log_answers(bench: Bench) -> None:
+def test_the_bridge_answers_what_the_log_answers(ledger: Ledger) -> None:
     async def ask() -> None:
-        log = LoopLog(bench.log)
+        log = LoopLog(ledger.log)
         await log.append(TOPIC, [Unit([Change(event(b"k", n=1))])])
         await log.ack(TOPIC, "mailer", 1)
-        assert await log.read(TOPIC) == bench.log.read(TOPIC)
-        assert await log.read_key(TOPIC, b"k") == bench.log.read_key(TOPIC, b"k")
+        assert await log.read(TOPIC) == ledger.log.read(TOPIC)
+        assert await log.read_key(TOPIC, b"k") == ledger.log.read_key(TOPIC, b"k")
         assert await log.latest(TOPIC) == 1
-        assert await log.row(TOPIC, b"k") == bench.log.row(TOPIC, b"k")
-        assert await log.state(TOPIC, b"k") == bench.log.state(TOPIC, b"k")
-        assert await log.rows(TOPIC) == bench.log.rows(TOPIC)
+        assert await log.row(TOPIC, b"k") == ledger.log.row(TOPIC, b"k")
+        assert await log.state(TOPIC, b"k") == ledger.log.state(TOPIC, b"k")
+        assert await log.rows(TOPIC) == ledger.log.rows(TOPIC)
         assert await log.count(TOPIC, RowFilter(owner="alice")) == 1
         assert await log.owner_version(TOPIC, "alice") == 1
         assert await log.cursor(TOPIC, "mailer") == 1
         assert await log.rebuild(TOPIC) == 1
         assert await log.topics() == [TOPIC]
-        assert await log.describe() == bench.log.describe()
+        assert await log.describe() == ledger.log.describe()
         await log.flush()
         await log.close()
         with pytest.raises(StoreClosed):
-            bench.log.latest(TOPIC)
+            ledger.log.latest(TOPIC)
 
     run(ask())

@@ -13,7 +13,7 @@ from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import (
     PATIENCE,
     TOPIC,
-    Bench,
+    Ledger,
     add,
     event,
     every_event,
@@ -37,33 +37,33 @@ UNSTORABLE = (
 class EventConformance(Conformance):
     """Reading, topics, the empty log, waiting."""
 
-    def test_an_event_is_read_as_it_was_appended(self, bench: Bench) -> None:
+    def test_an_event_is_read_as_it_was_appended(self, ledger: Ledger) -> None:
         told = LogEvent.of(
             "kind é", STRANGE | {"owner": "o"}, headers={"é": "\x00", "a": ""}, occurred_at_ms=-7
         )
-        add(bench.log, [told])
-        (stored,) = every_event(bench.log)
+        add(ledger.log, [told])
+        (stored,) = every_event(ledger.log)
         assert stored.kind == told.kind
         assert stored.payload == told.payload
         assert stored.occurred_at_ms == told.occurred_at_ms
         assert {name: stored.headers[name] for name in told.headers} == told.headers
 
-    def test_events_survive_reopening(self, persistent: Bench) -> None:
+    def test_events_survive_reopening(self, persistent: Ledger) -> None:
         add(persistent.log, [event(n=n) for n in range(5)])
         before = every_event(persistent.log)
         assert every_event(persistent.reopen()) == before
 
-    def test_pages_join_without_gap_or_overlap(self, bench: Bench) -> None:
-        add(bench.log, [event(n=n) for n in range(23)])
+    def test_pages_join_without_gap_or_overlap(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(n=n) for n in range(23)])
         pages: list[StoredEvent] = []
-        while page := bench.log.read(TOPIC, pages[-1].id if pages else 0, 5):
+        while page := ledger.log.read(TOPIC, pages[-1].id if pages else 0, 5):
             assert len(page) <= 5
             pages += page
         assert [one.value["n"] for one in pages] == list(range(23))
-        assert pages == every_event(bench.log)
+        assert pages == every_event(ledger.log)
 
-    def test_what_nobody_wrote_is_empty(self, bench: Bench) -> None:
-        log = bench.log
+    def test_what_nobody_wrote_is_empty(self, ledger: Ledger) -> None:
+        log = ledger.log
         assert log.topics() == []
         assert log.read(TOPIC) == []
         assert log.read_key(TOPIC, b"nobody") == []
@@ -79,9 +79,9 @@ class EventConformance(Conformance):
         assert log.wait(TOPIC, 0, timeout=0) == 0
         log.flush()
 
-    def test_what_is_not_there_is_empty_among_what_is(self, bench: Bench) -> None:
-        (last,) = add(bench.log, [event(b"k", "alice")])
-        log = bench.log
+    def test_what_is_not_there_is_empty_among_what_is(self, ledger: Ledger) -> None:
+        (last,) = add(ledger.log, [event(b"k", "alice")])
+        log = ledger.log
         assert log.read(TOPIC, last) == log.read(TOPIC, last + 99) == []
         assert log.read_key(TOPIC, b"nobody") == log.read_key(TOPIC, b"k", last) == []
         assert log.row(TOPIC, b"nobody") is None
@@ -96,41 +96,41 @@ class EventConformance(Conformance):
         assert log.owner_version(TOPIC, "nobody") == 0
         assert log.read("elsewhere") == []
 
-    def test_topics_are_apart(self, bench: Bench) -> None:
-        add(bench.log, [event(n=1)], "b.topic")
-        add(bench.log, [event(n=2), event(n=3)], "a-topic")
-        assert bench.log.latest("only-looked-at") == 0
-        assert bench.log.topics() == ["a-topic", "b.topic"]
-        assert [one.value["n"] for one in every_event(bench.log, "a-topic")] == [2, 3]
-        assert [one.value["n"] for one in every_event(bench.log, "b.topic")] == [1]
+    def test_topics_are_apart(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(n=1)], "b.topic")
+        add(ledger.log, [event(n=2), event(n=3)], "a-topic")
+        assert ledger.log.latest("only-looked-at") == 0
+        assert ledger.log.topics() == ["a-topic", "b.topic"]
+        assert [one.value["n"] for one in every_event(ledger.log, "a-topic")] == [2, 3]
+        assert [one.value["n"] for one in every_event(ledger.log, "b.topic")] == [1]
 
-    def test_what_can_t_be_stored_is_refused_and_stores_nothing(self, bench: Bench) -> None:
+    def test_what_can_t_be_stored_is_refused_and_stores_nothing(self, ledger: Ledger) -> None:
         for bad in UNSTORABLE:
             with pytest.raises(InvalidEvent):
-                add(bench.log, [event(n=1), bad])
+                add(ledger.log, [event(n=1), bad])
         with pytest.raises(InvalidEvent):
-            bench.log.append(TOPIC, [Unit([])])
-        assert every_event(bench.log) == []
+            ledger.log.append(TOPIC, [Unit([])])
+        assert every_event(ledger.log) == []
 
-    def test_waiting_for_what_is_there_ends_at_once(self, bench: Bench) -> None:
-        (last,) = add(bench.log, [event()])
-        assert bench.log.wait(TOPIC, 0) == last
+    def test_waiting_for_what_is_there_ends_at_once(self, ledger: Ledger) -> None:
+        (last,) = add(ledger.log, [event()])
+        assert ledger.log.wait(TOPIC, 0) == last
 
-    def test_waiting_in_vain_answers_the_head(self, bench: Bench) -> None:
-        (last,) = add(bench.log, [event()])
-        assert bench.log.wait(TOPIC, last, timeout=0.01) == last
+    def test_waiting_in_vain_answers_the_head(self, ledger: Ledger) -> None:
+        (last,) = add(ledger.log, [event()])
+        assert ledger.log.wait(TOPIC, last, timeout=0.01) == last
 
-    def test_another_thread_s_append_ends_the_wait(self, bench: Bench) -> None:
-        waiter = threading.Thread(target=lambda: add(bench.log, [event()]))
+    def test_another_thread_s_append_ends_the_wait(self, ledger: Ledger) -> None:
+        waiter = threading.Thread(target=lambda: add(ledger.log, [event()]))
         waiter.start()
-        assert bench.log.wait(TOPIC, 0, bench.harness.patience) >= 1
+        assert ledger.log.wait(TOPIC, 0, ledger.harness.patience) >= 1
         waiter.join()
 
-    def test_appends_of_many_threads_all_arrive_in_their_order(self, bench: Bench) -> None:
+    def test_appends_of_many_threads_all_arrive_in_their_order(self, ledger: Ledger) -> None:
         def write(writer: int) -> list[int]:
             ids: list[int] = []
             for n in range(15):
-                (outcome,) = bench.log.append(TOPIC, [Unit([Change(event(w=writer, n=n))])])
+                (outcome,) = ledger.log.append(TOPIC, [Unit([Change(event(w=writer, n=n))])])
                 assert isinstance(outcome, Appended)
                 ids += outcome.ids
             return ids
@@ -138,6 +138,6 @@ class EventConformance(Conformance):
         ids = together(*(partial(write, writer) for writer in range(8)))
         for mine in ids:
             assert mine == sorted(mine)
-        stored = {one.id: (one.value["w"], one.value["n"]) for one in every_event(bench.log)}
+        stored = {one.id: (one.value["w"], one.value["n"]) for one in every_event(ledger.log)}
         assert stored == {id: (w, n) for w, mine in enumerate(ids) for n, id in enumerate(mine)}
-        assert bench.log.wait(TOPIC, 0, PATIENCE) == max(stored)
+        assert ledger.log.wait(TOPIC, 0, PATIENCE) == max(stored)

@@ -9,7 +9,7 @@ import pytest
 from sessionledger.findings import Finding
 from sessionledger.logs.base import View
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event, rows_of
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, creation, event, every_event, rows_of
 
 FOUND = Finding("unknown_kind", "note", "event 1", "is strange", "nothing")
 
@@ -17,11 +17,11 @@ FOUND = Finding("unknown_kind", "note", "event 1", "is strange", "nothing")
 class ExaminationConformance(Conformance):
     """Looking changes nothing, and is not disturbed by what changes meanwhile."""
 
-    def test_a_view_has_all_events_and_all_rows_in_pages(self, bench: Bench) -> None:
+    def test_a_view_has_all_events_and_all_rows_in_pages(self, ledger: Ledger) -> None:
         keys = [bytes([n]) * 32 for n in (7, 3, 5, 1)]
-        bench.log.append(TOPIC, [creation(key) for key in keys])
-        add(bench.log, [event(keys[0], expires=5), event()])
-        events = every_event(bench.log)
+        ledger.log.append(TOPIC, [creation(key) for key in keys])
+        add(ledger.log, [event(keys[0], expires=5), event()])
+        events = every_event(ledger.log)
         rows = [row for _, row in sorted(rows_of(events).items())]
 
         def check(view: View) -> Sequence[Finding]:
@@ -34,18 +34,18 @@ class ExaminationConformance(Conformance):
             assert view.rows(rows[-1].key, 1) == []
             return [FOUND]
 
-        assert bench.log.examine(TOPIC, check)[-1] == FOUND
+        assert ledger.log.examine(TOPIC, check)[-1] == FOUND
 
-    def test_a_view_says_whether_events_are_chained(self, bench: Bench) -> None:
-        chained = bench.log.describe().chained
+    def test_a_view_says_whether_events_are_chained(self, ledger: Ledger) -> None:
+        chained = ledger.log.describe().chained
 
         def check(view: View) -> Sequence[Finding]:
             assert view.chained == chained
             return [FOUND]
 
-        assert bench.log.examine(TOPIC, check)[-1] == FOUND
+        assert ledger.log.examine(TOPIC, check)[-1] == FOUND
 
-    def test_looking_folds_nothing(self, beside: Bench) -> None:
+    def test_looking_folds_nothing(self, beside: Ledger) -> None:
         beside.log.append(TOPIC, [creation(b"1" * 32)])
         beside.append_bare(event(b"2" * 32))
         seen: list[tuple[int, int | None, int]] = []
@@ -62,33 +62,33 @@ class ExaminationConformance(Conformance):
         assert seen[0] == seen[1]
         assert seen[2] == (head, head, 2)
 
-    def test_a_view_stays_what_it_is(self, bench: Bench) -> None:
+    def test_a_view_stays_what_it_is(self, ledger: Ledger) -> None:
         """And nothing is held meanwhile: who looks may append."""
-        bench.log.append(TOPIC, [creation(b"1" * 32)])
-        head = bench.log.latest(TOPIC)
+        ledger.log.append(TOPIC, [creation(b"1" * 32)])
+        head = ledger.log.latest(TOPIC)
 
         def check(view: View) -> Sequence[Finding]:
-            bench.log.append(TOPIC, [creation(b"2" * 32)])
-            add(bench.log, [event(b"1" * 32)])
-            assert bench.log.latest(TOPIC) > head
+            ledger.log.append(TOPIC, [creation(b"2" * 32)])
+            add(ledger.log, [event(b"1" * 32)])
+            assert ledger.log.latest(TOPIC) > head
             assert (view.head, len(view.events(0, 10))) == (head, 1)
             assert [(row.key, row.version) for row in view.rows(b"", 10)] == [(b"1" * 32, head)]
             return [FOUND]
 
-        assert bench.log.examine(TOPIC, check)[-1] == FOUND
+        assert ledger.log.examine(TOPIC, check)[-1] == FOUND
 
-    def test_a_check_that_raises_leaves_the_log_as_it_was(self, bench: Bench) -> None:
+    def test_a_check_that_raises_leaves_the_log_as_it_was(self, ledger: Ledger) -> None:
         def check(_: View) -> Sequence[Finding]:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            bench.log.examine(TOPIC, check)
-        add(bench.log, [event()])
-        assert len(every_event(bench.log)) == 1
+            ledger.log.examine(TOPIC, check)
+        add(ledger.log, [event()])
+        assert len(every_event(ledger.log)) == 1
 
-    def test_a_topic_that_nobody_wrote_to_is_shown_empty(self, bench: Bench) -> None:
+    def test_a_topic_that_nobody_wrote_to_is_shown_empty(self, ledger: Ledger) -> None:
         def check(view: View) -> Sequence[Finding]:
             assert (view.head, view.folded, view.events(0, 1), view.rows(b"", 1)) == (0, 0, [], [])
             return [FOUND]
 
-        assert bench.log.examine("nobody.wrote.here", check)[-1] == FOUND
+        assert ledger.log.examine("nobody.wrote.here", check)[-1] == FOUND

@@ -7,7 +7,7 @@ import pytest
 from sessionledger.logs.base import Conflict
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rows import ASKING, KEYS, NEWS, assert_rows_are_folded
-from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, creation, event, every_event
 
 
 class ForeignWriterConformance(Conformance):
@@ -15,7 +15,7 @@ class ForeignWriterConformance(Conformance):
 
     @pytest.mark.parametrize("ask", ASKING)
     def test_what_a_foreign_writer_appended_is_folded_before_any_answer(
-        self, beside: Bench, ask: str
+        self, beside: Ledger, ask: str
     ) -> None:
         add(beside.log, [event(KEYS[0], n=1), event(KEYS[1])])
         before = ASKING[ask](beside.log)
@@ -23,18 +23,18 @@ class ForeignWriterConformance(Conformance):
         assert ASKING[ask](beside.log) != before
         assert_rows_are_folded(beside.log)
 
-    def test_a_log_that_a_foreign_writer_began_is_folded_from_zero(self, beside: Bench) -> None:
+    def test_a_log_that_a_foreign_writer_began_is_folded_from_zero(self, beside: Ledger) -> None:
         beside.append_bare(*(event(KEYS[n % 5], n=n) for n in range(2500)))
         assert beside.log.count(TOPIC) == 5
         assert_rows_are_folded(beside.log)
 
-    def test_conditions_see_what_a_foreign_writer_appended(self, beside: Bench) -> None:
+    def test_conditions_see_what_a_foreign_writer_appended(self, beside: Ledger) -> None:
         beside.append_bare(event(KEYS[0]))
         (outcome,) = beside.log.append(TOPIC, [creation(KEYS[0])])
         assert outcome == Conflict(key=KEYS[0], current=beside.log.row(TOPIC, KEYS[0]))
         assert len(every_event(beside.log)) == 1
 
-    def test_ids_go_on_after_a_foreign_writer_s(self, beside: Bench) -> None:
+    def test_ids_go_on_after_a_foreign_writer_s(self, beside: Ledger) -> None:
         ids = list(add(beside.log, [event()]))
         beside.append_bare(event(KEYS[0]), event())
         ids += add(beside.log, [event(KEYS[0])])

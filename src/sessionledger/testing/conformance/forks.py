@@ -10,7 +10,7 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.names import CALLS
 from sessionledger.testing.conformance.rows import assert_rows_are_folded
-from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, creation, event, every_event
 from sessionledger.testing.forked_child import fork, in_fork, reap
 
 KEY = b"key"
@@ -21,7 +21,7 @@ CHILDREN = 3
 class ForkConformance(Conformance):
     """Parent and child never harm each other."""
 
-    def test_parent_and_child_both_go_on(self, forking: Bench) -> None:
+    def test_parent_and_child_both_go_on(self, forking: Ledger) -> None:
         before = add(forking.log, [event(KEY)])
 
         def go_on() -> None:
@@ -38,32 +38,32 @@ class ForkConformance(Conformance):
         assert len(every_event(forking.log)) == 1 + 10 * (CHILDREN + 1)
         assert_rows_are_folded(forking.log)
 
-    def test_what_a_child_appended_is_in_the_next_answer(self, forking: Bench) -> None:
+    def test_what_a_child_appended_is_in_the_next_answer(self, forking: Ledger) -> None:
         assert forking.log.row(TOPIC, KEY) is None
         in_fork(lambda: forking.log.append(TOPIC, [creation(KEY)]))
         row = forking.log.row(TOPIC, KEY)
         assert row is not None
         assert row.version == forking.log.latest(TOPIC)
 
-    def test_a_child_that_closes_takes_nothing_from_its_parent(self, forking: Bench) -> None:
+    def test_a_child_that_closes_takes_nothing_from_its_parent(self, forking: Ledger) -> None:
         add(forking.log, [event(KEY)])
         in_fork(forking.log.close)
         add(forking.log, [event(KEY)])
         in_fork(lambda: add(forking.log, [event(KEY)]))
         assert len(every_event(forking.log)) == 3
 
-    def test_a_child_of_a_log_that_can_t_be_forked_is_told(self, bench: Bench) -> None:
-        if bench.harness.forks:
+    def test_a_child_of_a_log_that_can_t_be_forked_is_told(self, ledger: Ledger) -> None:
+        if ledger.harness.forks:
             pytest.skip("the harness declares `forks`")
-        add(bench.log, [event(KEY)])
+        add(ledger.log, [event(KEY)])
 
         def ask() -> None:
             for call in CALLS.values():
                 if call is not CALLS["fold_with"]:
                     with pytest.raises(LogUnavailable):
-                        call(bench.log, TOPIC)
+                        call(ledger.log, TOPIC)
 
         in_fork(ask)
-        add(bench.log, [event(KEY)])
-        assert len(every_event(bench.log)) == 2
-        assert_rows_are_folded(bench.log)
+        add(ledger.log, [event(KEY)])
+        assert len(every_event(ledger.log)) == 2
+        assert_rows_are_folded(ledger.log)

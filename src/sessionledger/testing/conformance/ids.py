@@ -7,7 +7,7 @@ import pytest
 from sessionledger.logs import chain
 from sessionledger.logs.base import Appended, Conflict, Log
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Bench, add, creation, event, every_event
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, creation, event, every_event
 
 KEY = b"once"
 
@@ -20,37 +20,37 @@ def ids_of(log: Log) -> list[int]:
 class IdConformance(Conformance):
     """An id names one event, for ever."""
 
-    def test_ids_increase_strictly(self, bench: Bench) -> None:
-        ids = add(bench.log, [event(n=n) for n in range(5)])
-        ids += add(bench.log, [event(n=5)])
+    def test_ids_increase_strictly(self, ledger: Ledger) -> None:
+        ids = add(ledger.log, [event(n=n) for n in range(5)])
+        ids += add(ledger.log, [event(n=5)])
         assert ids[0] >= 1
-        assert list(ids) == sorted(set(ids)) == ids_of(bench.log)
-        assert bench.log.latest(TOPIC) == ids[-1]
+        assert list(ids) == sorted(set(ids)) == ids_of(ledger.log)
+        assert ledger.log.latest(TOPIC) == ids[-1]
 
-    def test_a_refused_append_rewinds_nothing(self, bench: Bench) -> None:
-        (first,) = bench.log.append(TOPIC, [creation(KEY)])
+    def test_a_refused_append_rewinds_nothing(self, ledger: Ledger) -> None:
+        (first,) = ledger.log.append(TOPIC, [creation(KEY)])
         assert isinstance(first, Appended)
         for _ in range(3):
-            (refused,) = bench.log.append(TOPIC, [creation(KEY)])
+            (refused,) = ledger.log.append(TOPIC, [creation(KEY)])
             assert isinstance(refused, Conflict)
-        assert ids_of(bench.log) == list(first.ids)
-        assert add(bench.log, [event()]) > first.ids
-        assert ids_of(bench.log) == sorted(set(ids_of(bench.log)))
+        assert ids_of(ledger.log) == list(first.ids)
+        assert add(ledger.log, [event()]) > first.ids
+        assert ids_of(ledger.log) == sorted(set(ids_of(ledger.log)))
 
-    def test_rebuilding_rewinds_nothing(self, bench: Bench) -> None:
-        before = add(bench.log, [event(KEY), event()])
-        bench.log.rebuild(TOPIC)
-        assert bench.log.latest(TOPIC) == before[-1]
-        assert add(bench.log, [event()])[0] > before[-1]
+    def test_rebuilding_rewinds_nothing(self, ledger: Ledger) -> None:
+        before = add(ledger.log, [event(KEY), event()])
+        ledger.log.rebuild(TOPIC)
+        assert ledger.log.latest(TOPIC) == before[-1]
+        assert add(ledger.log, [event()])[0] > before[-1]
 
-    def test_ids_are_not_reused_after_reopening(self, persistent: Bench) -> None:
+    def test_ids_are_not_reused_after_reopening(self, persistent: Ledger) -> None:
         seen: list[int] = []
         for n in range(4):
             seen += add(persistent.reopen(), [event(n=n), event(n=-n)])
         assert seen == sorted(set(seen))
         assert ids_of(persistent.reopen()) == seen
 
-    def test_ids_are_not_reused_after_everything_was_removed(self, emptied: Bench) -> None:
+    def test_ids_are_not_reused_after_everything_was_removed(self, emptied: Ledger) -> None:
         before = add(emptied.log, [event(n=n) for n in range(5)])
         log = emptied.empty()
         assert every_event(log) == []
@@ -61,14 +61,14 @@ class IdConformance(Conformance):
         log = emptied.empty()
         assert add(log, [event()])[0] > after[-1]
 
-    def test_keys_are_not_reused_after_everything_was_removed(self, emptied: Bench) -> None:
+    def test_keys_are_not_reused_after_everything_was_removed(self, emptied: Ledger) -> None:
         emptied.log.append(TOPIC, [creation(KEY)])
         row = emptied.log.row(TOPIC, KEY)
         log = emptied.empty()
         assert log.row(TOPIC, KEY) == row
         assert log.append(TOPIC, [creation(KEY)]) == [Conflict(key=KEY, current=row)]
 
-    def test_the_chain_goes_on_after_reopening(self, persistent: Bench) -> None:
+    def test_the_chain_goes_on_after_reopening(self, persistent: Ledger) -> None:
         if not persistent.log.describe().chained:
             pytest.skip("the log says that it is not chained")
         for n in range(3):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sessionledger.logs.base import ALL_ROWS, Log, Row, RowFilter
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Bench, add, event, every_event, rows_of
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, every_event, rows_of
 
 happenings = st.lists(
     st.fixed_dictionaries(
@@ -96,17 +96,17 @@ class ListingConformance(Conformance):
     )
     @given(happenings, st.integers(1, 4), st.integers(-3, 3))
     def test_every_order_pages_without_gap_or_overlap(
-        self, bench: Bench, told: list[dict[str, Any]], size: int, instant: int
+        self, ledger: Ledger, told: list[dict[str, Any]], size: int, instant: int
     ) -> None:
-        begin = bench.log.latest(TOPIC)
+        begin = ledger.log.latest(TOPIC)
         keys = [bytes([n * 37 % 256, begin % 251, begin // 251 % 256]) for n in range(len(told))]
-        add(bench.log, [event(key, **one) for key, one in zip(keys, told, strict=True)])
-        assert_pages_tell_all(bench.log, size, instant)
+        add(ledger.log, [event(key, **one) for key, one in zip(keys, told, strict=True)])
+        assert_pages_tell_all(ledger.log, size, instant)
 
-    def test_the_history_of_a_key_comes_in_pages(self, bench: Bench) -> None:
+    def test_the_history_of_a_key_comes_in_pages(self, ledger: Ledger) -> None:
         keys = [b"even", b"odd"]
-        add(bench.log, [event(keys[n % 2], n=n) for n in range(20)])
-        first = bench.log.read_key(TOPIC, keys[1], limit=4)
-        rest = bench.log.read_key(TOPIC, keys[1], first[-1].id)
+        add(ledger.log, [event(keys[n % 2], n=n) for n in range(20)])
+        first = ledger.log.read_key(TOPIC, keys[1], limit=4)
+        rest = ledger.log.read_key(TOPIC, keys[1], first[-1].id)
         assert len(first) == 4
         assert [one.value["n"] for one in first + rest] == list(range(1, 20, 2))

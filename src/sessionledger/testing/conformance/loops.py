@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sessionledger.logs.base import Appended, AsyncLog, Change, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Bench, event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, event, together
 
 T = TypeVar("T")
 
@@ -57,20 +57,20 @@ def in_new_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 class LoopConformance(Conformance):
     """What tasks and event loops may rely on."""
 
-    def test_a_cancelled_append_completes(self, bench: Bench) -> None:
+    def test_a_cancelled_append_completes(self, ledger: Ledger) -> None:
         """Once begun, however far it has got."""
-        log = bench.bridged()
+        log = ledger.both_colours()
 
         async def cancel() -> list[StoredEvent]:
             for n in range(TURNS):
                 await begin_and_cancel(log.log, n, after=n)
-            return await events_until(log.log, TURNS, bench.harness.patience)
+            return await events_until(log.log, TURNS, ledger.harness.patience)
 
         told = [one.value["n"] for one in log.run(cancel())]
         assert sorted(told) == list(range(TURNS))
 
-    def test_a_cancelled_append_harms_no_other(self, bench: Bench) -> None:
-        log = bench.bridged()
+    def test_a_cancelled_append_harms_no_other(self, ledger: Ledger) -> None:
+        log = ledger.both_colours()
 
         async def append(n: int) -> int:
             if n % 2:
@@ -83,13 +83,13 @@ class LoopConformance(Conformance):
 
         async def append_all() -> list[StoredEvent]:
             assert await asyncio.gather(*map(append, range(TURNS))) == list(range(TURNS))
-            return await events_until(log.log, TURNS, bench.harness.patience)
+            return await events_until(log.log, TURNS, ledger.harness.patience)
 
         told = [one.value["n"] for one in log.run(append_all())]
         assert sorted(told) == list(range(TURNS))
 
-    def test_a_cancelled_wait_harms_nobody(self, bench: Bench) -> None:
-        log = bench.bridged()
+    def test_a_cancelled_wait_harms_nobody(self, ledger: Ledger) -> None:
+        log = ledger.both_colours()
 
         async def wait() -> int:
             waiting = asyncio.create_task(log.log.wait(TOPIC, 0))
@@ -102,19 +102,19 @@ class LoopConformance(Conformance):
 
         assert log.run(wait()) == log.latest(TOPIC) >= 1
 
-    def test_waiting_sees_what_another_task_appends(self, bench: Bench) -> None:
-        log = bench.bridged()
+    def test_waiting_sees_what_another_task_appends(self, ledger: Ledger) -> None:
+        log = ledger.both_colours()
 
         async def wait() -> int:
-            waiting = asyncio.create_task(log.log.wait(TOPIC, 0, bench.harness.patience))
+            waiting = asyncio.create_task(log.log.wait(TOPIC, 0, ledger.harness.patience))
             await turns(1)
             await log.log.append(TOPIC, units(1))
             return await waiting
 
         assert log.run(wait()) == log.latest(TOPIC) >= 1
 
-    def test_each_task_gets_the_outcomes_of_its_own_units(self, bench: Bench) -> None:
-        log = bench.bridged()
+    def test_each_task_gets_the_outcomes_of_its_own_units(self, ledger: Ledger) -> None:
+        log = ledger.both_colours()
 
         async def append(size: int) -> None:
             outcomes = await log.log.append(TOPIC, units(*[size] * size))
@@ -129,8 +129,8 @@ class LoopConformance(Conformance):
 
         log.run(append_all())
 
-    def test_several_loops_share_one_log(self, looped: Bench) -> None:
-        log = looped.bridged()
+    def test_several_loops_share_one_log(self, looped: Ledger) -> None:
+        log = looped.both_colours()
 
         async def visit(loop: int) -> list[int]:
             told = [loop * TASKS + n for n in range(TASKS)]
@@ -144,8 +144,8 @@ class LoopConformance(Conformance):
         assert [one.id for one in events] == sorted(id for mine in ids for id in mine)
         assert sorted(one.value["n"] for one in events) == list(range(LOOPS * TASKS))
 
-    def test_loops_that_come_and_go_share_one_log(self, looped: Bench) -> None:
-        log = looped.bridged()
+    def test_loops_that_come_and_go_share_one_log(self, looped: Ledger) -> None:
+        log = looped.both_colours()
         for n in range(LOOPS):
             in_new_loop(log.log.append(TOPIC, units(n)))
             in_new_loop(begin_and_cancel(log.log, n, after=0))

@@ -9,7 +9,7 @@ import pytest
 from sessionledger.errors import InvalidEvent, StoreClosed
 from sessionledger.logs.base import Log
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import FOLD, TOPIC, Bench, add, event
+from sessionledger.testing.fixtures import FOLD, TOPIC, Ledger, add, event
 
 CALLS: dict[str, Callable[[Log, str], object]] = {
     "fold_with": lambda log, topic: log.fold_with(topic, FOLD),
@@ -35,51 +35,51 @@ class NameConformance(Conformance):
     """Topics are named, limits are one or more, and what is closed is closed."""
 
     @pytest.mark.parametrize("call", CALLS)
-    def test_a_bad_topic_is_refused(self, bench: Bench, call: str) -> None:
+    def test_a_bad_topic_is_refused(self, ledger: Ledger, call: str) -> None:
         for name in BAD_NAMES:
             with pytest.raises(InvalidEvent):
-                CALLS[call](bench.log, name)
-        assert bench.log.topics() == []
+                CALLS[call](ledger.log, name)
+        assert ledger.log.topics() == []
 
     @pytest.mark.parametrize("name", ["a", "A.b_c-9", "x" * 200])
-    def test_a_good_topic_is_taken(self, bench: Bench, name: str) -> None:
-        add(bench.log, [event()], name)
-        assert bench.log.topics() == [name]
+    def test_a_good_topic_is_taken(self, ledger: Ledger, name: str) -> None:
+        add(ledger.log, [event()], name)
+        assert ledger.log.topics() == [name]
 
-    def test_a_bad_consumer_is_refused(self, bench: Bench) -> None:
+    def test_a_bad_consumer_is_refused(self, ledger: Ledger) -> None:
         for name in BAD_NAMES:
             with pytest.raises(InvalidEvent):
-                bench.log.ack(TOPIC, name, 1)
+                ledger.log.ack(TOPIC, name, 1)
             with pytest.raises(InvalidEvent):
-                bench.log.cursor(TOPIC, name)
+                ledger.log.cursor(TOPIC, name)
 
     @pytest.mark.parametrize("limit", [0, -1])
-    def test_a_limit_is_one_or_more(self, bench: Bench, limit: int) -> None:
-        add(bench.log, [event(b"k")])
+    def test_a_limit_is_one_or_more(self, ledger: Ledger, limit: int) -> None:
+        add(ledger.log, [event(b"k")])
         for call in (
-            lambda: bench.log.read(TOPIC, limit=limit),
-            lambda: bench.log.read_key(TOPIC, b"k", limit=limit),
-            lambda: bench.log.rows(TOPIC, limit=limit),
+            lambda: ledger.log.read(TOPIC, limit=limit),
+            lambda: ledger.log.read_key(TOPIC, b"k", limit=limit),
+            lambda: ledger.log.rows(TOPIC, limit=limit),
         ):
             with pytest.raises(InvalidEvent):
                 call()
 
     @pytest.mark.parametrize("call", [call for call in CALLS if call != "fold_with"])
-    def test_a_closed_log_refuses(self, bench: Bench, call: str) -> None:
-        add(bench.log, [event(b"k")])
-        bench.log.close()
-        bench.log.close()
+    def test_a_closed_log_refuses(self, ledger: Ledger, call: str) -> None:
+        add(ledger.log, [event(b"k")])
+        ledger.log.close()
+        ledger.log.close()
         with pytest.raises(StoreClosed):
-            CALLS[call](bench.log, TOPIC)
+            CALLS[call](ledger.log, TOPIC)
 
-    def test_a_closed_log_refuses_the_rest(self, bench: Bench) -> None:
-        bench.log.close()
+    def test_a_closed_log_refuses_the_rest(self, ledger: Ledger) -> None:
+        ledger.log.close()
         with pytest.raises(StoreClosed):
-            bench.log.topics()
+            ledger.log.topics()
         with pytest.raises(StoreClosed):
-            bench.log.flush()
+            ledger.log.flush()
 
-    def test_a_log_says_what_it_is(self, bench: Bench) -> None:
-        told = bench.log.describe()
+    def test_a_log_says_what_it_is(self, ledger: Ledger) -> None:
+        told = ledger.log.describe()
         assert told.backend
         assert isinstance(told.chained, bool)

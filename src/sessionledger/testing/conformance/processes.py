@@ -1,4 +1,4 @@
-"""Several processes at one place: each sees the others' commits, and none is starved."""
+"""Several processes at one path: each sees the others' commits, and none is starved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessionledger.testing import jobs
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.readers import KEYS, assert_units_are_whole
 from sessionledger.testing.conformance.rows import ASKING, assert_rows_are_folded
-from sessionledger.testing.fixtures import TOPIC, Bench, event, every_event
+from sessionledger.testing.fixtures import TOPIC, Ledger, event, every_event
 from sessionledger.testing.other_process import Child
 
 WRITERS = 4
@@ -26,9 +26,9 @@ FIRST_QUESTIONS: dict[str, Callable[[Log], object]] = {
 }
 
 
-def writers(bench: Bench, count: int) -> list[Child]:
+def writers(ledger: Ledger, count: int) -> list[Child]:
     """So many other processes, each with the log open."""
-    children = [bench.child() for _ in range(count)]
+    children = [ledger.child() for _ in range(count)]
     for child in children:
         assert child.do(jobs.ready)
     return children
@@ -61,7 +61,7 @@ def shares_of(log: Log, patience: float) -> Counter[int]:
 class ProcessConformance(Conformance):
     """Other processes, that read or write at the same time."""
 
-    def test_another_process_s_commit_is_in_the_first_answer(self, followed: Bench) -> None:
+    def test_another_process_s_commit_is_in_the_first_answer(self, followed: Ledger) -> None:
         """Whatever is asked first, of a log that was opened before the commit."""
         followed.log.close()
         (writer,) = writers(followed, 1)
@@ -75,7 +75,7 @@ class ProcessConformance(Conformance):
             assert ask(unasked) != before, name
             assert_rows_are_folded(unasked)
 
-    def test_another_process_s_append_ends_the_wait(self, followed: Bench) -> None:
+    def test_another_process_s_append_ends_the_wait(self, followed: Ledger) -> None:
         followed.log.close()
         (writer,) = writers(followed, 1)
         reader = followed.open()
@@ -83,19 +83,19 @@ class ProcessConformance(Conformance):
         assert reader.wait(TOPIC, 0, followed.harness.patience) >= 1
         assert writer.answer() == (reader.latest(TOPIC),)
 
-    def test_no_reader_sees_half_of_another_process_s_unit(self, followed: Bench) -> None:
+    def test_no_reader_sees_half_of_another_process_s_unit(self, followed: Ledger) -> None:
         followed.log.close()
         (writer,) = writers(followed, 1)
         reader = followed.open()
-        writer.begin(jobs.append_whole_until_told, KEYS)
+        writer.begin(jobs.append_whole_until_stopped, KEYS)
         seen = 0
         while seen < 40 * len(KEYS):
             assert reader.wait(TOPIC, seen, followed.harness.patience) > seen
             seen = assert_units_are_whole(reader)
-        writer.tell()
+        writer.stop()
         assert writer.answer() * len(KEYS) == assert_units_are_whole(reader)
 
-    def test_a_tailing_reader_misses_nothing_of_other_processes(self, shared: Bench) -> None:
+    def test_a_tailing_reader_misses_nothing_of_other_processes(self, shared: Ledger) -> None:
         each = 40
         children = writers(shared, WRITERS)
         for number, child in enumerate(children):
@@ -108,7 +108,7 @@ class ProcessConformance(Conformance):
         assert seen == sorted(id for child in children for id in child.answer())
         assert seen == [one.id for one in every_event(shared.log)]
 
-    def test_one_of_several_processes_creates_a_key(self, shared: Bench) -> None:
+    def test_one_of_several_processes_creates_a_key(self, shared: Ledger) -> None:
         keys = [bytes([n]) for n in range(40)]
         children = writers(shared, WRITERS)
         for child in children:
@@ -118,7 +118,7 @@ class ProcessConformance(Conformance):
         assert len(every_event(shared.log)) == len(keys)
         assert_rows_are_folded(shared.log)
 
-    def test_guards_hold_a_limit_among_processes(self, shared: Bench) -> None:
+    def test_guards_hold_a_limit_among_processes(self, shared: Ledger) -> None:
         limit = 7
         children = writers(shared, WRITERS)
         for number, child in enumerate(children):
@@ -127,12 +127,12 @@ class ProcessConformance(Conformance):
         assert sum(child.answer() for child in children) == limit
         assert shared.log.count(TOPIC, RowFilter(owner="alice")) == limit
 
-    def test_of_several_writing_processes_none_is_starved(self, shared: Bench) -> None:
+    def test_of_several_writing_processes_none_is_starved(self, shared: Ledger) -> None:
         children = writers(shared, WRITERS)
         for number, child in enumerate(children):
-            child.begin(jobs.append_until_told, number)
+            child.begin(jobs.append_until_stopped, number)
         shares = shares_of(shared.log, shared.harness.patience)
         for child in children:
-            child.tell()
+            child.stop()
         assert sum(child.answer() for child in children) == len(every_event(shared.log))
         assert fair(shares), shares

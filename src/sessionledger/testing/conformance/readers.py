@@ -9,7 +9,7 @@ from operator import eq
 
 from sessionledger.logs.base import Change, Log, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Bench, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, every_event, together
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 WRITERS = 16
@@ -62,43 +62,43 @@ def beside_readers(write: Callable[[int], object], look: Callable[[], object]) -
 class ReaderConformance(Conformance):
     """What readers see while others write."""
 
-    def test_no_reader_sees_half_of_a_unit(self, bench: Bench) -> None:
+    def test_no_reader_sees_half_of_a_unit(self, ledger: Ledger) -> None:
         beside_readers(
-            lambda n: bench.log.append(TOPIC, [whole(n)]),
-            lambda: assert_units_are_whole(bench.log),
+            lambda n: ledger.log.append(TOPIC, [whole(n)]),
+            lambda: assert_units_are_whole(ledger.log),
         )
-        assert assert_units_are_whole(bench.log) == WRITES * len(KEYS)
+        assert assert_units_are_whole(ledger.log) == WRITES * len(KEYS)
 
-    def test_a_tailing_reader_misses_nothing(self, bench: Bench) -> None:
+    def test_a_tailing_reader_misses_nothing(self, ledger: Ledger) -> None:
         each = 12
         seen: list[StoredEvent] = []
 
         def tail() -> None:
             while len(seen) < WRITERS * each:
                 after = seen[-1].id if seen else 0
-                assert bench.log.wait(TOPIC, after, bench.harness.patience) > after
-                seen.extend(bench.log.read(TOPIC, after, 7))
+                assert ledger.log.wait(TOPIC, after, ledger.harness.patience) > after
+                seen.extend(ledger.log.read(TOPIC, after, 7))
 
         def write(writer: int) -> None:
             for n in range(each):
-                add(bench.log, [event(w=writer, n=n)])
+                add(ledger.log, [event(w=writer, n=n)])
 
         together(tail, *(partial(write, writer) for writer in range(WRITERS)))
-        assert seen == every_event(bench.log)
+        assert seen == every_event(ledger.log)
         for writer in range(WRITERS):
             mine = [one.value["n"] for one in seen if one.value["w"] == writer]
             assert mine == list(range(each))
 
-    def test_no_row_is_older_than_what_was_acknowledged(self, bench: Bench) -> None:
+    def test_no_row_is_older_than_what_was_acknowledged(self, ledger: Ledger) -> None:
         """A reader that learns of an append by other means must see it in the row."""
         acknowledged = [0]
 
         def write(n: int) -> None:
-            (acknowledged[0],) = add(bench.log, [event(KEYS[0], n=n)])
+            (acknowledged[0],) = add(ledger.log, [event(KEYS[0], n=n)])
 
         def look() -> None:
             least = acknowledged[0]
-            row, state = bench.log.row(TOPIC, KEYS[0]), bench.log.state(TOPIC, KEYS[0])
+            row, state = ledger.log.row(TOPIC, KEYS[0]), ledger.log.state(TOPIC, KEYS[0])
             assert least == 0 or (row is not None and row.version >= least)
             assert least == 0 or (state is not None and state[0] >= least)
 

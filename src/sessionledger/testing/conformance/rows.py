@@ -15,7 +15,7 @@ from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import (
     FOLD,
     TOPIC,
-    Bench,
+    Ledger,
     add,
     creation,
     event,
@@ -87,21 +87,21 @@ class RowConformance(Conformance):
     """A row is the fold of its history."""
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_rows_are_what_the_events_fold_to(self, bench: Bench, seed: int) -> None:
-        for round in range(bench.harness.rounds):
-            wander(bench.log, Random(seed * 1000 + round), 40)
-            assert_rows_are_folded(bench.log)
+    def test_rows_are_what_the_events_fold_to(self, ledger: Ledger, seed: int) -> None:
+        for round in range(ledger.harness.rounds):
+            wander(ledger.log, Random(seed * 1000 + round), 40)
+            assert_rows_are_folded(ledger.log)
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_rebuilding_changes_nothing(self, bench: Bench, seed: int) -> None:
-        wander(bench.log, Random(seed), 40)
+    def test_rebuilding_changes_nothing(self, ledger: Ledger, seed: int) -> None:
+        wander(ledger.log, Random(seed), 40)
         told: list[int] = []
-        events = every_event(bench.log)
-        assert bench.log.rebuild(TOPIC, told.append) == len(events)
+        events = every_event(ledger.log)
+        assert ledger.log.rebuild(TOPIC, told.append) == len(events)
         assert told[-1] == len(events)
-        assert_rows_are_folded(bench.log)
+        assert_rows_are_folded(ledger.log)
 
-    def test_rows_survive_reopening(self, persistent: Bench) -> None:
+    def test_rows_survive_reopening(self, persistent: Ledger) -> None:
         wander(persistent.log, Random(7), 40)
         before = persistent.log.rows(TOPIC)
         assert persistent.reopen().rows(TOPIC) == before
@@ -109,49 +109,49 @@ class RowConformance(Conformance):
         wander(persistent.log, Random(8), 10)
         assert_rows_are_folded(persistent.log)
 
-    def test_the_chain_holds_after_everything(self, bench: Bench) -> None:
-        if not bench.log.describe().chained:
+    def test_the_chain_holds_after_everything(self, ledger: Ledger) -> None:
+        if not ledger.log.describe().chained:
             pytest.skip("the log says that it is not chained")
-        wander(bench.log, Random(1), 40)
-        bench.log.rebuild(TOPIC)
-        bench.log.ack(TOPIC, "mailer", 3)
-        wander(bench.log, Random(2), 10)
-        events = every_event(bench.log)
+        wander(ledger.log, Random(1), 40)
+        ledger.log.rebuild(TOPIC)
+        ledger.log.ack(TOPIC, "mailer", 3)
+        wander(ledger.log, Random(2), 10)
+        events = every_event(ledger.log)
         assert chain.verify(TOPIC, events) == chain.head_after(events[-1])
 
-    def test_an_event_may_move_a_key_to_another_owner(self, bench: Bench) -> None:
-        add(bench.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
-        add(bench.log, [event(KEYS[0], "bob", moves=True)])
-        assert bench.log.rows(TOPIC, RowFilter(owner="alice")) == []
-        assert_rows_are_folded(bench.log)
+    def test_an_event_may_move_a_key_to_another_owner(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(KEYS[0], "alice"), event(KEYS[1], "bob")])
+        add(ledger.log, [event(KEYS[0], "bob", moves=True)])
+        assert ledger.log.rows(TOPIC, RowFilter(owner="alice")) == []
+        assert_rows_are_folded(ledger.log)
 
-    def test_an_event_may_give_a_key_another_alias_or_none(self, bench: Bench) -> None:
-        add(bench.log, [event(key, alias="one") for key in KEYS])
-        add(bench.log, [event(KEYS[0], alias="the other"), event(KEYS[1], alias=None)])
-        assert [row.key for row in bench.log.rows(TOPIC, RowFilter(alias="one"))] == KEYS[2:]
-        assert [row.key for row in bench.log.rows(TOPIC, RowFilter(alias="the other"))] == KEYS[:1]
-        assert_rows_are_folded(bench.log)
+    def test_an_event_may_give_a_key_another_alias_or_none(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(key, alias="one") for key in KEYS])
+        add(ledger.log, [event(KEYS[0], alias="the other"), event(KEYS[1], alias=None)])
+        assert [row.key for row in ledger.log.rows(TOPIC, RowFilter(alias="one"))] == KEYS[2:]
+        assert [row.key for row in ledger.log.rows(TOPIC, RowFilter(alias="the other"))] == KEYS[:1]
+        assert_rows_are_folded(ledger.log)
 
-    def test_rows_are_kept_only_with_the_fold(self, bench: Bench) -> None:
-        (last,) = add(bench.log, [event(KEYS[0])], "elsewhere")
+    def test_rows_are_kept_only_with_the_fold(self, ledger: Ledger) -> None:
+        (last,) = add(ledger.log, [event(KEYS[0])], "elsewhere")
         with pytest.raises(InvalidEvent, match="fold"):
-            bench.log.append("elsewhere", [creation(KEYS[1])])
+            ledger.log.append("elsewhere", [creation(KEYS[1])])
         with pytest.raises(InvalidEvent, match="fold"):
-            bench.log.rebuild("elsewhere")
-        assert bench.log.latest("elsewhere") == last
+            ledger.log.rebuild("elsewhere")
+        assert ledger.log.latest("elsewhere") == last
 
-    def test_events_from_before_the_fold_are_folded(self, bench: Bench) -> None:
-        add(bench.log, [event(KEYS[0], n=1), event(KEYS[1])], "late")
-        bench.log.fold_with("late", FOLD)
-        rows = rows_of(every_event(bench.log, "late"))
-        assert {row.key: row for row in bench.log.rows("late")} == rows
-        assert bench.log.append("late", [creation(KEYS[0])]) == [
+    def test_events_from_before_the_fold_are_folded(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(KEYS[0], n=1), event(KEYS[1])], "late")
+        ledger.log.fold_with("late", FOLD)
+        rows = rows_of(every_event(ledger.log, "late"))
+        assert {row.key: row for row in ledger.log.rows("late")} == rows
+        assert ledger.log.append("late", [creation(KEYS[0])]) == [
             Conflict(key=KEYS[0], current=rows[KEYS[0]])
         ]
 
     @pytest.mark.parametrize("ask", ASKING)
     def test_what_a_log_without_the_fold_appended_is_folded_before_any_answer(
-        self, shared: Bench, ask: str
+        self, shared: Ledger, ask: str
     ) -> None:
         add(shared.log, [event(KEYS[0], n=1), event(KEYS[1])])
         before = ASKING[ask](shared.log)
@@ -159,13 +159,15 @@ class RowConformance(Conformance):
         assert ASKING[ask](shared.log) != before
         assert_rows_are_folded(shared.log)
 
-    def test_an_append_by_a_log_without_the_fold_counts_for_conditions(self, shared: Bench) -> None:
+    def test_an_append_by_a_log_without_the_fold_counts_for_conditions(
+        self, shared: Ledger
+    ) -> None:
         add(shared.open(fold=False), [event(KEYS[0])])
         outcomes = shared.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[1])])
         assert isinstance(outcomes[0], Conflict)
         assert isinstance(outcomes[1], Appended)
 
-    def test_two_logs_on_one_place_agree(self, shared: Bench) -> None:
+    def test_two_logs_on_one_place_agree(self, shared: Ledger) -> None:
         logs = [shared.log, shared.open()]
 
         def alternate(seed: int) -> None:

@@ -11,7 +11,7 @@ from sessionledger.errors import DuplicateSession
 from sessionledger.store.sync import SessionStore
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import Bench, together
+from sessionledger.testing.fixtures import Ledger, together
 
 TOKEN = "a token that is long enough to be one"  # noqa: S105  it opens nothing
 RIVALS = 8
@@ -20,9 +20,9 @@ RIVALS = 8
 class StoreConformance(Conformance):
     """What the log is for."""
 
-    def test_a_session_begins_lasts_and_ends(self, bench: Bench) -> None:
+    def test_a_session_begins_lasts_and_ends(self, ledger: Ledger) -> None:
         clock = Clock()
-        store = SessionStore(bench.log, clock=clock)
+        store = SessionStore(ledger.log, clock=clock)
         issued = store.create("alice", ttl=timedelta(hours=1), attributes={"role": "operator"})
         clock.advance(timedelta(minutes=1))
         touched = store.touch(issued.token, attributes={"role": "guest"})
@@ -34,8 +34,8 @@ class StoreConformance(Conformance):
         assert store.get(issued.token) is None
         assert store.count() == 0
 
-    def test_a_revoked_session_stays_so(self, bench: Bench) -> None:
-        store = SessionStore(bench.log)
+    def test_a_revoked_session_stays_so(self, ledger: Ledger) -> None:
+        store = SessionStore(ledger.log)
         issued = store.create("alice", token=TOKEN)
         assert store.revoke(handle=issued.handle, reason="lost") is not None
         assert store.get(TOKEN) is None
@@ -45,8 +45,8 @@ class StoreConformance(Conformance):
         store.rebuild()
         assert store.get(TOKEN) is None
 
-    def test_a_token_is_given_once(self, bench: Bench) -> None:
-        store = SessionStore(bench.log)
+    def test_a_token_is_given_once(self, ledger: Ledger) -> None:
+        store = SessionStore(ledger.log)
 
         def create(n: int) -> bool:
             try:
@@ -60,7 +60,7 @@ class StoreConformance(Conformance):
         assert session is not None
         assert won[int(session.principal[1:])]
 
-    def test_sessions_survive_reopening(self, persistent: Bench) -> None:
+    def test_sessions_survive_reopening(self, persistent: Ledger) -> None:
         store = SessionStore(persistent.log)
         kept, ended = store.create("alice"), store.create("alice")
         store.expire(ended.token)

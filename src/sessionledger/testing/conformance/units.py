@@ -10,7 +10,7 @@ from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import (
     PATIENCE,
     TOPIC,
-    Bench,
+    Ledger,
     add,
     creation,
     event,
@@ -28,141 +28,141 @@ LIMIT = 3
 class UnitConformance(Conformance):
     """One winner, and no half of anything."""
 
-    def test_an_answer_for_each_unit_in_order(self, bench: Bench) -> None:
+    def test_an_answer_for_each_unit_in_order(self, ledger: Ledger) -> None:
         three = Unit([Change(event(n=n)) for n in range(3)])
-        outcomes = bench.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[0]), three])
-        row = bench.log.row(TOPIC, KEYS[0])
+        outcomes = ledger.log.append(TOPIC, [creation(KEYS[0]), creation(KEYS[0]), three])
+        row = ledger.log.row(TOPIC, KEYS[0])
         assert row is not None
         assert outcomes[0] == Appended((row.version,))
         assert outcomes[1] == Conflict(key=KEYS[0], current=row)
         assert isinstance(outcomes[2], Appended)
-        assert [row.version, *outcomes[2].ids] == [one.id for one in every_event(bench.log)]
+        assert [row.version, *outcomes[2].ids] == [one.id for one in every_event(ledger.log)]
 
-    def test_a_conflict_tells_the_row_that_was_in_the_way(self, bench: Bench) -> None:
-        bench.log.append(TOPIC, [creation(KEYS[0])])
-        row = bench.log.row(TOPIC, KEYS[0])
+    def test_a_conflict_tells_the_row_that_was_in_the_way(self, ledger: Ledger) -> None:
+        ledger.log.append(TOPIC, [creation(KEYS[0])])
+        row = ledger.log.row(TOPIC, KEYS[0])
         assert row is not None
         stale = Unit([put(event(KEYS[0], n=2), row, expected=row.version + 1)])
         missing = Unit([put(event(KEYS[1], n=2), None, expected=5)])
-        assert bench.log.append(TOPIC, [stale, missing]) == [
+        assert ledger.log.append(TOPIC, [stale, missing]) == [
             Conflict(key=KEYS[0], current=row),
             Conflict(key=KEYS[1], current=None),
         ]
-        assert bench.log.latest(TOPIC) == row.version
+        assert ledger.log.latest(TOPIC) == row.version
 
-    def test_a_change_on_the_newest_version_goes_once(self, bench: Bench) -> None:
-        bench.log.append(TOPIC, [creation(KEYS[0])])
-        row = bench.log.row(TOPIC, KEYS[0])
+    def test_a_change_on_the_newest_version_goes_once(self, ledger: Ledger) -> None:
+        ledger.log.append(TOPIC, [creation(KEYS[0])])
+        row = ledger.log.row(TOPIC, KEYS[0])
         assert row is not None
         change = Unit([put(event(KEYS[0], n=2), row, expected=row.version)])
-        first, second = (bench.log.append(TOPIC, [change])[0] for _ in range(2))
-        newer = bench.log.row(TOPIC, KEYS[0])
+        first, second = (ledger.log.append(TOPIC, [change])[0] for _ in range(2))
+        newer = ledger.log.row(TOPIC, KEYS[0])
         assert newer is not None
         assert first == Appended((newer.version,))
         assert second == Conflict(key=KEYS[0], current=newer)
 
-    def test_a_unit_may_rest_on_a_key_that_it_leaves_alone(self, bench: Bench) -> None:
+    def test_a_unit_may_rest_on_a_key_that_it_leaves_alone(self, ledger: Ledger) -> None:
         """On one that is where it was read to be, and on one that must not exist."""
-        (added,) = add(bench.log, [event(KEYS[0])])
+        (added,) = add(ledger.log, [event(KEYS[0])])
         still = Unit([Change(event(n=1))], reads=[(KEYS[0], added), (KEYS[1], 0)])
-        assert isinstance(bench.log.append(TOPIC, [still])[0], Appended)
-        moved = Unit([put(event(KEYS[0], n=2), bench.log.row(TOPIC, KEYS[0]), expected=added)])
-        changed, refused = bench.log.append(TOPIC, [moved, still])
+        assert isinstance(ledger.log.append(TOPIC, [still])[0], Appended)
+        moved = Unit([put(event(KEYS[0], n=2), ledger.log.row(TOPIC, KEYS[0]), expected=added)])
+        changed, refused = ledger.log.append(TOPIC, [moved, still])
         assert isinstance(changed, Appended)
-        assert refused == Conflict(key=KEYS[0], current=bench.log.row(TOPIC, KEYS[0]))
+        assert refused == Conflict(key=KEYS[0], current=ledger.log.row(TOPIC, KEYS[0]))
         appeared = Unit([Change(event(n=1))], reads=[(KEYS[1], 0)])
-        _, refused = bench.log.append(TOPIC, [creation(KEYS[1]), appeared])
-        assert refused == Conflict(key=KEYS[1], current=bench.log.row(TOPIC, KEYS[1]))
-        assert len(every_event(bench.log)) == 4
+        _, refused = ledger.log.append(TOPIC, [creation(KEYS[1]), appeared])
+        assert refused == Conflict(key=KEYS[1], current=ledger.log.row(TOPIC, KEYS[1]))
+        assert len(every_event(ledger.log)) == 4
 
-    def test_unconditional_changes_always_go(self, bench: Bench) -> None:
+    def test_unconditional_changes_always_go(self, ledger: Ledger) -> None:
         change = Unit([put(event(KEYS[0]), None, expected=None)])
-        outcomes = bench.log.append(TOPIC, [change, change])
+        outcomes = ledger.log.append(TOPIC, [change, change])
         assert all(isinstance(outcome, Appended) for outcome in outcomes)
-        assert len(every_event(bench.log)) == 2
+        assert len(every_event(ledger.log)) == 2
 
-    def test_a_refused_unit_leaves_nothing(self, bench: Bench) -> None:
-        bench.log.append(TOPIC, [creation(KEYS[0])])
-        before = (every_event(bench.log), bench.log.rows(TOPIC))
+    def test_a_refused_unit_leaves_nothing(self, ledger: Ledger) -> None:
+        ledger.log.append(TOPIC, [creation(KEYS[0])])
+        before = (every_event(ledger.log), ledger.log.rows(TOPIC))
         both = Unit([*creation(KEYS[1]).changes, *creation(KEYS[0]).changes])
-        assert isinstance(bench.log.append(TOPIC, [both])[0], Conflict)
-        assert (every_event(bench.log), bench.log.rows(TOPIC)) == before
-        assert isinstance(bench.log.append(TOPIC, [creation(KEYS[1])])[0], Appended)
+        assert isinstance(ledger.log.append(TOPIC, [both])[0], Conflict)
+        assert (every_event(ledger.log), ledger.log.rows(TOPIC)) == before
+        assert isinstance(ledger.log.append(TOPIC, [creation(KEYS[1])])[0], Appended)
 
-    def test_one_of_many_racing_creates_wins(self, bench: Bench) -> None:
+    def test_one_of_many_racing_creates_wins(self, ledger: Ledger) -> None:
         def create(n: int) -> bool:
-            (outcome,) = bench.log.append(TOPIC, [creation(KEYS[0], n=n)])
+            (outcome,) = ledger.log.append(TOPIC, [creation(KEYS[0], n=n)])
             return isinstance(outcome, Appended)
 
         won = together(*(partial(create, n) for n in range(RIVALS)))
         assert sum(won) == 1
-        (only,) = every_event(bench.log)
+        (only,) = every_event(ledger.log)
         assert won[only.value["n"]]
 
-    def test_one_of_many_racing_changes_wins(self, bench: Bench) -> None:
-        bench.log.append(TOPIC, [creation(KEYS[0])])
-        row = bench.log.row(TOPIC, KEYS[0])
+    def test_one_of_many_racing_changes_wins(self, ledger: Ledger) -> None:
+        ledger.log.append(TOPIC, [creation(KEYS[0])])
+        row = ledger.log.row(TOPIC, KEYS[0])
         assert row is not None
         version = row.version
 
         def change(n: int) -> bool:
             unit = Unit([put(event(KEYS[0], n=n), row, expected=version)])
-            return isinstance(bench.log.append(TOPIC, [unit])[0], Appended)
+            return isinstance(ledger.log.append(TOPIC, [unit])[0], Appended)
 
         won = together(*(partial(change, n) for n in range(RIVALS)))
         assert sum(won) == 1
-        assert won[every_event(bench.log)[-1].value["n"]]
+        assert won[every_event(ledger.log)[-1].value["n"]]
 
-    def test_no_change_of_many_that_decide_again_is_lost(self, bench: Bench) -> None:
+    def test_no_change_of_many_that_decide_again_is_lost(self, ledger: Ledger) -> None:
         """Each decides on the row it read until it wins: every one of them is in the history."""
 
         def change(n: int) -> None:
             while True:
-                row = bench.log.row(TOPIC, KEYS[0])
+                row = ledger.log.row(TOPIC, KEYS[0])
                 version = 0 if row is None else row.version
                 unit = Unit([put(event(KEYS[0], n=n), row, expected=version)])
-                if isinstance(bench.log.append(TOPIC, [unit])[0], Appended):
+                if isinstance(ledger.log.append(TOPIC, [unit])[0], Appended):
                     return
 
         together(*(partial(change, n) for n in range(8)))
-        history = bench.log.read_key(TOPIC, KEYS[0])
+        history = ledger.log.read_key(TOPIC, KEYS[0])
         assert sorted(one.value["n"] for one in history) == list(range(8))
 
-    def test_a_guard_fails_once_the_owner_got_another_key(self, bench: Bench) -> None:
+    def test_a_guard_fails_once_the_owner_got_another_key(self, ledger: Ledger) -> None:
         batch = [guarded(KEYS[0], "alice", 0), guarded(KEYS[1], "alice", 0)]
-        first, second = bench.log.append(TOPIC, batch)
-        assert first == Appended((bench.log.owner_version(TOPIC, "alice"),))
+        first, second = ledger.log.append(TOPIC, batch)
+        assert first == Appended((ledger.log.owner_version(TOPIC, "alice"),))
         assert second == Conflict(owner="alice")
-        assert bench.log.row(TOPIC, KEYS[1]) is None
+        assert ledger.log.row(TOPIC, KEYS[1]) is None
 
-    def test_a_guard_holds_for_changes_of_keys_there_are(self, bench: Bench) -> None:
-        bench.log.append(TOPIC, [creation(KEYS[0])])
-        version = bench.log.owner_version(TOPIC, "alice")
-        add(bench.log, [event(KEYS[0], n=2), event(KEYS[1], "bob"), event()])
-        assert bench.log.owner_version(TOPIC, "alice") == version
-        (outcome,) = bench.log.append(TOPIC, [guarded(KEYS[2], "alice", version)])
+    def test_a_guard_holds_for_changes_of_keys_there_are(self, ledger: Ledger) -> None:
+        ledger.log.append(TOPIC, [creation(KEYS[0])])
+        version = ledger.log.owner_version(TOPIC, "alice")
+        add(ledger.log, [event(KEYS[0], n=2), event(KEYS[1], "bob"), event()])
+        assert ledger.log.owner_version(TOPIC, "alice") == version
+        (outcome,) = ledger.log.append(TOPIC, [guarded(KEYS[2], "alice", version)])
         assert isinstance(outcome, Appended)
 
-    def test_guards_hold_a_limit_against_racing_creates(self, bench: Bench) -> None:
+    def test_guards_hold_a_limit_against_racing_creates(self, ledger: Ledger) -> None:
         counted = threading.Barrier(RIVALS)
 
         def create(n: int) -> bool:
             while True:
-                version = bench.log.owner_version(TOPIC, "alice")
-                if bench.log.count(TOPIC, RowFilter(owner="alice")) >= LIMIT:
+                version = ledger.log.owner_version(TOPIC, "alice")
+                if ledger.log.count(TOPIC, RowFilter(owner="alice")) >= LIMIT:
                     return False
                 if version == 0:
                     # Nobody appends before all have seen that there is room.
                     counted.wait(PATIENCE)
-                (outcome,) = bench.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
+                (outcome,) = ledger.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
                 if isinstance(outcome, Appended):
                     return True
                 assert outcome.owner == "alice"
 
         won = together(*(partial(create, n) for n in range(RIVALS)))
-        assert sum(won) == LIMIT == bench.log.count(TOPIC, RowFilter(owner="alice"))
+        assert sum(won) == LIMIT == ledger.log.count(TOPIC, RowFilter(owner="alice"))
 
-    def test_guards_hold_over_two_logs(self, shared: Bench) -> None:
+    def test_guards_hold_over_two_logs(self, shared: Ledger) -> None:
         other = shared.open()
         version = other.owner_version(TOPIC, "alice")
         shared.log.append(TOPIC, [creation(KEYS[0])])
