@@ -14,6 +14,9 @@ HEAVY = {
     *("logging", "multiprocessing", "shutil", "socketserver", "ssl", "subprocess", "unittest"),
 }
 
+# A module takes a tenth of a millisecond, and `get` may take some forty. Measure before raising it.
+MOST_MODULES_OF_GET = 185
+
 PROGRAM = """
 import sys
 before = {*sys.modules}
@@ -77,6 +80,10 @@ def test_an_answer_without_a_ledger_imports_nothing_that_opens_one(
 def test_a_mistyped_command_needs_no_store(line: Line) -> None:
     modules = imported(line, "histroy", code=2)
     assert "sessionledger.store" not in modules
+
+
+def test_get_imports_few_modules(line: Line, handle: str) -> None:
+    assert len(imported(line, "get", "--handle", handle)) <= MOST_MODULES_OF_GET
 
 
 def test_a_command_imports_its_own_module_only(line: Line, handle: str) -> None:
