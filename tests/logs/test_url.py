@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import InvalidPolicy, InvalidURL, LogUnavailable, open_log
+from sessionledger import InvalidPolicy, InvalidURL, LogUnavailable, open_log, parse_url
 from tests.tiers import examples
 
 HOSTILE = "?# %é\u2028[]:;&'\"\\~a"
@@ -143,3 +143,25 @@ def test_a_refusal_does_not_repeat_a_password() -> None:
 def test_a_place_that_is_not_there_is_the_storage_s_to_refuse() -> None:
     with pytest.raises(LogUnavailable, match="does not exist"):
         open_log("sqlite:///nowhere/sessions.db")
+
+
+@given(st.text(alphabet=HOSTILE + "/.", min_size=1).filter(lambda text: text.strip("/") != ""))
+@examples(100)
+def test_what_an_address_says_is_what_would_be_opened(path: str) -> None:
+    told = parse_url(f"sqlite:///{quote(path)}")
+    assert told == ("sqlite", Path(path), f"sqlite:///{quote(path)}", False)
+    folder = f"/{path.lstrip('/')}"
+    assert parse_url(f"FILE://{quote(folder)}")[:2] == ("file", Path(folder))
+
+
+def test_a_ledger_in_memory_has_no_path() -> None:
+    assert parse_url("MEMORY://") == ("memory", None, "memory:", False)
+
+
+@pytest.mark.parametrize("url", ["", "sessions.db", "memory:x", "sqlite:x", "file://h/x", "x://y"])
+def test_what_can_not_be_opened_can_not_be_read(url: str) -> None:
+    with pytest.raises(InvalidURL) as opening:
+        open_log(url)
+    with pytest.raises(InvalidURL) as reading:
+        parse_url(url)
+    assert str(opening.value) == str(reading.value)
