@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sessionledger import DuplicateSession, InvalidSession, Policy, Session
 from sessionledger.core.codec import decode_event, encode_event
@@ -230,6 +232,22 @@ def test_what_can_t_be_created_names_its_field(field: str, given: dict[str, Any]
     with pytest.raises(InvalidSession) as caught:
         decide_create(None, HANDLE, command, START, POLICY)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("principal", "words"),
+    [("al\u200bice", "U+200B"), ("alice\U000e0061", "U+E0061"), ("\uff41lice", "NFKC")],
+    ids=ascii,
+)
+def test_a_principal_that_looks_like_another_is_told_what_to_do(principal: str, words: str) -> None:
+    command = Create(principal=principal)
+    with pytest.raises(InvalidSession, match=re.escape(words)) as caught:
+        decide_create(None, HANDLE, command, START, POLICY)
+    assert "confusable_principals=True" in str(caught.value)
+    allowed = decide_create(
+        None, HANDLE, command, START, replace(POLICY, confusable_principals=True)
+    )
+    assert allowed.principal == principal
 
 
 def test_the_reference_s_policy_takes_control_characters() -> None:

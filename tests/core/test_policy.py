@@ -75,3 +75,4 @@ def test_the_reference_s_policy_has_its_limits_only() -> None:
     assert policy.max_attributes_depth is None
     assert policy.handle_shaped_tokens
     assert policy.control_characters
+    assert policy.confusable_principals

@@ -86,6 +86,31 @@ def test_control_characters_in_a_principal_are_refused(store: SessionStore, char
     refused(store, "principal", principal=f"al{character}ice")
 
 
+@pytest.mark.parametrize(
+    "principal",
+    [
+        *("al\u200bice", "alice\u200d", "al\u00adice", "\ufeffalice", "\u2060alice"),
+        *("ali\u202ece", "\u2066alice\u2069", "alice\u200f", "al\u2028ice"),
+        *("al\u034fice", "al\u3164ice", "al\uffa0ice", "al\u115fice", "al\u2800ice"),
+        *("alice\ufe0f", "alice\U000e0100", "alice\U000e0061", "al\u180bice", "al\u1680ice"),
+        *("\uff41lice", "a\ufb01", "e\u0301", "al\u00a0ice", "al\u2003ice", "\u2102", "\u212b"),
+    ],
+    ids=ascii,
+)
+def test_a_principal_that_looks_like_another_is_refused(
+    store: SessionStore, principal: str
+) -> None:
+    refused(store, "principal", principal=principal)
+
+
+@pytest.mark.parametrize(
+    "principal",
+    ["José", "Łukasz", "Ξένια", "Анна", "山田 太郎", "مريم", "नेहा", "김철수", "a b", "👩"],
+)
+def test_names_in_any_script_are_taken(store: SessionStore, principal: str) -> None:
+    assert store.create(principal).principal == principal
+
+
 def test_a_principal_that_looks_like_a_token_is_refused(store: SessionStore) -> None:
     refused(store, "principal", principal="harn_sess_" + "x" * 43)
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from unicodedata import category
+from unicodedata import category, is_normalized
 
 from sessionledger import canonical
 from sessionledger.core.policy import DEEPEST_ATTRIBUTES, Policy
 from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE
 from sessionledger.errors import InvalidSession
 
+_UNSEEN = frozenset(("Cf", "Zl", "Zp"))
+# What Unicode calls Default_Ignorable among letters and marks, and the blanks of Ogham and Braille.
+_FILLERS = (
+    "\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+)
+
 
 def parse_principal(principal: object, policy: Policy) -> str:
     """The principal without surrounding white space. Raises `InvalidSession`."""
-    return _parse_name("principal", principal, policy)
+    name = _parse_name("principal", principal, policy)
+    if not name.isascii() and not policy.confusable_principals:
+        _refuse_confusable(name)
+    return name
 
 
 def parse_external_id(external_id: object, policy: Policy) -> str | None:
@@ -67,6 +77,23 @@ def _parse_name(field: str, name: object, policy: Policy) -> str:
     if not trimmed.isprintable():
         _refuse_unwritable(field, trimmed, policy)
     return trimmed
+
+
+def _refuse_confusable(principal: str) -> None:
+    """Two principals that look the same would be two, and one could pass for the other."""
+    for character in principal:
+        if category(character) in _UNSEEN or character in _FILLERS:
+            raise InvalidSession(
+                "principal",
+                f"must not hold U+{ord(character):04X}, which nobody can see; "
+                "Policy(confusable_principals=True) allows it",
+            )
+    if not is_normalized("NFKC", principal):
+        raise InvalidSession(
+            "principal",
+            "must be in Unicode's form NFKC: give it as unicodedata.normalize('NFKC', …) does; "
+            "Policy(confusable_principals=True) allows other forms",
+        )
 
 
 def _refuse_unwritable(field: str, text: str, policy: Policy) -> None:

@@ -40,6 +40,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     min_token_chars, max_token_chars: length of a token in characters, after trimming.
     handle_shaped_tokens: whether a token may begin with `sha256:v1:`, as a handle does.
     control_characters: whether a principal may hold control characters (Unicode category Cc).
+    confusable_principals: whether a principal may hold characters that nobody can see (zero width,
+        say), or be in another form than Unicode's NFKC (full width, say).
     token_shaped_principals: whether a principal may begin with `harn_sess_`, as a generated token
         does; it is more likely a token in the wrong place, and would be stored.
     max_principal_chars: length of a principal, or of an external id, in characters, after trimming.
@@ -68,6 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_token_chars: int | None = 512
     handle_shaped_tokens: bool = False
     control_characters: bool = False
+    confusable_principals: bool = False
     token_shaped_principals: bool = False
     max_principal_chars: int | None = 512
     max_attributes_bytes: int | None = 64 * 1024
@@ -120,6 +123,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             max_token_chars=None,
             handle_shaped_tokens=True,
             control_characters=True,
+            confusable_principals=True,
             token_shaped_principals=True,
             max_principal_chars=None,
             max_attributes_bytes=None,

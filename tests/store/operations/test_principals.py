@@ -52,6 +52,25 @@ def test_all_of_a_principal_and_nobody_else_s(store: SessionStore) -> None:
         assert entry.context == {"a": "b"}
 
 
+@pytest.mark.parametrize("odd", ["al\u200bice", "\uff41lice", "a\x00b"], ids=ascii)
+def test_a_principal_that_is_no_longer_taken_is_found_and_ended(bench: Bench, odd: str) -> None:
+    any_principal = Policy(confusable_principals=True, control_characters=True)
+    log = bench.log()
+    lenient, strict = bench.on(log, policy=any_principal), bench.on(log)
+    token = lenient.create(odd).token
+    lenient.create("alice")
+    session = strict.authenticate(token)
+    assert session is not None
+    assert session.principal == odd
+    assert strict.rotate(token) is not None
+    with pytest.raises(InvalidSession):
+        strict.create(odd)
+    assert strict.count(principal=odd) == 2
+    assert [one.principal for one in strict.history(principal=odd)][:1] == [odd]
+    assert strict.revoke_all(odd) == 2
+    assert strict.count(principal="alice") == 1
+
+
 def test_some_may_be_kept(store: SessionStore) -> None:
     kept, other, gone = created(store, 3)
     assert store.revoke_all("alice", keep=[handle(kept), handle(other)]) == 1
