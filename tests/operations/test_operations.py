@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 
 import pytest
@@ -36,9 +37,14 @@ def test_each_call_costs_what_is_written_down(log: str, monkeypatch: pytest.Monk
 def test_one_more_of_anything_is_told(column: str) -> None:
     pinned = counts.pinned()
     key = "postgresql" if column == "trips" else "sqlite", "touch"
-    more = pinned | {key: pinned[key] | {column: pinned[key][column] * 1.2}}
+    more = pinned | {key: pinned[key] | {column: pinned[key][column] * 1.3}}
     assert len(counts.differences(pinned, more)) == 1
 
 
 def test_the_page_says_what_was_counted() -> None:
-    assert counts.PAGE.read_text() == counts.page_of(counts.pinned())
+    written = counts.PAGE.read_text()
+    assert counted_anywhere(written) == counted_anywhere(counts.page_of(counts.pinned()))
+
+
+def counted_anywhere(page: str) -> str:
+    return re.sub(r"Python 3\.\d+", "Python", page)
