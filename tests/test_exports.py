@@ -51,6 +51,7 @@ NAMES = [
     "ReauthenticationRequired",
     "Row",
     "RowFilter",
+    "Rule",
     "Session",
     "SessionLedgerError",
     "SessionLimitReached",
@@ -97,6 +98,7 @@ FOR_WHO_WRITES_A_LOG = [
     "owners_of",
     "plan",
     "refold",
+    "rules_of",
     "watch_forks",
 ]
 FOR_TESTS = ["AsyncHarness", "Clock", "Harness"]
@@ -113,6 +115,7 @@ THEMES = [
     "ProcessConformance",
     "ReaderConformance",
     "RowConformance",
+    "RuleConformance",
     "StoreConformance",
     "UnitConformance",
 ]

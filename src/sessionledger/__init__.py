@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Put,
         Row,
         RowFilter,
+        Rule,
         StoredEvent,
         Unit,
     )
@@ -75,7 +76,7 @@ else:
         "findings": "Finding",
         "logs.base": (
             "Appended Change Conflict Description Draft Fold Guard Log LogEvent Put Row "
-            "RowFilter StoredEvent Unit"
+            "RowFilter Rule StoredEvent Unit"
         ),
         "logs.url": "LedgerURL open_log open_snapshot parse_url",
         "store.aio": "AsyncSessionStore",
@@ -135,6 +136,7 @@ __all__ = [
     "ReauthenticationRequired",
     "Row",
     "RowFilter",
+    "Rule",
     "Session",
     "SessionLedgerError",
     "SessionLimitReached",

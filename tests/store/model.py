@@ -52,12 +52,18 @@ class Known:
     version: int = 0
     story: list[tuple[datetime, Known]] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What its family goes by."""
+        return self.family or self.token
+
     def live(self, at: datetime) -> bool:
         return self.ended_at is None and at < self.expires_at
 
     def reused(self, at: datetime) -> bool:
         over = (self.deadline or self.expires_at) + TOLERANCE <= at
-        return bool(self.successors) and (over or self.cause == "rotated")
+        on_purpose = self.cause in ("revoked", "signed_out")
+        return bool(self.successors) and not on_purpose and (over or self.cause == "rotated")
 
 
 class Model:
@@ -175,7 +181,7 @@ class Model:
             last_seen_at=max(now, newest.last_seen_at),
             attributes=deepcopy(newest.attributes),
             proved_at=old.proved_at if stays else now,
-            family=(old.family or old.token) if stays else None,
+            family=old.name if stays else None,
             successors=[],
             story=[],
         )
@@ -190,23 +196,24 @@ class Model:
     def expire(self, token: str, now: datetime, at: datetime | None, cause: str) -> None:
         known = self.sessions[token]
         family = self._family(known) if known.family or known.successors else []
+        self._end_all([one for one in family if one is not known], now, cause)
         if known.ended_at is None or at is not None:
             self._end(known, at, now, cause)
-        self._end_all([one for one in family if one is not known], now, cause)
 
     def revoke_all(
         self, now: datetime, principal: str | None, external_id: str | None, keep: Iterable[str]
     ) -> int:
-        """How many were ended."""
+        """How many log ins ended."""
         which = [
             one
             for one in self._in_order()
             if one.ended_at is None
-            and one.token not in keep
             and (one.principal == principal if principal else one.external_id == external_id)
         ]
-        self._end_all(which, now, "revoked")
-        return len(which)
+        kept = [one for one in which if one.token in keep and not one.successors]
+        ended = [one for one in which if one not in kept]
+        self._end_all(ended, now, "revoked")
+        return len({one.name for one in ended} - {one.name for one in kept})
 
     def sweep(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
         """How many were ended, the first in the order that is given."""
@@ -261,7 +268,7 @@ class Model:
         active.sort(key=lambda one: one.created_at)
         families: dict[str, list[Known]] = {}
         for one in active:
-            families.setdefault(one.family or one.token, []).append(one)
+            families.setdefault(one.name, []).append(one)
         if most is None or len(families) < most:
             return []
         lapsed = [one for one in families.values() if not any(of.live(now) for of in one)]
@@ -277,9 +284,8 @@ class Model:
         return [one for one in mine if one.ended_at is None]
 
     def _family(self, known: Known) -> list[Known]:
-        name = known.family or known.token
         active = self._active(known.principal)
-        return [one for one in active if (one.family or one.token) == name]
+        return [one for one in active if one.name == known.name]
 
     def _restrict(self, old: Known, successor: str | None, grace: timedelta, now: datetime) -> None:
         end = min(old.expires_at, now + grace)
@@ -297,9 +303,9 @@ class Model:
         if not self.rules.revokes:
             return
         family = self._family(known)
+        self._end_all([one for one in family if one is not known], now, "reused")
         known.successors = []
         self._end(known, None, now, "reused")
-        self._end_all([one for one in family if one is not known], now, "reused")
 
     def _make_room(self, which: Iterable[Known], now: datetime) -> None:
         for one in list(which):

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from sessionledger import Change, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
+from sessionledger import Change, Conflict, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import ALL_ROWS, AsyncLog, Check, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
@@ -69,6 +69,21 @@ class ChecksBeforeItWrites(MemoryLog):
                     return super().append(topic, batch)
         pause()
         return super().append(topic, careless(batch))
+
+
+class DecidesBeforeItWrites(MemoryLog):
+    """Asks a rule, lets go of the lock, and writes what it decided."""
+
+    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        if len(batch) != 1 or batch[0].rule is None:
+            return super().append(topic, batch)
+        rule = batch[0].rule
+        verdict = rule.decide(self.rows(topic, rule.where))
+        if verdict is None:
+            return [Conflict()]
+        pause()
+        ends = [Change(event) for _, event in verdict]
+        return super().append(topic, [Unit([*ends, *batch[0].changes])])
 
 
 class WritesHalfUnits(MemoryLog):
@@ -314,6 +329,10 @@ class TestIgnoresVersions(LogConformance):
 
 class TestChecksBeforeItWrites(LogConformance):
     harness = Harness(open=lambda _: ChecksBeforeItWrites())
+
+
+class TestDecidesBeforeItWrites(LogConformance):
+    harness = Harness(open=lambda _: DecidesBeforeItWrites())
 
 
 class TestWritesHalfUnits(LogConformance):

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sessionledger import canonical
-from sessionledger.core.ends import CLOCK_TOLERANCE, decide_end_all, end_of
+from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.lifetimes import slid, within
 from sessionledger.core.parse import parse_principal
@@ -32,6 +32,8 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 from sessionledger.errors import InvalidSession, SessionLimitReached
+
+_ON_PURPOSE = ("revoked", "signed_out", "parent_ended", "everybody")
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -66,10 +68,11 @@ def belongs_to_family(session: Session) -> bool:
 def is_reuse(state: State, now: datetime) -> bool:
     """Whether presenting the token of this session at that instant is reuse.
 
-    Within its grace it is not, even if the session was ended by something else meanwhile. A
-    rotation without grace says so in the log, and then no clock is asked.
+    Within its grace it is not. Nor is it once somebody ended the session on purpose: then a stolen
+    token must not end what its owner kept. A rotation without grace says so in the log, and then
+    no clock is asked.
     """
-    if not isinstance(state, Session) or not is_rotated(state):
+    if not isinstance(state, Session) or not is_rotated(state) or state.cause in _ON_PURPOSE:
         return False
     grace_end = state.deadline or state.expires_at
     return state.cause == "rotated" or now - grace_end >= CLOCK_TOLERANCE
@@ -118,12 +121,6 @@ def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:
     if command.principal is None:
         return old.principal
     return parse_principal(command.principal, policy)
-
-
-def decide_reuse(family: Sequence[Session], presented: Session, now: datetime) -> list[Expired]:
-    """The ends of a family one of whose tokens was reused: first that of the token."""
-    marked = end_of(presented, now, "reused")
-    return [marked, *decide_end_all(family, presented.handle, now, "reused")]
 
 
 def decide_room(active: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:

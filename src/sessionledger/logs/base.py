@@ -8,191 +8,61 @@ what is written here, and the conformance suite holds it to that.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from sessionledger import canonical
-from sessionledger.errors import InvalidEvent
 from sessionledger.findings import Finding
+from sessionledger.logs.values import (
+    ALL_ROWS,
+    OVER,
+    Appended,
+    Change,
+    Conflict,
+    Draft,
+    Guard,
+    KeyState,
+    LogEvent,
+    Outcome,
+    Put,
+    Row,
+    RowFilter,
+    Rule,
+    StoredEvent,
+    Unit,
+    Verdict,
+    key_state_of,
+)
 
-
-class LogEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event to append: its kind, canonical JSON payload, headers, and when it happened.
-
-    `occurred_at_ms` counts milliseconds since 1970 UTC.
-    """
-
-    kind: str
-    payload: bytes
-    headers: Mapping[str, str]
-    occurred_at_ms: int
-
-    @classmethod
-    def of(
-        cls,
-        kind: str,
-        value: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        occurred_at_ms: int | None = None,
-    ) -> LogEvent:
-        """An event whose payload is any JSON value. Raises `InvalidEvent` for what JSON lacks."""
-        try:
-            payload = canonical.encode(value)
-            canonical.encode({"kind": kind, "headers": dict(headers or {})})
-        except canonical.NotJSON as error:
-            raise InvalidEvent(f"the event {error}") from None
-        at = time.time_ns() // 1_000_000 if occurred_at_ms is None else occurred_at_ms
-        return cls(kind, payload, dict(headers or {}), at)
-
-
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event in the log, with its id (1 or more) and its chain headers."""
-
-    id: int
-    kind: str
-    payload: bytes
-    headers: Mapping[str, str]
-    occurred_at_ms: int
-
-    @property
-    def value(self) -> Any:
-        """The payload as a JSON value. Raises `canonical.NotJSON` when it is damaged."""
-        return canonical.decode(self.payload)
-
-
-class Draft(msgspec.Struct, frozen=True, gc=False):
-    """A row to be written: the log adds the versions.
-
-    owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
-    happen to the key any more. state: what the fold reads back. alias: another name that rows can
-    be listed by, or None; several keys may share one.
-    """
-
-    owner: str
-    expires: int
-    live: bool
-    state: bytes
-    alias: str | None = None
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """The newest state of one key.
-
-    version: id of the newest event of the key. created: id of its first.
-    """
-
-    key: bytes
-    version: int
-    created: int
-    owner: str
-    expires: int
-    live: bool
-    state: bytes
-    alias: str | None = None
-
-
-class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Which rows to list or count: those that meet every condition that is given.
-
-    owner, alias: rows that have it. live_at: rows that are live at this instant. expires_before:
-    live rows that end before this instant. Instants are microseconds since 1970 UTC.
-    """
-
-    owner: str | None = None
-    alias: str | None = None
-    live_at: int | None = None
-    expires_before: int | None = None
-
-    def matches(self, row: Row) -> bool:
-        """Whether the row meets the conditions."""
-        return (
-            self.owner in (None, row.owner)
-            and self.alias in (None, row.alias)
-            and (self.live_at is None or (row.live and row.expires > self.live_at))
-            and (self.expires_before is None or (row.live and row.expires < self.expires_before))
-        )
-
-    def position(self, row: Row) -> tuple[int | bytes, ...]:
-        """What orders the rows of a listing: their end if `expires_before` is given, else their
-        creation if `owner` or `alias` is, else their key."""
-        if self.expires_before is not None:
-            return row.expires, row.key
-        return (row.key,) if self.owner is None and self.alias is None else (row.created,)
-
-
-ALL_ROWS = RowFilter()
-"""The filter without a condition."""
-
-OVER = -(10**18)
-"""The end of what is over, in microseconds: before any instant that somebody may ask about."""
-
-KeyState: TypeAlias = tuple[int, int, bytes]
-"""Version, the end in microseconds since 1970 UTC (`OVER` for a row not live), and state."""
-
-
-class Put(msgspec.Struct, frozen=True, gc=False):
-    """The row that goes with an event, and the version of the key that it was decided on.
-
-    expected: 0 when the key must not exist yet, None for unconditional.
-    """
-
-    key: bytes
-    draft: Draft
-    expected: int | None
-
-
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """One event, and the row it makes, if it belongs to a key."""
-
-    event: LogEvent
-    put: Put | None = None
-
-
-class Guard(msgspec.Struct, frozen=True, gc=False):
-    """The condition that an owner has been given no new key since `version`.
-
-    version: the id of the newest event that gave it one, 0 for an owner without keys.
-    """
-
-    owner: str
-    version: int
-
-
-class Unit(msgspec.Struct, frozen=True, gc=False):
-    """Changes that happen together or not at all, the restricting one first.
-
-    reads: keys that it rests on without changing them, with the version that each must have.
-    """
-
-    changes: Sequence[Change]
-    guards: Sequence[Guard] = ()
-    reads: Sequence[tuple[bytes, int]] = ()
-
-
-class Appended(msgspec.Struct, frozen=True, gc=False):
-    """A unit was written, durably: the ids of its events, in order."""
-
-    ids: tuple[int, ...]
-
-
-class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """A unit was not written: a key or an owner has moved on.
-
-    key and current: the first key whose version is not the expected one, and its row, None when
-    there is none. owner: instead, the first owner whose guard fails.
-    """
-
-    key: bytes | None = None
-    current: Row | None = None
-    owner: str | None = None
-
-
-Outcome: TypeAlias = Appended | Conflict
-"""The answer to each unit of an append."""
+__all__ = [
+    "ALL_ROWS",
+    "OVER",
+    "Appended",
+    "AsyncLog",
+    "Change",
+    "Check",
+    "Conflict",
+    "Description",
+    "Draft",
+    "Fold",
+    "Guard",
+    "KeyState",
+    "Log",
+    "LogEvent",
+    "Outcome",
+    "Progress",
+    "Put",
+    "RemoteLog",
+    "Row",
+    "RowFilter",
+    "Rule",
+    "StoredEvent",
+    "Unit",
+    "Verdict",
+    "View",
+    "key_state_of",
+]
 
 Progress: TypeAlias = Callable[[int], None]
 """Told now and then how many events are done."""
@@ -392,8 +262,3 @@ class AsyncLog(Protocol):
     async def examine(self, topic: str, check: Check) -> list[Finding]: ...
     async def flush(self) -> None: ...
     async def close(self) -> None: ...
-
-
-def key_state_of(row: Row | None) -> KeyState | None:
-    """What `Log.state` answers for a row."""
-    return None if row is None else (row.version, row.expires if row.live else OVER, row.state)

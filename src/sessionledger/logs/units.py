@@ -6,7 +6,7 @@ stores what comes out. Conditions are judged in order, each unit seeing what tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -23,8 +23,10 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    Rule,
     StoredEvent,
     Unit,
+    Verdict,
 )
 from sessionledger.logs.chain import Head
 
@@ -52,11 +54,15 @@ class Tail(msgspec.Struct):
 
     rows: the current row of every key in `keys_of(units)`, where it exists.
     owners: the version of every owner in `owners_of(units)`, where it has any key.
+    pages: for each of `rules_of(units)`, in order, the rows that it asks for.
+    placed: the keys that units of this batch wrote, by their names.
     """
 
     head: Head
     rows: dict[bytes, Row]
     owners: dict[str, int]
+    pages: Sequence[Sequence[Row]] = ()
+    placed: dict[str, set[bytes]] = {}
 
 
 class Plan(msgspec.Struct):
@@ -72,12 +78,22 @@ class Plan(msgspec.Struct):
 def check(units: Iterable[Unit], fold: Fold | None) -> None:
     """Raises `InvalidEvent` for units that can't be stored."""
     for unit in units:
-        if not unit.changes:
-            raise InvalidEvent("a unit holds at least one change")
+        if not unit.changes and unit.rule is None:
+            raise InvalidEvent("a unit holds at least one change, or a rule")
+        if unit.rule is not None:
+            _check_rule(unit.rule, fold)
         for change in unit.changes:
             _check_event(change.event)
             if change.put is not None and fold is None:
                 raise InvalidEvent("rows can be put into a topic only with its fold: fold_with()")
+
+
+def _check_rule(rule: Rule, fold: Fold | None) -> None:
+    """Raises `InvalidEvent` for a rule that can't be decided."""
+    if fold is None:
+        raise InvalidEvent("rules go by rows, which a topic has only with its fold: fold_with()")
+    if not rule.where.is_named or rule.where.expires_before is not None:
+        raise InvalidEvent("a rule goes by the rows of an owner, an alias or a group")
 
 
 def _check_event(event: LogEvent) -> None:
@@ -135,6 +151,11 @@ def owners_of(units: Iterable[Unit]) -> list[str]:
     return list({guard.owner: None for unit in units for guard in unit.guards})
 
 
+def rules_of(units: Iterable[Unit]) -> list[Rule]:
+    """The rules of the units, in order."""
+    return [unit.rule for unit in units if unit.rule is not None]
+
+
 def refuse_shortened(topic: str, folded: int, head: int) -> None:
     """Raises `CorruptLog` for a log that ends before the last event of its rows.
 
@@ -168,9 +189,13 @@ def fold_pages(fold_page: Callable[[], int], progress: Progress | None) -> None:
 def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:
     """Judge the units against the tail, which is updated in place as they take effect."""
     planned = Plan([], [], {}, [], tail.head)
+    for page in tail.pages:
+        tail.rows.update((row.key, row) for row in page)
+    pages = iter(tail.pages)
     for unit in units:
-        conflict = _conflict(unit, tail)
-        planned.outcomes.append(conflict or _write(topic, unit, fold, tail, planned))
+        ruling = None if unit.rule is None else _ruling(unit.rule, next(pages), tail)
+        outcome = _conflict(unit, tail) or _write(topic, unit, ruling, fold, tail, planned)
+        planned.outcomes.append(outcome)
     return planned
 
 
@@ -213,20 +238,65 @@ def _expected(unit: Unit) -> Iterator[tuple[bytes, int]]:
     yield from unit.reads
 
 
-def _write(topic: str, unit: Unit, fold: Fold | None, tail: Tail, planned: Plan) -> Appended:
-    ids = []
-    for number, change in enumerate(unit.changes, 1):
-        given = _numbered(change.event, number, len(unit.changes))
-        event = chain.link(topic, given, planned.head.id + 1, planned.head.hash)
-        planned.events.append(event)
-        planned.head = chain.head_after(event)
-        ids.append(event.id)
+class _Ruling(msgspec.Struct, frozen=True):
+    """The rows that a rule is given, and the last of them if there may be more."""
+
+    rule: Rule
+    rows: list[Row]
+    last: Row | None
+
+
+def _ruling(rule: Rule, page: Sequence[Row], tail: Tail) -> _Ruling:
+    """What a rule is given: its page, as the units before it in the batch have changed it."""
+    where, after = rule.where, rule.after
+    name = where.group or where.alias or where.owner or ""
+    keys = {row.key for row in page} | tail.placed.get(name, set())
+    found = (tail.rows[key] for key in keys)
+    rows = [row for row in found if where.matches(row)]
+    if after is not None:
+        rows = [row for row in rows if row.created > after.created]
+    rows.sort(key=lambda row: row.created)
+    if rule.limit is None or max(len(rows), len(page)) < rule.limit:
+        return _Ruling(rule, rows, None)
+    rows = rows[: rule.limit]
+    return _Ruling(rule, rows, rows[-1] if len(rows) == rule.limit else page[-1])
+
+
+def _write(
+    topic: str,
+    unit: Unit,
+    ruling: _Ruling | None,
+    fold: Fold | None,
+    tail: Tail,
+    planned: Plan,
+) -> Outcome:
+    verdict: Verdict | None = () if ruling is None else ruling.rule.decide(ruling.rows)
+    if verdict is None:
+        return Conflict()
+    ids: list[int] = []
+    total = len(verdict) + len(unit.changes)
+    for row, event in verdict:
+        assert fold is not None
+        ids.append(_add(topic, event, len(ids) + 1, total, planned))
+        draft = fold.evolve(tail.rows[row.key], event)
+        assert draft is not None
+        _place(row.key, ids[-1], draft, tail, planned)
+    for change in unit.changes:
+        ids.append(_add(topic, change.event, len(ids) + 1, total, planned))
         if change.put is not None:
-            _place(change.put.key, event.id, change.put.draft, tail, planned)
+            _place(change.put.key, ids[-1], change.put.draft, tail, planned)
         elif fold is not None:
             # As it was given: a fold may remember that it has read it.
-            _fold_in(change.event, event.id, fold, tail, planned)
-    return Appended(tuple(ids))
+            _fold_in(change.event, ids[-1], fold, tail, planned)
+    return Appended(tuple(ids), tuple(verdict), None if ruling is None else ruling.last)
+
+
+def _add(topic: str, given: LogEvent, number: int, of: int, planned: Plan) -> int:
+    """Chain an event of a unit to those before it; its id."""
+    event = chain.link(topic, _numbered(given, number, of), planned.head.id + 1, planned.head.hash)
+    planned.events.append(event)
+    planned.head = chain.head_after(event)
+    return event.id
 
 
 def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
@@ -251,8 +321,22 @@ def _fold_in(event: LogEvent | StoredEvent, id: int, fold: Fold, tail: Tail, pla
 def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:
     before = tail.rows.get(key)
     created, previous = (id, 0) if before is None else (before.created, before.version)
-    row = Row(key, id, created, draft.owner, draft.expires, draft.live, draft.state, draft.alias)
+    row = Row(
+        key,
+        id,
+        created,
+        draft.owner,
+        draft.expires,
+        draft.live,
+        draft.state,
+        draft.alias,
+        draft.group,
+    )
     if before is None:
         tail.owners[row.owner] = id
     planned.links.append(Link(id, key, previous))
     tail.rows[key] = planned.rows[key] = row
+    if tail.pages:
+        for name in (row.owner, row.alias, row.group):
+            if name is not None:
+                tail.placed.setdefault(name, set()).add(key)

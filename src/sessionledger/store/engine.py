@@ -31,14 +31,15 @@ from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.base import (
+    Appended,
     AsyncLog,
     Change,
     Conflict,
-    Guard,
     KeyState,
     Progress,
     Row,
     RowFilter,
+    Rule,
     StoredEvent,
     Unit,
 )
@@ -78,6 +79,13 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 NO_ANNOTATION = Annotation()
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A unit that was appended: the session after each step that was decided on a row."""
+
+    sessions: list[Session | None]
+    appended: Appended
 
 
 def log_error(error: SessionLedgerError) -> None:
@@ -240,24 +248,26 @@ class Engine:
         self,
         steps: Sequence[Step],
         now: datetime,
-        guards: Sequence[Guard] = (),
         secret: str | None = None,
         reads: Sequence[tuple[bytes, int]] = (),
-    ) -> list[Session | None] | Conflict:
-        """Append the steps as one unit: the session after each step that was decided on a row."""
-        unit, states = self.unit(steps, now, guards, secret, reads)
+        rule: Rule | None = None,
+    ) -> Written | Conflict:
+        """Append the steps as one unit, after what the rule decides."""
+        unit, states = self.unit(steps, now, secret, reads, rule)
         (outcome,) = await self.log.append(self.topic, [unit])
         if isinstance(outcome, Conflict):
             return outcome
-        return [_versioned(state, id) for state, id in zip(states, outcome.ids, strict=True)]
+        ids = outcome.ids[len(outcome.ruled) :]
+        sessions = [_versioned(state, id) for state, id in zip(states, ids, strict=True)]
+        return Written(sessions, outcome)
 
     def unit(
         self,
         steps: Sequence[Step],
         now: datetime,
-        guards: Sequence[Guard] = (),
         secret: str | None = None,
         reads: Sequence[tuple[bytes, int]] = (),
+        rule: Rule | None = None,
     ) -> tuple[Unit, list[State]]:
         """The steps as they are appended, and the state after each that was decided on a row."""
         at = microseconds(now) // 1000
@@ -269,7 +279,7 @@ class Engine:
                 self.fold.remember(change.event, with_context(step.event, step.headers))
             changes.append(change)
             states.append(state)
-        return Unit(changes, guards, reads), states
+        return Unit(changes, reads=reads, rule=rule), states
 
     async def rows(self, where: RowFilter) -> AsyncIterator[Row]:
         """All rows of an owner or an alias, page by page; not for as long as others are begun."""

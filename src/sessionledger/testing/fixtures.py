@@ -52,7 +52,8 @@ class TallyFold:
         owner = told["owner"] if row is None or told.get("moves") else row.owner
         state = sha256(before + event.payload).digest()
         alias = told.get("alias", None if row is None else row.alias)
-        return Draft(owner, told["expires"], told["live"], state, alias)
+        group = told.get("group", None if row is None else row.group)
+        return Draft(owner, told["expires"], told["live"], state, alias, group)
 
 
 FOLD = TallyFold()
@@ -125,6 +126,7 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
             draft.live,
             draft.state,
             draft.alias,
+            draft.group,
         )
     return rows
 

@@ -235,7 +235,7 @@ def connect():
     return connection
 
 connection = connect()
-where = "FROM sqlite_master WHERE name = 'ledger_rows_by_owner'"
+where = "FROM sqlite_master WHERE name = 'ledger_live_rows_by_owner'"
 index = connection.execute(f"SELECT type, name, tbl_name, rootpage, sql {where}").fetchall()[0]
 connection.execute(f"DELETE {where}")
 connection.close()

@@ -228,6 +228,25 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         open_log(address(tmp_path))
 
 
+def test_an_older_ledger_gets_its_groups(tmp_path: Path) -> None:
+    with SessionStore.open(address(tmp_path)) as store:
+        old = store.create("alice")
+        new = store.rotate(old.token)
+        rows_then = list(store.sessions(principal="alice"))
+    bare_postgres.execute(tmp_path, "DROP INDEX ledger_live_rows_by_group")
+    bare_postgres.execute(tmp_path, "DROP INDEX ledger_live_rows_by_owner")
+    bare_postgres.execute(tmp_path, "ALTER TABLE ledger_rows DROP COLUMN group_name")
+    bare_postgres.execute(tmp_path, "UPDATE ledger_meta SET value = '1' WHERE name = 'schema'")
+    for log in together(*[lambda: open_log(address(tmp_path))] * 4):
+        log.close()
+    with SessionStore.open(address(tmp_path)) as store:
+        assert new is not None
+        assert list(store.sessions(principal="alice")) == rows_then
+        assert store.diagnose() == []
+        store.expire(old.token)
+        assert store.get(new.token) is None
+
+
 def test_who_may_use_a_ledger_need_not_be_allowed_to_make_one(tmp_path: Path) -> None:
     name, url = schema(tmp_path), address(tmp_path)
     with SessionStore.open(url) as store:

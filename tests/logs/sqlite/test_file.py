@@ -97,6 +97,36 @@ def test_a_newer_schema_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+# What schema 4 added, undone.
+TO_SCHEMA_3 = (
+    "DROP INDEX ledger_live_rows_by_owner",
+    "DROP INDEX ledger_live_rows_by_alias",
+    "DROP INDEX ledger_live_rows_by_group",
+    "ALTER TABLE ledger_rows DROP COLUMN group_name",
+    "CREATE INDEX ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
+    "UPDATE ledger_meta SET value = 3 WHERE name = 'schema'",
+)
+
+
+def test_an_older_file_gets_its_groups(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        old = store.create("alice", external_id="sid")
+        new = store.rotate(old.token)
+        rows_then = list(store.sessions(principal="alice"))
+    older = apsw.Connection(str(path))
+    for statement in TO_SCHEMA_3:
+        older.execute(statement)
+    older.close()
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        assert new is not None
+        assert list(store.sessions(principal="alice")) == rows_then
+        assert list(store.sessions(external_id="sid")) == rows_then
+        assert store.diagnose() == []
+        store.expire(old.token)
+        assert store.get(new.token) is None
+
+
 def test_rows_of_a_table_without_rowid_go_on(tmp_path: Path) -> None:
     """As the earliest files have them: what the table is made of shows in no statement."""
     path = tmp_path / "ledger"

@@ -224,9 +224,8 @@ def test_reuse_ends_the_family_with_an_event_that_says_why(
     assert store.get(OTHER) == bystander
     entries = [entry for entry in store.history(principal="alice") if entry.event_id > before]
     assert {entry.cause for entry in entries} == {"reused"}
-    assert entries[0].handle == HANDLE
-    # `first` has just lapsed by itself, and is ended before anything prolongs it.
-    assert [entry.handle for entry in entries] == [HANDLE, first.handle, second.handle]
+    # `first` has lapsed by itself, and is ended before anything prolongs it.
+    assert [entry.handle for entry in entries] == [first.handle, second.handle, HANDLE]
 
 
 UNSAYABLE = [
@@ -348,10 +347,11 @@ def test_a_request_on_its_way_does_not_end_what_was_kept(store: SessionStore, cl
     """Change the password: a new token for this device, and all others are logged out."""
     issued = rotated(store, reason="password")
     store.create("alice", token=OTHER, ttl=HOUR)
-    assert store.revoke_all("alice", keep=[issued.handle]) == 2
-    clock.advance(SECOND)
-    assert store.authenticate(TOKEN) is store.rotate(TOKEN) is None
-    assert store.get(issued.token) is not None
+    assert store.revoke_all("alice", keep=[issued.handle]) == 1
+    for _ in range(2):
+        clock.advance(10 * MINUTE)
+        assert store.authenticate(TOKEN) is store.rotate(TOKEN) is None
+        assert store.get(issued.token) is not None
 
 
 @pytest.mark.parametrize("end", ["expire", "revoke", "the old one"])

@@ -84,9 +84,28 @@ def test_some_may_be_kept(store: SessionStore) -> None:
 def test_a_thief_s_sibling_is_not_kept_with_what_is(store: SessionStore) -> None:
     store.create("alice", token=TOKEN)
     mine, thiefs = rotated(store), rotated(store)
-    assert store.revoke_all("alice", keep=[mine.handle]) == 2
+    assert store.revoke_all("alice", keep=[mine.handle]) == 0, "the log in goes on"
     assert is_over(store, TOKEN, thiefs.token)
     assert store.get(mine.token) is not None
+
+
+def test_a_replaced_token_is_never_kept(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN)
+    mine = rotated(store)
+    assert store.revoke_all("alice", keep=[handle(TOKEN), mine.handle]) == 0
+    assert is_over(store, TOKEN)
+    assert store.get(mine.token) is not None
+    assert store.revoke_all("alice", keep=[handle(TOKEN)]) == 1
+    assert is_over(store, mine.token)
+
+
+def test_a_log_in_counts_once(store: SessionStore) -> None:
+    created(store, 2)
+    store.create("alice", token=TOKEN)
+    rotated(store)
+    rotated(store)
+    assert store.revoke_all("alice") == 3
+    assert store.count(principal="alice") == 0
 
 
 def test_what_was_ended_is_not_ended_again_and_what_lapsed_is(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 from typing import Any
 
 from sessionledger.logs import units
@@ -30,6 +31,7 @@ class RowTable:
         self.rows: dict[bytes, Row] = {}
         self._by_owner = _KeysByName(self.rows)
         self._by_alias = _KeysByName(self.rows)
+        self._by_group = _KeysByName(self.rows)
         # Only of keys with several events: that of the others is the one that created them.
         self._events: dict[bytes, array[int]] = {}
         self._by_key = SortedIndex(_key)
@@ -43,7 +45,9 @@ class RowTable:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
         rows = {key: self.rows[key] for key in keys if key in self.rows}
-        return Tail(head, rows, {o: self.owner_version(o) for o in units.owners_of(batch)})
+        owners = {owner: self.owner_version(owner) for owner in units.owners_of(batch)}
+        pages = [self.list(r.where, r.after, r.limit) for r in units.rules_of(batch)]
+        return Tail(head, rows, owners, pages)
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""
@@ -60,9 +64,11 @@ class RowTable:
     def _put(self, row: Row) -> None:
         before = self.rows.get(row.key)
         self.rows[row.key] = row
-        owner, alias = (None, None) if before is None else (before.owner, before.alias)
-        self._by_owner.move(row.key, owner, row.owner)
-        self._by_alias.move(row.key, alias, row.alias)
+        was = (None,) * 3 if before is None else (before.owner, before.alias, before.group)
+        was_live = before is not None and before.live
+        self._by_owner.move(row, was[0], row.owner, was_live)
+        self._by_alias.move(row, was[1], row.alias, was_live)
+        self._by_group.move(row, was[2], row.group, was_live)
         self._by_key.move(before, row)
         self._by_end.move(before, row)
 
@@ -90,18 +96,16 @@ class RowTable:
 
     def owner_version(self, owner: str) -> int:
         """What `Log.owner_version` answers."""
-        keys = self._by_owner.keys(owner)
-        return self.rows[keys[-1]].created if keys else 0
+        return self._by_owner.newest(owner)
 
     def count(self, where: RowFilter) -> int:
         """What `Log.count` answers."""
         if where == ALL_ROWS:
             return len(self.rows)
-        is_named = where.owner is not None or where.alias is not None
-        rows = self._named(where, None) if is_named else self.rows.values()
+        rows = self._named(where, None) if where.is_named else self.rows.values()
         return sum(map(where.matches, rows))
 
-    def list(self, where: RowFilter, after: Row | None, limit: int) -> list[Row]:
+    def list(self, where: RowFilter, after: Row | None, limit: int | None) -> list[Row]:
         """What `Log.rows` answers."""
         page: list[Row] = []
         for row in self._ordered(where, after):
@@ -116,7 +120,7 @@ class RowTable:
     def _ordered(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
         """The rows of those names, or all, behind one of them, in the order that is asked for."""
         by_end = where.expires_before is not None
-        if where.owner is None and where.alias is None:
+        if not where.is_named:
             return self._in_order(self._by_end if by_end else self._by_key, after)
         if not by_end:
             return self._named(where, after)
@@ -126,9 +130,12 @@ class RowTable:
         return iter(named)
 
     def _named(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
+        by, name = self._by_owner, where.owner
         if where.alias is not None:
-            return self._by_alias.walk(where.alias, after)
-        return self._by_owner.walk(where.owner or "", after)
+            by, name = self._by_alias, where.alias
+        if where.group is not None:
+            by, name = self._by_group, where.group
+        return by.walk(name or "", after, where.live_at is not None)
 
     def _in_order(self, order: SortedIndex, after: Row | None) -> Iterator[Row]:
         behind = None
@@ -141,22 +148,26 @@ class RowTable:
 
 
 class _KeysByName:
-    """The keys of each name, in the order in which they were created."""
+    """The keys of each name, live ones and others, in the order in which they were created."""
 
     def __init__(self, rows: Mapping[bytes, Row]) -> None:
         self._rows = rows
-        self._keys: dict[str, list[bytes]] = {}
+        self._keys: dict[tuple[str, bool], list[bytes]] = {}
 
-    def keys(self, name: str) -> Sequence[bytes]:
-        return self._keys.get(name, ())
+    def newest(self, name: str) -> int:
+        """The creation of the newest key."""
+        lists = (self._keys.get((name, live)) for live in (True, False))
+        return max((self._created(keys[-1]) for keys in lists if keys), default=0)
 
-    def move(self, key: bytes, before: str | None, after: str | None) -> None:
-        if before == after:
+    def move(self, row: Row, before: str | None, after: str | None, was_live: bool) -> None:
+        """A row is new, has another name, or has ended."""
+        if before == after and was_live == row.live:
             return
         if before is not None:
-            self._keys[before].remove(key)
+            keys = self._keys[before, was_live]
+            del keys[bisect_left(keys, row.created, key=self._created)]
         if after is not None:
-            self._insert(self._keys.setdefault(after, []), key)
+            self._insert(self._keys.setdefault((after, row.live), []), row.key)
 
     def _insert(self, keys: list[bytes], key: bytes) -> None:
         # Nearly always the newest, and then nothing is to be searched.
@@ -165,8 +176,16 @@ class _KeysByName:
         else:
             insort(keys, key, key=self._created)
 
-    def walk(self, name: str, after: Row | None) -> Iterator[Row]:
-        keys = self.keys(name)
+    def walk(self, name: str, after: Row | None, live: bool) -> Iterator[Row]:
+        """The rows behind one of them: live ones, or all."""
+        rows = self._walk(name, after, is_live=True)
+        if live:
+            return rows
+        others = self._walk(name, after, is_live=False)
+        return merge(rows, others, key=lambda row: row.created)
+
+    def _walk(self, name: str, after: Row | None, *, is_live: bool) -> Iterator[Row]:
+        keys = self._keys.get((name, is_live), [])
         start = 0 if after is None else bisect_right(keys, after.created, key=self._created)
         return (self._rows[keys[index]] for index in range(start, len(keys)))
 

@@ -77,8 +77,10 @@ def prepare(connection: Connection, address: Address, durability: str) -> None:
     there = _tables(connection, address)
     if there & queries.TABLES != queries.TABLES:
         _create(connection, address)
-    ((told,),) = connection.ask((queries.READ_SCHEMA_VERSION, ()))[0]
-    if int(told) > queries.SCHEMA_VERSION:
+    told = _version(connection)
+    if told < queries.SCHEMA_VERSION:
+        _migrate(connection, address)
+    if told > queries.SCHEMA_VERSION:
         raise UnsupportedSchema(
             f"{address.location} has schema {told} and was written by a newer sessionledger; this "
             f"one knows {queries.SCHEMA_VERSION}"
@@ -111,6 +113,21 @@ def _create(connection: Connection, address: Address) -> None:
     _refuse_strange(_tables(connection, address), address)
     version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
     connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
+
+
+def _migrate(connection: Connection, address: Address) -> None:
+    """Bring the tables to this schema, unless another process was faster."""
+    connection.ask(("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,)))
+    versions = range(_version(connection), queries.SCHEMA_VERSION)
+    changes = [change for version in versions for change in queries.MIGRATIONS[version]]
+    version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
+    made = ((statement, ()) for statement in (*changes, *queries.SCHEMA))
+    connection.ask(*made, version, ("COMMIT", ()))
+
+
+def _version(connection: Connection) -> int:
+    ((told,),) = connection.ask((queries.READ_SCHEMA_VERSION, ()))[0]
+    return int(told)
 
 
 def _refuse_strange(there: set[str], address: Address) -> None:

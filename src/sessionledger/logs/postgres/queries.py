@@ -16,6 +16,7 @@ would become visible out of order, and readers would skip events.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
 from sessionledger.logs.sql import pagination
 from sessionledger.logs.sql.pagination import Shape
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
@@ -60,10 +61,15 @@ SCHEMA = (
         live boolean NOT NULL,
         state bytea NOT NULL,
         alias bytea,
+        group_name bytea,
         PRIMARY KEY (topic, key)
     )""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
         ON ledger.ledger_rows (topic, owner, created)""",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
+        ON ledger.ledger_rows (topic, owner, created) WHERE live""",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
+        ON ledger.ledger_rows (topic, group_name, created) WHERE live AND group_name IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry
         ON ledger.ledger_rows (topic, expires, key) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias
@@ -75,6 +81,16 @@ SCHEMA = (
         PRIMARY KEY (topic, key, event_id)
     )""",
 )
+
+# What brings a schema to the next one, by the version that it has.
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE ledger.ledger_rows ADD COLUMN group_name bytea",
+        "DELETE FROM ledger.ledger_rows",
+        "DELETE FROM ledger.ledger_links",
+        "UPDATE ledger.topic_heads SET folded = 0",
+    ),
+}
 
 # -- opening
 
@@ -147,7 +163,7 @@ ADD_EVENTS = """INSERT INTO ledger.events
 
 # -- rows
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
+ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name"
 # Answers only if the rows are folded up to the topic's head: told in the row's own snapshot.
 STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
@@ -163,10 +179,11 @@ OWNER_VERSIONS = f"""SELECT owner, max(created) FROM ledger.ledger_rows
     WHERE topic = {_NUMBER} AND owner = ANY (%s::bytea[]) GROUP BY owner"""
 PUT_ROWS = f"""INSERT INTO ledger.ledger_rows (topic, {ROW_COLUMNS})
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],
-        %s::boolean[], %s::bytea[], %s::bytea[])
+        %s::boolean[], %s::bytea[], %s::bytea[], %s::bytea[])
     ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version,
         created = excluded.created, owner = excluded.owner, expires = excluded.expires,
-        live = excluded.live, state = excluded.state, alias = excluded.alias"""
+        live = excluded.live, state = excluded.state, alias = excluded.alias,
+        group_name = excluded.group_name"""
 ADD_LINKS = """INSERT INTO ledger.ledger_links (topic, key, event_id)
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[])
     ON CONFLICT (topic, key, event_id) DO NOTHING"""
@@ -202,8 +219,9 @@ def _listing(what: str, shape: Shape) -> str:
         f"topic = {_NUMBER}": True,
         "owner = ?": shape.owner,
         "alias = ?": shape.alias,
+        "group_name = ?": shape.group,
         "live AND expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
     }
-    return shape.select(what, "ledger.ledger_rows", conditions).replace("?", "%s")
+    return re.sub(r"\?\d+", "%s", shape.select(what, "ledger.ledger_rows", conditions))

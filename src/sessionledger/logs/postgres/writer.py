@@ -34,17 +34,22 @@ def write(
     if owners:
         named = [owner.encode() for owner in owners]
         asked.append((queries.OWNER_VERSIONS, (topic, named)))
+    for rule in units.rules_of(batch):
+        sql, values = queries.listing(queries.ROW_COLUMNS, rule.where, rule.after, rule.limit)
+        asked.append((sql, (topic, *values)))
     at_head: Statement = (queries.NEWEST_EVENT, (topic, topic))
     line, (newest, *found) = _locked(transaction, topic, at_head, *asked)
     if fold is not None and line.folded != line.head:
         fold_gap(transaction, topic, fold)
         found = transaction.ask(*asked)
-    rows, *versions = found
+    rows, found = stored_rows(found[0]), found[1:]
+    versions, pages = (found[0], found[1:]) if owners else ([], found)
     head = chain.head_after(stored_event(newest[0])) if newest else Head(line.head, None)
     tail = units.Tail(
         head,
-        {row.key: row for row in stored_rows(rows)},
-        {owner.decode(): version for lines in versions for owner, version in lines},
+        {row.key: row for row in rows},
+        {owner.decode(): version for owner, version in versions},
+        [stored_rows(page) for page in pages],
     )
     plan = units.plan(topic, batch, fold, tail)
     if plan.events:
@@ -138,6 +143,7 @@ def _rows(number: int, plan: units.Plan) -> list[Any]:
         [row.live for row in rows],
         [row.state for row in rows],
         [None if row.alias is None else row.alias.encode() for row in rows],
+        [None if row.group is None else row.group.encode() for row in rows],
         number,
         [link.key for link in links],
         [link.id for link in links],
@@ -169,6 +175,7 @@ def _row(
     live: bool,
     state: bytes,
     alias: bytes | None,
+    group: bytes | None,
 ) -> Row:
-    named = None if alias is None else alias.decode()
-    return Row(key, version, created, owner.decode(), expires, live, state, named)
+    names = [None if name is None else name.decode() for name in (alias, group)]
+    return Row(key, version, created, owner.decode(), expires, live, state, *names)

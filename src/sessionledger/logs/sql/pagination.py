@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from sessionledger.logs.base import Row, RowFilter
@@ -13,6 +15,7 @@ class Shape(NamedTuple):
 
     owner: bool
     alias: bool
+    group: bool
     live_at: bool
     ends: bool
     after: bool
@@ -20,8 +23,8 @@ class Shape(NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Whether it lists the rows of an owner or an alias."""
-        return self.owner or self.alias
+        """Whether it lists the rows of an owner, an alias or a group."""
+        return self.owner or self.alias or self.group
 
     @property
     def order(self) -> str:
@@ -35,16 +38,29 @@ class Shape(NamedTuple):
         """The condition that a row comes after another one, given as its position."""
         return "(expires, key) > (?, ?)" if self.ends else f"{self.order} > ?"
 
-    def select(self, what: str, table: str, conditions: Mapping[str, bool]) -> str:
-        """The statement, with those of the conditions that hold for this shape."""
+    def select(
+        self, what: str, table: str, conditions: Mapping[str, bool], halves: Sequence[str] = ()
+    ) -> str:
+        """The statement, with those of the conditions that hold for this shape.
+
+        Its values are numbered, `?1` and so on. halves: conditions that part the rows, where an
+        index has each part in order: they are walked side by side and merged.
+        """
         where = " AND ".join(condition for condition, holds in conditions.items() if holds)
-        page = f" ORDER BY {self.order} LIMIT ?" if self.limit else ""
-        return f"SELECT {what} FROM {table} WHERE {where}{page}"
+        numbers = count(1)
+        text = f"SELECT {what} FROM {table} WHERE {where}"
+        text = re.sub(r"\?", lambda _: f"?{next(numbers)}", text)
+        if what.startswith("count("):
+            return text
+        if halves:
+            text = " UNION ALL ".join(f"{text} AND {half}" for half in halves)
+        page = f" LIMIT ?{next(numbers)}" if self.limit else ""
+        return f"{text} ORDER BY {self.order}{page}"
 
 
 def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape, list[Any]]:
     """The shape of a listing, and its values in the order of the shape's fields."""
-    given = (where.owner, where.alias, where.live_at, where.expires_before)
+    given = (where.owner, where.alias, where.group, where.live_at, where.expires_before)
     values: list[Any] = [value for value in given if value is not None]
     if after is not None:
         values += where.position(after)

@@ -180,7 +180,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     # What was appended while the triggers were not there.
     connection.execute(queries.COPY_HEADS)
     if not tables >= queries.ROW_TABLES:
-        connection.execute(queries.FOLD_ALL_ANEW)
+        connection.execute(queries.FOLD_ALL_AGAIN)
     connection.execute("COMMIT")
 
 

@@ -28,7 +28,7 @@ from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
 from sessionledger.logs.sql import pagination
 from sessionledger.logs.sql.pagination import Shape
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -78,13 +78,17 @@ SCHEMA = (
         live INTEGER NOT NULL,
         state BLOB NOT NULL,
         alias TEXT,
+        group_name TEXT,
         PRIMARY KEY (key, topic)
     )""",
-    "CREATE INDEX IF NOT EXISTS ledger_rows_by_owner ON ledger_rows (topic, owner, created)",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
+        ON ledger_rows (topic, owner, live, created)""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
         WHERE live""",
-    """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias ON ledger_rows (topic, alias, created)
-        WHERE alias IS NOT NULL""",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_alias
+        ON ledger_rows (topic, alias, live, created) WHERE alias IS NOT NULL""",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
+        ON ledger_rows (topic, group_name, live, created) WHERE group_name IS NOT NULL""",
     """CREATE TABLE IF NOT EXISTS ledger_links (
         topic INTEGER NOT NULL,
         event_id INTEGER NOT NULL,
@@ -102,6 +106,9 @@ SCHEMA = (
     END""",
 )
 
+FOLD_ALL_AGAIN = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
+    UPDATE ledger_topics SET folded = 0, superseded = NULL"""
+
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {
     1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",),
@@ -112,6 +119,12 @@ MIGRATIONS = {
         "ALTER TABLE ledger_topics ADD COLUMN superseded TEXT",
         "DROP TRIGGER IF EXISTS ledger_rows_removed",
         "DROP TRIGGER IF EXISTS ledger_rows_rewritten",
+    ),
+    3: (
+        "ALTER TABLE ledger_rows ADD COLUMN group_name TEXT",
+        "DROP INDEX IF EXISTS ledger_rows_by_owner",
+        "DROP INDEX IF EXISTS ledger_rows_by_alias",
+        FOLD_ALL_AGAIN,
     ),
 }
 
@@ -124,15 +137,13 @@ COPY_HEADS = """UPDATE ledger_topics SET head =
 
 # The tables that are folded from the log, and how to have all of it folded again.
 ROW_TABLES = {"ledger_topics", "ledger_rows", "ledger_links"}
-FOLD_ALL_ANEW = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
-    UPDATE ledger_topics SET folded = 0, superseded = NULL"""
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias"
+ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name"
 # Answers only if the rows are folded up to the topic's head. The same snapshot tells that, for one
 # look-up by number.
 STATE_IF_CURRENT = (
@@ -162,7 +173,10 @@ TOPIC_LINE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE
     FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
-OWNER_VERSION = "SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ? AND owner = ?"
+OWNER_VERSION = """SELECT max(
+    (SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ?1 AND owner = ?2 AND live = 1),
+    (SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ?1 AND owner = ?2 AND live = 0)
+)"""
 
 # As bytes and as a number, whatever a stranger stored: SQLite's types are those of the values.
 EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(headers AS BLOB),
@@ -204,14 +218,15 @@ SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
 ADD_EVENTS = """INSERT OR ROLLBACK INTO events
     (topic, event_id, kind, payload, headers, occurred_at_ms) VALUES {}"""
 ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
-    (key, topic, version, created, owner, expires, live, state, alias) VALUES {}"""
-# Of rows that stand where they stood in the indexes of owners and aliases.
+    (key, topic, version, created, owner, expires, live, state, alias, group_name) VALUES {}"""
+# Of rows that stand where they stood in the indexes of names.
 RENEW_ROWS = """INSERT INTO ledger_rows
-    (key, topic, version, created, owner, expires, live, state, alias) VALUES {}
+    (key, topic, version, created, owner, expires, live, state, alias, group_name) VALUES {}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version,
-    expires = excluded.expires, live = excluded.live, state = excluded.state"""
-PUT_ROWS = f"""{RENEW_ROWS}, created = excluded.created, owner = excluded.owner,
-    alias = excluded.alias"""
+    expires = excluded.expires, state = excluded.state"""
+END_ROWS = f"{RENEW_ROWS}, live = excluded.live"
+PUT_ROWS = f"""{END_ROWS}, created = excluded.created, owner = excluded.owner,
+    alias = excluded.alias, group_name = excluded.group_name"""
 ADD_LINKS = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES {}"
 DROP_ROWS = "DELETE FROM ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM ledger_links WHERE topic = ?"
@@ -243,13 +258,16 @@ def listing(
     return _listing(what, shape), values
 
 
-_TOPIC_IF_CURRENT = "topic = (SELECT id FROM ledger_topics WHERE id = ? AND folded = head)"
+_TOPIC_IF_CURRENT = "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND folded = head)"
 
 
 @cache
 def if_current(listing: str) -> str:
     """The listing, which answers nothing where the rows are behind."""
-    return listing.replace("topic = ?", _TOPIC_IF_CURRENT)
+    return listing.replace("topic = ?1", _TOPIC_IF_CURRENT)
+
+
+_HALVES = ("live = 1", "live = 0")
 
 
 @cache
@@ -260,12 +278,16 @@ def _listing(what: str, shape: Shape) -> str:
     there are, and would walk all live ones for the few of one owner.
     """
     by_key = shape.limit and not shape.named and not shape.ends
+    is_live = "live = 1" if shape.named else "live"
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
-        "owner = ?": shape.owner,
-        f"{'+' if shape.owner else ''}alias = ?": shape.alias,
-        f"live AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
+        f"{'+' if shape.group else ''}owner = ?": shape.owner,
+        f"{'+' if shape.owner or shape.group else ''}alias = ?": shape.alias,
+        "group_name = ?": shape.group,
+        f"{is_live} AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
     }
-    return shape.select(what, "ledger_rows", conditions)
+    # The indexes by name have live rows apart from the others.
+    halves = shape.named and not shape.ends and not shape.live_at
+    return shape.select(what, "ledger_rows", conditions, _HALVES if halves else ())

@@ -11,7 +11,7 @@ from typing import Any, cast
 import apsw
 
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
+from sessionledger.logs.base import Fold, Outcome, Row, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.sqlite import queries
 
@@ -100,7 +100,13 @@ class Writer:
     ) -> units.Tail:
         rows = self._rows(number, units.keys_of(batch, fold))
         owners = {owner: self._owner_version(number, owner) for owner in units.owners_of(batch)}
-        return units.Tail(self._head(topic, head), rows, owners)
+        pages = [self._page(number, rule) for rule in units.rules_of(batch)]
+        rows.update((row.key, row) for page in pages for row in page)
+        return units.Tail(self._head(topic, head), rows, owners, pages)
+
+    def _page(self, number: int, rule: Rule) -> list[Row]:
+        sql, values = queries.listing(queries.ROW_COLUMNS, rule.where, rule.after, rule.limit)
+        return stored_rows(self.connection.execute(sql, (number, *values)))
 
     def _head(self, topic: str, id: int) -> Head:
         known = self._heads.get(topic)
@@ -142,6 +148,7 @@ class Writer:
                 r.live,
                 r.state,
                 r.alias,
+                r.group,
             )
             lines.setdefault(_storing(r, known.get(r.key)), []).append(line)
         for statement, of_it in lines.items():
@@ -174,9 +181,10 @@ def _storing(row: Row, before: Row | None) -> str:
     """The statement that stores a row: what is set is written to its index, changed or not."""
     if before is None:
         return queries.ADD_ROWS
-    if (row.created, row.owner, row.alias) == (before.created, before.owner, before.alias):
-        return queries.RENEW_ROWS
-    return queries.PUT_ROWS
+    names = (row.created, row.owner, row.alias, row.group)
+    if names != (before.created, before.owner, before.alias, before.group):
+        return queries.PUT_ROWS
+    return queries.RENEW_ROWS if row.live == before.live else queries.END_ROWS
 
 
 def _superseded(links: Sequence[units.Link]) -> str | None:
@@ -204,8 +212,8 @@ def stored_event(columns: Sequence[Any]) -> StoredEvent:
 def stored_rows(lines: Iterable[Any]) -> list[Row]:
     """The rows of lines of `ledger_rows`."""
     return [
-        Row(key, version, created, owner, expires, live == 1, state, alias)
-        for key, version, created, owner, expires, live, state, alias in lines
+        Row(key, version, created, owner, expires, live == 1, state, alias, group)
+        for key, version, created, owner, expires, live, state, alias, group in lines
     ]
 
 

@@ -1,27 +1,30 @@
 """Active sessions: those that have no end of their own, whether they lapsed or not.
 
 Whether a session lapsed depends on whose clock is asked; whether it was ended stands in the log. So
-what ends sessions, or counts them for a limit, goes by the log alone.
+what ends sessions, or counts them for a limit, goes by the log alone: by a rule, which is decided
+while the unit is written. It sees every session that was begun before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 
+from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Expired
-from sessionledger.core.families import decide_room
+from sessionledger.core.families import decide_room, family_of
+from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Session
-from sessionledger.core.token import Handle
-from sessionledger.logs.base import OVER, Guard, Row, RowFilter
+from sessionledger.errors import SessionLimitReached
+from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Verdict
 from sessionledger.store.engine import Engine
 from sessionledger.store.session_fold import session_of
-from sessionledger.store.steps import Step
 
-GUARDED_ATTEMPTS = 3
-"""How often ends are refused for a session that was begun meanwhile, before they go unguarded."""
+Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired] | None]
+"""Which of the active sessions end. None refuses the unit."""
 
 
 class ActiveSession(msgspec.Struct, frozen=True, gc=False):
@@ -31,44 +34,73 @@ class ActiveSession(msgspec.Struct, frozen=True, gc=False):
     session: Session
 
 
-async def active_sessions(
-    engine: Engine, *, owner: str | None = None, alias: str | None = None
-) -> list[ActiveSession]:
-    """The sessions of an owner, or with an alias, that were not ended, oldest first."""
-    rows = engine.rows(RowFilter(owner=owner, alias=alias, live_at=OVER))
-    return [
-        ActiveSession(row, session)
-        async for row in rows
-        if (session := session_of(row)) is not None
-    ]
+def of_principal(principal: str) -> RowFilter:
+    """The active sessions of a principal."""
+    return RowFilter(owner=principal, live_at=OVER)
 
 
-async def guarded(engine: Engine, principal: str) -> tuple[list[ActiveSession], Guard]:
-    """Those of a principal, and the condition that no other was begun since."""
-    version = await engine.log.owner_version(engine.topic, principal)
-    return await active_sessions(engine, owner=principal), Guard(principal, version)
+def of_family(session: Session) -> RowFilter:
+    """The active sessions of a family. One that was never rotated is not among them."""
+    return RowFilter(group=family_of(session), live_at=OVER)
 
 
-def sessions_in(found: Iterable[ActiveSession]) -> list[Session]:
-    """The sessions alone."""
-    return [one.session for one in found]
+async def family(engine: Engine, session: Session) -> list[ActiveSession]:
+    """The active sessions of a family, as they are now."""
+    found = engine.rows(of_family(session))
+    return [ActiveSession(row, one) async for row in found if (one := session_of(row)) is not None]
 
 
-async def admit(
-    engine: Engine, principal: str, now: datetime, headers: dict[str, str]
-) -> tuple[list[Step], Guard]:
-    """What makes room for one more session of a principal, and what that rests on.
+def ending(
+    engine: Engine,
+    where: RowFilter,
+    choose: Choose,
+    now: datetime,
+    headers: dict[str, str],
+    *,
+    after: Row | None = None,
+    limit: int | None = None,
+) -> Rule:
+    """The rule that ends those of the active sessions that are chosen."""
+    at = microseconds(now) // 1000
 
-    What lapsed does not count, and is ended where it would, so that it does not come back: as it
-    was read, since a touch may have been faster. Raises `SessionLimitReached`.
-    """
-    found, guard = await guarded(engine, principal)
-    known = {one.session.handle: one for one in found}
-    ends = decide_room(sessions_in(found), now, engine.policy)
-    return [_making_room(end, known[Handle(end.token_handle)], headers) for end in ends], guard
+    def decide(rows: Sequence[Row]) -> Verdict | None:
+        read = [(row, session) for row in rows if (session := session_of(row)) is not None]
+        chosen = choose([session for _, session in read])
+        if chosen is None:
+            return None
+        known: dict[str, Row] = {session.handle: row for row, session in read}
+        return [(known[end.token_handle], event_of(end)) for end in chosen]
+
+    def event_of(end: Expired) -> LogEvent:
+        event = LogEvent(*encode_event(end), headers, at)
+        engine.fold.remember(event, end)
+        return event
+
+    return Rule(where, decide, after, limit)
 
 
-def _making_room(end: Expired, ended: ActiveSession, headers: dict[str, str]) -> Step:
-    if end.cause == "lapsed":
-        return Step(end, headers, ended.row.key, ended.row)
-    return Step(end, headers)
+class Admission:
+    """Room for one more session of a principal. refusal: why there is none, once it was asked."""
+
+    def __init__(
+        self, engine: Engine, principal: str, now: datetime, headers: dict[str, str]
+    ) -> None:
+        self.refusal: SessionLimitReached | None = None
+        self._now = now
+        self._policy = engine.policy
+        self.rule: Rule | None = None
+        if engine.policy.max_sessions_per_principal is not None:
+            self.rule = ending(engine, of_principal(principal), self._choose, now, headers)
+
+    def check(self) -> None:
+        """Raises `SessionLimitReached` where the unit was refused for that."""
+        if self.refusal is not None:
+            raise self.refusal
+
+    def _choose(self, sessions: Sequence[Session]) -> list[Expired] | None:
+        self.refusal = None
+        try:
+            return decide_room(sessions, self._now, self._policy)
+        except SessionLimitReached as refusal:
+            self.refusal = refusal
+            return None

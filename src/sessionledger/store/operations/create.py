@@ -10,7 +10,7 @@ from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue, parse_token
 from sessionledger.logs.base import Conflict, Row
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
-from sessionledger.store.operations.active_sessions import admit
+from sessionledger.store.operations.active_sessions import Admission
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
@@ -40,14 +40,16 @@ async def create(
         if not isinstance(outcome, Conflict):
             assert outcome is not None
             return IssuedSession.of(outcome, secret)
-        # What was to make room may be in the way as well.
-        row = outcome.current if outcome.key == key else None
+        row = outcome.current
     raise contention(key)
 
 
 async def _commit_within_limit(
     engine: Engine, created: Step, principal: str, now: datetime, secret: str | None
 ) -> Session | Conflict | None:
-    ends, guard = await admit(engine, principal, now, created.headers)
-    outcome = await engine.commit([*ends, created], now, [guard], secret)
-    return outcome if isinstance(outcome, Conflict) else outcome[-1]
+    admission = Admission(engine, principal, now, created.headers)
+    outcome = await engine.commit([created], now, secret, rule=admission.rule)
+    if isinstance(outcome, Conflict):
+        admission.check()
+        return outcome
+    return outcome.sessions[-1]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from os import urandom
 
 from sessionledger.core import decide
 from sessionledger.core.annotations import carried, refuse_secrets
-from sessionledger.core.ends import Expire, decide_end_all, decide_expire
-from sessionledger.core.events import Cause
+from sessionledger.core.ends import Expire, decide_end_all, decide_expire, end_of
+from sessionledger.core.events import Cause, Expired
 from sessionledger.core.families import (
     Rotate,
     belongs_to_family,
-    decide_reuse,
     decide_rotate,
-    family_of,
     is_reuse,
     is_rotated,
     newest_of,
@@ -29,7 +28,7 @@ from sessionledger.core.token import (
     parse_token,
 )
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import Conflict, Guard, Row
+from sessionledger.logs.base import Conflict, Rule
 from sessionledger.store.engine import (
     MAX_ATTEMPTS,
     NO_ANNOTATION,
@@ -38,11 +37,11 @@ from sessionledger.store.engine import (
     contention,
 )
 from sessionledger.store.operations.active_sessions import (
-    GUARDED_ATTEMPTS,
     ActiveSession,
-    admit,
-    guarded,
-    sessions_in,
+    Admission,
+    ending,
+    family,
+    of_family,
 )
 from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step
@@ -63,52 +62,40 @@ async def rotate(
             await end_reused(engine, secret, annotation)
         if old is None or row is None or old.is_expired_at(now):
             return None
-        newest = await _newest(engine, old, row, now)
+        newest = await _newest(engine, ActiveSession(row, old), now)
         if newest is None:
             return None
-        steps, guards = await _rotation(
-            engine, old, row, newest, digest(fresh), command, now, annotation
+        headers, new_key = engine.annotate(annotation), digest(fresh)
+        rotation = decide_rotate(
+            old, newest.session, handle_of(new_key), command, now, engine.policy
         )
+        told = headers if annotation.context else headers | carried(newest.session.context)
+        steps = [
+            Step(rotation.restricted, headers, key, row),
+            Step(rotation.created, told, new_key, None),
+        ]
+        admission = Admission(engine, rotation.created.principal, now, headers)
+        logs_in = rotation.created.principal != old.principal
         reads = [(newest.row.key, newest.row.version)]
-        outcome = await engine.commit(steps, now, guards, secret, reads)
+        outcome = await engine.commit(
+            steps, now, secret, reads, rule=admission.rule if logs_in else None
+        )
         if not isinstance(outcome, Conflict):
-            session = outcome[-1]
+            session = outcome.sessions[-1]
             assert session is not None
             return IssuedSession.of(session, fresh)
+        admission.check()
     raise contention(key)
 
 
-async def _newest(engine: Engine, old: Session, row: Row, now: datetime) -> ActiveSession | None:
+async def _newest(engine: Engine, old: ActiveSession, now: datetime) -> ActiveSession | None:
     """What stands for the family of a live session; None where that is over."""
-    if not is_rotated(old):
-        return ActiveSession(row, old)
-    members, _ = await _family(engine, old)
+    if not is_rotated(old.session):
+        return old
+    members = await family(engine, old.session)
     live = {one.session: one for one in members if not one.session.is_expired_at(now)}
     newest = newest_of(live)
     return None if newest is None else live[newest]
-
-
-async def _rotation(
-    engine: Engine,
-    old: Session,
-    row: Row,
-    newest: ActiveSession,
-    key: bytes,
-    command: Rotate,
-    now: datetime,
-    annotation: Annotation,
-) -> tuple[list[Step], list[Guard]]:
-    """What a rotation appends, and on what condition."""
-    rotation = decide_rotate(old, newest.session, handle_of(key), command, now, engine.policy)
-    headers = engine.annotate(annotation)
-    told = headers if annotation.context else headers | carried(newest.session.context)
-    steps = [Step(rotation.restricted, headers, row.key, row)]
-    guards = []
-    if rotation.created.principal != old.principal:
-        ends, guard = await admit(engine, rotation.created.principal, now, headers)
-        steps += ends
-        guards.append(guard)
-    return [*steps, Step(rotation.created, told, key, None)], guards
 
 
 async def end_reused(engine: Engine, secret: str, annotation: Annotation) -> None:
@@ -118,37 +105,15 @@ async def end_reused(engine: Engine, secret: str, annotation: Annotation) -> Non
         return
     key, now = digest(secret), engine.clock()
     headers = engine.annotate(storable(engine, annotation, secret))
-    for attempt in range(MAX_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
         presented = session_of(row)
         if presented is None or not is_reuse(presented, now):
             return
-        members, guard = await _family(engine, presented)
-        marked, *ends = decide_reuse(sessions_in(members), presented, now)
-        steps = [Step(marked, headers, key, row), *(Step(end, headers) for end in ends)]
-        guards = [guard] if attempt < GUARDED_ATTEMPTS else []
-        if not isinstance(await engine.commit(steps, now, guards), Conflict):
-            if not guards:
-                await _end_rest(engine, key, presented, now, "reused", headers)
+        marked = Step(end_of(presented, now, "reused"), headers, key, row)
+        rule = _ending_others(engine, presented, now, "reused", headers)
+        if not isinstance(await engine.commit([marked], now, rule=rule), Conflict):
             return
-    raise contention(key)
-
-
-async def _end_rest(
-    engine: Engine,
-    key: bytes,
-    ended: Session,
-    now: datetime,
-    cause: Cause,
-    headers: dict[str, str],
-) -> None:
-    """End what a family was rotated into while it was ended, until nobody is left."""
-    for _ in range(MAX_ATTEMPTS):
-        members, _ = await _family(engine, ended)
-        ends = decide_end_all(sessions_in(members), None, now, cause)
-        if not ends:
-            return
-        await engine.commit([Step(end, headers) for end in ends], now)
     raise contention(key)
 
 
@@ -185,28 +150,33 @@ async def _end(
 ) -> Session | None:
     handle, now = handle_of(key), engine.clock()
     headers = engine.annotate(annotation)
-    row = await engine.log.row(engine.topic, key)
-    for attempt in range(MAX_ATTEMPTS):
-        session, others, guards = session_of(row), list[Step](), list[Guard]()
-        family = session if session is not None and belongs_to_family(session) else None
-        if family is not None:
-            members, guard = await _family(engine, family)
-            ends = decide_end_all(sessions_in(members), handle, now, command.cause)
-            others = [Step(end, headers) for end in ends]
-            guards = [guard] if attempt < GUARDED_ATTEMPTS else []
-            # Listing may take long, and who is signed out may be touched at each request.
-            row = await engine.log.row(engine.topic, key)
-        event = decide_expire(state_of(row), handle, command, now)
-        steps = others if event is None else [Step(event, headers, key, row), *others]
-        if not steps:
-            return session_of(row)
-        outcome = await engine.commit(steps, now, guards, secret)
-        if not isinstance(outcome, Conflict):
-            if family is not None and not guards:
-                await _end_rest(engine, key, family, now, command.cause, headers)
-            return outcome[0] if event is not None else session_of(row)
+    refuse_secrets(secret, b"", headers)
+    for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
+        session = session_of(row)
+        event = decide_expire(state_of(row), handle, command, now)
+        steps = [] if event is None else [Step(event, headers, key, row)]
+        rule = None
+        if session is not None and belongs_to_family(session):
+            rule = _ending_others(engine, session, now, command.cause, headers)
+        if not steps and rule is None:
+            return session
+        outcome = await engine.commit(steps, now, secret, rule=rule)
+        if not isinstance(outcome, Conflict):
+            return outcome.sessions[0] if steps else session
     raise contention(key)
+
+
+def _ending_others(
+    engine: Engine, session: Session, now: datetime, cause: Cause, headers: dict[str, str]
+) -> Rule:
+    """The rule that ends the others of a session's family. Its own end names its version: so
+    nobody is rotated out of it meanwhile."""
+
+    def choose(family: Sequence[Session]) -> list[Expired]:
+        return decide_end_all(family, session.handle, now, cause)
+
+    return ending(engine, of_family(session), choose, now, headers)
 
 
 async def patch(
@@ -228,7 +198,7 @@ async def patch(
         steps = [] if event is None else [Step(event, headers, key, row)]
         reads = [(key, version)]
         if is_rotated(state):
-            members, _ = await _family(engine, state)
+            members = await family(engine, state)
             # Who is rotated meanwhile hands on the old attributes, patched here or not.
             reads += [(one.row.key, one.row.version) for one in members]
             for one in members:
@@ -237,15 +207,8 @@ async def patch(
                     steps.append(Step(event, headers, one.row.key, one.row))
         if not steps:
             return session_of(row)
-        outcome = await engine.commit(steps, now, (), secret, reads)
+        outcome = await engine.commit(steps, now, secret, reads)
         if not isinstance(outcome, Conflict):
-            return outcome[0] if steps[0].key == key else session_of(row)
+            return outcome.sessions[0] if steps[0].key == key else session_of(row)
         row = await engine.log.row(engine.topic, key)
     raise contention(key)
-
-
-async def _family(engine: Engine, session: Session) -> tuple[list[ActiveSession], Guard]:
-    """The sessions of a family that were not ended, and the condition that none was begun since."""
-    found, guard = await guarded(engine, session.principal)
-    family = family_of(session)
-    return [one for one in found if family_of(one.session) == family], guard

@@ -2,74 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sessionledger.core.ends import decide_end_all
+from sessionledger.core.events import Expired
+from sessionledger.core.families import family_of, is_rotated
+from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of, parse_handle
-from sessionledger.errors import InvalidSession, WriteContention
-from sessionledger.logs.base import Conflict, Guard
-from sessionledger.store.engine import MAX_ATTEMPTS, Annotation, Engine
-from sessionledger.store.operations.active_sessions import (
-    GUARDED_ATTEMPTS,
-    ActiveSession,
-    active_sessions,
-    guarded,
-    sessions_in,
-)
+from sessionledger.errors import InvalidSession
+from sessionledger.logs.base import OVER, Conflict, RowFilter
+from sessionledger.store.engine import Annotation, Engine
+from sessionledger.store.operations.active_sessions import ending
 from sessionledger.store.operations.listings import Selection
-from sessionledger.store.steps import Step
+
+AT_ONCE = 10_000
+"""So many sessions end in one unit."""
+A_PAGE = 500
+"""So many end in each unit where there are more."""
 
 
 async def revoke_all(
     engine: Engine, which: Selection, keep: Iterable[str], annotation: Annotation
 ) -> int:
-    """End the sessions selected that are not over, but for those to keep; how many that were.
+    """End the active sessions selected, but for those to keep; how many logins ended.
 
-    One unit, unless others are begun meanwhile, time and again: then what was there ends in one
-    unit, and after it what it was rotated into.
+    Each unit ends all that were begun before it, in the order of their creation. So none is left
+    that was begun before the last one.
     """
-    owner, alias = which.owner(), which.alias()
-    if (owner is None) == (alias is None):
+    where = RowFilter(owner=which.owner(), alias=which.alias(), live_at=OVER)
+    if (where.owner is None) == (where.alias is None):
         raise InvalidSession("principal", "or external_id: revoke_all takes one of them")
     kept = {handle_of(parse_handle(handle)) for handle in _several(keep)}
+    families_kept: set[str] = set()
     headers, now = engine.annotate(annotation), engine.clock()
-    before = await engine.log.latest(engine.topic)
-    ended = 0
-    for attempt in range(MAX_ATTEMPTS):
-        found, guards = await _selected(engine, owner, alias)
-        found = [one for one in found if one.session.handle not in kept]
-        if attempt >= GUARDED_ATTEMPTS:
-            guards = []
-            found = found if any(_is_due(one, before) for one in found) else []
-        if not found:
-            return ended
-        ends = decide_end_all(sessions_in(found), None, now, "revoked")
-        steps = [Step(end, headers) for end in ends]
-        if isinstance(await engine.commit(steps, now, guards), Conflict):
-            continue
-        ended += len(steps)
-        # No guard tells of whom else a session with that external id was begun for: look again.
-        if owner is not None and guards:
-            return ended
-    raise WriteContention(f"sessions were rotated {MAX_ATTEMPTS} times in a row: try again")
 
+    def choose(sessions: Sequence[Session]) -> list[Expired]:
+        stay = {one.handle for one in sessions if one.handle in kept and not is_rotated(one)}
+        families_kept.update(family_of(one) for one in sessions if one.handle in stay)
+        going = [one for one in sessions if one.handle not in stay]
+        return decide_end_all(going, None, now, "revoked")
 
-def _is_due(one: ActiveSession, before: int) -> bool:
-    """Whether a session must not outlive a call that began after that event: what began later
-    need not be ended, but for what may be the successor of what did not."""
-    return one.row.created <= before or one.session.family is not None
-
-
-async def _selected(
-    engine: Engine, owner: str | None, alias: str | None
-) -> tuple[list[ActiveSession], list[Guard]]:
-    if owner is not None:
-        found, guard = await guarded(engine, owner)
-        return found, [guard]
-    # Whose they are is known once they are listed; what was begun since shows in the guards.
-    owners = {one.session.principal for one in await active_sessions(engine, alias=alias)}
-    guards = [Guard(owner, await engine.log.owner_version(engine.topic, owner)) for owner in owners]
-    return await active_sessions(engine, alias=alias), guards
+    many = await engine.log.count(engine.topic, where) > AT_ONCE
+    limit = A_PAGE if many else 2 * AT_ONCE
+    alone, families, last, more = 0, set[str](), None, True
+    while more:
+        rule = ending(engine, where, choose, now, headers, after=last, limit=limit)
+        outcome = await engine.commit([], now, rule=rule)
+        assert not isinstance(outcome, Conflict)
+        last, more = outcome.appended.last, outcome.appended.last is not None
+        alone += sum(row.group is None for row, _ in outcome.appended.ruled)
+        families.update(row.group for row, _ in outcome.appended.ruled if row.group is not None)
+    return alone + len(families - families_kept)
 
 
 def _several(keep: Iterable[str]) -> Iterable[str]:

@@ -154,8 +154,9 @@ class OpenTelemetry(Telemetry):
             if isinstance(outcome, Conflict):
                 conflicts += 1
             else:
-                changed = (change.event for change in unit.changes)
-                events.update((event.kind, _cause_of(event)) for event in changed)
+                written = [event for _, event in outcome.ruled]
+                written += [change.event for change in unit.changes]
+                events.update((event.kind, _cause_of(event)) for event in written)
         for (kind, cause), number in events.items():
             labels = {"sessionledger.event.kind": kind}
             if cause is not None:

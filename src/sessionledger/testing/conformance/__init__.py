@@ -31,6 +31,7 @@ from sessionledger.testing.conformance.names import NameConformance  # noqa: E40
 from sessionledger.testing.conformance.processes import ProcessConformance  # noqa: E402
 from sessionledger.testing.conformance.readers import ReaderConformance  # noqa: E402
 from sessionledger.testing.conformance.rows import RowConformance  # noqa: E402
+from sessionledger.testing.conformance.rules import RuleConformance  # noqa: E402
 from sessionledger.testing.conformance.stores import StoreConformance  # noqa: E402
 from sessionledger.testing.conformance.units import UnitConformance  # noqa: E402
 
@@ -41,6 +42,7 @@ class LogConformance(
     EventConformance,
     CursorConformance,
     UnitConformance,
+    RuleConformance,
     RowConformance,
     ListingConformance,
     ReaderConformance,
@@ -69,6 +71,7 @@ __all__ = [
     "ProcessConformance",
     "ReaderConformance",
     "RowConformance",
+    "RuleConformance",
     "StoreConformance",
     "UnitConformance",
 ]

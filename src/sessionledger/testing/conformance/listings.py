@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessionledger.logs.base import ALL_ROWS, Log, Row, RowFilter
+from sessionledger.logs.base import ALL_ROWS, OVER, Log, Row, RowFilter
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, every_event, rows_of
 
@@ -17,6 +17,7 @@ happenings = st.lists(
         {
             "owner": st.sampled_from("ab"),
             "alias": st.sampled_from(["x", "y", None]),
+            "group": st.sampled_from(["x", "y", None]),
             "expires": st.integers(-3, 3),
             "live": st.booleans(),
         }
@@ -45,6 +46,9 @@ def assert_pages_tell_all(log: Log, size: int, instant: int) -> None:
         (RowFilter(owner="a", live_at=instant), by_creation),
         (RowFilter(alias="x"), by_creation),
         (RowFilter(alias="x", owner="a", live_at=instant), by_creation),
+        (RowFilter(group="x"), by_creation),
+        (RowFilter(group="x", live_at=OVER), by_creation),
+        (RowFilter(group="x", alias="x", owner="a", live_at=instant), by_creation),
         (RowFilter(expires_before=instant), by_end),
         (RowFilter(owner="a", expires_before=instant), by_end),
     ]
@@ -60,6 +64,7 @@ def is_among(row: Row, where: RowFilter) -> bool:
     return (
         (where.owner is None or row.owner == where.owner)
         and (where.alias is None or row.alias == where.alias)
+        and (where.group is None or row.group == where.group)
         and (where.live_at is None or (row.live and row.expires > where.live_at))
         and (where.expires_before is None or (row.live and row.expires < where.expires_before))
     )
@@ -71,7 +76,7 @@ def by_key(row: Row) -> bytes:
 
 
 def by_creation(row: Row) -> int:
-    """The order of one owner's rows, or of those with one alias."""
+    """The order of one owner's rows, or of those with one alias or group."""
     return row.created
 
 

@@ -1,0 +1,229 @@
+"""What logs are given, and what they answer: events, rows, and units of changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from sessionledger import canonical
+from sessionledger.errors import InvalidEvent
+
+
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event to append: its kind, canonical JSON payload, headers, and when it happened.
+
+    `occurred_at_ms` counts milliseconds since 1970 UTC.
+    """
+
+    kind: str
+    payload: bytes
+    headers: Mapping[str, str]
+    occurred_at_ms: int
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        value: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        occurred_at_ms: int | None = None,
+    ) -> LogEvent:
+        """An event whose payload is any JSON value. Raises `InvalidEvent` for what JSON lacks."""
+        try:
+            payload = canonical.encode(value)
+            canonical.encode({"kind": kind, "headers": dict(headers or {})})
+        except canonical.NotJSON as error:
+            raise InvalidEvent(f"the event {error}") from None
+        at = time.time_ns() // 1_000_000 if occurred_at_ms is None else occurred_at_ms
+        return cls(kind, payload, dict(headers or {}), at)
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event in the log, with its id (1 or more) and its chain headers."""
+
+    id: int
+    kind: str
+    payload: bytes
+    headers: Mapping[str, str]
+    occurred_at_ms: int
+
+    @property
+    def value(self) -> Any:
+        """The payload as a JSON value. Raises `canonical.NotJSON` when it is damaged."""
+        return canonical.decode(self.payload)
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """A row to be written: the log adds the versions.
+
+    owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
+    happen to the key any more. state: what the fold reads back. alias: another name that rows can
+    be listed by, or None; several keys may share one. group: a third one, for keys that belong
+    together.
+    """
+
+    owner: str
+    expires: int
+    live: bool
+    state: bytes
+    alias: str | None = None
+    group: str | None = None
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """The newest state of one key.
+
+    version: id of the newest event of the key. created: id of its first.
+    """
+
+    key: bytes
+    version: int
+    created: int
+    owner: str
+    expires: int
+    live: bool
+    state: bytes
+    alias: str | None = None
+    group: str | None = None
+
+
+class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Which rows to list or count: those that meet every condition that is given.
+
+    owner, alias, group: rows that have it. live_at: rows that are live at this instant, `OVER` for
+    all live ones. expires_before: live rows that end before this instant. Instants are
+    microseconds since 1970 UTC.
+    """
+
+    owner: str | None = None
+    alias: str | None = None
+    group: str | None = None
+    live_at: int | None = None
+    expires_before: int | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it asks for the rows of an owner, an alias or a group."""
+        return not self.owner is self.alias is self.group is None
+
+    def matches(self, row: Row) -> bool:
+        """Whether the row meets the conditions."""
+        return (
+            self.owner in (None, row.owner)
+            and self.alias in (None, row.alias)
+            and self.group in (None, row.group)
+            and (self.live_at is None or (row.live and row.expires > self.live_at))
+            and (self.expires_before is None or (row.live and row.expires < self.expires_before))
+        )
+
+    def position(self, row: Row) -> tuple[int | bytes, ...]:
+        """What orders the rows of a listing: their end if `expires_before` is given, else their
+        creation if a name is, else their key."""
+        if self.expires_before is not None:
+            return row.expires, row.key
+        return (row.created,) if self.is_named else (row.key,)
+
+
+ALL_ROWS = RowFilter()
+"""The filter without a condition."""
+
+OVER = -(10**18)
+"""The end of what is over, in microseconds: before any instant that somebody may ask about."""
+
+KeyState: TypeAlias = tuple[int, int, bytes]
+"""Version, the end in microseconds since 1970 UTC (`OVER` for a row not live), and state."""
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """The row that goes with an event, and the version of the key that it was decided on.
+
+    expected: 0 when the key must not exist yet, None for unconditional.
+    """
+
+    key: bytes
+    draft: Draft
+    expected: int | None
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One event, and the row it makes, if it belongs to a key."""
+
+    event: LogEvent
+    put: Put | None = None
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """The condition that an owner has been given no new key since `version`.
+
+    version: the id of the newest event that gave it one, 0 for an owner without keys.
+    """
+
+    owner: str
+    version: int
+
+
+Verdict: TypeAlias = Sequence[tuple[Row, LogEvent]]
+"""Rows, and the event that each of them gets."""
+
+
+class Rule(msgspec.Struct, frozen=True, gc=False):
+    """What happens to all rows that have a name, decided when the unit is written.
+
+    Nothing can come in between. where: which rows; it asks for a name. decide: given them in the
+    order of their creation, it answers events for some of them, or None to refuse the unit. It is
+    pure, takes no time, and may be asked twice. after, limit: a page of the rows; None for all.
+    """
+
+    where: RowFilter
+    decide: Callable[[Sequence[Row]], Verdict | None]
+    after: Row | None = None
+    limit: int | None = None
+
+
+class Unit(msgspec.Struct, frozen=True, gc=False):
+    """Changes that happen together or not at all, the restricting one first.
+
+    reads: keys that it rests on without changing them, with the version that each must have. rule:
+    its events come before the changes, and concern none of their keys.
+    """
+
+    changes: Sequence[Change] = ()
+    guards: Sequence[Guard] = ()
+    reads: Sequence[tuple[bytes, int]] = ()
+    rule: Rule | None = None
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """A unit was written, durably: the ids of its events, in order.
+
+    ruled: what its rule decided. last: the last row that the rule was given, if there may be more.
+    """
+
+    ids: tuple[int, ...]
+    ruled: Verdict = ()
+    last: Row | None = None
+
+
+class Conflict(msgspec.Struct, frozen=True, gc=False):
+    """A unit was not written: a key or an owner has moved on.
+
+    key and current: the first key whose version is not the expected one, and its row, None when
+    there is none. owner: instead, the first owner whose guard fails. Neither, where a rule refused.
+    """
+
+    key: bytes | None = None
+    current: Row | None = None
+    owner: str | None = None
+
+
+Outcome: TypeAlias = Appended | Conflict
+"""The answer to each unit of an append."""
+
+
+def key_state_of(row: Row | None) -> KeyState | None:
+    """What `Log.state` answers for a row."""
+    return None if row is None else (row.version, row.expires if row.live else OVER, row.state)
