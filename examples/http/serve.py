@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "sessionledger.cli"]
 FOLDER = Path("ledger").absolute()
 HEADER = FOLDER / "admin.key"
 SCOPES = (
-    *("sessions:create", "sessions:read", "sessions:write", "sessions:revoke"),
+    *("sessions:create", "sessions:rotate", "sessions:read", "sessions:write", "sessions:revoke"),
     *("introspect", "events:read"),
 )
 

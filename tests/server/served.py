@@ -20,8 +20,8 @@ from tests.cli.running import Line
 COMMAND = [sys.executable, "-m", "sessionledger.cli"]
 PATIENCE_SECONDS = 30
 ALL_SCOPES = (
-    *("sessions:create", "sessions:read", "sessions:write", "sessions:revoke"),
-    *("introspect", "events:read"),
+    *("sessions:create", "sessions:rotate", "sessions:read", "sessions:write"),
+    *("sessions:revoke", "introspect", "events:read"),
 )
 
 

@@ -28,7 +28,7 @@ METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 CLIENT = {
     "type": "http",
     "scheme": "basic",
-    "description": "The name of an admin key, and the key as the password.",
+    "description": "The name of an admin key, and the key as the password; or both in the form.",
 }
 
 
@@ -147,6 +147,8 @@ def _oauth(id: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "token": {"type": "string", "minLength": 1},
             "token_type_hint": {"type": "string"},
+            "client_id": {"type": "string", "description": "The name of an admin key."},
+            "client_secret": {"type": "string", "description": "The key itself."},
         },
         "required": ["token"],
         "additionalProperties": {"type": "string"},

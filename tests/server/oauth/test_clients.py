@@ -23,9 +23,10 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
 NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
 
 
-def test_authlib_introspects_and_revokes(served: Served, key: str) -> None:
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_authlib_introspects_and_revokes(served: Served, key: str, method: str) -> None:
     token = served.create(key, attributes={"scope": "read"})["token"]
-    with OAuth2Session("root", key) as client:
+    with OAuth2Session("root", key, token_endpoint_auth_method=method) as client:
         told = client.introspect_token(f"{served.url}/introspect", token=token).json()
         assert (told["active"], told["sub"], told["scope"]) == (True, "alice", "read")
         revoked = client.revoke_token(

@@ -82,6 +82,38 @@ def test_a_key_is_also_a_client_s_password(web: Web) -> None:
         assert answer.headers["www-authenticate"] == 'Basic realm="sessionledger"'
 
 
+def test_a_client_may_send_its_secret_in_the_form(web: Web) -> None:
+    key = web.make_key("api", "introspect")
+    token = web.create()["token"]
+    form = {"client_id": "api", "client_secret": key}
+    assert ask(web, token, token="", data=form).json()["active"]
+    for name, secret in (("other", key), ("api", "harn_sess_" + "A" * 43), ("api", web.key)):
+        wrong = {"client_id": name, "client_secret": secret}
+        answer = ask(web, token, token="", data=wrong)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        assert answer.headers["www-authenticate"] == 'Basic realm="sessionledger"'
+
+
+@pytest.mark.parametrize("how", ["bearer", "basic"])
+def test_a_client_authenticates_in_one_way_only(web: Web, how: str) -> None:
+    key = web.make_key("api", "introspect")
+    header = basic("api", key) if how == "basic" else {"Authorization": f"Bearer {key}"}
+    form = {"client_id": "api", "client_secret": key}
+    answer = ask(web, "x", token="", headers=header, data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "client_secret" in answer.json()["error_description"]
+    named = ask(web, "x", token="", headers=header, data={"client_id": "api"})
+    assert named.json() == {"active": False}
+
+
+def test_a_secret_in_the_form_needs_its_client(web: Web) -> None:
+    form = {"client_secret": web.make_key("api", "introspect")}
+    answer = ask(web, "x", token="", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "client_id" in answer.json()["error_description"]
+    assert ask(web, "x", token="", data={"client_id": "api"}).status_code == 401
+
+
 def test_who_does_not_authenticate_is_challenged(web: Web) -> None:
     answer = ask(web, web.create()["token"], token="")
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

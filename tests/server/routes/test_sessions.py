@@ -251,7 +251,7 @@ def test_what_is_over_is_neither_proved_nor_rotated(web: Web, call: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("call", "scope"), [("rotate", "sessions:create"), ("reauthenticate", "sessions:write")]
+    ("call", "scope"), [("rotate", "sessions:rotate"), ("reauthenticate", "sessions:write")]
 )
 def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
     session = web.create("alice")

@@ -25,6 +25,8 @@ CALLS = [
     ("sessions:read", "GET", f"/v1/history/{HANDLE}"),
     ("sessions:read", "GET", "/v1/stats"),
     ("sessions:write", "PATCH", f"/v1/sessions/{HANDLE}"),
+    ("sessions:rotate", "POST", f"/v1/sessions/{HANDLE}/rotate"),
+    ("sessions:write", "POST", f"/v1/sessions/{HANDLE}/reauthenticate"),
     ("sessions:revoke", "DELETE", f"/v1/sessions/{HANDLE}"),
     ("sessions:revoke", "DELETE", "/v1/sessions?principal=alice"),
     ("sessions:revoke", "DELETE", "/v1/external-sessions?external_id=x"),

@@ -10,16 +10,13 @@ from sessionledger.web.credentials import RawHeaders
 FORM = b"application/x-www-form-urlencoded"
 
 
-def token_in(headers: RawHeaders, body: bytes) -> str:
-    """The token in a form, each of whose parameters is there once (RFC 6749, section 3.1).
+def form_in(headers: RawHeaders, body: bytes) -> dict[str, str]:
+    """The parameters of a form, each of which is there once (RFC 6749, section 3.1).
 
     Raises `HTTPProblem`.
     """
     _check_media_type(headers)
-    token = _parse(body).get("token")
-    if token is None:
-        raise invalid("token", "is required")
-    return token
+    return _parse(body)
 
 
 def _check_media_type(headers: RawHeaders) -> None:

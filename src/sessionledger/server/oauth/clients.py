@@ -1,10 +1,12 @@
-"""The clients of the OAuth endpoints: an admin key, as a bearer or as a client's password.
+"""The clients of the OAuth endpoints: an admin key, as a bearer or as a client's secret.
 
 Errors are those of RFC 6749, section 5.2, and RFC 6750. Each client gets the challenge of the kind
 of credentials that it sent.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,7 +18,7 @@ from sessionledger.server.auth.credentials import (
 )
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
-from sessionledger.server.http.problems import HTTPProblem
+from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.service.keys import Key, ancestors_are_live, key_of
 from sessionledger.server.service.service import Service
 
@@ -36,12 +38,12 @@ _OAUTH_CODES = {
 }
 
 
-async def authenticate_client(service: Service, request: EndpointRequest, scope: str) -> Key:
+async def authenticate_client(
+    service: Service, request: EndpointRequest, form: Mapping[str, str], scope: str
+) -> Key:
     """The admin key that a request was made with. Raises `HTTPProblem`."""
     realm, keys = service.settings.realm, service.ledger.keys
-    name, secret = None, bearer_token(request.headers, realm)
-    if secret is None:
-        name, secret = _password(request, realm)
+    name, secret = _credentials(request, form, realm)
     session = await request.authenticate(keys, secret)
     key = None if session is None else _KEY.of(session)
     if key is None or name not in (None, key.name):
@@ -54,12 +56,26 @@ async def authenticate_client(service: Service, request: EndpointRequest, scope:
     return key
 
 
-def _password(request: EndpointRequest, realm: str) -> tuple[str, str]:
-    """A client's name and secret: the name and the token of a key (RFC 6749, section 2.3.1)."""
-    given = basic_credentials(request.headers, realm)
-    if given is None:
+def _credentials(
+    request: EndpointRequest, form: Mapping[str, str], realm: str
+) -> tuple[str | None, str]:
+    """The name and the token of a key, in the one way that a client uses (RFC 6749, section 2.3).
+
+    A bearer has no name. Others send both in `Authorization: Basic`, or in the form.
+    """
+    token = bearer_token(request.headers, realm)
+    given = (None, token) if token is not None else basic_credentials(request.headers, realm)
+    secret = form.get("client_secret")
+    if secret is None and given is None:
         raise _challenge(f'Bearer realm="{realm}", Basic realm="{realm}"')
-    return given
+    if secret is None or given is not None:
+        if secret is not None:
+            raise invalid("client_secret", "is there beside Authorization: send one of them")
+        assert given is not None
+        return given
+    if "client_id" not in form:
+        raise invalid("client_id", "is required beside client_secret: the name of the key")
+    return form["client_id"], secret
 
 
 def _refused(name: str | None, realm: str) -> HTTPProblem:

@@ -14,8 +14,8 @@ import msgspec
 from sessionledger import InvalidSession, Session
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
-from sessionledger.server.http.forms import token_in
-from sessionledger.server.http.problems import HTTPProblem
+from sessionledger.server.http.forms import form_in
+from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.oauth.clients import JSON, authenticate_client, oauth_error
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.service import Service
@@ -89,8 +89,11 @@ async def _client_and_token(
 ) -> tuple[Key, str]:
     if request.method != "POST":
         raise HTTPProblem(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})
-    client = await authenticate_client(service, request, scope)
-    return client, token_in(request.headers, await request.body(service.settings.max_body_bytes))
+    form = form_in(request.headers, await request.body(service.settings.max_body_bytes))
+    client = await authenticate_client(service, request, form, scope)
+    if "token" not in form:
+        raise invalid("token", "is required")
+    return client, form["token"]
 
 
 def introspection(session: Session, audience: str | None) -> Introspection:

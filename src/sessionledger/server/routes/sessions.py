@@ -122,7 +122,7 @@ async def reauthenticate_session(
 
 @post(
     "/v1/sessions/{handle:str}/rotate",
-    opt=requires("sessions:create"),
+    opt=requires("sessions:rotate"),
     status_code=200,
     summary="Replace a session's token",
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the command line makes keys, and needs no event loop
 
 SCOPES = (
     "sessions:create",
+    "sessions:rotate",
     "sessions:read",
     "sessions:write",
     "sessions:revoke",
