@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import msgspec
 
+from sessionledger import Policy, SessionStore
 from sessionledger.cli.main import main
 
 COMMANDS = (
@@ -108,6 +109,12 @@ class Line:
         theirs = [name for name in os.environ if name.startswith("SESSIONLEDGER_")]
         ours = os.environ.keys() - {*theirs, "COLUMNS", "LINES"}
         return {name: os.environ[name] for name in ours} | variables
+
+    def create_unchecked(self, principal: str, **said: Any) -> str:
+        """The handle of a session for a principal that the command line would refuse."""
+        policy = Policy(confusable_principals=True)
+        with SessionStore.open(f"sqlite:///{self.folder / 'sessions.db'}", policy=policy) as store:
+            return store.create(principal, **said).handle
 
     def create(self, principal: str = "alice", *options: str) -> tuple[str, str]:
         """A new session: its token and its handle."""

@@ -87,7 +87,7 @@ def test_a_reader_that_leaves_early_is_no_error(line: Line) -> None:
 
 def test_what_was_stored_can_not_steer_the_terminal(line: Line) -> None:
     hostile = "\x1b[31m\u202e\x07\t\n[red]x"
-    _, handle = line.create("a[red]\u202eb", "--reason", hostile, "--context", f"k={hostile}")
+    handle = line.create_unchecked("a[red]\u202eb", reason=hostile, context={"k": hostile})
     for arguments in (["sessions"], ["history", "--handle", handle], ["events"]):
         for json in ([], ["--json"]):
             answer = line(*arguments, *json)

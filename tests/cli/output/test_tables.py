@@ -17,7 +17,7 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture
 def handle(line: Line) -> str:
-    return line.create("a[red]\u202eb", "--reason", "[bold]\x1b[31m", "--actor", ":smile:")[1]
+    return line.create_unchecked("a[red]\u202eb", reason="[bold]\x1b[31m", actor=":smile:")
 
 
 def test_tables_show_what_is_stored_and_obey_none_of_it(screen: Screen, handle: str) -> None:
