@@ -109,8 +109,8 @@ def fork(*_):
 
 signal.signal(signal.SIGALRM, fork)
 while not refused:
+    done = forks  # before the timer: its signal may come at once
     signal.setitimer(signal.ITIMER_REAL, 0.0003)
-    done = forks
     while forks == done:
         action()
 assert store.get(token) is not None
@@ -137,8 +137,8 @@ def fork(*_):
 
 signal.signal(signal.SIGALRM, fork)
 for _ in range(50):
+    done = forks  # before the timer: its signal may come at once
     signal.setitimer(signal.ITIMER_REAL, 0.0003)
-    done = forks
     while forks == done:
         store.create("bob")
 assert store.get(token) is not None
