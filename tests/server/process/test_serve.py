@@ -8,14 +8,17 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import httpx
 import pytest
+from packaging.requirements import Requirement
 
 from sessionledger import SessionStore
+from sessionledger.server.process.serve import UVICORN_BELOW, UVICORN_FROM
 from sessionledger.testing.fixtures import together, until
-from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, make_key
+from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, environment, make_key
 
 OPTIONS = ("--request-timeout", "1s", "--stop-timeout", "5s")
 
@@ -115,6 +118,36 @@ def test_a_body_without_a_length_may_be_so_large(served: Served, key: str) -> No
     json = {"Content-Type": "application/json"}
     answer = served.call("POST", "/v1/sessions", key, content=parts(), headers=json)
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("version", ["0.52.4", "0.55.0", "1.0.0rc1"])
+def test_a_uvicorn_that_was_not_tested_is_refused(tmp_path: Path, version: str) -> None:
+    """Its module is not even complete: nothing of it may be needed to say so."""
+    (tmp_path / "uvicorn.py").write_text(f"""
+__version__ = "{version}"
+Config = Server = object
+""")
+    told = subprocess.run(
+        [*COMMAND, "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert told.returncode == 2
+    assert f"uvicorn {version} is installed" in told.stderr
+    assert "pip install 'uvicorn>=0.53,<0.55'" in told.stderr
+    assert not (tmp_path / "sessions.db").exists()
+
+
+def test_the_range_of_uvicorn_is_the_one_that_pip_is_told() -> None:
+    needed = [Requirement(text) for text in requires("sessionledger") or ()]
+    (range,) = {one.specifier for one in needed if one.name == "uvicorn"}
+    bounds = {".".join(map(str, UVICORN_FROM)), ".".join(map(str, UVICORN_BELOW))}
+    assert {one.version for one in range} == bounds
+    assert version("uvicorn") in range
 
 
 def test_no_token_is_in_any_line_or_metric(served: Served, key: str) -> None:

@@ -153,12 +153,20 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 def _server() -> Callable[[Settings, Callable[[str], None]], int]:
     try:
+        from sessionledger.server.process.serve import UntestedUvicorn
         from sessionledger.server.process.serve import serve as run_server
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("sessionledger"):
             raise
         raise Failure(USAGE, "missing_extra", MISSING) from None
-    return run_server
+
+    def run(settings: Settings, ready: Callable[[str], None]) -> int:
+        try:
+            return run_server(settings, ready)
+        except UntestedUvicorn as error:
+            raise Failure(USAGE, "untested_uvicorn", str(error)) from None
+
+    return run
 
 
 def _announce(url: str) -> None:

@@ -1,6 +1,7 @@
 """HTTP/1.1 on the wire: limits on header size and arrival time, and the fast path.
 
-Both classes override methods of uvicorn that uvicorn does not document.
+Both classes override methods of uvicorn that uvicorn does not document. So `serve` refuses
+versions of it that were not tested.
 """
 
 from __future__ import annotations

@@ -14,20 +14,26 @@ import uvicorn
 from sessionledger.server.app import LABELS, create_app
 from sessionledger.server.asgi_app import Application
 from sessionledger.server.observe.metrics import RequestMetrics
-from sessionledger.server.process.protocol import FastProtocol
 from sessionledger.server.process.workers import supervise
 from sessionledger.server.settings import Settings
 
 BACKLOG = 2048
+UVICORN_FROM, UVICORN_BELOW = (0, 53), (0, 55)
+"""The versions that were tested, as in pyproject.toml."""
 STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class UntestedUvicorn(RuntimeError):
+    """The installed uvicorn is outside the range that was tested."""
 
 
 def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until a signal says to stop, and answer the exit code.
 
     ready: told the address once, when requests are answered there. Raises `OSError` where it can't
-    be bound, and what opening the ledger raises.
+    be bound, `UntestedUvicorn`, and what opening the ledger raises.
     """
+    _check_uvicorn(uvicorn.__version__)
     listening = _bind(settings.host, settings.port)
     metrics = RequestMetrics(LABELS, settings.workers)
     first = _first_of_all(lambda: ready(_address(listening)))
@@ -39,6 +45,16 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     if settings.workers == 1:
         return work(0, None)
     return supervise(settings.workers, work)
+
+
+def _check_uvicorn(version: str) -> None:
+    major, minor = version.split(".")[:2]
+    if not UVICORN_FROM <= (int(major), int(minor)) < UVICORN_BELOW:
+        first, below = (".".join(map(str, bound)) for bound in (UVICORN_FROM, UVICORN_BELOW))
+        raise UntestedUvicorn(
+            f"uvicorn {version} is installed, and only versions from {first} to below {below} were "
+            f"tested: pip install 'uvicorn>={first},<{below}'"
+        )
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -80,6 +96,9 @@ def _work(
 
 
 def _config(application: Application) -> uvicorn.Config:
+    # Only now: another version may lack what this module imports.
+    from sessionledger.server.process.protocol import FastProtocol
+
     settings = application.service.settings
     return uvicorn.Config(
         application,
