@@ -12,11 +12,10 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
 
 class LockFile:
-    """`with lock_file:` runs while no other process has the lock."""
+    """The lock of a process, which no other process has meanwhile."""
 
     def __init__(self, path: Path) -> None:
         """Create the lock file, readable and writable by its owner only. Raises `OSError`."""
@@ -43,17 +42,6 @@ class LockFile:
     def release(self) -> None:
         """Let the next process have the lock; releasing what one does not have is nothing."""
         fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def reopen_in_child(self) -> None:
         """Stop sharing the lock with the parent: a flock belongs to the open file, not to us."""

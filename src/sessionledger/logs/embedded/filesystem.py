@@ -1,40 +1,29 @@
-"""Which file system a path lies on: SQLite's locks can't be trusted over a network."""
+"""Which file system a path is on: locks can't be trusted over a network."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-NETWORK_FILESYSTEMS = frozenset(
-    (
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "fuse.ceph",
-        "fuse.gcsfuse",
-        "fuse.glusterfs",
-        "fuse.nfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "gfs2",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "smb3",
-        "smbfs",
-    )
-)
+from sessionledger.errors import LogUnavailable
+
+NETWORK_FILESYSTEMS = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs",
+    "fuse.nfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs",
+))  # fmt: skip
 
 _MOUNTS = Path("/proc/self/mountinfo")
+
+
+def check_is_local(path: Path) -> None:
+    """Raises `LogUnavailable` for a path on a network file system."""
+    kind = network_filesystem(path.parent)
+    if kind is not None:
+        raise LogUnavailable(
+            f"{path} is on a network file system ({kind}), where locks can't be trusted: keep the "
+            "ledger on a local disk"
+        )
 
 
 def network_filesystem(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sessionledger.errors import LogUnavailable, NotALedger
-from sessionledger.logs.embedded.filesystem import network_filesystem
+from sessionledger.logs.embedded.filesystem import check_is_local
 
 TOPICS = "topics"
 CHECKPOINTS = "checkpoints"
@@ -56,12 +56,7 @@ def check_location(root: Path) -> None:
         raise LogUnavailable(f"{root} can't be opened for writing: the folder {root.parent} {lack}")
     if root.exists() and not root.is_dir():
         raise NotALedger(f"{root} is a file, and a ledger of files is a folder; it was left as is")
-    kind = network_filesystem(root.parent)
-    if kind is not None:
-        raise LogUnavailable(
-            f"{root} lies on a network file system ({kind}), where locks can't be trusted: keep "
-            "the ledger on a local disk"
-        )
+    check_is_local(root)
     if root.is_dir():
         _check_content(root)
 

@@ -17,7 +17,7 @@ from sessionledger.errors import (
     NotALedger,
     UnsupportedSchema,
 )
-from sessionledger.logs.embedded.filesystem import network_filesystem
+from sessionledger.logs.embedded.filesystem import check_is_local
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.row_cache import epoch
 
@@ -104,12 +104,7 @@ def check_location(path: Path) -> None:
         raise LogUnavailable("a path can't hold a NUL character")
     if not path.parent.is_dir() or path.is_dir():
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}")
-    kind = network_filesystem(path.parent)
-    if kind is not None:
-        raise LogUnavailable(
-            f"{path} lies on a network file system ({kind}), where SQLite's locks can't be "
-            "trusted: keep the ledger on a local disk"
-        )
+    check_is_local(path)
 
 
 def identity(path: Path | str) -> tuple[int, int]:

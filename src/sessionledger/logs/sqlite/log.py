@@ -27,7 +27,6 @@ from sessionledger.logs.base import (
     Progress,
     Row,
     RowFilter,
-    StoredEvent,
     Unit,
     key_state_of,
 )
@@ -35,18 +34,18 @@ from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Reentered
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_location, translated_errors
-from sessionledger.logs.sqlite.key_history import KeyHistories
 from sessionledger.logs.sqlite.readers import Execute, Readers
+from sessionledger.logs.sqlite.reads import Reads
 from sessionledger.logs.sqlite.row_cache.cache import RowCache
 from sessionledger.logs.sqlite.transactions import Transactions
-from sessionledger.logs.sqlite.writer import Writer, events_of, row_of, stored_event, stored_rows
+from sessionledger.logs.sqlite.writer import Writer, stored_rows
 
 T = TypeVar("T")
 
 _CURRENT_ATTEMPTS = 3
 
 
-class SQLiteLog:
+class SQLiteLog(Reads):
     """A ledger in one SQLite file, which any number of threads and processes share.
 
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
@@ -57,11 +56,11 @@ class SQLiteLog:
     def __init__(
         self, path: str | Path, *, durability: str = "full", vfs: str | None = None
     ) -> None:
+        super().__init__()
         self.path = Path(path).absolute()
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
-        self._key_histories = KeyHistories()
         self._begin()
         with translated_errors(self.path):
             check_location(self.path)
@@ -106,33 +105,10 @@ class SQLiteLog:
         units.check(batch, self._folds.get(topic))
         return self._transactions.append(topic, batch)
 
-    # -- events
-
-    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        check_name("topic", topic)
-        found = self._select(queries.EVENTS_AFTER, (topic, after, check_limit(limit)))
-        return [stored_event(columns) for columns in found]
-
-    def read_key(
-        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
-    ) -> list[StoredEvent]:
-        def read(execute: Execute, number: int) -> list[StoredEvent]:
-            ids = self._key_histories.page(execute, number, key, after, check_limit(limit))
-            return events_of(execute, topic, ids)
-
-        return self._current(topic, read)
-
-    def latest(self, topic: str) -> int:
-        found = self._select(queries.HEAD, (check_name("topic", topic),))
-        return int(found[0][0]) if found else 0
+    # -- reading
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._transactions.waiters.wait_above(after, lambda: self.latest(topic), timeout)
-
-    # -- rows
-
-    def row(self, topic: str, key: bytes) -> Row | None:
-        return self._current(topic, lambda execute, number: row_of(execute, number, key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
@@ -148,29 +124,13 @@ class SQLiteLog:
     ) -> list[Row]:
         sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
         found = self._select(queries.if_current(sql), (self._row_cache.number(topic), *values))
-        return stored_rows(found or self._list(topic, sql, values))
-
-    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        sql, values = queries.listing("count(*)", where)
-        return cast(int, self._list(topic, sql, values)[0][0])
-
-    def _list(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
-        return self._current(
-            topic, lambda execute, number: execute(sql, (number, *values)).fetchall()
-        )
-
-    def owner_version(self, topic: str, owner: str) -> int:
-        found = self._current(
-            topic,
-            lambda execute, number: execute(queries.OWNER_VERSION, (number, owner)).fetchall(),
-        )
-        return cast(int, found[0][0])
+        return stored_rows(found or self._of_topic(topic, sql, values))
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._fold_of(topic)
         self._transactions.run(lambda writer: writer.drop_rows(topic))
         self._catch_up(topic, fold, progress)
-        return cast(int, self._select(queries.COUNT_EVENTS, (topic,))[0][0])
+        return self._one(queries.COUNT_EVENTS, (topic,))
 
     def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
         """Fold the gap, each page a transaction, so that nobody waits for long."""
@@ -181,7 +141,6 @@ class SQLiteLog:
         units.fold_pages(fold_page, progress)
 
     def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
-        """Read in a snapshot in which the rows of the topic are folded up to its head."""
         check_name("topic", topic)
         with self._reading():
             for _ in range(_CURRENT_ATTEMPTS):
@@ -225,15 +184,7 @@ class SQLiteLog:
             lambda writer: writer.connection.execute(queries.ACK, given).fetchall()
         )
 
-    def cursor(self, topic: str, consumer: str) -> int:
-        names = check_names(topic, consumer)
-        found = self._select(queries.CURSOR, names)
-        return int(found[0][0]) if found else 0
-
     # -- the whole
-
-    def topics(self) -> list[str]:
-        return [topic for (topic,) in self._select(queries.TOPICS, ())]
 
     def describe(self) -> Description:
         self._transactions.check_open()
@@ -266,7 +217,7 @@ class SQLiteLog:
         with translated_errors(self.path):
             return self._row_cache.connect(self._vfs)
 
-    def _select(self, sql: str, values: Any) -> list[Any]:
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         try:
             return self._readers.mine().select(sql, values)
         except apsw.Error:

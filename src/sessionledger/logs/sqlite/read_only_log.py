@@ -9,24 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import apsw
 
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import (
-    ALL_ROWS,
     Check,
     Description,
     Fold,
     KeyState,
     Outcome,
     Progress,
-    Row,
-    RowFilter,
-    StoredEvent,
     Unit,
     key_state_of,
 )
@@ -36,17 +32,16 @@ from sessionledger.logs.sqlite.connection import (
     check_location,
     translated_errors_of_reader,
 )
-from sessionledger.logs.sqlite.key_history import KeyHistories
 from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
-from sessionledger.logs.sqlite.writer import events_of, row_of, stored_event, stored_rows
+from sessionledger.logs.sqlite.readers import Execute
+from sessionledger.logs.sqlite.reads import Reads
 
 T = TypeVar("T")
-Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _WHOLE = "open it once where it may be written: `sessionledger stats` does"
 
 
-class SQLiteSnapshot:
+class SQLiteSnapshot(Reads):
     """A `Log` that shows what a SQLite ledger holds, and refuses to change it.
 
     Where nobody else has the ledger open it is read without locks: a change meanwhile is noticed,
@@ -56,9 +51,9 @@ class SQLiteSnapshot:
 
     def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
         """Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
+        super().__init__()
         self.path = Path(path).absolute()
         self._vfs = vfs
-        self._key_histories = KeyHistories()
         self._closed = False
         self._opened = ExitStack()
         with translated_errors_of_reader(self.path):
@@ -80,26 +75,7 @@ class SQLiteSnapshot:
         if not ours >= queries.NAMES or schema != [(queries.SCHEMA_VERSION,)]:
             raise LogUnavailable(f"{self.path} was written by another version: {_WHOLE}")
 
-    # -- events
-
-    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        values = (check_name("topic", topic), after, check_limit(limit))
-        return [stored_event(columns) for columns in self._select(queries.EVENTS_AFTER, values)]
-
-    def read_key(
-        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
-    ) -> list[StoredEvent]:
-        number = self._number(topic)
-
-        def read(execute: Execute) -> list[StoredEvent]:
-            ids = self._key_histories.page(execute, number, key, after, check_limit(limit))
-            return events_of(execute, topic, ids)
-
-        return self._read(read)
-
-    def latest(self, topic: str) -> int:
-        found = self._select(queries.HEAD, (check_name("topic", topic),))
-        return int(found[0][0]) if found else 0
+    # -- reading
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         head = self.latest(topic)
@@ -107,27 +83,12 @@ class SQLiteSnapshot:
             raise LogUnavailable(f"{self.path} is shown as it was: nothing more comes to it here")
         return head
 
-    # -- rows
-
-    def row(self, topic: str, key: bytes) -> Row | None:
-        number = self._number(topic)
-        return self._read(lambda execute: row_of(execute, number, key))
-
     def state(self, topic: str, key: bytes) -> KeyState | None:
         return key_state_of(self.row(topic, key))
 
-    def rows(
-        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
-    ) -> list[Row]:
-        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
-        return stored_rows(self._select(sql, (self._number(topic), *values)))
-
-    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        sql, values = queries.listing("count(*)", where)
-        return cast(int, self._select(sql, (self._number(topic), *values))[0][0])
-
-    def owner_version(self, topic: str, owner: str) -> int:
-        return cast(int, self._select(queries.OWNER_VERSION, (self._number(topic), owner))[0][0])
+    def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
+        number = self._number(topic)
+        return self._read(lambda execute: read(execute, number))
 
     def _number(self, topic: str) -> int:
         """The topic's number in our tables, 0 for one without. Raises where its rows are behind."""
@@ -141,14 +102,6 @@ class SQLiteSnapshot:
         return cast(int, number)
 
     # -- the whole
-
-    def cursor(self, topic: str, consumer: str) -> int:
-        names = check_names(topic, consumer)
-        found = self._select(queries.CURSOR, names)
-        return int(found[0][0]) if found else 0
-
-    def topics(self) -> list[str]:
-        return [topic for (topic,) in self._select(queries.TOPICS, ())]
 
     def describe(self) -> Description:
         self._check_open()

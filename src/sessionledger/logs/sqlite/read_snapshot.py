@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import apsw
@@ -16,9 +16,9 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Mutex, ReentrancyGuard
 from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
+from sessionledger.logs.sqlite.readers import Execute
 
 T = TypeVar("T")
-Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _READ_AND_LOCK = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI

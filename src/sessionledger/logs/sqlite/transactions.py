@@ -150,16 +150,19 @@ class Transactions:
             )
 
     def _open(self) -> Writer:
-        with self._lock_file:
+        try:
+            self._lock_file.acquire()
             before = identity(self._path)
-            writer = Writer(
-                connect_writer(self._path, self._lock_file.path, self._vfs, self._durability)
+            connection = connect_writer(
+                self._path, self._lock_file.path, self._vfs, self._durability
             )
             self._file = identity(self._path)
             if before not in (self._file, NO_FILE):
-                writer.connection.close()
+                connection.close()
                 raise LogUnavailable(f"{self._path} was replaced while it was opened: try again")
-            return writer
+            return Writer(connection)
+        finally:
+            self._lock_file.release()
 
     # -- the end, and forks
 

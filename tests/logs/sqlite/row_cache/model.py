@@ -393,7 +393,6 @@ def _refresh(world: World, i: int, without: Variant) -> Steps:
         yield "over", put(world, i, me._replace(at="select", stamp=None))
         return
     if cached.noted is not None:
-        yield "deferred", put(world, i, me._replace(at="select", stamp=None))
         before, seen, stamp, found = cached.noted
         ready = me._replace(at="confirm first", before=before, seen=seen, stamp=stamp, found=found)
         yield (
@@ -483,10 +482,10 @@ def _move(world: World, i: int, without: Variant) -> Steps:
     before = None if me.before is None else memory(me.before)
 
     def act(cache: TopicCache) -> bool:
-        cache.header, cache._deferred = stamp, True  # it was decided before whether to
+        cache.header = stamp
         cache.note(Refresh(before, me.seen, stamp), found)
         with stamping_any() if "salts" in without else nullcontext():
-            return cache.refresh(KEY) is not None
+            return cache.refresh() is not None
 
     moved = False
     if me.cache == world.cached.number:

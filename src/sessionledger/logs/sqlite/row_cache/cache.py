@@ -125,7 +125,7 @@ class RowCache:
 
 def _read(reader: Reader, cache: TopicCache, number: int, key: bytes) -> KeyState | None:
     """The row. From one read to the next, the cache is brought up to the header's stamp."""
-    stamp = cache.refresh(key)
+    stamp = cache.refresh()
     found = None if stamp is None else cache.find(stamp, key)
     if found is not None:
         return found

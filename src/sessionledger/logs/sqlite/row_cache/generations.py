@@ -10,10 +10,7 @@ that events leave to the one before. If rows were rewritten without an event, an
 and everything is dropped.
 
 The refresh happens at a later read, if the header is still the same. At once it would slow down the
-read that comes right after a commit, when SQLite has to read its pages again. A refresh is deferred
-once when this read's own row was superseded: it would drop the row only to ask SQLite for it. That
-read asks for its row alone. A read of a row that is not kept does refresh: it asks SQLite anyway.
-What it finds can be kept under the new stamp.
+read that comes right after a commit, when SQLite has to read its pages again.
 
 The order is what makes it right, and `tests/logs/sqlite/row_cache/test_model.py` walks all of them:
 
@@ -86,21 +83,14 @@ class TopicCache:
         self._seen = 0
         self._applied: tuple[int | None, str] = (None, "")
         self._noted: tuple[Refresh, Changes] | None = None
-        self._deferred = False
         self._passed = 0
         self._epoch: int | None = None
         lock = threading.Lock()
         self._take, self._give = lock.acquire, lock.release
 
     def begin_refresh(self) -> Refresh | None:
-        """What a read that asks for changes starts from.
-
-        None without a header, and where the changes are noted already, for a refresh that was
-        deferred.
-        """
-        before, seen, noted = self.stamp, self._seen, self._noted
-        if noted is not None and self.header == noted[0].stamp:
-            return None
+        """What a read that asks for changes starts from; None without a header."""
+        before, seen = self.stamp, self._seen
         try:
             return Refresh(before, seen, memoryview(self.header.tobytes()).cast("Q"))
         except ValueError:
@@ -110,11 +100,10 @@ class TopicCache:
         """What changed, for a later read to act upon."""
         self._noted = refresh, changes
 
-    def refresh(self, key: bytes) -> memoryview | None:
+    def refresh(self) -> memoryview | None:
         """Act upon the changes that were noted; the new stamp, if it still is the header's.
 
-        None where nothing was noted, another thread was faster, or the rows are behind. Also None,
-        once, if the row of that key is kept and would be dropped.
+        None where nothing was noted, another thread was faster, or the rows are behind.
         """
         noted = self._noted
         if noted is None:
@@ -124,9 +113,6 @@ class TopicCache:
         if self.header != stamp:
             return None
         current, head, epoch, since, _, superseded = changes
-        if not self._deferred and self._would_drop(key, superseded or ""):
-            self._deferred = True
-            return None
         self._noted = None
         if not is_stamp(stamp):
             self.unstamped = stamp
@@ -141,15 +127,10 @@ class TopicCache:
             elif head > seen:
                 self._drop_superseded(since, superseded if reaches(changes, seen) else None)
             self._seen, self._epoch = head, epoch
-            self._deferred = False
             self.stamp = stamp
             return stamp
         finally:
             self._give()
-
-    def _would_drop(self, key: bytes, superseded: str) -> bool:
-        row = self.rows.get(key) or self._old.get(key)
-        return row is not None and f"{row[0]}," in superseded
 
     def find(self, stamp: memoryview, key: bytes) -> KeyState | None:
         """The row, if it is kept."""

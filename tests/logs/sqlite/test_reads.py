@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sessionledger import SessionStore
-from sessionledger.logs.sqlite import SQLiteLog, key_history
+from sessionledger.logs.sqlite import SQLiteLog, reads
 
 
 def test_all_pages_of_a_history_walk_it_once_and_a_change_is_seen(tmp_path: Path) -> None:
@@ -24,12 +24,12 @@ def test_all_pages_of_a_history_walk_it_once_and_a_change_is_seen(tmp_path: Path
             nonlocal walks
             found: list[int] = []
             while page := log.read_key(topic, key, found[-1] if found else 0, 4):
-                walks += known._walked is not seen[-1]
-                seen.append(known._walked)
+                walks += known._last is not seen[-1]
+                seen.append(known._last)
                 found += [event.id for event in page]
             return found
 
-        seen: list[key_history._Walked | None] = [None]
+        seen: list[reads._History | None] = [None]
         assert walk() == [event.id for event in store.events()]
         assert walks == 1
         store.patch(issued.token, {"count": "changed"})
