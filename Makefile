@@ -3,17 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What `make run` needs, and nothing else.
+RUN := .venv-run
 PEERS := .venv-bench
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundred processes, each of which would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run tour test test-middle test-all test-pythons lint format ratchet api parity bench
+.PHONY: run tour test test-middle test-all test-pythons extras lint format ratchet api parity bench
 .PHONY: operations clean
 
-run: $(READY)
-	@$(BIN)/python examples/http/serve.py
+run: $(RUN)/.ready
+	@$(RUN)/bin/python examples/http/serve.py
 
 tour: $(READY)
 	@$(BIN)/python examples/tour.py
@@ -36,6 +38,10 @@ test-all: $(READY)
 test-pythons: $(READY)
 	$(BIN)/python -m tests.packaging.interpreters
 	$(BIN)/python -m tests.packaging.wheels
+
+# What each extra brings, and how large it is.
+extras: $(READY)
+	$(BIN)/python -m tests.packaging.extras
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -73,6 +79,11 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[cli,dev]'
+	@touch $@
+
+$(RUN)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RUN)
+	$(RUN)/bin/python -m pip install -q -c constraints.txt -e '.[cli,server]'
 	@touch $@
 
 # What ours is compared with, and an older release of one of them beside it.

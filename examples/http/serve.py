@@ -7,6 +7,7 @@ a header for `curl -H @file`: so the key is never in the process list, where oth
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,18 @@ SCOPES = (
     *("sessions:create", "sessions:rotate", "sessions:read", "sessions:write", "sessions:revoke"),
     *("introspect", "events:read"),
 )
+
+
+def refuse_taken(host: str, port: str) -> None:
+    """Stop where another program listens, before anything is made or promised."""
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError as error:
+        sys.exit(
+            f"can't listen at {host}:{port}: {str(error.strerror).partition(' (')[0]}\n"
+            "Stop the program that listens there, or choose another port: "
+            "SESSIONLEDGER_PORT=8421 make run"
+        )
 
 
 def make_key() -> str:
@@ -46,10 +59,11 @@ def say(url: str, key: str | None) -> None:
 
 
 def main() -> None:
-    FOLDER.mkdir(mode=0o700, exist_ok=True)
-    os.environ.setdefault("SESSIONLEDGER_URL", f"sqlite:///{FOLDER / 'sessions.db'}")
     host = os.environ.setdefault("SESSIONLEDGER_HOST", "127.0.0.1")
     port = os.environ.setdefault("SESSIONLEDGER_PORT", "8420")
+    refuse_taken(host, port)
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("SESSIONLEDGER_URL", f"sqlite:///{FOLDER / 'sessions.db'}")
     key = None if HEADER.exists() else make_key()
     say(f"http://{host}:{port}", key)
     os.execv(sys.executable, [*COMMAND, "serve"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import wheels
+from tests.packaging import extras, wheels
 from tests.packaging.interpreters import PROJECT, ROOT, recorded
 
 PYTHON = "Programming Language :: Python :: "
@@ -43,6 +43,49 @@ def test_wheels_of_the_dependencies_are_recorded_for_every_python_that_is_claime
 @pytest.mark.parametrize("version", recorded())
 def test_dependencies_have_wheels_on_every_platform(version: str) -> None:
     assert [*wheels.found(version)] == [*wheels.PLATFORMS]  # pip fails where one is missing
+
+
+def test_the_page_tells_what_was_measured_of_each_extra() -> None:
+    record = json.loads(extras.RECORD.read_text())
+    sizes = {name: str(one["megabytes"]) for name, one in record.items()}
+    page = (ROOT / "docs" / "platforms.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| .* \| ([\d.]+) \|$", page, re.MULTILINE)) == {
+        name: size for name, size in sizes.items() if name != "base"
+    }
+    assert [*sizes] == ["base", *extras.EXTRAS]
+    assert f"alone takes {sizes['base']} MB with its two packages, apsw and msgspec" in page
+    assert {*record["base"]["packages"]} == {"apsw", "msgspec", "sessionledger"}
+
+
+WITHOUT_FAKER = """
+import asyncio, sys
+sys.modules |= {"faker": None, "polyfactory": None}
+import httpx
+from sessionledger.server import Settings, create_app
+
+async def main():
+    app = create_app(Settings(ledger="memory:"))
+    async with app.running(), httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        for path in ("/readyz", "/openapi.json", "/v1/session"):
+            print((await client.get(path)).status_code)
+
+asyncio.run(main())
+"""
+
+
+def test_the_service_does_without_the_packages_that_only_its_framework_requires() -> None:
+    command = [sys.executable, "-c", WITHOUT_FAKER]
+    assert subprocess.check_output(command, text=True).split() == ["200", "200", "401"]
+
+
+def test_make_run_installs_what_it_needs_and_no_more() -> None:
+    commands = subprocess.check_output(
+        ["make", "--dry-run", "--always-make", "run"], cwd=ROOT, text=True
+    )
+    assert re.findall(r"-m venv (\S+)", commands) == [".venv-run"]
+    assert re.findall(r"-e '?(\S+?)'?$", commands, re.MULTILINE) == [".[cli,server]"]
 
 
 def test_security_reports_go_to_no_invented_address() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -74,6 +75,25 @@ def test_make_run_serves_and_its_lines_work_as_they_stand(tmp_path: Path) -> Non
     printed, (_, _, ended) = run_once(tmp_path)
     assert not any(key in line for line in printed), "this once"
     assert ended == '{"ended":1}'
+
+
+def test_make_run_with_the_port_taken_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / "serve.py")],
+            cwd=tmp_path,
+            env=environment() | {"SESSIONLEDGER_PORT": port},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    first, advice = done.stderr.splitlines()
+    assert first == f"can't listen at 127.0.0.1:{port}: Address already in use"
+    assert "SESSIONLEDGER_PORT=8421 make run" in advice
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_shell_client_gets_a_session_and_gives_it_back(served: Served, header: Path) -> None:

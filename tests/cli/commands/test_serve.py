@@ -63,9 +63,11 @@ def test_a_setting_that_makes_no_sense_is_refused(line: Line, name: str, value: 
 
 def test_an_address_that_is_taken_is_said(line: Line) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        answer = line("serve", "--port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        answer = line("serve", "--port", str(port))
     assert answer.code == 4
-    assert "in use" in answer.err
+    assert f"can't listen at 127.0.0.1:{port}: Address already in use; --host and" in answer.err
+    assert list(line.folder.iterdir()) == []
 
 
 def test_what_is_no_ledger_is_said(line: Line) -> None:

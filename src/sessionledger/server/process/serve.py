@@ -27,11 +27,15 @@ class UntestedUvicorn(RuntimeError):
     """The installed uvicorn is outside the range that was tested."""
 
 
+class CannotListen(OSError):
+    """The address can't be bound: another program listens there, say."""
+
+
 def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until a signal says to stop, and answer the exit code.
 
-    ready: told the address once, when requests are answered there. Raises `OSError` where it can't
-    be bound, `UntestedUvicorn`, and what opening the ledger raises.
+    ready: told the address once, when requests are answered there. Raises `CannotListen`,
+    `UntestedUvicorn`, and what opening the ledger raises.
     """
     _check_uvicorn(uvicorn.__version__)
     listening = _bind(settings.host, settings.port)
@@ -59,7 +63,14 @@ def _check_uvicorn(version: str) -> None:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        # Python repeats the address in parentheses.
+        problem = str(error.strerror).partition(" (while")[0]
+        raise CannotListen(
+            f"can't listen at {host}:{port}: {problem}; --host and --port choose another address"
+        ) from error
 
 
 def _address(listening: socket.socket) -> str:
