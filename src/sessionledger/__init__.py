@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         Description,
         Draft,
         Fold,
-        Guard,
         Log,
         LogEvent,
         Put,
@@ -75,7 +74,7 @@ else:
         ),
         "findings": "Finding",
         "logs.base": (
-            "Appended Change Conflict Description Draft Fold Guard Log LogEvent Put Row "
+            "Appended Change Conflict Description Draft Fold Log LogEvent Put Row "
             "RowFilter Rule StoredEvent Unit"
         ),
         "logs.url": "LedgerURL open_log open_snapshot parse_url",
@@ -115,7 +114,6 @@ __all__ = [
     "DuplicateSession",
     "Finding",
     "Fold",
-    "Guard",
     "Handle",
     "HistoryEntry",
     "InvalidEvent",

@@ -21,7 +21,7 @@ from sessionledger.logs.base import (
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.snapshot import Snapshot
-from sessionledger.logs.units import Link, Plan, Tail, keys_of, owners_of, plan, refold, rules_of
+from sessionledger.logs.units import Link, Plan, Tail, keys_of, plan, refold, rules_of
 from sessionledger.logs.units import check as check_units
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
     "head_after",
     "key_state_of",
     "keys_of",
-    "owners_of",
     "plan",
     "refold",
     "rules_of",

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import Appended, Change, Conflict, Guard, InvalidEvent, LogEvent, Row, Unit
+from sessionledger import Appended, Change, Conflict, InvalidEvent, LogEvent, Row, Unit
 from sessionledger.logs import chain, units
 from sessionledger.logs.units import Tail
-from sessionledger.testing.fixtures import FOLD, TOPIC, creation, event, guarded, rows_of
+from sessionledger.testing.fixtures import FOLD, TOPIC, creation, event, rows_of
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 
 
 def tail(**rows: Row) -> Tail:
-    return Tail(chain.EMPTY, {row.key: row for row in rows.values()}, {})
+    return Tail(chain.EMPTY, {row.key: row for row in rows.values()})
 
 
 class TestPlan:
@@ -34,17 +34,6 @@ class TestPlan:
         planned = units.plan(TOPIC, [taken, both], FOLD, tail())
         assert len(planned.events) == 1
         assert KEYS[1] not in planned.rows
-
-    def test_a_guard_fails_once_the_owner_got_another_key(self) -> None:
-        batch = [guarded(KEYS[0], "alice", 0), guarded(KEYS[1], "alice", 0)]
-        planned = units.plan(TOPIC, batch, FOLD, tail())
-        assert planned.outcomes == [Appended((1,)), Conflict(owner="alice")]
-
-    def test_a_guard_holds_for_changes_of_keys_there_are(self) -> None:
-        touch = Unit([Change(event(KEYS[0], n=2))])
-        batch = [creation(KEYS[0]), touch, guarded(KEYS[1], "alice", 1)]
-        planned = units.plan(TOPIC, batch, FOLD, tail())
-        assert planned.outcomes[-1] == Appended((3,))
 
     def test_links_lead_back(self) -> None:
         batch = [Unit([Change(event(key, n=n))]) for n, key in enumerate([KEYS[0], KEYS[1]] * 2)]
@@ -69,7 +58,7 @@ class TestPlan:
         assert planned.rows == refolded.rows == rows_of(planned.events)
         assert planned.links == refolded.links
 
-    def test_keys_and_owners_are_named_once(self) -> None:
+    def test_keys_are_named_once(self) -> None:
         batch = [
             creation(KEYS[0]),
             Unit([Change(event(KEYS[1])), Change(event())]),
@@ -79,8 +68,6 @@ class TestPlan:
         assert units.keys_of(batch, None) == [KEYS[0]]
         resting = Unit([Change(event())], reads=[(KEYS[2], 7), (KEYS[0], 0)])
         assert units.keys_of([*batch, resting], None) == [KEYS[0], KEYS[2]]
-        guards = Unit(creation(KEYS[0]).changes, [Guard("a", 1), Guard("b", 1), Guard("a", 2)])
-        assert units.owners_of([guards]) == ["a", "b"]
 
     def test_what_can_t_be_stored_is_refused(self) -> None:
         with pytest.raises(InvalidEvent, match="at least one"):

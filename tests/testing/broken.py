@@ -32,14 +32,9 @@ def pause() -> None:
     threading.Event().wait(0.002)
 
 
-class IgnoresGuards(MemoryLog):
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        return super().append(topic, [Unit(unit.changes, reads=unit.reads) for unit in batch])
-
-
 class IgnoresReads(MemoryLog):
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        return super().append(topic, [Unit(unit.changes, unit.guards) for unit in batch])
+        return super().append(topic, [Unit(unit.changes, rule=unit.rule) for unit in batch])
 
 
 class IgnoresVersions(MemoryLog):
@@ -313,10 +308,6 @@ async def _losing(place: Path) -> AsyncLog:
 
 async def _of_a_loop(place: Path) -> AsyncLog:
     return BelongsToALoop(MemoryLog())
-
-
-class TestIgnoresGuards(LogConformance):
-    harness = Harness(open=lambda _: IgnoresGuards())
 
 
 class TestIgnoresReads(LogConformance):

@@ -16,10 +16,6 @@ from tests.testing import broken
 ROOT = Path(__file__).parents[2]
 
 CAUGHT = {
-    "TestIgnoresGuards": [
-        "test_a_guard_fails_once_the_owner_got_another_key",
-        "test_guards_hold_a_limit_against_racing_creates",
-    ],
     "TestIgnoresReads": ["test_a_unit_may_rest_on_a_key_that_it_leaves_alone"],
     "TestIgnoresVersions": ["test_one_of_many_racing_creates_wins", "test_a_token_is_given_once"],
     "TestChecksBeforeItWrites": [

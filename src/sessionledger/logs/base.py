@@ -21,7 +21,6 @@ from sessionledger.logs.values import (
     Change,
     Conflict,
     Draft,
-    Guard,
     KeyState,
     LogEvent,
     Outcome,
@@ -46,7 +45,6 @@ __all__ = [
     "Description",
     "Draft",
     "Fold",
-    "Guard",
     "KeyState",
     "Log",
     "LogEvent",
@@ -181,10 +179,6 @@ class Log(Protocol):
         """How many rows `where` matches."""
         ...
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        """The id of the newest event that gave this owner a new key, 0 for none: for guards."""
-        ...
-
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         """Drop the rows and fold the events again; how many, as `progress` is told now and then."""
         ...
@@ -253,7 +247,6 @@ class AsyncLog(Protocol):
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]: ...
     async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int: ...
-    async def owner_version(self, topic: str, owner: str) -> int: ...
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int: ...
     async def ack(self, topic: str, consumer: str, cursor: int) -> None: ...
     async def cursor(self, topic: str, consumer: str) -> int: ...

@@ -1,6 +1,6 @@
 """Which units may be written, and what writing them means: the pure half of every append.
 
-A log loads the rows and owner versions that a batch of units touches, lets `plan` judge them, and
+A log loads the rows that a batch of units touches, lets `plan` judge them, and
 stores what comes out. Conditions are judged in order, each unit seeing what those before it did.
 """
 
@@ -50,17 +50,15 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tail(msgspec.Struct):
-    """What a batch starts from: the head, and the rows and owners that it touches.
+    """What a batch starts from: the head, and the rows that it touches.
 
     rows: the current row of every key in `keys_of(units)`, where it exists.
-    owners: the version of every owner in `owners_of(units)`, where it has any key.
     pages: for each of `rules_of(units)`, in order, the rows that it asks for.
     placed: the keys that units of this batch wrote, by their names.
     """
 
     head: Head
     rows: dict[bytes, Row]
-    owners: dict[str, int]
     pages: Sequence[Sequence[Row]] = ()
     placed: dict[str, set[bytes]] = {}
 
@@ -146,11 +144,6 @@ def keys_of(units: Iterable[Unit], fold: Fold | None) -> list[bytes]:
     return list(keys)
 
 
-def owners_of(units: Iterable[Unit]) -> list[str]:
-    """The owners that the units are guarded by, each once."""
-    return list({guard.owner: None for unit in units for guard in unit.guards})
-
-
 def rules_of(units: Iterable[Unit]) -> list[Rule]:
     """The rules of the units, in order."""
     return [unit.rule for unit in units if unit.rule is not None]
@@ -204,7 +197,7 @@ def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) ->
 
     `rows` holds the current row of every key that the events concern, where it exists.
     """
-    tail = Tail(chain.EMPTY, rows, {})
+    tail = Tail(chain.EMPTY, rows)
     planned = Plan([], [], {}, [], chain.EMPTY)
     event = None
     for event in events:
@@ -220,9 +213,6 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
 
 
 def _conflict(unit: Unit, tail: Tail) -> Conflict | None:
-    for guard in unit.guards:
-        if tail.owners.get(guard.owner, 0) != guard.version:
-            return Conflict(owner=guard.owner)
     for key, version in _expected(unit):
         row = tail.rows.get(key)
         if (0 if row is None else row.version) != version:
@@ -332,8 +322,6 @@ def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None
         draft.alias,
         draft.group,
     )
-    if before is None:
-        tail.owners[row.owner] = id
     planned.links.append(Link(id, key, previous))
     tail.rows[key] = planned.rows[key] = row
     if tail.pages:

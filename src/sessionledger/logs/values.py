@@ -156,16 +156,6 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     put: Put | None = None
 
 
-class Guard(msgspec.Struct, frozen=True, gc=False):
-    """The condition that an owner has been given no new key since `version`.
-
-    version: the id of the newest event that gave it one, 0 for an owner without keys.
-    """
-
-    owner: str
-    version: int
-
-
 Verdict: TypeAlias = Sequence[tuple[Row, LogEvent]]
 """Rows, and the event that each of them gets."""
 
@@ -192,7 +182,6 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     """
 
     changes: Sequence[Change] = ()
-    guards: Sequence[Guard] = ()
     reads: Sequence[tuple[bytes, int]] = ()
     rule: Rule | None = None
 
@@ -209,15 +198,14 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """A unit was not written: a key or an owner has moved on.
+    """A unit was not written: a key has moved on, or a rule refused.
 
     key and current: the first key whose version is not the expected one, and its row, None when
-    there is none. owner: instead, the first owner whose guard fails. Neither, where a rule refused.
+    there is none. Both are None where a rule refused.
     """
 
     key: bytes | None = None
     current: Row | None = None
-    owner: str | None = None
 
 
 Outcome: TypeAlias = Appended | Conflict

@@ -19,7 +19,6 @@ from sessionledger.logs.base import (
     Appended,
     Change,
     Draft,
-    Guard,
     Log,
     LogEvent,
     Put,
@@ -86,11 +85,6 @@ def put(
 def creation(key: bytes, owner: str = "alice", **told: Any) -> Unit:
     """A unit that gives the owner a key that must be new."""
     return Unit([put(event(key, owner, **told), None, expected=0)])
-
-
-def guarded(key: bytes, owner: str, version: int) -> Unit:
-    """As `creation`, if the owner was given no key since that version."""
-    return Unit(creation(key, owner).changes, [Guard(owner, version)])
 
 
 def add(log: Log, happened: Iterable[LogEvent], topic: str = TOPIC) -> tuple[int, ...]:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from sessionledger.logs.base import Appended, Change, Log, LogEvent, RowFilter, Unit
-from sessionledger.testing.fixtures import TOPIC, add, creation, event, guarded
+from collections.abc import Sequence
+
+from sessionledger.logs.base import (
+    Appended,
+    Change,
+    Log,
+    LogEvent,
+    Row,
+    RowFilter,
+    Rule,
+    Unit,
+    Verdict,
+)
+from sessionledger.testing.fixtures import TOPIC, add, creation, event
 from sessionledger.testing.other_process import Stopped
 
 
@@ -47,10 +59,11 @@ def create_each(log: Log, is_stopped: Stopped, keys: list[bytes]) -> list[bool]:
 
 def create_within(log: Log, is_stopped: Stopped, keys: list[bytes], owner: str, limit: int) -> int:
     """Give an owner keys as long as it has fewer than the limit; how many were given."""
-    given = 0
-    for key in keys:
-        version = log.owner_version(TOPIC, owner)
-        if log.count(TOPIC, RowFilter(owner=owner)) < limit:
-            outcome = log.append(TOPIC, [guarded(key, owner, version)])[0]
-            given += isinstance(outcome, Appended)
-    return given
+
+    def room(rows: Sequence[Row]) -> Verdict | None:
+        return () if len(rows) < limit else None
+
+    rule = Rule(RowFilter(owner=owner), room)
+    units = [Unit(creation(key, owner).changes, rule=rule) for key in keys]
+    outcomes = [log.append(TOPIC, [unit])[0] for unit in units]
+    return sum(isinstance(outcome, Appended) for outcome in outcomes)

@@ -223,7 +223,6 @@ def test_the_bridge_answers_what_the_log_answers(ledger: Ledger) -> None:
         assert await log.state(TOPIC, b"k") == ledger.log.state(TOPIC, b"k")
         assert await log.rows(TOPIC) == ledger.log.rows(TOPIC)
         assert await log.count(TOPIC, RowFilter(owner="alice")) == 1
-        assert await log.owner_version(TOPIC, "alice") == 1
         assert await log.cursor(TOPIC, "mailer") == 1
         assert await log.rebuild(TOPIC) == 1
         assert await log.topics() == [TOPIC]

@@ -116,7 +116,6 @@ READS: dict[str, Callable[[Log], object]] = {
     "state": lambda log: log.state(TOPIC, b"k"),
     "rows": lambda log: log.rows(TOPIC),
     "count": lambda log: log.count(TOPIC),
-    "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
     "cursor": lambda log: log.cursor(TOPIC, "consumer"),
     "topics": lambda log: log.topics(),
 }

@@ -73,7 +73,6 @@ def test_it_answers_what_the_ledger_does(store: SessionStore, path: Path, in_use
         assert told(SessionStore(log)) == answers
         assert log.topics() == [SESSIONS_TOPIC]
         assert log.cursor(SESSIONS_TOPIC, "mailer") == 7
-        assert log.owner_version(SESSIONS_TOPIC, "user4") == 22
         assert log.examine(SESSIONS_TOPIC, lambda view: []) == []
         assert log.count("another") == log.latest("another") == 0
 
@@ -126,7 +125,6 @@ def test_rows_that_are_behind_are_not_answered(store: SessionStore, path: Path) 
             lambda: log.state(SESSIONS_TOPIC, key),
             lambda: log.rows(SESSIONS_TOPIC),
             lambda: log.count(SESSIONS_TOPIC),
-            lambda: log.owner_version(SESSIONS_TOPIC, "user1"),
             lambda: log.read_key(SESSIONS_TOPIC, key),
         ):
             with pytest.raises(LogUnavailable, match="yet to be folded"):

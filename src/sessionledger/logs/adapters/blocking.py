@@ -137,9 +137,6 @@ class BlockingLog:
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         return self.run(self.log.count(topic, where))
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        return self.run(self.log.owner_version(topic, owner))
-
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         return self.run(self.log.rebuild(topic, progress))
 

@@ -64,9 +64,6 @@ class ImmediateLog:
     async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         return self.log.count(topic, where)
 
-    async def owner_version(self, topic: str, owner: str) -> int:
-        return self.log.owner_version(topic, owner)
-
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         return self.log.rebuild(topic, progress)
 

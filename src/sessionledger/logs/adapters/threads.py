@@ -80,9 +80,6 @@ class RemoteLoopLog(LoopLog):
     ) -> list[Row]:
         return await self._call(self.log.rows, topic, where, after, limit)
 
-    async def owner_version(self, topic: str, owner: str) -> int:
-        return await self._call(self.log.owner_version, topic, owner)
-
     async def cursor(self, topic: str, consumer: str) -> int:
         return await self._call(self.log.cursor, topic, consumer)
 

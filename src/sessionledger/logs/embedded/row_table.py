@@ -45,9 +45,8 @@ class RowTable:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
         rows = {key: self.rows[key] for key in keys if key in self.rows}
-        owners = {owner: self.owner_version(owner) for owner in units.owners_of(batch)}
         pages = [self.list(r.where, r.after, r.limit) for r in units.rules_of(batch)]
-        return Tail(head, rows, owners, pages)
+        return Tail(head, rows, pages)
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""
@@ -93,10 +92,6 @@ class RowTable:
         ids: Sequence[int] = () if row is None else self._events.get(key, (row.created,))
         start = bisect_right(ids, after)
         return ids[start : start + limit]
-
-    def owner_version(self, owner: str) -> int:
-        """What `Log.owner_version` answers."""
-        return self._by_owner.newest(owner)
 
     def count(self, where: RowFilter) -> int:
         """What `Log.count` answers."""
@@ -153,11 +148,6 @@ class _KeysByName:
     def __init__(self, rows: Mapping[bytes, Row]) -> None:
         self._rows = rows
         self._keys: dict[tuple[str, bool], list[bytes]] = {}
-
-    def newest(self, name: str) -> int:
-        """The creation of the newest key."""
-        lists = (self._keys.get((name, live)) for live in (True, False))
-        return max((self._created(keys[-1]) for keys in lists if keys), default=0)
 
     def move(self, row: Row, before: str | None, after: str | None, was_live: bool) -> None:
         """A row is new, has another name, or has ended."""

@@ -268,9 +268,6 @@ class FileLog:
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         return self._ask_rows(topic, lambda table: table.count(where))
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        return self._ask_rows(topic, lambda table: table.owner_version(owner))
-
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))
         self._disk.check_healthy()

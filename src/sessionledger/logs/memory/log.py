@@ -162,10 +162,6 @@ class MemoryLog:
         with self._lock:
             return self._caught_up(topic).table.count(where)
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        with self._lock:
-            return self._caught_up(topic).table.owner_version(owner)
-
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         with self._lock:
             table = self._topic(topic)

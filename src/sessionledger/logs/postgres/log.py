@@ -159,10 +159,6 @@ class PostgresLog:
         sql, values = queries.listing("count(*)", where)
         return _number(self._current(topic, sql, topic, *values))
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        found = self._current(topic, queries.OWNER_VERSIONS, topic, [owner.encode()])
-        return cast(int, found[0][1]) if found else 0
-
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._fold_of(topic)
         self._change(lambda one: writer.drop_rows(one, topic))

@@ -175,8 +175,6 @@ ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
 ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
     WHERE topic = {_NUMBER} AND key > %s ORDER BY key LIMIT %s"""
-OWNER_VERSIONS = f"""SELECT owner, max(created) FROM ledger.ledger_rows
-    WHERE topic = {_NUMBER} AND owner = ANY (%s::bytea[]) GROUP BY owner"""
 PUT_ROWS = f"""INSERT INTO ledger.ledger_rows (topic, {ROW_COLUMNS})
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],
         %s::boolean[], %s::bytea[], %s::bytea[], %s::bytea[])

@@ -29,11 +29,7 @@ def write(
     transaction: Transaction, topic: str, batch: Sequence[Unit], fold: Fold | None
 ) -> list[Outcome]:
     """Judge the units and store those that may be written."""
-    keys, owners = units.keys_of(batch, fold), units.owners_of(batch)
-    asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, keys))]
-    if owners:
-        named = [owner.encode() for owner in owners]
-        asked.append((queries.OWNER_VERSIONS, (topic, named)))
+    asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold)))]
     for rule in units.rules_of(batch):
         sql, values = queries.listing(queries.ROW_COLUMNS, rule.where, rule.after, rule.limit)
         asked.append((sql, (topic, *values)))
@@ -42,15 +38,9 @@ def write(
     if fold is not None and line.folded != line.head:
         fold_gap(transaction, topic, fold)
         found = transaction.ask(*asked)
-    rows, found = stored_rows(found[0]), found[1:]
-    versions, pages = (found[0], found[1:]) if owners else ([], found)
+    rows, *pages = map(stored_rows, found)
     head = chain.head_after(stored_event(newest[0])) if newest else Head(line.head, None)
-    tail = units.Tail(
-        head,
-        {row.key: row for row in rows},
-        {owner.decode(): version for owner, version in versions},
-        [stored_rows(page) for page in pages],
-    )
+    tail = units.Tail(head, {row.key: row for row in rows}, pages)
     plan = units.plan(topic, batch, fold, tail)
     if plan.events:
         _store(transaction, topic, line.number, plan, has_rows=fold is not None)

@@ -173,10 +173,6 @@ TOPIC_LINE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE
     FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
-OWNER_VERSION = """SELECT max(
-    (SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ?1 AND owner = ?2 AND live = 1),
-    (SELECT ifnull(max(created), 0) FROM ledger_rows WHERE topic = ?1 AND owner = ?2 AND live = 0)
-)"""
 
 # As bytes and as a number, whatever a stranger stored: SQLite's types are those of the values.
 EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(headers AS BLOB),

@@ -63,9 +63,6 @@ class Reads(ABC):
         sql, values = queries.listing("count(*)", where)
         return cast(int, self._of_topic(topic, sql, values)[0][0])
 
-    def owner_version(self, topic: str, owner: str) -> int:
-        return cast(int, self._of_topic(topic, queries.OWNER_VERSION, [owner])[0][0])
-
     def cursor(self, topic: str, consumer: str) -> int:
         return self._one(queries.CURSOR, check_names(topic, consumer))
 

@@ -99,10 +99,9 @@ class Writer:
         self, topic: str, number: int, head: int, batch: Sequence[Unit], fold: Fold | None
     ) -> units.Tail:
         rows = self._rows(number, units.keys_of(batch, fold))
-        owners = {owner: self._owner_version(number, owner) for owner in units.owners_of(batch)}
         pages = [self._page(number, rule) for rule in units.rules_of(batch)]
         rows.update((row.key, row) for page in pages for row in page)
-        return units.Tail(self._head(topic, head), rows, owners, pages)
+        return units.Tail(self._head(topic, head), rows, pages)
 
     def _page(self, number: int, rule: Rule) -> list[Row]:
         sql, values = queries.listing(queries.ROW_COLUMNS, rule.where, rule.after, rule.limit)
@@ -114,10 +113,6 @@ class Writer:
             return known
         newest = self.connection.execute(queries.EVENT, (topic, id)).fetchall()
         return chain.head_after(stored_event(newest[0])) if newest else Head(id, None)
-
-    def _owner_version(self, number: int, owner: str) -> int:
-        found = self.connection.execute(queries.OWNER_VERSION, (number, owner)).fetchall()
-        return cast(int, found[0][0])
 
     def _rows(self, number: int, keys: Iterable[bytes]) -> dict[bytes, Row]:
         rows = {}

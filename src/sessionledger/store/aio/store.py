@@ -132,7 +132,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
     async def _catch_up(self) -> None:
         """Fold what others appended here, in a thread, and not at the first read, in the loop."""
         try:
-            await asyncio.to_thread(self._log.owner_version, self._topic, "")
+            await asyncio.to_thread(self._log.row, self._topic, b"")
         except BaseException:
             await self.close()
             raise

@@ -72,7 +72,6 @@ class EventConformance(Conformance):
         assert log.state(TOPIC, b"nobody") is None
         assert log.rows(TOPIC) == log.rows(TOPIC, RowFilter(alias="nobody")) == []
         assert log.count(TOPIC) == 0
-        assert log.owner_version(TOPIC, "nobody") == 0
         assert log.cursor(TOPIC, "nobody") == 0
         assert log.rebuild(TOPIC) == 0
         assert log.append(TOPIC, []) == []
@@ -93,7 +92,6 @@ class EventConformance(Conformance):
             == []
         )
         assert log.count(TOPIC, RowFilter(owner="nobody")) == 0
-        assert log.owner_version(TOPIC, "nobody") == 0
         assert log.read("elsewhere") == []
 
     def test_topics_are_apart(self, ledger: Ledger) -> None:

@@ -22,7 +22,6 @@ CALLS: dict[str, Callable[[Log, str], object]] = {
     "state": lambda log, topic: log.state(topic, b"k"),
     "rows": lambda log, topic: log.rows(topic),
     "count": lambda log, topic: log.count(topic),
-    "owner_version": lambda log, topic: log.owner_version(topic, "o"),
     "examine": lambda log, topic: log.examine(topic, lambda _: []),
     "rebuild": lambda log, topic: log.rebuild(topic),
     "ack": lambda log, topic: log.ack(topic, "c", 1),

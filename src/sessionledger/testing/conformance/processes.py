@@ -118,7 +118,7 @@ class ProcessConformance(Conformance):
         assert len(every_event(shared.log)) == len(keys)
         assert_rows_are_folded(shared.log)
 
-    def test_guards_hold_a_limit_among_processes(self, shared: Ledger) -> None:
+    def test_a_rule_holds_a_limit_among_processes(self, shared: Ledger) -> None:
         limit = 7
         children = writers(shared, WRITERS)
         for number, child in enumerate(children):

@@ -33,7 +33,6 @@ ASKING: dict[str, Callable[[Log], object]] = {
     "rows": lambda log: log.rows(TOPIC),
     "rows by alias": lambda log: log.rows(TOPIC, RowFilter(alias="the other")),
     "count": lambda log: log.count(TOPIC, RowFilter(owner="alice")),
-    "owner_version": lambda log: log.owner_version(TOPIC, "alice"),
     "read_key": lambda log: log.read_key(TOPIC, KEYS[0]),
 }
 """Every way of asking that answers from rows, and differently after each event of `NEWS`."""

@@ -1,28 +1,24 @@
-"""Units: all or nothing, under conditions and guards, whoever races."""
+"""Units: all or nothing, under conditions, whoever races."""
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 
-from sessionledger.logs.base import Appended, Change, Conflict, RowFilter, Unit
+from sessionledger.logs.base import Appended, Change, Conflict, Unit
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import (
-    PATIENCE,
     TOPIC,
     Ledger,
     add,
     creation,
     event,
     every_event,
-    guarded,
     put,
     together,
 )
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 RIVALS = 20
-LIMIT = 3
 
 
 class UnitConformance(Conformance):
@@ -127,44 +123,3 @@ class UnitConformance(Conformance):
         together(*(partial(change, n) for n in range(8)))
         history = ledger.log.read_key(TOPIC, KEYS[0])
         assert sorted(one.value["n"] for one in history) == list(range(8))
-
-    def test_a_guard_fails_once_the_owner_got_another_key(self, ledger: Ledger) -> None:
-        batch = [guarded(KEYS[0], "alice", 0), guarded(KEYS[1], "alice", 0)]
-        first, second = ledger.log.append(TOPIC, batch)
-        assert first == Appended((ledger.log.owner_version(TOPIC, "alice"),))
-        assert second == Conflict(owner="alice")
-        assert ledger.log.row(TOPIC, KEYS[1]) is None
-
-    def test_a_guard_holds_for_changes_of_keys_there_are(self, ledger: Ledger) -> None:
-        ledger.log.append(TOPIC, [creation(KEYS[0])])
-        version = ledger.log.owner_version(TOPIC, "alice")
-        add(ledger.log, [event(KEYS[0], n=2), event(KEYS[1], "bob"), event()])
-        assert ledger.log.owner_version(TOPIC, "alice") == version
-        (outcome,) = ledger.log.append(TOPIC, [guarded(KEYS[2], "alice", version)])
-        assert isinstance(outcome, Appended)
-
-    def test_guards_hold_a_limit_against_racing_creates(self, ledger: Ledger) -> None:
-        counted = threading.Barrier(RIVALS)
-
-        def create(n: int) -> bool:
-            while True:
-                version = ledger.log.owner_version(TOPIC, "alice")
-                if ledger.log.count(TOPIC, RowFilter(owner="alice")) >= LIMIT:
-                    return False
-                if version == 0:
-                    # Nobody appends before all have seen that there is room.
-                    counted.wait(PATIENCE)
-                (outcome,) = ledger.log.append(TOPIC, [guarded(bytes([n]), "alice", version)])
-                if isinstance(outcome, Appended):
-                    return True
-                assert outcome.owner == "alice"
-
-        won = together(*(partial(create, n) for n in range(RIVALS)))
-        assert sum(won) == LIMIT == ledger.log.count(TOPIC, RowFilter(owner="alice"))
-
-    def test_guards_hold_over_two_logs(self, shared: Ledger) -> None:
-        other = shared.open()
-        version = other.owner_version(TOPIC, "alice")
-        shared.log.append(TOPIC, [creation(KEYS[0])])
-        (outcome,) = other.append(TOPIC, [guarded(KEYS[1], "alice", version)])
-        assert outcome == Conflict(owner="alice")
