@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from sessionledger.plain import as_text
+
 _POSITIONAL_BELOW = 1e16
 # One that is torn off reaches to the end: each quote begins a match, so that a text is read once.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
@@ -140,12 +142,13 @@ def _plain_subclass(value: Any, depth: int) -> Any:
         return _plain_object({_text(key): item for key, item in value.items()}, depth)
     if isinstance(value, (list, tuple)):
         return _plain_array(value, depth)
-    if isinstance(value, str):
-        return str.__str__(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
         return _plain_float(float(value))
+    text = as_text(value)
+    if text is not None:
+        return text
     raise NotJSON(f"holds a value of type {type(value).__name__}, which JSON does not have")
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from sessionledger import InvalidSession
 from sessionledger.core.instant import (
-    EPOCH,
     later_by,
     microseconds,
     parse_instant,
     rfc3339,
     written,
 )
+from sessionledger.plain import EPOCH
 from tests.sameness import same_instant
 from tests.strategies import instants
 

@@ -20,6 +20,12 @@ expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422", "429"]
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "429", "431"]
 
+# RFC 6749, sections 2.3 and 3.1: two secrets, or a parameter sent twice, are answered by 400.
+[[operations]]
+include-path-regex = "^/(introspect|revoke)$"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409", "412", "422", "429"]
+
 # Without QUERY: /auth takes any method, and OpenAPI 3.1 has no word for that one.
 [phases.coverage]
 unexpected-methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]

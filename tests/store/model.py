@@ -187,8 +187,8 @@ class Model:
         )
 
         def happen(fresh: str) -> None:
-            self._restrict(old, fresh if stays else None, GRACE if grace is None else grace, now)
             self._make_room(surplus, now)
+            self._restrict(old, fresh if stays else None, GRACE if grace is None else grace, now)
             self._happened(replace(successor, token=fresh, created=self.events + 1), now)
 
         return happen

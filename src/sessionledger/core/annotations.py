@@ -13,6 +13,7 @@ from sessionledger.core.events import Created, Happened, Touched
 from sessionledger.core.policy import Policy
 from sessionledger.core.token import TOKEN_PREFIX
 from sessionledger.errors import InvalidSession
+from sessionledger.plain import as_text
 
 REASON = "sessionledger.reason"
 ACTOR = "sessionledger.actor"
@@ -97,18 +98,20 @@ def _context(context: object) -> dict[str, str]:
         raise InvalidSession("context", f"must be a mapping, not {type(context).__name__}")
     headers = {}
     for key, value in context.items():
-        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+        name = as_text(key)
+        if not name or not name.isascii() or not name.isprintable():
             raise InvalidSession("context", "must have keys of printable ASCII")
-        headers[CONTEXT_PREFIX + key] = _text("context", value)
+        headers[CONTEXT_PREFIX + name] = _text("context", value)
     return headers
 
 
 def _text(field: str, value: object) -> str:
-    if not isinstance(value, str):
+    text = as_text(value)
+    if text is None:
         raise InvalidSession(field, f"must be text, not {type(value).__name__}")
-    if not is_unicode(value):
+    if not is_unicode(text):
         raise InvalidSession(field, "holds a lone surrogate, which is not text")
-    return str.__str__(value)
+    return text
 
 
 def _refuse_long(headers: Mapping[str, str], policy: Policy) -> None:

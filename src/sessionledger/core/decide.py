@@ -27,6 +27,7 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 from sessionledger.errors import DuplicateSession, InvalidSession, VersionConflict
+from sessionledger.plain import as_number
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -153,9 +154,10 @@ def patch_of(session: Session, changes: object, policy: Policy) -> Touched | Non
 
 
 def _version(version: object) -> int | None:
-    if version is not None and type(version) is not int:
+    number = as_number(version)
+    if version is not None and number is None:
         raise InvalidSession("if_version", f"must be a whole number, not {type(version).__name__}")
-    return version
+    return number
 
 
 def _within_deadline(session: Session, expires_at: datetime | None) -> datetime | None:

@@ -32,6 +32,7 @@ from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 from sessionledger.errors import InvalidSession, SessionLimitReached
+from sessionledger.plain import as_span
 
 _ON_PURPOSE = ("revoked", "signed_out", "parent_ended", "everybody")
 
@@ -176,8 +177,9 @@ def _restricted(
 
 def _grace(command: Rotate, policy: Policy) -> timedelta:
     grace = policy.rotation_grace if command.grace is None else command.grace
-    if not isinstance(grace, timedelta):
+    span = as_span(grace)
+    if span is None:
         raise InvalidSession("grace", f"must be a timedelta, not {type(grace).__name__}")
-    if grace < timedelta(0):
-        raise InvalidSession("grace", "must not be negative")
-    return grace
+    if span < timedelta(0):
+        raise InvalidSession("grace", f"must not be negative, but is {span}")
+    return span

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 from sessionledger.errors import InvalidSession
+from sessionledger.plain import EPOCH
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -71,7 +71,6 @@ def _plain(value: datetime, offset: timedelta) -> datetime:
 
     Datetimes that share a zone object compare by wall clock, and subclasses do as they like.
     """
-    # The class of the epoch, since libraries that freeze time put their own in `datetime`'s place.
     wall = type(EPOCH)(
         value.year,
         value.month,

@@ -20,6 +20,7 @@ from sessionledger.core.instant import later_by, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session
 from sessionledger.errors import InvalidSession
+from sessionledger.plain import as_span
 
 _TOUCHES_IN_AN_IDLE_TIMEOUT = 4
 _NOTHING = timedelta(0)
@@ -69,12 +70,13 @@ def given_end(expires_at: object, ttl: object, start: datetime) -> datetime | No
 
 
 def parse_span(field: str, span: object) -> timedelta:
-    """The span, if it is one that is longer than nothing. Raises `InvalidSession`."""
-    if not isinstance(span, timedelta):
+    """The span, if it is positive. Raises `InvalidSession`."""
+    plain = as_span(span)
+    if plain is None:
         raise InvalidSession(field, f"must be a timedelta, not {type(span).__name__}")
-    if span <= _NOTHING:
-        raise InvalidSession(field, "must be longer than nothing")
-    return span
+    if plain <= _NOTHING:
+        raise InvalidSession(field, f"must be positive, not {plain}")
+    return plain
 
 
 def slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:

@@ -9,6 +9,7 @@ from sessionledger import canonical
 from sessionledger.core.policy import DEEPEST_ATTRIBUTES, Policy
 from sessionledger.core.token import TOKEN_PREFIX, WHITE_SPACE
 from sessionledger.errors import InvalidSession
+from sessionledger.plain import as_text
 
 _UNSEEN = frozenset(("Cf", "Zl", "Zp"))
 # What Unicode calls Default_Ignorable among letters and marks, and the blanks of Ogham and Braille.
@@ -64,9 +65,10 @@ def parse_attributes(
 
 
 def _parse_name(field: str, name: object, policy: Policy) -> str:
-    if not isinstance(name, str):
+    text = as_text(name)
+    if text is None:
         raise InvalidSession(field, f"must be text, not {type(name).__name__}")
-    trimmed = name.strip(WHITE_SPACE)
+    trimmed = text.strip(WHITE_SPACE)
     if not trimmed:
         raise InvalidSession(field, "must not be empty")
     if policy.max_principal_chars is not None and len(trimmed) > policy.max_principal_chars:

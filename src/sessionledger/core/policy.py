@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Literal
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from sessionledger.errors import InvalidPolicy
+from sessionledger.plain import as_number, as_span
 
 DEEPEST_ATTRIBUTES = 125
 """No policy allows more: within an event, two levels down, it is what every reader takes."""
@@ -78,20 +80,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_annotation_bytes: int = 4096
 
     def __post_init__(self) -> None:
+        for name, is_positive in _SPANS.items():
+            self._take(name, _span(name, getattr(self, name), positive=is_positive))
         for name in _OPTIONAL_SPANS:
             if getattr(self, name) is not None:
-                _check_span(name, getattr(self, name), _NOTHING, strictly=True)
-        _check_span("ttl", self.ttl, _NOTHING, strictly=True)
-        for name in _SPANS:
-            _check_span(name, getattr(self, name), _NOTHING, strictly=False)
+                self._take(name, _span(name, getattr(self, name), positive=True))
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
-        _check_number("max_successors", self.max_successors)
-        if self.max_sessions_per_principal is not None:
-            _check_number("max_sessions_per_principal", self.max_sessions_per_principal)
+        self._take("max_successors", _number("max_successors", self.max_successors))
+        if (most := self.max_sessions_per_principal) is not None:
+            self._take("max_sessions_per_principal", _number("max_sessions_per_principal", most))
         if self.max_token_chars is not None and self.max_token_chars < self.min_token_chars:
             raise InvalidPolicy("max_token_chars is below min_token_chars: no token would fit")
+
+    def _take(self, name: str, value: object) -> None:
+        """Keep the value as Python's own type."""
+        force_setattr(self, name, value)
 
     @classmethod
     def aal1(cls) -> Policy:
@@ -140,21 +145,25 @@ def given_policy(policy: object) -> Policy:
     return policy
 
 
-_NOTHING = timedelta(0)
 _OPTIONAL_SPANS = ("idle_timeout", "absolute_timeout")
-_SPANS = ("touch_interval", "rotation_grace", "sweep_margin")
+# Whether each must be positive.
+_SPANS = {"ttl": True, "touch_interval": False, "rotation_grace": False, "sweep_margin": False}
 _CHOICES = {"on_reuse": ("revoke", "deny"), "on_limit": ("deny", "evict_oldest")}
 
 
-def _check_span(name: str, span: object, least: timedelta, *, strictly: bool) -> None:
-    if not isinstance(span, timedelta):
-        raise InvalidPolicy(f"{name} must be a timedelta")
-    if span < least or (strictly and span == least):
-        raise InvalidPolicy(
-            f"{name} must be {'longer than nothing' if strictly else 'no less than nothing'}"
-        )
+def _span(name: str, value: object, *, positive: bool) -> timedelta:
+    span = as_span(value)
+    if span is None:
+        raise InvalidPolicy(f"{name} must be a timedelta, not {type(value).__name__}")
+    if positive and span <= timedelta(0):
+        raise InvalidPolicy(f"{name} must be positive, not {span}")
+    if span < timedelta(0):
+        raise InvalidPolicy(f"{name} must not be negative, but is {span}")
+    return span
 
 
-def _check_number(name: str, number: object) -> None:
-    if type(number) is not int or number < 1:
-        raise InvalidPolicy(f"{name} must be a whole number, 1 or more")
+def _number(name: str, value: object) -> int:
+    number = as_number(value)
+    if number is None or number < 1:
+        raise InvalidPolicy(f"{name} must be a whole number, 1 or more, not {value!r}")
+    return number

@@ -14,6 +14,7 @@ from typing import NewType
 
 from sessionledger.core.policy import Policy
 from sessionledger.errors import InvalidSession
+from sessionledger.plain import as_text
 
 Handle = NewType("Handle", str)
 """A session's public name, 74 characters: `sha256:v1:` and 64 lower-case hex digits."""
@@ -86,16 +87,18 @@ def parse_handle(handle: object) -> bytes:
 
     The message does not repeat the argument: it might be a token, passed by mistake.
     """
-    key = key_of(handle.strip(WHITE_SPACE)) if isinstance(handle, str) else None
+    text = as_text(handle)
+    key = None if text is None else key_of(text.strip(WHITE_SPACE))
     if key is None:
         raise InvalidSession("handle", "must be sha256:v1: and 64 lower-case hex digits")
     return key
 
 
 def _plain_text(token: object) -> str:
-    if not isinstance(token, str):
+    text = as_text(token)
+    if text is None:
         raise InvalidSession("token", f"must be text, not {type(token).__name__}")
-    return str.__str__(token)
+    return text
 
 
 def _too_short(trimmed: str, policy: Policy) -> str:

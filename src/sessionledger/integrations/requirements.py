@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sessionledger import Session
+from sessionledger import Session, canonical
 from sessionledger.web.challenges import Denied, insufficient, is_scope, lacking
 from sessionledger.web.claims import scope_of
 
@@ -50,8 +50,8 @@ def _is_one_scope(scope: str) -> bool:
 
 def _has(session: Session, name: str, value: object) -> bool:
     """Whether an attribute is there and equal. `True` is not 1 in JSON, as it is in Python."""
-    found = session.attributes.get(name)
-    return name in session.attributes and type(found) is type(value) and found == value
+    found = session.attributes
+    return name in found and canonical.encode(found[name]) == canonical.encode(value)
 
 
 A_SESSION = Requirements()

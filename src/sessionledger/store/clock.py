@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from sessionledger.core.ends import CLOCK_TOLERANCE
+from sessionledger.core.instant import parse_instant
 from sessionledger.errors import ClockJumped
+from sessionledger.plain import EPOCH
 
 Clock: TypeAlias = Callable[[], datetime]
 """Answers the present instant, aware."""
@@ -21,7 +23,9 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 def system_clock() -> datetime:
     """The system's time, in UTC."""
-    return datetime.now(UTC)
+    now = datetime.now(UTC)
+    # What freezes time answers a class of its own.
+    return now if type(now) is type(EPOCH) else parse_instant("clock", now)
 
 
 def system_monotonic() -> float:

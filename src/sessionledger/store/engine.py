@@ -126,7 +126,7 @@ class Engine:
         self.policy = policy
         # The system's time is a plain aware datetime as it is.
         self.clock = clock if clock is system_clock else lambda: parse_instant("clock", clock())
-        self.nanoseconds = time_ns if clock is system_clock else _counting(clock)
+        self._nanoseconds = None if clock is system_clock else _counting(clock)
         if monotonic is None and clock is system_clock:
             monotonic = system_monotonic
         self.clock_watch = ClockWatch(self.clock, monotonic)
@@ -134,6 +134,10 @@ class Engine:
         self._on_error: OnError = log_error if on_error is None else on_error
         self.fold = SessionFold(topic)
         log.fold_with(topic, self.fold)
+
+    def nanoseconds(self) -> int:
+        """The present instant, in nanoseconds since 1970 UTC."""
+        return time_ns() if self._nanoseconds is None else self._nanoseconds()
 
     def report(self, during: str, error: SessionLedgerError) -> None:
         """Tell of an error that did not keep a call from being answered."""
@@ -152,7 +156,11 @@ class Engine:
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
         """The session in a version, end and state, if it is live now, or at a given instant."""
-        at = self.nanoseconds() if now is None else microseconds(parse_instant("now", now)) * 1000
+        if now is not None:
+            at = microseconds(parse_instant("now", now)) * 1000
+        else:
+            # Looked up each time: tests freeze time by replacing it.
+            at = time_ns() if self._nanoseconds is None else self._nanoseconds()
         if found is None or found[1] * 1000 <= at:
             return None
         return decode_session(found[0], found[2])

@@ -9,6 +9,7 @@ import msgspec
 from sessionledger.core.session import Session
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Row
+from sessionledger.plain import as_number
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -51,6 +52,7 @@ def _read(cursor: str) -> tuple[int, bytes] | None:
 
 def check_size(size: int) -> int:
     """The page size, if it is one. Raises `InvalidSession`."""
-    if type(size) is not int or not 1 <= size <= MAX_PAGE_SIZE:
-        raise InvalidSession("page_size", f"is a whole number from 1 to {MAX_PAGE_SIZE}")
-    return size
+    number = as_number(size)
+    if number is None or not 1 <= number <= MAX_PAGE_SIZE:
+        raise InvalidSession("page_size", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
+    return number

@@ -1,0 +1,132 @@
+"""Subclasses of plain types count as what they extend, wherever a caller passes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import freezegun
+import pendulum
+import pytest
+import time_machine
+from django.utils.functional import lazystr
+
+from sessionledger import InvalidPolicy, InvalidSession, Policy, SessionStore
+from sessionledger.integrations.requirements import Requirements
+from sessionledger.plain import as_number, as_span, as_text
+
+HOUR = timedelta(hours=1)
+START = datetime(2026, 12, 24, 10, tzinfo=UTC)
+FREEZERS: dict[str, Callable[[datetime], AbstractContextManager[Any]]] = {
+    "freezegun": freezegun.freeze_time,
+    "time-machine": lambda at: time_machine.travel(at, tick=False),
+}
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+@pytest.mark.parametrize("freezer", FREEZERS)
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///{}/a.db", "file://{}/a"])
+def test_a_store_follows_time_that_was_frozen_after_it_was_opened(
+    tmp_path: Path, url: str, freezer: str
+) -> None:
+    at = FREEZERS[freezer]
+    with SessionStore.open(url.format(tmp_path)) as store:
+        with at(START):
+            token = store.create("alice", ttl=HOUR).token
+        with at(START + HOUR / 2):
+            assert store.authenticate(token) is not None
+            assert store.get(token) is not None
+            assert store.count(live=True) == 1
+        with at(START + 2 * HOUR):
+            assert store.get(token) is None
+            assert store.authenticate(token) is None
+            assert store.count(live=True) == 0
+
+
+@pytest.mark.parametrize("freezer", FREEZERS)
+def test_a_session_that_began_in_frozen_time_is_made_of_plain_datetimes(freezer: str) -> None:
+    with FREEZERS[freezer](START), SessionStore.open("memory:") as store:
+        session = store.create("alice", ttl=HOUR)
+    assert session.created_at == START
+    assert type(session.created_at) is datetime
+    assert type(session.expires_at) is datetime
+
+
+def test_times_and_spans_of_pendulum_are_plain_ones() -> None:
+    policy = Policy(idle_timeout=pendulum.duration(hours=2))
+    assert type(policy.idle_timeout) is timedelta
+    now = pendulum.datetime(2100, 1, 1, tz="Europe/Paris")
+    with SessionStore.open("memory:", policy=policy) as store:
+        session = store.create("alice", created_at=now, ttl=pendulum.duration(days=1))
+        touched = store.touch(session.token, last_seen_at=now.add(hours=1))
+    assert touched is not None
+    assert touched.deadline == now + timedelta(days=1)
+    assert touched.last_seen_at == now + HOUR
+    assert {type(each) for each in (touched.created_at, touched.expires_at)} == {datetime}
+    assert type(touched.idle_timeout) is timedelta
+
+
+@pytest.mark.parametrize("text", [Role.ADMIN, lazystr("admin")])
+def test_enums_and_lazy_translations_are_text(text: Any) -> None:
+    with SessionStore.open("memory:") as store:
+        session = store.create(
+            text, attributes={"role": text}, external_id=text, actor=text, context={"app": text}
+        )
+        assert [one.principal for one in store.sessions(principal=text)] == ["admin"]
+        store.revoke(handle=session.handle, reason=text)
+        created, ended = store.history(handle=session.handle)
+    assert session.attributes == {"role": "admin"}
+    assert created.actor == "admin"
+    assert created.context == {"app": "admin"}
+    assert ended.reason == "admin"
+    plain = (session.principal, session.external_id, session.attributes["role"], ended.reason)
+    assert {type(each) for each in plain} == {str}
+
+
+def test_a_required_attribute_may_be_an_enum() -> None:
+    with SessionStore.open("memory:") as store:
+        session = store.create("alice", attributes={"role": Role.ADMIN, "level": Level.HIGH})
+    assert Requirements(attributes={"role": Role.ADMIN}).refusal(session, "app") is None
+    assert Requirements(attributes={"level": Level.HIGH}).refusal(session, "app") is None
+    assert Requirements(attributes={"level": True}).refusal(session, "app") is not None
+
+
+def test_a_whole_number_may_be_an_enum() -> None:
+    policy = Policy(max_successors=Level.HIGH)
+    assert type(policy.max_successors) is int
+    with SessionStore.open("memory:") as store:
+        token = store.create("alice").token
+        assert list(store.sessions(page_size=Level.HIGH))
+        assert store.patch(token, {"n": 1}, if_version=1)
+
+
+@pytest.mark.parametrize("value", [b"admin", 5, None, ["admin"], object()])
+def test_what_is_no_text_is_none(value: object) -> None:
+    assert as_text(value) is None
+    with SessionStore.open("memory:") as store, pytest.raises(InvalidSession):
+        store.create(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", None])
+def test_what_is_no_whole_number_is_none(value: object) -> None:
+    assert as_number(value) is None
+    with pytest.raises(InvalidPolicy):
+        Policy(max_successors=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [5, "5 s", START])
+def test_what_is_no_span_is_none(value: object) -> None:
+    assert as_span(value) is None
+    with pytest.raises(InvalidPolicy):
+        Policy(ttl=value)  # type: ignore[arg-type]
