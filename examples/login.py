@@ -28,20 +28,21 @@ def log_in(store: SessionStore, visitor: str) -> str:
     return issued.token
 
 
-def change_password(store: SessionStore, token: str) -> None:
-    """Ask for a fresh proof, then give a new token and end all other sessions."""
+def change_password(store: SessionStore, token: str) -> str:
+    """Ask for a fresh proof, then give a new token and end all other sessions, in one unit."""
     try:
         store.authenticate(token, max_auth_age=FRESH)
     except ReauthenticationRequired as refusal:
         print("before it matters    ", refusal.code)
     store.reauthenticate(token, reason="passkey")
-    renewed = store.rotate(token, reason="password changed")
+    renewed = store.change_credentials(token, reason="password changed")
     assert renewed is not None
-    here = store.authenticate(renewed.token, max_auth_age=FRESH)
-    assert here is not None
-    ended = store.revoke_all("alice", keep=[here.handle], reason="password changed")
-    print("ended elsewhere      ", ended)
-    print("still signed in      ", store.authenticate(renewed.token) is not None)
+    print("the old token        ", store.authenticate(token))
+    print(
+        "still signed in      ", store.authenticate(renewed.token, max_auth_age=FRESH) is not None
+    )
+    print("sessions of alice    ", store.count(principal="alice"))
+    return renewed.token
 
 
 def main() -> None:
@@ -54,8 +55,8 @@ def main() -> None:
             store.create("alice", context={"device": "an old phone"})
             token = log_in(store, visitor.token)
             clock.now += timedelta(minutes=30)
-            change_password(store, token)
-            print("logged out everywhere", store.revoke_all("alice", reason="signed out"))
+            token = change_password(store, token)
+            print("logged out everywhere", store.log_out_everywhere(token, reason="signed out"))
             for entry in store.history(principal="alice"):
                 print(f"  {entry.event_id:2} {entry.kind:16}", entry.reason or "-")
 

@@ -126,6 +126,8 @@ async def with_request_session(
     assert_type(await request_session.required(Requirements(scopes=["read"])), Session)
     assert_type(await request_session.log_in("alice", ttl=timedelta(hours=1)), IssuedSession)
     assert_type(await request_session.rotate(), IssuedSession)
+    assert_type(await request_session.change_credentials(), IssuedSession)
+    assert_type(await request_session.log_out_everywhere(), int)
     assert_type(here.session(), Session | None)
     assert_type(here.required(), Session)
     assert_type(here.log_in("alice"), IssuedSession)

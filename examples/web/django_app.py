@@ -3,7 +3,7 @@
     LEDGER=sqlite:///sessions.db gunicorn --chdir examples/web --workers 2 django_app:application
 
 Log in begins a session and ends whatever session the browser came with. What matters asks for a
-recent proof, and afterwards gives a new token and ends the other sessions.
+recent proof; a new password gives a new token and ends all other sessions, whoever holds them.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def devices(request: HttpRequest) -> HttpResponse:
 
 @requiring(RECENT)
 def change_password(request: HttpRequest) -> HttpResponse:
-    """A new token here, and the end of all sessions elsewhere."""
-    here = request.ledger_session.required()
-    renewed = request.ledger_session.rotate(reason="password changed")
-    ended = store().revoke_all(
-        here.principal, keep=[renewed.handle, here.handle], reason="password changed"
-    )
-    return HttpResponse(f"changed; {ended} ended elsewhere")
+    """A new token here, and the end of all other sessions."""
+    request.ledger_session.change_credentials(reason="password changed")
+    return HttpResponse("changed")
+
+
+def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"{request.ledger_session.log_out_everywhere()} logged out")
 
 
 def log_out(request: HttpRequest) -> HttpResponse:
@@ -79,6 +79,7 @@ urlpatterns = [
     path("", home),
     path("devices", devices),
     path("password", change_password),
+    path("logout-everywhere", log_out_everywhere),
     path("logout", log_out),
 ]
 

@@ -3,7 +3,7 @@
     LEDGER=sqlite:///sessions.db uvicorn --app-dir examples/web fastapi_app:app
 
 Log in begins a session and ends whatever session the browser came with. What matters asks for a
-recent proof, and afterwards gives a new token and ends the other sessions.
+recent proof; a new password gives a new token and ends all other sessions, whoever holds them.
 """
 
 import os
@@ -59,13 +59,15 @@ async def devices(session: Own) -> list[str]:
 
 
 @app.post("/password")
-async def change_password(session: OwnAndRecent, request_session: CurrentRequestSession) -> str:
-    """A new token here, and the end of all sessions elsewhere."""
-    renewed = await request_session.rotate(reason="password changed")
-    ended = await sessions.store.revoke_all(
-        session.principal, keep=[renewed.handle, session.handle], reason="password changed"
-    )
-    return f"changed; {ended} ended elsewhere"
+async def change_password(_: OwnAndRecent, request_session: CurrentRequestSession) -> str:
+    """A new token here, and the end of all other sessions."""
+    await request_session.change_credentials(reason="password changed")
+    return "changed"
+
+
+@app.post("/logout-everywhere")
+async def log_out_everywhere(request_session: CurrentRequestSession) -> str:
+    return f"{await request_session.log_out_everywhere()} logged out"
 
 
 @app.post("/logout")

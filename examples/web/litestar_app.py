@@ -3,7 +3,7 @@
     LEDGER=sqlite:///sessions.db uvicorn --app-dir examples/web litestar_app:app
 
 Log in begins a session and ends whatever session the browser came with. What matters asks for a
-recent proof, and afterwards gives a new token and ends the other sessions.
+recent proof; a new password gives a new token and ends all other sessions, whoever holds them.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ async def devices(request_session: RequestSessionDependency) -> list[str]:
 
 @post("/password", status_code=200, guards=[sessions.requiring(RECENT)], security=sessions.security)
 async def change_password(request_session: RequestSessionDependency) -> str:
-    """A new token here, and the end of all sessions elsewhere."""
-    here = await request_session.required()
-    renewed = await request_session.rotate(reason="password changed")
-    ended = await sessions.store.revoke_all(
-        here.principal, keep=[renewed.handle, here.handle], reason="password changed"
-    )
-    return f"changed; {ended} ended elsewhere"
+    """A new token here, and the end of all other sessions."""
+    await request_session.change_credentials(reason="password changed")
+    return "changed"
+
+
+@post("/logout-everywhere", status_code=200)
+async def log_out_everywhere(request_session: RequestSessionDependency) -> str:
+    return f"{await request_session.log_out_everywhere()} logged out"
 
 
 @post("/logout", status_code=200)
@@ -73,4 +74,6 @@ async def log_out(request_session: RequestSessionDependency) -> str:
     return "goodbye"
 
 
-app = Litestar([log_in, home, devices, change_password, log_out], plugins=[sessions])
+app = Litestar(
+    [log_in, home, devices, change_password, log_out_everywhere, log_out], plugins=[sessions]
+)

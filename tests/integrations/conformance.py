@@ -10,6 +10,8 @@ The application of each framework answers, as plain text:
     /twice                the principal, asked for before and after the handler ended the session
     GET, POST /logout     logs out
     POST /login?principal=      logs in, and answers whose the session is from there on
+    POST /logout-everywhere     logs out everywhere, and answers how many log ins that were
+    POST /change                changes the credentials
     POST /rotate                rotates
     POST /become?principal=     rotates to somebody
 """
@@ -84,6 +86,11 @@ THEIRS: dict[str, dict[str, str]] = {
     "trusted by another scheme": {"Origin": "http://pages.test"},
     "a referrer": {"Referer": f"https://{HOST}/"},
 }
+
+CHANGING = (
+    *("/logout", "/logout-everywhere", "/rotate", "/change"),
+    *("/login?principal=mallory", "/become?principal=mallory"),
+)
 
 
 def cookie_of(token: str, seconds: int) -> list[str]:
@@ -232,6 +239,8 @@ class Conformance:
             *(("GET", "/current"), ("GET", "/required"), ("GET", "/recent"), ("POST", "/logout")),
             *(
                 ("POST", "/rotate"),
+                ("POST", "/change"),
+                ("POST", "/logout-everywhere"),
                 ("POST", "/become?principal=bob"),
                 ("POST", "/login?principal=a"),
             ),
@@ -298,9 +307,9 @@ class Conformance:
         token = site.create().token
         assert is_refused(site("POST", "/required", THEIRS[case], cookie=token), 403, None)
         assert site("POST", "/current", THEIRS[case], cookie=token).text == "nobody"
-        for path in ("/logout", "/rotate", "/login?principal=mallory", "/become?principal=mallory"):
+        for path in CHANGING:
             assert is_refused(site("POST", path, THEIRS[case], cookie=token), 403, None), path
-        for path in ("/logout", "/login?principal=mallory"):
+        for path in ("/logout", "/logout-everywhere", "/login?principal=mallory"):
             assert is_refused(site("POST", path, THEIRS[case]), 403, None), path
         assert site.store.authenticate(token) is not None
         assert [one.principal for one in site.store.sessions()] == ["alice"]
@@ -345,7 +354,7 @@ class Conformance:
         assert evil.submit("/login?principal=mallory").status == 403
         assert own.submit("/login?principal=alice").text == "alice"
         before = browser.cookies.copy()
-        for path in ("/logout", "/rotate", "/login?principal=mallory", "/become?principal=mallory"):
+        for path in CHANGING:
             assert evil.submit(path).status in (401, 403), path
             assert evil.fetch("POST", path).status in (401, 403), path
         for act in (evil.follow, evil.embed, partial(evil.fetch, "GET")):
@@ -428,6 +437,54 @@ class Conformance:
         bearer, cookie = site.create().token, site.create().token
         assert site("POST", "/logout", bearer=bearer, cookie=cookie).status == 200
         assert (site.store.get(bearer), site.store.get(cookie)) == (None, None)
+
+    def test_a_log_out_everywhere_ends_all_and_has_the_cookie_forgotten(self, site: Site) -> None:
+        here, elsewhere, others = site.create(), site.create(), site.create("bob")
+        rotated = site.store.rotate(elsewhere.token)
+        assert rotated is not None
+        answer = site("POST", "/logout-everywhere", OWN, cookie=here.token)
+        assert answer.text == "2"
+        assert parts_of(answer.one("set-cookie")) == cookie_of("", 0)
+        for token in (here.token, elsewhere.token, rotated.token):
+            assert is_refused(site("GET", "/required", bearer=token), 401, INVALID)
+        assert site.store.history(handle=here.handle)[-1].reason == "logged out everywhere"
+        assert site.store.get(others.token) is not None
+
+    @pytest.mark.parametrize("cookie", [None, UNKNOWN, "x"])
+    def test_a_log_out_everywhere_of_nothing_is_no_error(
+        self, site: Site, cookie: str | None
+    ) -> None:
+        answer = site("POST", "/logout-everywhere", OWN, cookie=cookie)
+        assert (answer.text, parts_of(answer.one("set-cookie"))) == ("0", cookie_of("", 0))
+
+    # Changing credentials
+
+    def test_a_change_of_credentials_leaves_one_session_with_a_new_cookie(self, site: Site) -> None:
+        first, elsewhere = site.create(attributes={"basket": 1}), site.create()
+        stolen = site.store.rotate(first.token)
+        assert stolen is not None
+        site.clock.now += timedelta(seconds=20)
+        answer = site("POST", "/change", OWN, cookie=stolen.token)
+        assert answer.text == "alice"
+        for token in (first.token, stolen.token, elsewhere.token):
+            assert is_refused(site("GET", "/required", bearer=token), 401, INVALID)
+            assert is_refused(site("POST", "/rotate", bearer=token), 401, INVALID)
+        session = site.store.get(answer.token)
+        assert session is not None
+        assert (session.family, session.attributes) == (None, {"basket": 1})
+        assert session.authenticated_at == site.clock.now
+        assert [one.handle for one in site.store.sessions(principal="alice")] == [session.handle]
+
+    def test_a_bearers_change_of_credentials_sets_no_cookie(self, site: Site) -> None:
+        old = site.create()
+        answer = site("POST", "/change", bearer=old.token)
+        assert (answer.text, answer.one("set-cookie")) == ("alice", None)
+        assert site.store.get(old.token) is None
+
+    def test_only_a_live_session_changes_its_credentials(self, site: Site) -> None:
+        assert is_refused(site("POST", "/change", OWN), 401, PLAIN)
+        assert is_refused(site("POST", "/change", OWN, cookie=UNKNOWN), 401, INVALID)
+        assert is_refused(site("POST", "/change", bearer="x y"), 400, MALFORMED)
 
     # Rotating
 

@@ -162,11 +162,9 @@ class Model:
         old = self.sessions[token]
         if old.reused(now):
             self._reuse(old, now)
-        family = [one for one in self._family(old) if one.live(now)]
-        leaves = [one for one in family if not one.successors] if old.successors else [old]
-        if not old.live(now) or not leaves:
+        newest = self._newest(old, now)
+        if newest is None:
             return None
-        newest = max(leaves, key=lambda one: one.version)
         stays = principal in (None, old.principal)
         if stays and len(old.successors) >= MOST_SUCCESSORS:
             return LIMIT
@@ -192,6 +190,55 @@ class Model:
             self._happened(replace(successor, token=fresh, created=self.events + 1), now)
 
         return happen
+
+    def change_credentials(
+        self, token: str, now: datetime, *, presented: bool
+    ) -> Callable[[str], None] | None:
+        """What gives the successor its token; None for nothing."""
+        old = self.sessions[token]
+        if presented and old.reused(now):
+            self._reuse(old, now)
+        newest = self._newest(old, now)
+        if newest is None:
+            return None
+        others = [one for one in self._active(old.principal) if one is not old]
+        successor = replace(
+            newest,
+            expires_at=self._slid(newest, now) or newest.expires_at,
+            last_seen_at=max(now, newest.last_seen_at),
+            attributes=deepcopy(newest.attributes),
+            proved_at=now,
+            family=None,
+            successors=[],
+            story=[],
+        )
+
+        def happen(fresh: str) -> None:
+            self._end_all(others, now, "revoked")
+            self._end(old, None, now, "rotated")
+            self._happened(replace(successor, token=fresh, created=self.events + 1), now)
+
+        return happen
+
+    def log_out_everywhere(self, token: str, now: datetime) -> int:
+        """How many log ins ended."""
+        known = self.sessions[token]
+        if known.reused(now):
+            self._reuse(known, now)
+            return 0
+        if known.ended_at is not None:
+            return 0
+        ended = self._active(known.principal)
+        self._end_all(ended, now, "signed_out")
+        return len({one.name for one in ended})
+
+    def _newest(self, old: Known, now: datetime) -> Known | None:
+        """What stands for the family of a session; None where that is over."""
+        family = [one for one in self._family(old) if one.live(now)]
+        leaves = [one for one in family if not one.successors] if old.successors else [old]
+        if not old.live(now) or not leaves:
+            return None
+        return max(leaves, key=lambda one: one.version)
 
     def expire(self, token: str, now: datetime, at: datetime | None, cause: str) -> None:
         known = self.sessions[token]

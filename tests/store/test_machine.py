@@ -198,6 +198,27 @@ class Machine(RuleBasedStateMachine):
         self.agrees(issued.token, issued)
         return issued.token
 
+    @rule(target=tokens, token=tokens, by_handle=st.booleans())
+    def change_credentials(self, token: str, by_handle: bool) -> Any:
+        happens = self.model.change_credentials(token, self.now, presented=not by_handle)
+        by: dict[str, Any] = {"handle": handle(token)} if by_handle else {"token": token}
+        issued = self.store.change_credentials(**by)
+        assert (issued is None) == (happens is None)
+        if issued is None or happens is None:
+            return multiple()
+        happens(issued.token)
+        self.agrees(issued.token, issued)
+        assert self.model.of(issued.principal, self.now) == [issued.token]
+        return issued.token
+
+    @rule(token=tokens)
+    def log_out_everywhere(self, token: str) -> None:
+        known = self.model.sessions[token]
+        was_ended = known.ended_at is not None
+        expected = self.model.log_out_everywhere(token, self.now)
+        assert self.store.log_out_everywhere(token) == expected
+        assert was_ended or expected == 0 or not self.model.of(known.principal, self.now)
+
     @rule(token=tokens, offset=st.none() | offsets, by_handle=st.booleans())
     def end(self, token: str, offset: timedelta | None, by_handle: bool) -> None:
         at = None if offset is None else self.now + offset

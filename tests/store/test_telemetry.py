@@ -332,6 +332,8 @@ ACTS: dict[str, Act] = {
     "patch": lambda s, t, h: s.patch(t, {NEEDLE: NEEDLE}, **SAID),
     "patch too late": lambda s, t, h: s.patch(handle=h, changes={NEEDLE: 1}, if_version=1),
     "rotate": lambda s, t, h: s.rotate(t, **SAID),
+    "change credentials": lambda s, t, h: s.change_credentials(t, **SAID),
+    "log out everywhere": lambda s, t, h: s.log_out_everywhere(t, **SAID),
     "expire": lambda s, t, h: s.expire(t, **SAID),
     "revoke": lambda s, t, h: s.revoke(handle=h, **SAID),
     "revoke all": lambda s, t, h: s.revoke_all(NEEDLE, keep=[h], **SAID),

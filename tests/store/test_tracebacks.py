@@ -36,6 +36,8 @@ BY_TOKEN: dict[str, Call] = {
     "touch": lambda store, token: store.touch(token),
     "patch": lambda store, token: store.patch(token, {"a": 1}),
     "rotate": lambda store, token: store.rotate(token),
+    "change_credentials": lambda store, token: store.change_credentials(token),
+    "log_out_everywhere": lambda store, token: store.log_out_everywhere(token),
     "expire": lambda store, token: store.expire(token),
     "peek": lambda store, token: store.peek(token),
 }
@@ -47,6 +49,7 @@ BY_HANDLE: dict[str, Call] = {
     "as_of": lambda store, token: store.as_of(handle=token, at=datetime.now(UTC)),
     "patch": lambda store, token: store.patch(handle=token, changes={"a": 1}),
     "rotate": lambda store, token: store.rotate(handle=token),
+    "change_credentials": lambda store, token: store.change_credentials(handle=token),
     "reauthenticate": lambda store, token: store.reauthenticate(handle=token),
 }
 COLOURS = ["sync", "async"]
@@ -152,6 +155,9 @@ WITHIN: dict[str, Call] = {
     "changes": lambda store, token: store.patch(token, {"debug": [token]}),
     "reason": lambda store, token: store.expire(token, reason=token),
     "actor": lambda store, token: store.rotate(token, actor=token),
+    "reason of many": lambda store, token: store.revoke_all("alice", reason=token),
+    "reason everywhere": lambda store, token: store.log_out_everywhere(token, reason=token),
+    "reason of a change": lambda store, token: store.change_credentials(token, reason=token),
     "context": lambda store, token: store.reauthenticate(token, context={"agent": token}),
     "principal": lambda store, token: store.create(token),
 }
@@ -166,6 +172,7 @@ def test_no_frame_shows_a_token_that_stood_in_what_was_to_be_stored(
     error = raised_by(lambda: outcome(colour, log, None, lambda s: WITHIN[where](s, token)))
     assert isinstance(error, InvalidSession)
     assert shown(error, token) == []
+    assert len(SessionStore(log).history(principal="alice")) == 1, "nothing was stored"
 
 
 @pytest.mark.parametrize("name", BY_HANDLE)

@@ -11,8 +11,8 @@ id and ends). Both belong to one family, named by the handle of its first sessio
 3. A token presented after its rotation took effect was reused: it, or its successor, may be in a
    thief's hands. That ends the whole family (RFC 9700, section 4.14.2). A grace that is over by
    one clock may still run by another, so within the tolerance it is refused, and ends nobody.
-4. With another principal the successor begins a family of its own: who only held the old token
-   can't follow it there by any of the above, which is what a login needs against fixation.
+4. With another principal, and at a change of credentials, the successor begins a family of its
+   own. A holder of the old token can't follow it there by any of the above.
 5. A family ends together: ending one of its sessions ends all that are live.
 """
 
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from sessionledger import canonical
 from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
@@ -100,21 +101,40 @@ def decide_rotate(
         raise SessionLimitReached(
             f"{old.handle} was rotated {policy.max_successors} times within its grace"
         )
-    created = Created(
+    created = _begun(newest, successor, now, policy)
+    if stays:
+        created = replace(created, authenticated_at=old.reauthenticated_at, family=family_of(old))
+    else:
+        created = replace(created, principal=principal)
+    return Rotation(_restricted(old, grace, successor if stays else None, now), created)
+
+
+def decide_change_credentials(
+    old: Session, newest: Session, successor: Handle, now: datetime, policy: Policy
+) -> Rotation:
+    """A new token for a live session, whose bearer proved just now who it is.
+
+    It begins a family of its own, and the old session ends without a successor. So nothing that
+    happens to the old family reaches it.
+    """
+    return Rotation(end_of(old, now, "rotated"), _begun(newest, successor, now, policy))
+
+
+def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) -> Created:
+    """A session that carries on another one, in a family of its own and proved just now."""
+    return Created(
         attributes=canonical.encode(newest.attributes),
         created_at=newest.created_at,
         expires_at=slid(newest, now, policy) or newest.expires_at,
         last_seen_at=max(now, newest.last_seen_at),
-        principal=principal,
+        principal=newest.principal,
         token_handle=successor,
-        authenticated_at=old.reauthenticated_at if stays else now,
+        authenticated_at=now,
         deadline=newest.deadline,
         external_id=newest.external_id,
-        family=family_of(old) if stays else None,
         idle_timeout=newest.idle_timeout,
         context=newest.context,
     )
-    return Rotation(_restricted(old, grace, successor if stays else None, now), created)
 
 
 def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:

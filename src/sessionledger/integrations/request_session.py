@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -126,14 +127,27 @@ class RequestSession:
 
         Nothing to log out of is no error. Refused for what another site sent, even for a `GET`.
         """
-        self._was_asked = True
-        if self._credentials.bearer is None and not self._settings.is_from_own_page(self._request):
-            raise self._refuse(CROSS_SITE)
+        self._check_may_log_out()
         for token in (self._credentials.bearer, self._credentials.cookie):
             await self._end(token, reason)
-        self._credentials = Credentials(None, None, None, missing(self._settings.realm))
-        self._answer = (None,)
-        self.set_cookie = self._settings.cookie.removing()
+        self._forget()
+
+    @without_locals
+    async def log_out_everywhere(self, *, reason: str | None = "logged out everywhere") -> int:
+        """End all sessions of whom the request came from, its own too, and forget the cookie.
+
+        How many logins ended. Nothing to log out of is no error. Refused as `log_out` refuses.
+        """
+        self._check_may_log_out()
+        ended = 0
+        for token in (self._credentials.bearer, self._credentials.cookie):
+            with suppress_no_token():
+                if token is not None:
+                    ended += await self._store.log_out_everywhere(
+                        token, reason=reason, context=self._context()
+                    )
+        self._forget()
+        return ended
 
     @without_locals
     async def rotate(
@@ -160,13 +174,23 @@ class RequestSession:
             reason=reason,
             context=self._context(),
         )
-        if issued is None:
-            raise self._refuse(refused_token(self._settings.realm))
-        if self._credentials.bearer is None:
-            return self._keep(issued)
-        self._credentials = Credentials(issued.token, self._credentials.cookie, issued.token)
-        self._answer = (issued,)
-        return issued
+        return self._replace_by(issued)
+
+    @without_locals
+    async def change_credentials(
+        self, *, reason: str | None = "credentials changed"
+    ) -> IssuedSession:
+        """Replace the token, and end all other sessions of the principal: after a new password.
+
+        Call it once the bearer has proved who it is; `Requirements(max_auth_age=…)` asks for that.
+        The old token ends at once. The new one goes where the old one came from, as with `rotate`.
+        Refused as `required` refuses.
+        """
+        await self.required()
+        issued = await self._store.change_credentials(
+            self._credentials.token, reason=reason, context=self._context()
+        )
+        return self._replace_by(issued)
 
     async def _proved(self, most: timedelta | None) -> Session | None:
         token = self._credentials.token
@@ -183,13 +207,30 @@ class RequestSession:
 
     async def _end(self, token: str | None, reason: str | None) -> None:
         """End the session of a token that a client sent, which may be anything."""
-        if token is None:
-            return
-        try:
-            await self._store.expire(token, reason=reason, context=self._context())
-        except InvalidSession as error:
-            if error.field != "token":
-                raise
+        with suppress_no_token():
+            if token is not None:
+                await self._store.expire(token, reason=reason, context=self._context())
+
+    def _check_may_log_out(self) -> None:
+        self._was_asked = True
+        if self._credentials.bearer is None and not self._settings.is_from_own_page(self._request):
+            raise self._refuse(CROSS_SITE)
+
+    def _forget(self) -> None:
+        """Nobody from here on, for this request and for the browser."""
+        self._credentials = Credentials(None, None, None, missing(self._settings.realm))
+        self._answer = (None,)
+        self.set_cookie = self._settings.cookie.removing()
+
+    def _replace_by(self, issued: IssuedSession | None) -> IssuedSession:
+        """The session that replaces the request's; the framework's exception if there is none."""
+        if issued is None:
+            raise self._refuse(refused_token(self._settings.realm))
+        if self._credentials.bearer is None:
+            return self._keep(issued)
+        self._credentials = Credentials(issued.token, self._credentials.cookie, issued.token)
+        self._answer = (issued,)
+        return issued
 
     def _keep(self, issued: IssuedSession) -> IssuedSession:
         """The session from here on, for this request and for the browser."""
@@ -202,6 +243,16 @@ class RequestSession:
         """What is noted of the request, without any token that the client put into it."""
         told = self._settings.context(self._request)
         return {name: without_tokens(text) for name, text in told.items()} or None
+
+
+@contextmanager
+def suppress_no_token() -> Iterator[None]:
+    """What a client sent may be no token at all: then there is nothing to end."""
+    try:
+        yield
+    except InvalidSession as error:
+        if error.field != "token":
+            raise
 
 
 class Credentials:

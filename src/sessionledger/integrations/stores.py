@@ -46,6 +46,24 @@ class Store(Protocol):
     ) -> IssuedSession | None:
         """As `AsyncSessionStore.rotate`."""
 
+    async def change_credentials(
+        self,
+        token: str | None = None,
+        *,
+        reason: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession | None:
+        """As `AsyncSessionStore.change_credentials`."""
+
+    async def log_out_everywhere(
+        self,
+        token: str,
+        *,
+        reason: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> int:
+        """As `AsyncSessionStore.log_out_everywhere`."""
+
     async def expire(
         self,
         token: str,
@@ -73,6 +91,16 @@ class StoreInPlace:
     async def rotate(self, token: str | None = None, **options: Any) -> IssuedSession | None:
         """As `Store.rotate`."""
         return self._store.rotate(token, **options)
+
+    async def change_credentials(
+        self, token: str | None = None, **options: Any
+    ) -> IssuedSession | None:
+        """As `Store.change_credentials`."""
+        return self._store.change_credentials(token, **options)
+
+    async def log_out_everywhere(self, token: str, **options: Any) -> int:
+        """As `Store.log_out_everywhere`."""
+        return self._store.log_out_everywhere(token, **options)
 
     async def expire(self, token: str, **options: Any) -> Session | None:
         """As `Store.expire`."""

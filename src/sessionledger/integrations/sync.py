@@ -73,3 +73,11 @@ class SyncRequestSession:
         return complete(
             self._request_session.rotate(principal=principal, grace=grace, reason=reason)
         )
+
+    def change_credentials(self, *, reason: str | None = "credentials changed") -> IssuedSession:
+        """As `RequestSession.change_credentials`."""
+        return complete(self._request_session.change_credentials(reason=reason))
+
+    def log_out_everywhere(self, *, reason: str | None = "logged out everywhere") -> int:
+        """As `RequestSession.log_out_everywhere`."""
+        return complete(self._request_session.log_out_everywhere(reason=reason))

@@ -55,6 +55,15 @@ def log_out(request: HttpRequest) -> HttpResponse:
     return current(request)
 
 
+def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(request.ledger_session.log_out_everywhere()))
+
+
+def change_credentials(request: HttpRequest) -> HttpResponse:
+    request.ledger_session.change_credentials()
+    return current(request)
+
+
 def rotate(request: HttpRequest) -> HttpResponse:
     request.ledger_session.rotate(principal=request.GET.get("principal"))
     return current(request)
@@ -72,6 +81,8 @@ urlpatterns = [
     path("twice", twice),
     path("login", log_in),
     path("logout", log_out),
+    path("logout-everywhere", log_out_everywhere),
+    path("change", change_credentials),
     path("rotate", rotate),
     path("become", rotate),
 ]

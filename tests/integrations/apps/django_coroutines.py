@@ -41,6 +41,15 @@ async def log_out(request: HttpRequest) -> HttpResponse:
     return await current(request)
 
 
+async def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(await request.ledger_session.alog_out_everywhere()))
+
+
+async def change_credentials(request: HttpRequest) -> HttpResponse:
+    await request.ledger_session.achange_credentials()
+    return await current(request)
+
+
 async def rotate(request: HttpRequest) -> HttpResponse:
     await request.ledger_session.arotate(principal=request.GET.get("principal"))
     return await current(request)
@@ -57,6 +66,8 @@ urlpatterns = [
     path("twice", twice),
     path("login", log_in),
     path("logout", log_out),
+    path("logout-everywhere", log_out_everywhere),
+    path("change", change_credentials),
     path("rotate", rotate),
     path("become", rotate),
 ]

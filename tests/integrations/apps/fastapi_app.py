@@ -102,6 +102,20 @@ def change(app: FastAPI, sessions: Sessions) -> None:
         await request_session.log_out()
         return name_of(await request_session.session())
 
+    @app.post("/logout-everywhere")
+    async def log_out_everywhere(
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+    ) -> Response:
+        ended = await request_session.log_out_everywhere()
+        return PlainTextResponse(str(ended))
+
+    @app.post("/change")
+    async def change_credentials(
+        request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+    ) -> Response:
+        await request_session.change_credentials()
+        return name_of(await request_session.session())
+
     @app.post("/rotate")
     @app.post("/become")
     async def rotate(

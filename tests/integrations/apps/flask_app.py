@@ -83,6 +83,15 @@ def change(app: Flask, sessions: Sessions) -> None:
         sessions.request_session.log_out()
         return name_of(sessions.current)
 
+    @app.post("/logout-everywhere")
+    def log_out_everywhere() -> str:
+        return str(sessions.request_session.log_out_everywhere())
+
+    @app.post("/change")
+    def change_credentials() -> str:
+        sessions.request_session.change_credentials()
+        return name_of(sessions.current)
+
     @app.post("/rotate")
     @app.post("/become")
     def rotate() -> str:

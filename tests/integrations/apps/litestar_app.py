@@ -49,6 +49,17 @@ async def log_out(request_session: RequestSessionDependency) -> str:
     return name_of(await request_session.session())
 
 
+@post("/logout-everywhere", media_type=TEXT, status_code=200)
+async def log_out_everywhere(request_session: RequestSessionDependency) -> str:
+    return str(await request_session.log_out_everywhere())
+
+
+@post("/change", media_type=TEXT, status_code=200)
+async def change_credentials(request_session: RequestSessionDependency) -> str:
+    await request_session.change_credentials()
+    return name_of(await request_session.session())
+
+
 @post(["/rotate", "/become"], media_type=TEXT, status_code=200)
 async def rotate(
     request_session: RequestSessionDependency, principal: FromQuery[str | None] = None
@@ -111,6 +122,8 @@ def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
         shared,
         log_in,
         log_out,
+        log_out_everywhere,
+        change_credentials,
         rotate,
         *guarded(sessions),
         guarded_socket(sessions),

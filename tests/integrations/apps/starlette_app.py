@@ -50,6 +50,14 @@ def routes(sessions: Sessions) -> list[Route]:
         await request_session.log_out()
         return name_of(await request_session.session())
 
+    async def log_out_everywhere(request: Request) -> Response:
+        return PlainTextResponse(str(await sessions.for_request(request).log_out_everywhere()))
+
+    async def change_credentials(request: Request) -> Response:
+        request_session = sessions.for_request(request)
+        await request_session.change_credentials()
+        return name_of(await request_session.session())
+
     async def rotate(request: Request) -> Response:
         request_session = sessions.for_request(request)
         await request_session.rotate(principal=request.query_params.get("principal"))
@@ -73,6 +81,8 @@ def routes(sessions: Sessions) -> list[Route]:
         Route("/twice", twice),
         Route("/login", log_in, methods=["POST"]),
         Route("/logout", log_out, methods=["GET", "POST"]),
+        Route("/logout-everywhere", log_out_everywhere, methods=["POST"]),
+        Route("/change", change_credentials, methods=["POST"]),
         Route("/rotate", rotate, methods=["POST"]),
         Route("/become", rotate, methods=["POST"]),
     ]

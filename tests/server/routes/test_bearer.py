@@ -11,6 +11,7 @@ CALLS = [
     ("POST", "/v1/session/slide"),
     ("POST", "/v1/session/rotate"),
     ("DELETE", "/v1/session"),
+    ("POST", "/v1/session/log-out-everywhere"),
 ]
 CHALLENGE = 'Bearer realm="sessionledger"'
 
@@ -46,6 +47,17 @@ def test_a_bearer_logs_out_for_good(web: Web) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     for method, path in CALLS:
         assert problem(web(method, path, token=token)) == (401, "invalid_token", None)
+
+
+def test_a_bearer_logs_out_everywhere(web: Web) -> None:
+    phone, laptop, bob = web.create(), web.create(), web.create("bob")
+    fresh = web("POST", "/v1/session/rotate", token=phone["token"]).json()
+    answer = web("POST", "/v1/session/log-out-everywhere", token=fresh["token"])
+    assert (answer.status_code, answer.json()) == (200, {"ended": 2})
+    for made in (phone, laptop, fresh):
+        answer = web("GET", "/v1/session", token=made["token"])
+        assert problem(answer) == (401, "invalid_token", None)
+    assert web("GET", "/v1/session", token=bob["token"]).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)

@@ -240,6 +240,30 @@ def test_the_old_token_is_good_for_the_grace(web: Web, grace: int, status: int) 
     assert web("GET", "/v1/session", token=session["token"]).status_code == status
 
 
+def test_a_new_password_leaves_one_session_with_a_new_token(web: Web) -> None:
+    here, elsewhere = web.create(attributes={"a": 1}), web.create()
+    answer = web("POST", f"{path(here)}/change-credentials", json={"reason": "password changed"})
+    changed = answer.json()
+    assert answer.headers["cache-control"] == "no-store"
+    assert (changed["family"], changed["attributes"]) == (None, {"a": 1})
+    assert changed["authenticated_at"] > here["authenticated_at"]
+    for made in (here, elsewhere):
+        for call in ("session", "session/rotate"):
+            method = "GET" if call == "session" else "POST"
+            answer = web(method, f"/v1/{call}", token=made["token"])
+            assert problem(answer) == (401, "invalid_token", None)
+    assert web("GET", "/v1/session", token=changed["token"]).status_code == 200
+    again = web("POST", f"{path(here)}/change-credentials", json={})
+    assert problem(again) == (404, "not_found", None)
+
+
+def test_a_key_that_may_not_revoke_changes_no_credentials(web: Web) -> None:
+    made, key = web.create(), web.make_key("rotator", "sessions:rotate")
+    answer = web("POST", f"{path(made)}/change-credentials", token=key, json={})
+    assert problem(answer) == (403, "insufficient_scope", None)
+    assert web("GET", "/v1/session", token=made["token"]).status_code == 200
+
+
 @pytest.mark.parametrize("call", ["rotate", "reauthenticate"])
 def test_what_is_over_is_neither_proved_nor_rotated(web: Web, call: str) -> None:
     session = web.create("alice")

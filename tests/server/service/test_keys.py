@@ -26,6 +26,7 @@ CALLS = [
     ("sessions:read", "GET", "/v1/stats"),
     ("sessions:write", "PATCH", f"/v1/sessions/{HANDLE}"),
     ("sessions:rotate", "POST", f"/v1/sessions/{HANDLE}/rotate"),
+    ("sessions:rotate", "POST", f"/v1/sessions/{HANDLE}/change-credentials"),
     ("sessions:write", "POST", f"/v1/sessions/{HANDLE}/reauthenticate"),
     ("sessions:revoke", "DELETE", f"/v1/sessions/{HANDLE}"),
     ("sessions:revoke", "DELETE", "/v1/sessions?principal=alice"),

@@ -36,6 +36,47 @@ def handle(token: str) -> Handle:
     return handle_of(digest(token))
 
 
+# -- log_out_everywhere
+
+
+def test_a_bearer_logs_out_everywhere(store: SessionStore) -> None:
+    alices, bobs = created(store, 3), created(store, 1, "bob")
+    alices.append(rotated(store, alices[0]).token)
+    assert store.log_out_everywhere(alices[3], reason="signed out", actor="alice") == 3
+    assert is_over(store, *alices)
+    assert all(map(store.get, bobs))
+    ends = [store.history(handle=handle(token))[-1] for token in alices]
+    assert {(end.cause, end.reason, end.actor) for end in ends} == {
+        ("signed_out", "signed out", "alice")
+    }
+    assert len({event.headers["sessionledger.unit"] for event in store.events(after=6)}) == 4
+
+
+def test_a_token_that_was_ended_logs_nobody_out(store: SessionStore) -> None:
+    over, live = created(store, 2)
+    store.expire(over)
+    assert store.log_out_everywhere(over) == store.log_out_everywhere("x" * 40) == 0
+    assert store.get(live) is not None
+
+
+def test_a_token_that_was_reused_ends_its_family_and_no_more(bench: Bench) -> None:
+    store = bench.on(bench.log())
+    old, other = created(store, 2)
+    new = rotated(store, old, grace=timedelta(0)).token
+    assert store.log_out_everywhere(old) == 0
+    assert is_over(store, old, new)
+    assert store.get(other) is not None
+
+
+def test_a_token_that_lapsed_logs_out_everywhere(bench: Bench) -> None:
+    """By another clock it may be live: an end is not refused for a clock."""
+    store = bench.on(bench.log())
+    lapsed, live = created(store, 1, ttl=HOUR)[0], created(store, 1)[0]
+    bench.clock.advance(HOUR)
+    assert store.log_out_everywhere(lapsed) == 2
+    assert is_over(store, live)
+
+
 # -- revoke_all
 
 

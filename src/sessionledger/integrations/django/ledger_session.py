@@ -46,3 +46,11 @@ class DjangoRequestSession(SyncRequestSession):
     async def arotate(self, **options: Any) -> IssuedSession:
         """As `rotate`."""
         return await asyncio.to_thread(self.rotate, **options)
+
+    async def achange_credentials(self, **options: Any) -> IssuedSession:
+        """As `change_credentials`."""
+        return await asyncio.to_thread(self.change_credentials, **options)
+
+    async def alog_out_everywhere(self, **options: Any) -> int:
+        """As `log_out_everywhere`."""
+        return await asyncio.to_thread(self.log_out_everywhere, **options)

@@ -13,6 +13,7 @@ from sessionledger.server.auth.credentials import refused_token
 from sessionledger.server.auth.permissions import BEARER, requires
 from sessionledger.server.http.parameters import etag
 from sessionledger.server.http.schemas import (
+    Ended,
     IssuedDocument,
     SessionDocument,
     issued_document,
@@ -21,6 +22,7 @@ from sessionledger.server.http.schemas import (
 from sessionledger.server.service.service import HandlerRequest, bearer_of, ledger_of, service_of
 
 LOGGED_OUT = "logged out"
+LOGGED_OUT_EVERYWHERE = "logged out everywhere"
 
 
 @get("/v1/session", opt=requires(BEARER), summary="Read one's own session")
@@ -56,6 +58,21 @@ async def end_own(request: HandlerRequest) -> None:
     await ledger_of(request).sessions.expire(token, reason=LOGGED_OUT)
 
 
+@post(
+    "/v1/session/log-out-everywhere",
+    opt=requires(BEARER),
+    status_code=200,
+    summary="Log out everywhere",
+)
+async def end_everywhere(request: HandlerRequest) -> Ended:
+    """All sessions of the same principal end for good, this one too. Counts logins."""
+    token, _ = bearer_of(request)
+    ended = await ledger_of(request).sessions.log_out_everywhere(
+        token, reason=LOGGED_OUT_EVERYWHERE
+    )
+    return Ended(ended)
+
+
 def _still(request: HandlerRequest, session: Session | None) -> Session:
     """The session, if it did not end meanwhile. Raises `HTTPProblem`."""
     if session is None:
@@ -67,4 +84,4 @@ def _answer(session: Session) -> Response[SessionDocument]:
     return Response(session_document(session), headers={"ETag": etag(session.version)})
 
 
-ROUTES = [read_own, slide_own, rotate_own, end_own]
+ROUTES = [read_own, slide_own, rotate_own, end_own, end_everywhere]

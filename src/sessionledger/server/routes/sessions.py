@@ -8,6 +8,7 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import Body, JSONBody
 
 from sessionledger import IssuedSession, Session
+from sessionledger.server.auth.credentials import insufficient
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import (
     Handle,
@@ -36,6 +37,7 @@ from sessionledger.server.service.idempotency import create_once
 from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of, service_of
 
 MERGE_PATCH = "application/merge-patch+json"
+REVOKE = "sessions:revoke"
 
 
 @post("/v1/sessions", opt=requires("sessions:create"), summary="Begin a session")
@@ -147,6 +149,32 @@ async def rotate_session(
     return _issued(issued)
 
 
+@post(
+    "/v1/sessions/{handle:str}/change-credentials",
+    opt=requires("sessions:rotate"),
+    status_code=200,
+    summary="Replace a session's token, and end all others of its principal",
+)
+async def change_credentials(
+    request: HandlerRequest, handle: Handle, data: JSONBody[Proof]
+) -> Response[IssuedDocument]:
+    """After a new password: the bearer just proved who it is.
+
+    It also takes the scope `sessions:revoke`. The new token stands in this answer only; the old one
+    is no good any more.
+    """
+    service, caller = service_of(request), caller_of(request)
+    if REVOKE not in caller.scopes:
+        raise insufficient(service.settings.realm, REVOKE)
+    service.writes.take(handle)
+    issued = await ledger_of(request).sessions.change_credentials(
+        handle=handle, reason=data.reason, actor=caller.name, context=data.context
+    )
+    if issued is None:
+        raise not_found()
+    return _issued(issued)
+
+
 @delete(
     "/v1/sessions/{handle:str}",
     opt=requires("sessions:revoke"),
@@ -212,6 +240,7 @@ ROUTES = [
     patch_session,
     reauthenticate_session,
     rotate_session,
+    change_credentials,
     revoke_session,
     read_history,
 ]

@@ -93,6 +93,7 @@ class ByHandle(Facade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await families.revoke(self._engine, handle, command, annotation)
 
+    @without_locals
     async def revoke_all(
         self,
         principal: str | None = None,

@@ -14,7 +14,7 @@ from sessionledger.core.token import digest, parse_token
 from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
-from sessionledger.store.operations import authenticate, create, families
+from sessionledger.store.operations import authenticate, create, families, principals, rotation
 
 
 class ByToken(TokenFacade):
@@ -190,7 +190,44 @@ class ByToken(TokenFacade):
         """
         command = Rotate(principal=principal, grace=grace)
         annotation = Annotation(reason=reason, actor=actor, context=context)
-        return await families.rotate(self._engine, token, handle, command, annotation)
+        return await rotation.rotate(self._engine, token, handle, command, annotation)
+
+    @without_locals
+    async def change_credentials(
+        self,
+        token: str | None = None,
+        *,
+        handle: str | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> IssuedSession | None:
+        """Replace the token, and end all other sessions of the principal: after a new password.
+
+        Call it when the bearer has just proved who it is. All of it happens in one unit. The old
+        token ends at once. The new session carries on attributes, creation and ends, in a family of
+        its own. So nobody who holds an older token can reach it. Takes the token or `handle`. None
+        for a session that is not live. Raises `InvalidSession`.
+        """
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await rotation.change_credentials(self._engine, token, handle, annotation)
+
+    @without_locals
+    async def log_out_everywhere(
+        self,
+        token: str,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> int:
+        """End all sessions of the token's principal, its own too; how many logins ended.
+
+        0 for a token whose session was ended before, or that is unknown. More than 10,000 sessions
+        end as `revoke_all` ends them.
+        """
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await principals.log_out_everywhere(self._engine, token, annotation)
 
     @without_locals
     async def expire(

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Expired
 from sessionledger.core.families import decide_room, family_of
@@ -60,7 +61,11 @@ def ending(
     after: Row | None = None,
     limit: int | None = None,
 ) -> Rule:
-    """The rule that ends those of the active sessions that are chosen."""
+    """The rule that ends those of the active sessions that are chosen.
+
+    Raises `InvalidSession` for headers that hold a token.
+    """
+    refuse_secrets(None, b"", headers)
     at = microseconds(now) // 1000
 
     def decide(rows: Sequence[Row]) -> Verdict | None:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from os import urandom
 
 from sessionledger.core import decide
-from sessionledger.core.annotations import carried, refuse_secrets
+from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.ends import Expire, decide_end_all, decide_expire, end_of
 from sessionledger.core.events import Cause, Expired
 from sessionledger.core.families import (
-    Rotate,
     belongs_to_family,
-    decide_rotate,
     is_reuse,
     is_rotated,
-    newest_of,
 )
-from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.session import Session
 from sessionledger.core.token import (
-    TOKEN_RANDOM_BYTES,
     digest,
     handle_of,
-    issue,
     parse_handle,
     parse_token,
 )
@@ -37,65 +31,12 @@ from sessionledger.store.engine import (
     contention,
 )
 from sessionledger.store.operations.active_sessions import (
-    ActiveSession,
-    Admission,
     ending,
     family,
     of_family,
 )
 from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step
-
-
-async def rotate(
-    engine: Engine, token: object, handle: object, command: Rotate, annotation: Annotation
-) -> IssuedSession | None:
-    """Replace the token of a live session; None for any other. Reuse ends its family."""
-    key, secret = engine.named("rotate", token, handle)
-    now = engine.clock()
-    fresh = issue(urandom(TOKEN_RANDOM_BYTES))
-    for _ in range(MAX_ATTEMPTS):
-        row = await engine.log.row(engine.topic, key)
-        old = session_of(row)
-        # Who names a session by its handle holds no token that could have been reused.
-        if secret is not None and is_reuse(old, now):
-            await end_reused(engine, secret, annotation)
-        if old is None or row is None or old.is_expired_at(now):
-            return None
-        newest = await _newest(engine, ActiveSession(row, old), now)
-        if newest is None:
-            return None
-        headers, new_key = engine.annotate(annotation), digest(fresh)
-        rotation = decide_rotate(
-            old, newest.session, handle_of(new_key), command, now, engine.policy
-        )
-        told = headers if annotation.context else headers | carried(newest.session.context)
-        steps = [
-            Step(rotation.restricted, headers, key, row),
-            Step(rotation.created, told, new_key, None),
-        ]
-        admission = Admission(engine, rotation.created.principal, now, headers)
-        logs_in = rotation.created.principal != old.principal
-        reads = [(newest.row.key, newest.row.version)]
-        outcome = await engine.commit(
-            steps, now, secret, reads, rule=admission.rule if logs_in else None
-        )
-        if not isinstance(outcome, Conflict):
-            session = outcome.sessions[-1]
-            assert session is not None
-            return IssuedSession.of(session, fresh)
-        admission.check()
-    raise contention(key)
-
-
-async def _newest(engine: Engine, old: ActiveSession, now: datetime) -> ActiveSession | None:
-    """What stands for the family of a live session; None where that is over."""
-    if not is_rotated(old.session):
-        return old
-    members = await family(engine, old.session)
-    live = {one.session: one for one in members if not one.session.is_expired_at(now)}
-    newest = newest_of(live)
-    return None if newest is None else live[newest]
 
 
 async def end_reused(engine: Engine, secret: str, annotation: Annotation) -> None:

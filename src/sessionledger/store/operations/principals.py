@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.ends import decide_end_all
 from sessionledger.core.events import Expired
-from sessionledger.core.families import family_of, is_rotated
+from sessionledger.core.families import family_of, is_reuse, is_rotated
 from sessionledger.core.session import Session
-from sessionledger.core.token import handle_of, parse_handle
+from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import OVER, Conflict, RowFilter
+from sessionledger.logs.base import OVER, Conflict, RowFilter, Rule
 from sessionledger.store.engine import Annotation, Engine
-from sessionledger.store.operations.active_sessions import ending
+from sessionledger.store.operations.active_sessions import Choose, ending, of_principal
+from sessionledger.store.operations.families import end_reused
 from sessionledger.store.operations.listings import Selection
+from sessionledger.store.session_fold import session_of
 
 AT_ONCE = 10_000
 """So many sessions end in one unit."""
@@ -42,6 +46,55 @@ async def revoke_all(
         going = [one for one in sessions if one.handle not in stay]
         return decide_end_all(going, None, now, "revoked")
 
+    alone, families = await _end_all(engine, where, choose, now, headers)
+    return alone + len(families - families_kept)
+
+
+async def log_out_everywhere(engine: Engine, token: object, annotation: Annotation) -> int:
+    """End all active sessions of the principal of a token, its own too; how many logins ended.
+
+    0 where the token's session was ended before, or never was. Reuse ends its family.
+    """
+    secret = parse_token(token, engine.policy)
+    session = session_of(await engine.log.row(engine.topic, digest(secret)))
+    headers, now = engine.annotate(annotation), engine.clock()
+    refuse_secrets(secret, b"", headers)
+    if is_reuse(session, now):
+        await end_reused(engine, secret, annotation)
+        return 0
+    if session is None or session.ended_at is not None:
+        return 0
+
+    def choose(sessions: Sequence[Session]) -> list[Expired]:
+        return decide_end_all(sessions, None, now, "signed_out")
+
+    where = of_principal(session.principal)
+    alone, families = await _end_all(engine, where, choose, now, headers)
+    return alone + len(families)
+
+
+def ending_others(engine: Engine, session: Session, now: datetime, headers: dict[str, str]) -> Rule:
+    """The rule that ends all other sessions of a session's principal."""
+    return ending(engine, of_principal(session.principal), _others(session, now), now, headers)
+
+
+async def end_many(
+    engine: Engine, session: Session, now: datetime, headers: dict[str, str]
+) -> None:
+    """End the others of a session's principal, if they are too many for one unit."""
+    where = of_principal(session.principal)
+    if await engine.log.count(engine.topic, where) > AT_ONCE:
+        await _end_all(engine, where, _others(session, now), now, headers)
+
+
+def _others(session: Session, now: datetime) -> Choose:
+    return lambda sessions: decide_end_all(sessions, session.handle, now, "revoked")
+
+
+async def _end_all(
+    engine: Engine, where: RowFilter, choose: Choose, now: datetime, headers: dict[str, str]
+) -> tuple[int, set[str]]:
+    """End the sessions that are chosen: how many without a family, and the families of the rest."""
     many = await engine.log.count(engine.topic, where) > AT_ONCE
     limit = A_PAGE if many else 2 * AT_ONCE
     alone, families, last, more = 0, set[str](), None, True
@@ -52,7 +105,7 @@ async def revoke_all(
         last, more = outcome.appended.last, outcome.appended.last is not None
         alone += sum(row.group is None for row, _ in outcome.appended.ruled)
         families.update(row.group for row, _ in outcome.appended.ruled if row.group is not None)
-    return alone + len(families - families_kept)
+    return alone, families
 
 
 def _several(keep: Iterable[str]) -> Iterable[str]:

@@ -92,6 +92,7 @@ class ByHandle(Facade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return drive(families.revoke(self._engine, handle, command, annotation))
 
+    @without_locals
     def revoke_all(
         self,
         principal: str | None = None,

@@ -1,0 +1,144 @@
+"""Replacing tokens: by rotation, and where credentials were changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from os import urandom
+
+import msgspec
+
+from sessionledger.core.annotations import carried, refuse_secrets
+from sessionledger.core.families import (
+    Rotate,
+    Rotation,
+    decide_change_credentials,
+    decide_rotate,
+    is_reuse,
+    is_rotated,
+    newest_of,
+)
+from sessionledger.core.session import IssuedSession
+from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue
+from sessionledger.logs.base import Conflict, Rule
+from sessionledger.store.engine import MAX_ATTEMPTS, Annotation, Engine, contention
+from sessionledger.store.operations.active_sessions import ActiveSession, Admission, family
+from sessionledger.store.operations.families import end_reused
+from sessionledger.store.operations.principals import end_many, ending_others
+from sessionledger.store.session_fold import session_of
+from sessionledger.store.steps import Step
+
+
+class _Replaceable(msgspec.Struct, frozen=True):
+    """A live session, and the newest of its family, which stands for it.
+
+    secret: the token that it was named by, if it was.
+    """
+
+    old: ActiveSession
+    newest: ActiveSession
+    secret: str | None
+
+
+async def rotate(
+    engine: Engine, token: object, handle: object, command: Rotate, annotation: Annotation
+) -> IssuedSession | None:
+    """Replace the token of a live session; None for any other. Reuse ends its family."""
+    key, secret = engine.named("rotate", token, handle)
+    now = engine.clock()
+    fresh = issue(urandom(TOKEN_RANDOM_BYTES))
+    for _ in range(MAX_ATTEMPTS):
+        found = await _replaceable(engine, key, secret, now, annotation)
+        if found is None:
+            return None
+        old = found.old.session
+        rotation = decide_rotate(
+            old, found.newest.session, handle_of(digest(fresh)), command, now, engine.policy
+        )
+        headers = engine.annotate(annotation)
+        admission = Admission(engine, rotation.created.principal, now, headers)
+        rule = admission.rule if rotation.created.principal != old.principal else None
+        issued = await _replace(engine, found, rotation, fresh, now, annotation, rule)
+        if issued is not None:
+            return issued
+        admission.check()
+    raise contention(key)
+
+
+async def change_credentials(
+    engine: Engine, token: object, handle: object, annotation: Annotation
+) -> IssuedSession | None:
+    """Replace the token of a live session, and end all others of its principal, in one unit.
+
+    None for a session that is not live. Reuse ends its family.
+    """
+    key, secret = engine.named("change_credentials", token, handle)
+    now = engine.clock()
+    fresh = issue(urandom(TOKEN_RANDOM_BYTES))
+    headers = engine.annotate(annotation)
+    refuse_secrets(secret, b"", headers)
+    for _ in range(MAX_ATTEMPTS):
+        found = await _replaceable(engine, key, secret, now, annotation)
+        if found is None:
+            return None
+        old = found.old.session
+        # A unit is bounded. Where there are more sessions, most end in units before it.
+        await end_many(engine, old, now, headers)
+        rotation = decide_change_credentials(
+            old, found.newest.session, handle_of(digest(fresh)), now, engine.policy
+        )
+        rule = ending_others(engine, old, now, headers)
+        issued = await _replace(engine, found, rotation, fresh, now, annotation, rule)
+        if issued is not None:
+            return issued
+    raise contention(key)
+
+
+async def _replaceable(
+    engine: Engine, key: bytes, secret: str | None, now: datetime, annotation: Annotation
+) -> _Replaceable | None:
+    """The session of a key, if it is live. Reuse of its token ends its family."""
+    row = await engine.log.row(engine.topic, key)
+    old = session_of(row)
+    # Who names a session by its handle holds no token that could have been reused.
+    if secret is not None and is_reuse(old, now):
+        await end_reused(engine, secret, annotation)
+    if old is None or row is None or old.is_expired_at(now):
+        return None
+    found = ActiveSession(row, old)
+    newest = await _newest(engine, found, now)
+    return None if newest is None else _Replaceable(found, newest, secret)
+
+
+async def _replace(
+    engine: Engine,
+    found: _Replaceable,
+    rotation: Rotation,
+    fresh: str,
+    now: datetime,
+    annotation: Annotation,
+    rule: Rule | None,
+) -> IssuedSession | None:
+    """The session that replaces another; None where others were faster."""
+    headers = engine.annotate(annotation)
+    context = {} if annotation.context else carried(found.newest.session.context)
+    steps = [
+        Step(rotation.restricted, headers, found.old.row.key, found.old.row),
+        Step(rotation.created, headers | context, digest(fresh), None),
+    ]
+    reads = [(found.newest.row.key, found.newest.row.version)]
+    outcome = await engine.commit(steps, now, found.secret, reads, rule=rule)
+    if isinstance(outcome, Conflict):
+        return None
+    session = outcome.sessions[-1]
+    assert session is not None
+    return IssuedSession.of(session, fresh)
+
+
+async def _newest(engine: Engine, old: ActiveSession, now: datetime) -> ActiveSession | None:
+    """What stands for the family of a live session; None where that is over."""
+    if not is_rotated(old.session):
+        return old
+    members = await family(engine, old.session)
+    live = {one.session: one for one in members if not one.session.is_expired_at(now)}
+    newest = newest_of(live)
+    return None if newest is None else live[newest]
