@@ -43,10 +43,11 @@ def reading(store: SessionStore) -> Steps:
     """`get` of a session whose row is kept."""
     engine, policy = store._engine, Policy()
     token = store.create("alice", attributes=dict[str, object](role="operator")).token
-    key, state = digest(token), engine.log.log.state  # type: ignore[attr-defined]
+    key, state = digest(token), engine.log.log.state
     for _ in range(4):
         store.get(token)
     found = state(SESSIONS_TOPIC, key)
+    assert found is not None
     return {
         "all of it": lambda: store.get(token),
         "check the token": lambda: parse_token(token, policy),

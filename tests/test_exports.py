@@ -13,7 +13,6 @@ import pytest
 
 import sessionledger
 from sessionledger import backend, errors, testing
-from sessionledger.logs.base import Log
 from sessionledger.testing import conformance
 from tests.api_reference import MODULES, PAGE, members_of, page, summary_of
 
@@ -72,7 +71,6 @@ NAMES = [
 FOR_WHO_WRITES_A_LOG = [
     "ALL_ROWS",
     "EMPTY",
-    "AsyncLog",
     "Check",
     "Finding",
     "Findings",
@@ -99,7 +97,7 @@ FOR_WHO_WRITES_A_LOG = [
     "rules_of",
     "watch_forks",
 ]
-FOR_TESTS = ["AsyncHarness", "Clock", "Harness"]
+FOR_TESTS = ["Clock", "Harness"]
 THEMES = [
     "CursorConformance",
     "EventConformance",
@@ -218,7 +216,7 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_method_says_what_it_does(name: str) -> None:
-    """By its docstring, or that of its class, or the one contract of both kinds of logs."""
+    """By its docstring, or that of its class."""
     module = importlib.import_module(name)
     for public in module.__all__:
         value = getattr(module, public)
@@ -227,5 +225,4 @@ def test_every_public_method_says_what_it_does(name: str) -> None:
             for member, _, summary in members_of(value)
             if not summary and not re.search(rf"\b{member}\b", inspect.getdoc(value) or "")
         ]
-        contract = {member for member, _, summary in members_of(Log) if summary}
-        assert not {*silent} - (contract if public == "AsyncLog" else set()), public
+        assert silent == [], public

@@ -8,7 +8,6 @@ from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
     ALL_ROWS,
     OVER,
-    AsyncLog,
     Check,
     KeyState,
     Log,
@@ -28,7 +27,6 @@ __all__ = [
     "ALL_ROWS",
     "EMPTY",
     "OVER",
-    "AsyncLog",
     "Check",
     "Finding",
     "Findings",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from sessionledger.testing import AsyncHarness, Harness
+from sessionledger.testing import Harness, conformance
 from sessionledger.testing.conformance import LogConformance, RowConformance
 from sessionledger.testing.fixtures import Ledger
+from tests.logs import in_loops
 from tests.logs.conftest import LOGS
-from tests.logs.openers import both_colours
 
 
 @pytest.mark.every_log
@@ -34,10 +35,28 @@ class TestLogs(LogConformance):
 IN_LOOPS = [pytest.param(name, marks=[pytest.mark.slow] * (name == "postgresql")) for name in LOGS]
 
 
-class TestAsyncLogs(LogConformance):
+class TestAsyncLogs(
+    conformance.NameConformance,
+    conformance.IdConformance,
+    conformance.EventConformance,
+    conformance.CursorConformance,
+    conformance.UnitConformance,
+    conformance.RuleConformance,
+    conformance.RowConformance,
+    conformance.ListingConformance,
+    conformance.ReaderConformance,
+    conformance.ForeignWriterConformance,
+    conformance.ProcessConformance,
+    conformance.ForkConformance,
+    conformance.ExaminationConformance,
+    conformance.StoreConformance,
+):
+    """Each call in a loop of its own: all but the theme that has loops of its own."""
+
     @pytest.fixture(params=IN_LOOPS)
-    def declared(self, request: pytest.FixtureRequest) -> AsyncHarness:
-        return both_colours(LOGS[request.param])
+    def declared(self, request: pytest.FixtureRequest) -> Harness:
+        harness = LOGS[request.param]
+        return replace(harness, open=partial(in_loops.opened, harness.open))
 
 
 @pytest.mark.slow

@@ -9,19 +9,21 @@ import asyncio
 import contextlib
 import multiprocessing
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from sessionledger import Change, Conflict, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
 from sessionledger.logs.adapters.immediate import ImmediateLog
-from sessionledger.logs.base import ALL_ROWS, AsyncLog, Check, Outcome, RowFilter
+from sessionledger.logs.base import ALL_ROWS, Check, Outcome, RowFilter
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing import AsyncHarness, Harness
+from sessionledger.testing import Harness
 from sessionledger.testing.conformance import LogConformance
+from sessionledger.testing.fixtures import Ledger
 from tests.logs import bare_sqlite
 
 SOON = 2.0
@@ -302,12 +304,27 @@ class StarvesOne(SQLiteLog):
         return super().append(topic, batch)
 
 
-async def _losing(place: Path) -> AsyncLog:
-    return LosesCancelledAppends(MemoryLog())
+class InLoops(LogConformance):
+    """With another asynchronous colour than that of the package."""
+
+    harness = Harness(open=lambda _: MemoryLog(), patience=SOON)
+    kind: type[Ledger]
+
+    @pytest.fixture
+    def ledger(self, declared: Harness, tmp_path: Path) -> Iterator[Ledger]:
+        ledger = self.kind(declared, tmp_path)
+        yield ledger
+        ledger.close()
 
 
-async def _of_a_loop(place: Path) -> AsyncLog:
-    return BelongsToALoop(MemoryLog())
+class Losing(Ledger):
+    def for_loops(self) -> ImmediateLog:
+        return LosesCancelledAppends(self.log)
+
+
+class Bound(Ledger):
+    def for_loops(self) -> ImmediateLog:
+        return BelongsToALoop(self.log)
 
 
 class TestIgnoresReads(LogConformance):
@@ -350,12 +367,12 @@ class TestCopiesOnFork(LogConformance):
     harness = Harness(open=lambda _: CopiesOnFork())
 
 
-class TestLosesCancelledAppends(LogConformance):
-    harness = AsyncHarness(open=_losing, patience=SOON)
+class TestLosesCancelledAppends(InLoops):
+    kind = Losing
 
 
-class TestBelongsToALoop(LogConformance):
-    harness = AsyncHarness(open=_of_a_loop, patience=SOON)
+class TestBelongsToALoop(InLoops):
+    kind = Bound
 
 
 class TestForgetsWhatWasRemoved(LogConformance):

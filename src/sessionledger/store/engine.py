@@ -30,9 +30,9 @@ from sessionledger.core.token import (
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed, WriteContention
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
+from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import (
     Appended,
-    AsyncLog,
     Change,
     Conflict,
     KeyState,
@@ -112,7 +112,7 @@ class Engine:
 
     def __init__(
         self,
-        log: AsyncLog,
+        log: ImmediateLog,
         topic: str,
         policy: Policy,
         clock: Clock = system_clock,

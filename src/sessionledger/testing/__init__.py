@@ -5,6 +5,6 @@ hypothesis, which the extra `testing` brings.
 """
 
 from sessionledger.testing.clock import Clock
-from sessionledger.testing.harness import AsyncHarness, Harness
+from sessionledger.testing.harness import Harness
 
-__all__ = ["AsyncHarness", "Clock", "Harness"]
+__all__ = ["Clock", "Harness"]

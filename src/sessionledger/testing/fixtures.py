@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sessionledger import canonical
-from sessionledger.logs.adapters.blocking import BlockingLog
+from sessionledger.logs.adapters.committing_thread import LoopLog
+from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import (
     Appended,
     Change,
@@ -26,7 +29,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.testing.harness import AnyHarness
+from sessionledger.testing.harness import Harness
 from sessionledger.testing.other_process import Child
 
 T = TypeVar("T")
@@ -129,9 +132,10 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
 class Ledger:
     """A ledger under test: its path, and the logs that are open on it."""
 
-    harness: AnyHarness
+    harness: Harness
     path: Path
     opened: list[Log] = field(default_factory=list)
+    loop_logs: list[LoopLog] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,19 +143,16 @@ class Ledger:
 
     def open(self, *, fold: bool = True) -> Log:
         """Another log on the same path, with or without the topic's fold."""
-        log = self.harness.log(self.path)
+        log = self.harness.open(self.path)
         self.opened.append(log)
         if fold:
             log.fold_with(TOPIC, FOLD)
         return log
 
-    def both_colours(self) -> BlockingLog:
-        """Close the log, and open it at the same path in both colours."""
-        self.log.close()
-        self.log = log = self.harness.both_colours(self.path)
-        self.opened.append(log)
-        log.fold_with(TOPIC, FOLD)
-        return log
+    def for_loops(self) -> ImmediateLog:
+        """The log in its asynchronous colour."""
+        self.loop_logs.append(for_loops(self.log))
+        return self.loop_logs[-1]
 
     def reopen(self) -> Log:
         """Close the log and open it again."""
@@ -185,12 +186,14 @@ class Ledger:
         """Close all that was opened."""
         for child in self.children:
             child.end()
+        for loop_log in self.loop_logs:
+            asyncio.run(loop_log.detach())
         for log in self.opened:
             log.close()
 
 
-def _open(harness: AnyHarness, path: Path) -> Log:
-    log = harness.log(path)
+def _open(harness: Harness, path: Path) -> Log:
+    log = harness.open(path)
     log.fold_with(TOPIC, FOLD)
     return log
 

@@ -15,16 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from sessionledger.errors import StoreClosed
-from sessionledger.findings import Finding
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import (
-    ALL_ROWS,
-    Check,
     Log,
     Outcome,
-    Progress,
-    RowFilter,
-    StoredEvent,
     Unit,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
@@ -55,7 +49,6 @@ class LoopLog(ImmediateLog):
         return self._committer.append(topic, units)
 
     async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """The answer of a call that would block the loop, made in a thread."""
         return await asyncio.to_thread(call, *given, **named)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
@@ -67,29 +60,6 @@ class LoopLog(ImmediateLog):
                 break
             await asyncio.sleep(left)
         return head
-
-    async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return await self._call(self.log.read, topic, after, limit)
-
-    async def read_key(
-        self, topic: str, key: bytes, after: int = 0, limit: int = 1000
-    ) -> list[StoredEvent]:
-        return await self._call(self.log.read_key, topic, key, after, limit)
-
-    async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        return await self._call(self.log.count, topic, where)
-
-    async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return await self._call(self.log.rebuild, topic, progress)
-
-    async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        await self._call(self.log.ack, topic, consumer, cursor)
-
-    async def examine(self, topic: str, check: Check) -> list[Finding]:
-        return await self._call(self.log.examine, topic, check)
-
-    async def flush(self) -> None:
-        await self._call(self.log.flush)
 
     async def close(self) -> None:
         await self.detach()

@@ -1,11 +1,12 @@
-"""An embedded log in the asynchronous colour, without a loop and without a thread.
+"""A log in the asynchronous colour, without a loop and without a thread.
 
 Its coroutines finish without suspending, so the sync store can drive them in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
@@ -23,12 +24,27 @@ from sessionledger.logs.base import (
     Unit,
 )
 
+T = TypeVar("T")
+P = ParamSpec("P")
+
 
 class ImmediateLog:
-    """An embedded log whose coroutines finish without suspending."""
+    """What `Log` answers, as coroutines. Here they finish without suspending.
+
+    A subclass says where calls are made that embedded logs answer at once, and where the others
+    are, which flush, walk the log, or count.
+    """
 
     def __init__(self, log: Log) -> None:
         self.log = log
+
+    async def _look_up(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The answer of a call that an embedded log answers within microseconds."""
+        return call(*given, **named)
+
+    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The answer of a call that may take longer."""
+        return call(*given, **named)
 
     def fold_with(self, topic: str, fold: Fold) -> None:
         self.log.fold_with(topic, fold)
@@ -37,15 +53,15 @@ class ImmediateLog:
         return self.log.append(topic, units)
 
     async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return self.log.read(topic, after, limit)
+        return await self._call(self.log.read, topic, after, limit)
 
     async def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        return self.log.read_key(topic, key, after, limit)
+        return await self._call(self.log.read_key, topic, key, after, limit)
 
     async def latest(self, topic: str) -> int:
-        return self.log.latest(topic)
+        return await self._look_up(self.log.latest, topic)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self.log.wait(topic, after, timeout)
@@ -59,31 +75,31 @@ class ImmediateLog:
     async def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        return self.log.rows(topic, where, after, limit)
+        return await self._look_up(self.log.rows, topic, where, after, limit)
 
     async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        return self.log.count(topic, where)
+        return await self._call(self.log.count, topic, where)
 
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return self.log.rebuild(topic, progress)
+        return await self._call(self.log.rebuild, topic, progress)
 
     async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        self.log.ack(topic, consumer, cursor)
+        await self._call(self.log.ack, topic, consumer, cursor)
 
     async def cursor(self, topic: str, consumer: str) -> int:
-        return self.log.cursor(topic, consumer)
+        return await self._look_up(self.log.cursor, topic, consumer)
 
     async def topics(self) -> list[str]:
-        return self.log.topics()
+        return await self._look_up(self.log.topics)
 
     async def describe(self) -> Description:
-        return self.log.describe()
+        return await self._look_up(self.log.describe)
 
     async def examine(self, topic: str, check: Check) -> list[Finding]:
-        return self.log.examine(topic, check)
+        return await self._call(self.log.examine, topic, check)
 
     async def flush(self) -> None:
-        self.log.flush()
+        await self._call(self.log.flush)
 
     async def close(self) -> None:
         self.log.close()

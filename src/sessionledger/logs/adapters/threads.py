@@ -14,13 +14,10 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import (
-    ALL_ROWS,
-    Description,
     KeyState,
     Log,
     RemoteLog,
     Row,
-    RowFilter,
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 
@@ -66,28 +63,13 @@ class RemoteLoopLog(LoopLog):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(call, *given, **named))
 
-    async def latest(self, topic: str) -> int:
-        return await self._call(self.log.latest, topic)
+    _look_up = _call
 
     async def row(self, topic: str, key: bytes) -> Row | None:
         return await self._call(self.log.row, topic, key)
 
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)
-
-    async def rows(
-        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
-    ) -> list[Row]:
-        return await self._call(self.log.rows, topic, where, after, limit)
-
-    async def cursor(self, topic: str, consumer: str) -> int:
-        return await self._call(self.log.cursor, topic, consumer)
-
-    async def topics(self) -> list[str]:
-        return await self._call(self.log.topics)
-
-    async def describe(self) -> Description:
-        return await self._call(self.log.describe)
 
     async def detach(self) -> None:
         await super().detach()

@@ -11,8 +11,9 @@ from types import TracebackType
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
+from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.threads import for_loops
-from sessionledger.logs.base import AsyncLog, Log, RemoteLog
+from sessionledger.logs.base import Log, RemoteLog
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import without_locals
 from sessionledger.store.aio.by_handle import ByHandle
@@ -87,7 +88,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
     ) -> None:
         checked, told = given_policy(policy), system_clock if clock is None else clock
 
-        def engine(log: AsyncLog, telemetry: Telemetry) -> Engine:
+        def engine(log: ImmediateLog, telemetry: Telemetry) -> Engine:
             return Engine(log, topic, checked, told, monotonic, on_error, telemetry)
 
         self._engine_on = engine

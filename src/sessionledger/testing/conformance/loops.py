@@ -8,7 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from sessionledger.logs.base import Appended, AsyncLog, Change, StoredEvent, Unit
+from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.base import Appended, Change, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, event, together
 
@@ -30,7 +31,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def begin_and_cancel(log: AsyncLog, n: int, after: int) -> None:
+async def begin_and_cancel(log: ImmediateLog, n: int, after: int) -> None:
     """Append, and be cancelled after so many turns of the loop, one at least."""
     task = asyncio.create_task(log.append(TOPIC, units(n)))
     await turns(1 + after)
@@ -39,7 +40,7 @@ async def begin_and_cancel(log: AsyncLog, n: int, after: int) -> None:
         await task
 
 
-async def events_until(log: AsyncLog, count: int, patience: float) -> list[StoredEvent]:
+async def events_until(log: ImmediateLog, count: int, patience: float) -> list[StoredEvent]:
     """The events of the topic, once there are so many, or no more of them come."""
     seen: list[StoredEvent] = []
     after = 0
@@ -59,95 +60,95 @@ class LoopConformance(Conformance):
 
     def test_a_cancelled_append_completes(self, ledger: Ledger) -> None:
         """Once begun, however far it has got."""
-        log = ledger.both_colours()
+        log = ledger.for_loops()
 
         async def cancel() -> list[StoredEvent]:
             for n in range(TURNS):
-                await begin_and_cancel(log.log, n, after=n)
-            return await events_until(log.log, TURNS, ledger.harness.patience)
+                await begin_and_cancel(log, n, after=n)
+            return await events_until(log, TURNS, ledger.harness.patience)
 
-        told = [one.value["n"] for one in log.run(cancel())]
+        told = [one.value["n"] for one in in_new_loop(cancel())]
         assert sorted(told) == list(range(TURNS))
 
     def test_a_cancelled_append_harms_no_other(self, ledger: Ledger) -> None:
-        log = ledger.both_colours()
+        log = ledger.for_loops()
 
         async def append(n: int) -> int:
             if n % 2:
-                await begin_and_cancel(log.log, n, after=n % 3)
+                await begin_and_cancel(log, n, after=n % 3)
                 return n
-            (outcome,) = await log.log.append(TOPIC, units(n))
+            (outcome,) = await log.append(TOPIC, units(n))
             assert isinstance(outcome, Appended)
-            (own,) = await log.log.read(TOPIC, outcome.ids[0] - 1, 1)
+            (own,) = await log.read(TOPIC, outcome.ids[0] - 1, 1)
             return int(own.value["n"])
 
         async def append_all() -> list[StoredEvent]:
             assert await asyncio.gather(*map(append, range(TURNS))) == list(range(TURNS))
-            return await events_until(log.log, TURNS, ledger.harness.patience)
+            return await events_until(log, TURNS, ledger.harness.patience)
 
-        told = [one.value["n"] for one in log.run(append_all())]
+        told = [one.value["n"] for one in in_new_loop(append_all())]
         assert sorted(told) == list(range(TURNS))
 
     def test_a_cancelled_wait_harms_nobody(self, ledger: Ledger) -> None:
-        log = ledger.both_colours()
+        log = ledger.for_loops()
 
         async def wait() -> int:
-            waiting = asyncio.create_task(log.log.wait(TOPIC, 0))
+            waiting = asyncio.create_task(log.wait(TOPIC, 0))
             await turns(3)
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 await waiting
-            await log.log.append(TOPIC, units(1))
-            return await log.log.wait(TOPIC, 0)
+            await log.append(TOPIC, units(1))
+            return await log.wait(TOPIC, 0)
 
-        assert log.run(wait()) == log.latest(TOPIC) >= 1
+        assert in_new_loop(wait()) == ledger.log.latest(TOPIC) >= 1
 
     def test_waiting_sees_what_another_task_appends(self, ledger: Ledger) -> None:
-        log = ledger.both_colours()
+        log = ledger.for_loops()
 
         async def wait() -> int:
-            waiting = asyncio.create_task(log.log.wait(TOPIC, 0, ledger.harness.patience))
+            waiting = asyncio.create_task(log.wait(TOPIC, 0, ledger.harness.patience))
             await turns(1)
-            await log.log.append(TOPIC, units(1))
+            await log.append(TOPIC, units(1))
             return await waiting
 
-        assert log.run(wait()) == log.latest(TOPIC) >= 1
+        assert in_new_loop(wait()) == ledger.log.latest(TOPIC) >= 1
 
     def test_each_task_gets_the_outcomes_of_its_own_units(self, ledger: Ledger) -> None:
-        log = ledger.both_colours()
+        log = ledger.for_loops()
 
         async def append(size: int) -> None:
-            outcomes = await log.log.append(TOPIC, units(*[size] * size))
+            outcomes = await log.append(TOPIC, units(*[size] * size))
             assert len(outcomes) == size
             for outcome in outcomes:
                 assert isinstance(outcome, Appended)
-                (own,) = await log.log.read(TOPIC, outcome.ids[0] - 1, 1)
+                (own,) = await log.read(TOPIC, outcome.ids[0] - 1, 1)
                 assert own.value["n"] == size
 
         async def append_all() -> None:
             await asyncio.gather(*map(append, range(6)))
 
-        log.run(append_all())
+        in_new_loop(append_all())
 
-    def test_several_loops_share_one_log(self, looped: Ledger) -> None:
-        log = looped.both_colours()
+    def test_several_loops_share_one_log(self, ledger: Ledger) -> None:
+        log = ledger.for_loops()
 
         async def visit(loop: int) -> list[int]:
             told = [loop * TASKS + n for n in range(TASKS)]
-            answers = await asyncio.gather(*(log.log.append(TOPIC, units(n)) for n in told))
+            answers = await asyncio.gather(*(log.append(TOPIC, units(n)) for n in told))
             ids = [id for (one,) in answers if isinstance(one, Appended) for id in one.ids]
-            assert await log.log.latest(TOPIC) >= max(ids)
+            assert await log.latest(TOPIC) >= max(ids)
             return ids
 
         ids = together(*(partial(in_new_loop, visit(loop)) for loop in range(LOOPS)))
-        events = in_new_loop(log.log.read(TOPIC))
+        events = in_new_loop(log.read(TOPIC))
         assert [one.id for one in events] == sorted(id for mine in ids for id in mine)
         assert sorted(one.value["n"] for one in events) == list(range(LOOPS * TASKS))
 
-    def test_loops_that_come_and_go_share_one_log(self, looped: Ledger) -> None:
-        log = looped.both_colours()
+    def test_loops_that_come_and_go_share_one_log(self, ledger: Ledger) -> None:
+        log = ledger.for_loops()
         for n in range(LOOPS):
-            in_new_loop(log.log.append(TOPIC, units(n)))
-            in_new_loop(begin_and_cancel(log.log, n, after=0))
-        told = in_new_loop(events_until(log.log, 2 * LOOPS, looped.harness.patience))
+            in_new_loop(log.append(TOPIC, units(n)))
+            in_new_loop(begin_and_cancel(log, n, after=0))
+        told = in_new_loop(events_until(log, 2 * LOOPS, ledger.harness.patience))
         assert sorted(one.value["n"] for one in told) == sorted([*range(LOOPS)] * 2)
