@@ -8,9 +8,8 @@ also no sibling or subdomain, can set it. `HttpOnly` keeps scripts from reading 
 keeps other sites from sending it with anything but a link.
 
 CSRF. A browser sends the cookie by itself, so a request that changes something needs to be known
-as the application's own. Browsers say so in `Sec-Fetch-Site`, and older ones in `Origin`; where
-neither says it, the request is refused. This holds as long as a GET changes nothing. The service
-itself takes the cookie at `/auth` only, which changes nothing for whoever asks.
+as the application's own. `sessionledger.web.cross_site` decides that, as it does for `/auth` and
+for the integrations. This holds as long as a GET changes nothing.
 
 Fixation. Login begins a new session; it never takes over a token that the browser came with.
 """
@@ -20,14 +19,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import httpx
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel
 
+from sessionledger.web.cross_site import CROSS_SITE, may_use_cookie, site_of
+
 COOKIE = "__Host-session"
-UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 SERVICE = os.environ["SERVICE"]
 NAME, _, KEY = Path(os.environ["KEY_HEADER"]).read_text().strip().partition(": ")
@@ -43,13 +42,10 @@ class Login(BaseModel):
 
 def check_origin(request: Request) -> None:
     """Refuse what another site made the browser send."""
-    if request.method not in UNSAFE:
-        return
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin", "")
-    own = urlsplit(origin).netloc == request.headers.get("host")
-    if site not in ("same-origin", None) or (site is None and not own):
-        raise HTTPException(403, "that came from another site")
+    headers = request.headers.raw
+    site = site_of(request.url.scheme, headers, secure_cookie=True)
+    if not may_use_cookie(request.method, site, headers, trusted=()):
+        raise HTTPException(CROSS_SITE.status, CROSS_SITE.detail)
 
 
 def whose(request: Request) -> str:

@@ -56,7 +56,8 @@ INTROSPECTED: list[tuple[tuple[str, ...], str, bool, int]] = [
 PASSED: list[tuple[tuple[str, ...], str, bool, int]] = [
     (("authorization: Bearer {token}",), "", True, 200),
     (("authorization: Bearer {bare}",), "", True, 200),
-    (("cookie: a=b; __Host-session={token}",), "", True, 200),
+    (("cookie: a=b; __Host-session={token}", "sec-fetch-site: same-origin"), "", True, 200),
+    (("cookie: __Host-session={token}", "x-original-method: POST"), "", False, 403),
     (("authorization: Bearer {token}", "cookie: __Host-session={ended}"), "", True, 200),
     (("authorization: Bearer {ended}",), "", False, 401),
     (("authorization: Bearer {key}",), "", False, 401),
@@ -67,7 +68,7 @@ PASSED: list[tuple[tuple[str, ...], str, bool, int]] = [
 CASES = [
     *(("POST", "/introspect", *case) for case in INTROSPECTED),
     *(("GET", "/auth", *case) for case in PASSED),
-    *(("POST", "/auth/a/b", *case) for case in PASSED),
+    *(("POST", "/auth/any/a/b", *case) for case in PASSED),
     ("GET", "/introspect", ("authorization: Bearer {key}", FORM), "token={token}", False, 405),
 ]
 

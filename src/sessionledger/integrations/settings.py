@@ -15,8 +15,8 @@ from sessionledger.web.credentials import is_cookie_name
 from sessionledger.web.cross_site import (
     Origin,
     is_from_own_page,
+    is_origin,
     may_use_cookie,
-    parse_origin,
     site_of,
 )
 
@@ -103,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("cookie must be a Cookie")  # noqa: TRY004  all are `ValueError`s
         if not is_quotable(self.realm):
             raise ValueError("realm must be printable ASCII without quotes and backslashes")
-        if isinstance(self.trusted_origins, str) or not all(map(_is_origin, self.trusted_origins)):
+        if isinstance(self.trusted_origins, str) or not all(map(is_origin, self.trusted_origins)):
             raise ValueError("trusted_origins must be origins such as https://app.example.org")
         if not isinstance(self.cross_site_cookies, bool):
             raise ValueError("cross_site_cookies must be True or False")  # noqa: TRY004
@@ -126,7 +126,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def _site_of(self, request: Request) -> Origin | None:
         return site_of(request.scheme, request.headers, secure_cookie=self.cookie.secure)
-
-
-def _is_origin(text: object) -> bool:
-    return isinstance(text, str) and parse_origin(text) is not None

@@ -14,7 +14,7 @@ from litestar.params import QueryParameter
 
 from sessionledger.server.asgi_app import OTHER, Application
 from sessionledger.server.auth.permissions import PUBLIC, authorise, requires
-from sessionledger.server.description import describe
+from sessionledger.server.description import at_prefix, describe
 from sessionledger.server.error_handlers import HANDLERS
 from sessionledger.server.fast_path import Endpoint, as_application
 from sessionledger.server.http.asgi import ASGIApp, read_only
@@ -26,7 +26,7 @@ from sessionledger.server.observe.access_log import RequestRecorder, write_to_st
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import ForwardAuth
 from sessionledger.server.routes import bearer, events, listings, sessions, status
-from sessionledger.server.service.service import Connection, Service
+from sessionledger.server.service.service import PREFIX, Connection, Service
 from sessionledger.server.settings import Settings
 
 MAX_NAME_CHARS = 64
@@ -61,8 +61,10 @@ def create_app(
     }
     applications = {
         "/revoke": as_application(Revoke(service)),
-        "/metrics": read_only(metrics.MEDIA_TYPE, service.metrics.exposition),
-        "/openapi.json": read_only("application/json", lambda: document),
+        "/metrics": read_only(metrics.MEDIA_TYPE, lambda _: service.metrics.exposition()),
+        "/openapi.json": read_only(
+            "application/json", lambda scope: at_prefix(document, scope[PREFIX])
+        ),
     }
     return Application(service, _framework(service), PATHS, endpoints, applications, recorder)
 

@@ -32,7 +32,7 @@ from sessionledger.server.http.asgi import (
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, failed, unavailable
 from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.proxy.forward_auth import PATH as AUTH
-from sessionledger.server.service.service import CLEANUP, Service
+from sessionledger.server.service.service import CLEANUP, PREFIX, Service
 
 OTHER = "other"
 STREAM = "/v1/events"
@@ -81,7 +81,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live as long as the server does."""
         if scope["type"] == "http":
-            await self._respond(scope, receive, send)
+            await self._respond(_without_prefix(scope), receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -148,6 +148,14 @@ class Application:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _without_prefix(scope: Scope) -> Scope:
+    """The scope as it is without a `root_path`, with which `path` begins. The prefix is kept."""
+    prefix, path = scope.get("root_path", "").rstrip("/"), scope["path"]
+    if path.startswith(f"{prefix}/"):
+        path = path.removeprefix(prefix)
+    return {**scope, PREFIX: prefix, "root_path": "", "path": path}
 
 
 def _route_of(path: str) -> str:

@@ -58,6 +58,18 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
     return msgspec.json.encode(document)
 
 
+def at_prefix(document: bytes, prefix: str) -> bytes:
+    """The document of a service all of whose paths are below a prefix."""
+    return document.replace(_SERVERS, _servers(prefix), 1)
+
+
+def _servers(prefix: str) -> bytes:
+    return b'"servers":' + msgspec.json.encode([{"url": prefix or "/"}])
+
+
+_SERVERS = _servers("")
+
+
 def _complete(operation: dict[str, Any], permission: str) -> None:
     """Who may call it, and how it fails."""
     for parameter in operation.get("parameters", ()):

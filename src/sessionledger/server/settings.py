@@ -10,6 +10,7 @@ import msgspec
 from sessionledger import InvalidURL, Policy, parse_url
 from sessionledger.web.challenges import is_quotable
 from sessionledger.web.credentials import is_cookie_name
+from sessionledger.web.cross_site import is_origin
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 KEYS_TOPIC = "sessionledger.keys"
@@ -26,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host, port, workers: where it listens, and how many processes do.
     realm: what `WWW-Authenticate` calls the service; cookie: where `/auth` looks for a token when
         there is no `Authorization`; audience: the `aud` of introspection, None for none.
+    trusted_origins: whose pages may use that cookie too, such as `https://app.example.org`.
+    cross_site_cookies: True lets every site use it: the application refuses forged requests.
     max_body_bytes, max_header_bytes: of one request; max_streams: of events, for each worker.
     writes_per_minute: that one bearer or one handle may cause, for each worker.
     request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
@@ -47,12 +50,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = "sessionledger"
     cookie: str = "__Host-session"
     audience: str | None = None
+    trusted_origins: tuple[str, ...] = ()
+    cross_site_cookies: bool = False
     max_body_bytes: int = 128 * 1024
-    max_header_bytes: int = 16 * 1024
+    max_header_bytes: int = 64 * 1024
     max_streams: int = 100
     writes_per_minute: int = 120
     request_timeout: timedelta = timedelta(seconds=15)
-    keep_alive: timedelta = timedelta(seconds=15)
+    keep_alive: timedelta = timedelta(seconds=150)
     stop_timeout: timedelta = timedelta(seconds=10)
     heartbeat: timedelta = timedelta(seconds=15)
     stream_lifetime: timedelta = timedelta(hours=1)
@@ -65,8 +70,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"topic must not be {self.topic}, which holds no sessions")
         if not is_cookie_name(self.cookie):
             raise ValueError("cookie must be the name of a cookie")
+        if not all(map(is_origin, self.trusted_origins)):
+            raise ValueError("trusted_origins must be origins such as https://app.example.org")
         if not is_quotable(self.realm):
             raise ValueError("realm must be printable ASCII without quotes and backslashes")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
             raise ValueError(f"port must be 0 to {_LAST_PORT}")
         for name in _COUNTS:

@@ -8,7 +8,8 @@ A browser sends cookies by itself, whoever made it send the request. So a cookie
 4. or, from browsers that don't send that, where `Origin` is the origin of the site itself.
 
 Method and origin are those of the browser's request, whatever a proxy made of it. A method that
-nobody tells is not rule 1's. No script and no form of another site can set the two headers.
+nobody tells is not rule 1's. No script and no form of another site can set the two headers, nor
+those by which a proxy hands over a request that it asks about.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WEBSOCKET = (b"sec-websocket-key", b"sec-websocket-version")
+_METHODS = (b"x-original-method", b"x-forwarded-method")
+_SCHEMES = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
+_ONLY_OVER_TLS = ("__host-", "__secure-")
 
 
 class Origin(NamedTuple):
@@ -62,6 +66,11 @@ def parse_origin(text: str) -> Origin | None:
     return Origin(scheme, host, port)
 
 
+def is_origin(text: object) -> bool:
+    """Whether it is an origin that settings may trust."""
+    return isinstance(text, str) and parse_origin(text) is not None
+
+
 def site_of(scheme: str | None, headers: RawHeaders, *, secure_cookie: bool) -> Origin | None:
     """The origin of the site that a browser asked, by scheme and `Host`; None where it is unclear.
 
@@ -72,6 +81,25 @@ def site_of(scheme: str | None, headers: RawHeaders, *, secure_cookie: bool) -> 
     if len(hosts) != 1 or (scheme is None and not secure_cookie):
         return None
     return parse_origin(f"{'https' if secure_cookie else scheme}://{hosts[0]}")
+
+
+def handed_over_method(told: str | None, headers: RawHeaders) -> str | None:
+    """The browser's method, the least safe of those that are told; None where nobody told one.
+
+    told: the method that the proxy asks with, where that is the browser's own.
+    """
+    methods = [value.decode("latin-1") for name, value in headers if name in _METHODS]
+    methods += [] if told is None else [told]
+    return min(methods, key=SAFE_METHODS.__contains__, default=None)
+
+
+def handed_over_site(headers: RawHeaders, cookie: str) -> Origin | None:
+    """The site that the browser asked, as the proxy hands it over; None where it is unclear."""
+    schemes = _values(headers, b"x-forwarded-proto")
+    scheme = _SCHEMES.get(schemes[0]) if len(schemes) == 1 else None
+    hosts = [(b"host", value) for name, value in headers if name == b"x-forwarded-host"]
+    secure = cookie.lower().startswith(_ONLY_OVER_TLS)
+    return site_of(scheme, hosts or headers, secure_cookie=secure)
 
 
 def may_use_cookie(

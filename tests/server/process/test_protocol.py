@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,20 @@ class Wire:
         self._file.read(int(headers.get("content-length", 0)))
         return status, headers
 
+    def content(self) -> tuple[int, bytes]:
+        """The status and the body of the next answer."""
+        status, length = int(self._file.readline().split()[1]), 0
+        while (line := self._file.readline().rstrip(b"\r\n")) != b"":
+            name, _, value = line.partition(b": ")
+            length = int(value) if name == b"content-length" else length
+        return status, self._file.read(length)
+
     def is_closed(self) -> bool:
-        return self._file.read(1) == b""
+        """Whether nothing more comes."""
+        try:
+            return self._file.read() == b""
+        except ConnectionResetError:
+            return True
 
     def close(self) -> None:
         self._file.close()
@@ -75,12 +89,12 @@ USUAL = (
     request("TOKEN", b"GET /auth HTTP/1.1", b"connection: close"),
     request("TOKEN", b"GET /auth HTTP/1.0"),
     request("TOKEN", b"GET /auth HTTP/1.0", b"connection: keep-alive"),
-    request("TOKEN", b"DELETE /auth/a/b HTTP/1.1"),
+    request("TOKEN", b"DELETE /auth/any/a/b HTTP/1.1"),
 )
 PLAIN = (
     request("TOKEN"),
-    request("TOKEN", b"GET /auth/a/b HTTP/1.1"),
-    request("TOKEN", b"GET /auth/%2e%2e/x HTTP/1.1", b"x-other: 1"),
+    request("TOKEN", b"GET /auth/any/a/b HTTP/1.1"),
+    request("TOKEN", b"GET /auth/any/%2e%2e/x HTTP/1.1", b"x-other: 1"),
     request("TOKEN", b"GET /auth HTTP/1.1", b"connection: keep-alive"),
 )
 
@@ -169,6 +183,89 @@ def test_a_trailer_is_no_header(wire: Wire, token: str) -> None:
     trailer = b"2\r\nab\r\n0\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n"
     wire.send(head + trailer)
     assert wire.answer()[0] == 401
+
+
+@pytest.mark.parametrize("pieces", [1, 5])
+@pytest.mark.parametrize("trailer", [b"x-more: %b", b"a: 1\r\n" * 100_000], ids=["one", "many"])
+def test_trailers_are_limited_as_a_head_is(
+    wire: Wire, key: str, pieces: int, trailer: bytes
+) -> None:
+    line, chunked = b"POST /v1/sessions HTTP/1.1", b"transfer-encoding: chunked"
+    wire.send(request(key, line, b"content-type: application/json", chunked))
+    long = trailer.replace(b"%b", b"x" * 600_000)
+    wire.send(b"2\r\n{}\r\n0\r\n")
+    size = len(long) // pieces
+    with suppress(ConnectionError):
+        for piece in range(pieces):
+            wire.send(long[piece * size : (piece + 1) * size])
+    # What was sent and not read may reset the connection before the answer is read.
+    with suppress(ConnectionError):
+        assert wire.answer()[0] == 431
+    assert wire.is_closed()
+
+
+def test_a_chunk_s_extension_is_limited_as_a_head_is(wire: Wire, token: str) -> None:
+    head = b"POST /auth HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n"
+    wire.send(head + b"authorization: Bearer " + token.encode() + b"\r\n\r\n2;")
+    assert wire.answer()[0] == 200
+    with suppress(ConnectionError):
+        wire.send(b"x" * 600_000)
+    assert wire.is_closed()
+
+
+OFFERS = {
+    "h2c": b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk",
+    "websocket": b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x",
+    "several": b"Upgrade: a, b/1\r\nConnection: keep-alive\r\nConnection: upgrade",
+}
+FORM = b"content-type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("pieces", [1, 2, 30])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_offer_of_another_protocol_is_ignored(
+    served: Served, key: str, token: str, offer: str, pieces: int, chunked: bool
+) -> None:
+    """Java's default client makes one with each request (RFC 9110, section 7.8)."""
+    form = b"token=" + token.encode()
+    size = b"content-length: %d" % len(form)
+    body = form
+    if chunked:
+        size = b"transfer-encoding: chunked"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(form), form)
+    line = b"POST /introspect HTTP/1.1"
+    one = request(key, line, OFFERS[offer], FORM, size, body=body)
+    sent = one + one + request(token) + one
+    wire = Wire(served)
+    at = [len(sent) * number // pieces for number in range(pieces + 1)]
+    for begin, end in pairwise(at):
+        wire.send(sent[begin:end])
+    for _ in range(2):
+        assert json.loads(wire.content()[1])["active"] is True
+    assert wire.answer()[0] == 200
+    assert json.loads(wire.content()[1])["active"] is True
+    wire.close()
+
+
+def test_many_offers_in_one_piece_are_answered_each(wire: Wire, token: str) -> None:
+    offering = request(token, b"GET /auth HTTP/1.1", OFFERS["h2c"])
+    wire.send(offering * 200)
+    assert [wire.answer()[0] for _ in range(200)] == [200] * 200
+
+
+def test_a_head_with_an_offer_is_limited_too(wire: Wire, token: str) -> None:
+    long = b"x-long: " + b"x" * 70_000
+    wire.send(request(token, b"GET /auth HTTP/1.1", OFFERS["h2c"], long))
+    assert wire.answer()[0] == 431
+    assert wire.is_closed()
+
+
+@pytest.mark.parametrize("line", [b"CONNECT here:443 HTTP/1.1", b"GET /auth#?scope=x HTTP/1.1"])
+def test_what_only_other_servers_understand_is_refused(wire: Wire, token: str, line: bytes) -> None:
+    wire.send(request(token, line))
+    assert wire.answer()[0] == 400
+    assert wire.is_closed()
 
 
 def test_requests_are_counted_either_way(served: Served, wire: Wire, token: str) -> None:

@@ -1,8 +1,9 @@
-"""/auth: 200, 401 or 403, and always the identity headers."""
+"""/auth: 200, 401, 403 or 503, and always the identity headers."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
@@ -10,13 +11,18 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from sessionledger.server import create_app
 from sessionledger.server.fast_path import as_application
 from sessionledger.server.http.asgi import Message
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import IDENTITY, ForwardAuth
 from sessionledger.server.service.service import Service
+from tests.integrations.conformance import OURS, THEIRS
+from tests.integrations.site import HOST
 from tests.server.conftest import SETTINGS
+from tests.server.served import PATIENCE_SECONDS, Served
 from tests.server.web import JSON, Web
 
 COOKIE = "__Host-session"
@@ -52,11 +58,43 @@ def test_a_live_session_passes_with_its_identity(web: Web, made: JSON) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
-@pytest.mark.parametrize("path", ["/auth", "/auth/", "/auth/orders/1?scope=none&x=%zz"])
-def test_any_method_and_any_path_below(web: Web, made: JSON, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/auth", "/auth/", "/auth/any/", "/auth/any/a/1?scope=none&x=%zz"]
+)
+def test_any_method_and_any_path_of_a_client(web: Web, made: JSON, method: str, path: str) -> None:
     assert web(method, path, token=made["token"], content=b"body").status_code == 200
     refused = web(method, path, token="harn_sess_" + "A" * 43)
     assert (refused.status_code, is_nobody(refused)) == (401, True)
+
+
+SPELLINGS = [
+    *("/auth/?scope=admin", "/auth//?scope=admin", "//auth?scope=admin", "/auth/./?scope=admin"),
+    *("/auth/any?scope=admin", "/auth/anything/?scope=admin", "/auth/ANY/?scope=admin"),
+    *("/auth%3Fscope=admin", "/auth/%3Fscope=admin", "/auth%2F?scope=admin", "/%61uth?scope=admin"),
+    *("/auth;scope=admin", "/auth/scope=admin", "/auth/x/../any/?scope=admin", "/AUTH?scope=admin"),
+    *("/auth?&scope=admin", "/auth?%73cope=admin", "/auth?scope=%61dmin", "/auth?scope=read+admin"),
+    *("/auth??scope=admin", "/auth?scope=read;scope=admin", "/auth?scope%5B%5D=admin"),
+    *(
+        "/auth#?scope=admin",
+        "/auth?#scope=admin",
+        "/auth/%23?scope=admin",
+        "/auth/any%3Fscope=admin",
+    ),
+]
+
+
+@pytest.mark.parametrize("target", SPELLINGS)
+def test_no_spelling_of_a_requirement_is_no_requirement(
+    served: Served, key: str, target: str
+) -> None:
+    """Whichever way the service reads it: at once, or with the framework."""
+    token = served.create(key, attributes={"scope": "read"})["token"]
+    head = f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    for more in ("", "Content-Length: 2\r\n", "Transfer-Encoding: chunked\r\n"):
+        with socket.create_connection(served.address, PATIENCE_SECONDS) as connection:
+            connection.sendall(f"{head}{more}\r\n".encode())
+            status = int(connection.recv(12)[-3:])
+        assert status in (400, 401, 403, 404), more
 
 
 def test_a_path_that_only_begins_alike_is_another(web: Web, made: JSON) -> None:
@@ -70,9 +108,9 @@ def test_what_has_nothing_to_say_is_empty(web: Web) -> None:
 
 
 def test_a_cookie_will_do_where_there_is_no_header(web: Web, made: JSON) -> None:
-    cookie = {"Cookie": f"a=b; {COOKIE}={made['token']}; c=d"}
+    cookie = {"Cookie": f"a=b; {COOKIE}={made['token']}; c=d", "X-Original-Method": "GET"}
     assert web("GET", "/auth", token="", headers=cookie).status_code == 200
-    wrong = {"Cookie": f"{COOKIE}x={made['token']}"}
+    wrong = {"Cookie": f"{COOKIE}x={made['token']}", "X-Original-Method": "GET"}
     assert web("GET", "/auth", token="", headers=wrong).status_code == 401
 
 
@@ -109,14 +147,22 @@ def test_credentials_that_say_nothing_are_401(web: Web, value: str) -> None:
         ("scope=read+admin", 403),
         ("max_auth_age=3600", 200),
         ("max_auth_age=x", 403),
+        ("max_auth_age=3600&max_auth_age=3600", 403),
+        ("max_auth_age=3600&max_auth_age=999999999", 403),
+        ("max_auth_age=%D9%A3", 403),
         ("max_auth_age=0", 403),
         ("scope=", 403),
         ("scope=%22", 403),
         ("nonsense=1", 403),
+        ("SCOPE=read", 403),
+        ("scope%3Dread", 403),
+        ("&", 403),
+        ("?scope=read", 403),
     ],
 )
-def test_more_may_be_required(web: Web, made: JSON, query: str, status: int) -> None:
-    answer = web("GET", f"/auth?{query}", token=made["token"])
+@pytest.mark.parametrize("path", ["/auth", "/auth/"])
+def test_more_may_be_required(web: Web, made: JSON, path: str, query: str, status: int) -> None:
+    answer = web("GET", f"{path}?{query}", token=made["token"])
     assert answer.status_code == status
     assert is_nobody(answer) == (status != 200)
 
@@ -137,11 +183,128 @@ def test_a_proof_that_is_too_old_is_to_be_renewed(web: Web) -> None:
 def test_a_ledger_in_trouble_lets_nobody_pass(web: Web, made: JSON) -> None:
     web.run(web.ledger.sessions.close)
     answer = web("GET", "/auth", token=made["token"])
-    assert (answer.status_code, is_nobody(answer)) == (403, True)
+    assert (answer.status_code, is_nobody(answer)) == (503, True)
+    assert answer.headers["retry-after"] == "1"
+    assert web("GET", "/auth", token="").status_code == 401, "which needs no ledger"
+
+
+# Forged requests
+
+FROM: dict[str, dict[str, str]] = {
+    "nginx": {"Host": HOST},
+    "caddy": {"Host": HOST, "X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"},
+    "traefik": {"X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"},
+}
+METHOD = {"nginx": "X-Original-Method", "caddy": "X-Forwarded-Method"}
+
+
+def asked(web: Web, made: JSON, path: str = "/auth", **told: str) -> int:
+    """What is answered to a browser's cookie."""
+    headers = {"Host": HOST, **{name.replace("_", "-"): value for name, value in told.items()}}
+    headers["Cookie"] = f"{COOKIE}={made['token']}"
+    answer = web("GET", path, token="", headers=headers)
+    if answer.status_code == 403:
+        assert answer.json()["code"] == "cross_site"
+        assert "Authorization: Bearer" in answer.json()["detail"]
+        assert is_nobody(answer)
+    return answer.status_code
+
+
+@pytest.mark.parametrize("proxy", FROM)
+@pytest.mark.parametrize("case", [case for case in OURS if "trusted" not in case])
+def test_a_page_of_this_site_may_change_something(
+    web: Web, made: JSON, proxy: str, case: str
+) -> None:
+    method = {METHOD.get(proxy, "X-Forwarded-Method"): "POST"}
+    assert asked(web, made, **FROM[proxy], **OURS[case], **method) == 200
+
+
+@pytest.mark.parametrize("proxy", FROM)
+@pytest.mark.parametrize("case", THEIRS)
+def test_a_page_of_another_site_may_not(web: Web, made: JSON, proxy: str, case: str) -> None:
+    name = METHOD.get(proxy, "X-Forwarded-Method")
+    for method in ("POST", "PUT", "post", "get", "QUERY", ""):
+        assert asked(web, made, **FROM[proxy], **THEIRS[case], **{name: method}) == 403
+    assert asked(web, made, **FROM[proxy], **THEIRS[case], **{name: "GET"}) == 200
+    handshake = {name: "GET", "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
+    assert asked(web, made, **FROM[proxy], **THEIRS[case], **handshake) == 403
+
+
+def test_a_method_that_no_proxy_hands_over_is_not_safe(web: Web, made: JSON) -> None:
+    assert asked(web, made) == 403
+    assert asked(web, made, Sec_Fetch_Site="cross-site") == 403
+    assert asked(web, made, Sec_Fetch_Site="same-origin") == 200
+    answer = web("GET", "/auth", token="", headers={"Cookie": f"{COOKIE}={made['token']}"})
+    assert "X-Original-Method" in answer.json()["detail"]
+    assert web("GET", "/auth", token=made["token"]).status_code == 200, "a bearer needs none"
+
+
+def test_of_several_methods_each_has_to_be_safe(web: Web, made: JSON) -> None:
+    assert asked(web, made, X_Original_Method="GET", X_Forwarded_Method="POST") == 403
+    assert asked(web, made, X_Original_Method="POST", X_Forwarded_Method="GET") == 403
+    assert asked(web, made, X_Original_Method="GET, POST") == 403
+    assert asked(web, made, X_Original_Method="GET", X_Forwarded_Method="HEAD") == 200
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("POST", 403)])
+def test_below_any_the_method_is_the_clients_own(
+    web: Web, made: JSON, method: str, status: int
+) -> None:
+    headers = {"Cookie": f"{COOKIE}={made['token']}"}
+    path = "/auth/any/orders?x=y"
+    assert web(method, path, token="", headers=headers).status_code == status
+    told = headers | {"X-Forwarded-Method": "GET"}
+    assert web(method, path, token="", headers=told).status_code == status
+    told = headers | {"X-Forwarded-Method": "POST"}
+    assert web(method, path, token="", headers=told).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("cookie", "proto", "origin", "status"),
+    [
+        ("session", "https", "https://app.test", 200),
+        ("session", "wss", "https://app.test", 200),
+        ("session", "http", "http://app.test", 200),
+        ("session", "https", "http://app.test", 403),
+        ("session", "http", "https://app.test", 403),
+        ("session", "https, http", "https://app.test", 403),
+        ("session", None, "http://app.test", 403),
+        ("__Secure-session", None, "https://app.test", 200),
+        ("__Host-session", "http", "https://app.test", 200),
+        ("__Host-session", "http", "http://app.test", 403),
+        ("__host-session", "http", "http://app.test", 403),
+    ],
+)
+def test_the_scheme_is_the_browsers(
+    cookie: str, proto: str | None, origin: str, status: int
+) -> None:
+    with Web(create_app(structs.replace(SETTINGS, cookie=cookie))) as web:
+        made = web.create("alice")
+        headers = {"Cookie": f"{cookie}={made['token']}", "X-Original-Method": "POST"}
+        headers |= {"Host": "app.test", "Origin": origin}
+        headers |= {} if proto is None else {"X-Forwarded-Proto": proto}
+        assert web("GET", "/auth", token="", headers=headers).status_code == status
+
+
+def test_settings_trust_other_sites_by_name() -> None:
+    trusting = structs.replace(SETTINGS, trusted_origins=("https://pages.test",))
+    with Web(create_app(trusting)) as web:
+        made = web.create("alice")
+        for case in OURS:
+            assert asked(web, made, X_Original_Method="POST", **OURS[case]) == 200
+        for case in THEIRS:
+            assert asked(web, made, X_Original_Method="POST", **THEIRS[case]) == 403
+    with Web(create_app(structs.replace(SETTINGS, cross_site_cookies=True))) as web:
+        made = web.create("alice")
+        for case in THEIRS:
+            assert asked(web, made, X_Original_Method="POST", **THEIRS[case]) == 200
+    for wrong in ("pages.test", "https://pages.test/", "*"):
+        with pytest.raises(ValueError, match="trusted_origins must be origins"):
+            structs.replace(SETTINGS, trusted_origins=(wrong,))
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=20), st.binary(max_size=20))
-def test_whatever_comes_is_answered_by_one_of_three(
+def test_whatever_comes_is_answered_by_one_of_four(
     authorization: bytes, cookie: bytes, path: str, query: bytes
 ) -> None:
     scope = {
@@ -151,7 +314,7 @@ def test_whatever_comes_is_answered_by_one_of_three(
         "query_string": query,
         "headers": [(b"authorization", authorization), (b"cookie", cookie)],
     }
-    assert answered(scope) in (401, 403)
+    assert answered(scope) in (401, 403, 503)
 
 
 def answered(scope: JSON) -> int:

@@ -34,6 +34,11 @@ HELP = {
     "realm": ("TEXT", "The name of the service in challenges."),
     "cookie": ("NAME", "The cookie that /auth reads."),
     "audience": ("TEXT", "The aud that introspection answers."),
+    "trusted_origins": ("ORIGINS", "Origins whose pages may use that cookie, with commas between."),
+    "cross_site_cookies": (
+        "",
+        "Let every site use that cookie: your application refuses forged requests.",
+    ),
     "max_body_bytes": ("BYTES", "The largest body."),
     "max_header_bytes": ("BYTES", "The largest path and headers together."),
     "max_streams": ("N", "Streams of events at a time, in each worker."),
@@ -82,6 +87,8 @@ def _reader(hint: Any) -> Callable[[str], Any]:
     kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
     if get_origin(kind) is Literal:
         return _one_of(get_args(kind))
+    if get_origin(kind) is tuple:
+        return lambda text: tuple(text.replace(",", " ").split())
     return {bool: _switch, int: whole_number(0), timedelta: duration}.get(kind, str)
 
 
@@ -110,6 +117,8 @@ def _told(default: Any) -> str:
             return "on" if default else "off"
         case timedelta():
             return format_duration(default)
+        case tuple():
+            return " ".join(default)
     return str(default)
 
 

@@ -39,7 +39,7 @@ async def respond(send: Send, response: PlainResponse) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-def read_only(media_type: str, content: Callable[[], bytes]) -> ASGIApp:
+def read_only(media_type: str, content: Callable[[Scope], bytes]) -> ASGIApp:
     """An application that answers GET with content that is computed for each request."""
     content_type = (b"content-type", media_type.encode("ascii"))
     headers = Headers(content_type, NO_STORE)
@@ -47,7 +47,7 @@ def read_only(media_type: str, content: Callable[[], bytes]) -> ASGIApp:
 
     async def application(scope: Scope, _: Receive, send: Send) -> None:
         if scope["method"] == "GET":
-            await respond(send, PlainResponse(200, headers, content()))
+            await respond(send, PlainResponse(200, headers, content(scope)))
         else:
             await respond(send, refused)
 

@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         settings = self._application.service.settings
         self._max_header_bytes = settings.max_header_bytes
         self._timeout = settings.request_timeout.total_seconds()
-        # _bytes: received since the last request was complete.
+        # _bytes: received since the last request was complete, or since the last piece of a body.
         self._bytes = 0
         self._arriving = self._in_headers = False
         self._timer: asyncio.TimerHandle | None = None
@@ -66,11 +66,37 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what arrived. A connection that waits for more is timed."""
         self._bytes += len(data)
-        super().data_received(data)
-        if self._in_headers and self._bytes > self._max_header_bytes:
-            self._hang_up(TOO_LARGE)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        if self._arriving and self._bytes > self._max_header_bytes:
+            self._give_up(TOO_LARGE)
         elif self._timer is None and self.timeout_keep_alive_task is None and self._is_reading():
             self._start_timer()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse what arrived, and ignore offers of other protocols (RFC 9110, section 7.8).
+
+        The parser expects the other protocol after such a head, and not a body. So another parser
+        reads the head once more, without the offer.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = self._head_without_offer() + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        parser = self.parser
+        version = parser.get_http_version().encode("ascii")
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -83,20 +109,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bytes = len(self.url) + 4 * len(headers) + sum(map(len, chain(*headers)))
         if self._bytes > self._max_header_bytes:
             raise TOO_LARGE
+        if b"#" in self.url or self.parser.get_method() == b"CONNECT":
+            raise NOT_HTTP
+        if self.parser.should_upgrade():
+            return
         self._in_headers = False
         super().on_headers_complete()
         # Trailers come later, and are dropped: what counts is sent before the body.
         self.headers = []
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body. What comes beside it is limited as a head is, and one read more."""
+        self._bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The whole request is there."""
+        if self.parser.should_upgrade():
+            return
         self._arriving, self._bytes = False, 0
         self._stop_timer()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the problem says it
         """Answer a request that can't be parsed or whose headers are too large, and hang up."""
-        too_large = self._in_headers and self._bytes > self._max_header_bytes
+        too_large = self._arriving and self._bytes > self._max_header_bytes
         self._hang_up(TOO_LARGE if too_large else NOT_HTTP)
 
     def _is_reading(self) -> bool:
@@ -125,8 +162,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
+        self._give_up(TOO_SLOW)
+
+    def _give_up(self, error: HTTPProblem) -> None:
+        """Hang up, and say why only where that can be taken for no other answer."""
         if self._owes_an_answer():
-            self._hang_up(TOO_SLOW)
+            self._hang_up(error)
         else:
             self.transport.close()
 
@@ -203,6 +244,7 @@ class RequestReader:
     def read(self, data: bytes) -> CompleteRequest | None:
         """The request; None where the data is not exactly one, or the connection has to end."""
         self._request = CompleteRequest("", "", [], b"")
+        self._url = b""
         self._begun = self._complete = 0
         self._is_plain = True
         try:
@@ -221,7 +263,7 @@ class RequestReader:
 
     def on_url(self, url: bytes) -> None:
         """The path and the query."""
-        self._request.path += url.decode("ascii")
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
@@ -238,6 +280,10 @@ class RequestReader:
         """The whole request is there."""
         parser = self._parser
         self._complete += 1
+        path, _, self._request.query = self._url.partition(b"?")
+        self._request.path = path.decode("ascii")
+        if b"%" in path or b"#" in self._url:
+            self._is_plain = False
         self._request.method = FAST_METHODS.get(parser.get_method(), "")
         if parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             self._is_plain = False

@@ -1,15 +1,17 @@
-"""`/auth`: may this request pass? For nginx, Traefik, Caddy, Envoy and whoever asks likewise.
+"""`/auth`: may this request pass? For nginx, Caddy, Traefik, Envoy, HAProxy and other proxies.
 
-1. The answer is 200, 401 or 403 and never another, whatever the method, the path after `/auth`,
-   and whatever goes wrong: proxies take other answers for a fault of ours, or for a pass.
-2. It always has all identity headers, empty where there is nothing to say, so that a proxy that
-   copies them never lets a client's own through. Values are percent-encoded.
-3. What is required beside a live session stands in the query, where the path is `/auth` itself.
-   After a longer path the query is the client's own, and is not looked at.
+1. The answer is 200, 401 or 403, whatever the method; or 503 while nobody can tell.
+2. It always has all identity headers, empty where there is nothing to say. So a proxy that copies
+   them never lets a client's own through. Values are percent-encoded.
+3. The query of `/auth` and `/auth/` says what is required beside a live session.
+4. Proxies that append the client's path and query ask below `/auth/any`, which requires a live
+   session and no more. Every other path is a mistake of the proxy's configuration: nothing passes.
+5. A cookie counts as `web.cross_site` says of the browser's own request.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote
@@ -31,8 +33,15 @@ from sessionledger.server.service.service import Service
 from sessionledger.web.challenges import is_scope
 from sessionledger.web.claims import scope_of, text_of
 from sessionledger.web.credentials import cookie_token
+from sessionledger.web.cross_site import (
+    CROSS_SITE,
+    handed_over_method,
+    handed_over_site,
+    may_use_cookie,
+)
 
 PATH = "/auth"
+BELOW_ANY = f"{PATH}/any/"
 IDENTITY = (
     b"x-auth-principal",
     b"x-auth-handle",
@@ -44,6 +53,7 @@ IDENTITY = (
 
 _ANONYMOUS = [*((name, b"") for name in IDENTITY), NO_STORE]
 _PROBLEM = (b"content-type", MEDIA_TYPE.encode())
+_SECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Required(msgspec.Struct, frozen=True):
@@ -54,6 +64,11 @@ class Required(msgspec.Struct, frozen=True):
 
 
 _NOTHING = Required()
+_MISCONFIGURED = "the proxy asks at no path of /auth, or for nothing that can be required there"
+_UNTOLD = (
+    "the proxy does not hand over the method of the browser, as X-Original-Method or "
+    f"X-Forwarded-Method. Without it, {CROSS_SITE.detail}"
+)
 
 
 class ForwardAuth:
@@ -66,11 +81,8 @@ class ForwardAuth:
 
     async def respond(self, request: EndpointRequest) -> PlainResponse:
         """That a request passes, and as whom."""
-        headers, query = request.headers, request.query
-        token = bearer_token(headers, self._realm) or cookie_token(headers, self._cookie)
-        if token is None:
-            raise missing(self._realm)
-        required = required_by(query) if query and request.path == PATH else _NOTHING
+        required = required_at(request.path, request.query)
+        token = bearer_token(request.headers, self._realm) or self._cookie_of(request)
         sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
             session = await request.authenticate(sessions, token, age)
@@ -84,15 +96,42 @@ class ForwardAuth:
             raise insufficient(self._realm, " ".join(sorted(required.scopes)))
         return response
 
+    def _cookie_of(self, request: EndpointRequest) -> str:
+        """The token of the cookie. Raises `HTTPProblem` without one that counts."""
+        headers, settings = request.headers, self._service.settings
+        token = cookie_token(headers, self._cookie)
+        if token is None:
+            raise missing(self._realm)
+        if settings.cross_site_cookies:
+            return token
+        is_passed_on = request.path.startswith(BELOW_ANY)
+        method = handed_over_method(request.method if is_passed_on else None, headers)
+        site = handed_over_site(headers, self._cookie)
+        if not may_use_cookie(method, site, headers, settings.trusted_origins):
+            detail = _UNTOLD if method is None else CROSS_SITE.detail
+            raise HTTPProblem(CROSS_SITE.status, CROSS_SITE.code, detail)
+        return token
+
     def error_response(self, error: HTTPProblem) -> PlainResponse:
-        """401 where other credentials may help, 403 for all else: our faults let nobody in."""
-        status = 401 if error.problem.status in (400, 401) else 403
+        """401 where other credentials may help, 503 where nobody can tell, 403 for all else."""
+        status = _STATUSES.get(error.problem.status, 403)
         problem = with_status(error.problem, status)
-        challenge = error.headers.get("WWW-Authenticate")
-        headers = [*_ANONYMOUS, _PROBLEM]
-        if challenge is not None:
-            headers.append((b"www-authenticate", challenge.encode()))
-        return PlainResponse(status, Headers(*headers), msgspec.json.encode(problem))
+        told = ({"Retry-After": "1"} if status == 503 else {}) | error.headers
+        headers = [(name.lower().encode(), text.encode()) for name, text in told.items()]
+        body = msgspec.json.encode(problem)
+        return PlainResponse(status, Headers(*_ANONYMOUS, _PROBLEM, *headers), body)
+
+
+_STATUSES = {400: 401, 401: 401, 500: 503, 503: 503}
+
+
+def required_at(path: str, query: bytes) -> Required:
+    """What a path and its query ask for. Raises `HTTPProblem` for any other: nothing passes."""
+    if path in (PATH, f"{PATH}/"):
+        return required_by(query) if query else _NOTHING
+    if path.startswith(BELOW_ANY):
+        return _NOTHING
+    raise HTTPProblem(403, "misconfigured", _MISCONFIGURED)
 
 
 @lru_cache(maxsize=256)
@@ -103,10 +142,12 @@ def required_by(query: bytes) -> Required:
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name == "scope" and is_scope(value):
             scopes |= set(value.split())
-        elif name == "max_auth_age" and value.isdecimal() and 0 < len(value) < 10 and int(value):
+        elif name == "max_auth_age" and age is None and _SECONDS.fullmatch(value):
             age = timedelta(seconds=int(value))
         else:
-            raise HTTPProblem(403, "misconfigured", "what /auth is to require can't be read")
+            raise HTTPProblem(403, "misconfigured", _MISCONFIGURED)
+    if not scopes and age is None:
+        raise HTTPProblem(403, "misconfigured", _MISCONFIGURED)
     return Required(frozenset(scopes), age)
 
 

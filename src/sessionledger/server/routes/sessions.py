@@ -34,7 +34,13 @@ from sessionledger.server.http.schemas import (
     span,
 )
 from sessionledger.server.service.idempotency import create_once
-from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of, service_of
+from sessionledger.server.service.service import (
+    HandlerRequest,
+    caller_of,
+    ledger_of,
+    prefix_of,
+    service_of,
+)
 
 MERGE_PATCH = "application/merge-patch+json"
 REVOKE = "sessions:revoke"
@@ -71,7 +77,7 @@ async def create_session(
         if idempotency_key is None
         else await create_once(ledger, caller, idempotency_key, data, create)
     )
-    return _issued(issued)
+    return _issued(request, issued)
 
 
 @get("/v1/sessions/{handle:str}", opt=requires("sessions:read"), summary="Read a session")
@@ -146,7 +152,7 @@ async def rotate_session(
     )
     if issued is None:
         raise not_found()
-    return _issued(issued)
+    return _issued(request, issued)
 
 
 @post(
@@ -223,8 +229,9 @@ async def _expected(
     return session.version
 
 
-def _issued(issued: IssuedSession) -> Response[IssuedDocument]:
-    headers = {"Location": f"/v1/sessions/{issued.handle}", "ETag": etag(issued.version)}
+def _issued(request: HandlerRequest, issued: IssuedSession) -> Response[IssuedDocument]:
+    location = f"{prefix_of(request)}/v1/sessions/{issued.handle}"
+    headers = {"Location": location, "ETag": etag(issued.version)}
     return Response(issued_document(issued), headers=headers)
 
 

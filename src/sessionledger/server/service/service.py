@@ -26,6 +26,9 @@ PROBE_INTERVAL_SECONDS = 1.0
 CLEANUP = "sessionledger.cleanup"
 """Where the scope of a request has its `cleanup_of`."""
 
+PREFIX = "sessionledger.prefix"
+"""Where the scope of a request says below which prefix the service is, such as `/ledger`."""
+
 HandlerRequest: TypeAlias = Request[Any, Any, Any]
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
@@ -113,6 +116,11 @@ def ledger_of(connection: Connection) -> Ledger:
 def cleanup_of(connection: Connection) -> AsyncExitStack:
     """What happens once a request has ended, whether or not its response was sent as a whole."""
     return cast(AsyncExitStack, connection.scope[CLEANUP])  # type: ignore[literal-required]
+
+
+def prefix_of(connection: Connection) -> str:
+    """The prefix of all paths of the service; empty where there is none."""
+    return cast(str, connection.scope[PREFIX])  # type: ignore[literal-required]
 
 
 def caller_of(connection: Connection) -> Key:
