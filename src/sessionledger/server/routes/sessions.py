@@ -178,7 +178,7 @@ async def change_credentials(
     )
     if issued is None:
         raise not_found()
-    return _issued(issued)
+    return _issued(request, issued)
 
 
 @delete(
