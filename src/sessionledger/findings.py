@@ -29,6 +29,7 @@ SEVERITIES: dict[str, Severity] = {
     "log_cut_short": "problem",
     "checkpoint_wrong": "problem",
     "torn_tail": "warning",
+    "wal_held": "warning",
     "cursor_damaged": "problem",
     "events_missing": "problem",
     "events_beyond_head": "problem",

@@ -111,6 +111,8 @@ _expired = msgspec.json.Decoder(_ExpiredPayload)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
+# msgspec lets the second one out for text that is not UTF-8.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 _read_session = msgspec.json.Decoder(Session).decode
 
 _SEEN, _BROKEN = b"seen", b"broken"
@@ -174,10 +176,12 @@ def decode_state(state: bytes) -> State:
     """The state that `encode_state` wrote; a session's version is 0."""
     try:
         return _read_session(state)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         mark = _MARKS.get(state)
     if mark is None:
-        raise CorruptLog("a row can't be read: `sessionledger rebuild` folds the rows anew")
+        raise CorruptLog(
+            "a row is damaged: run `sessionledger rebuild`, which folds it from its events"
+        )
     return mark
 
 
@@ -185,7 +189,7 @@ def decode_session(version: int, state: bytes) -> Session | None:
     """The session in a row of that version; None where the row holds no session."""
     try:
         session = _read_session(state)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         decode_state(state)
         return None
     _set(session, "version", version)

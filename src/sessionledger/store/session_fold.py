@@ -10,6 +10,7 @@ from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import key_of
+from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain
 from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
 
@@ -77,8 +78,11 @@ def _key_of(happened: Happened | None) -> bytes | None:
 
 
 def state_of(row: Row | None) -> State:
-    """The state that a row holds."""
-    return None if row is None else decode_state(row.state)
+    """The state that a row holds. A damaged one fails closed, so that it can still be ended."""
+    try:
+        return None if row is None else decode_state(row.state)
+    except CorruptLog:
+        return Broken()
 
 
 def draft_of(state: Session | Seen | Broken) -> Draft:
@@ -92,5 +96,16 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
 
 
 def session_of(row: Row | None) -> Session | None:
-    """The session of a row, also an ended one; None where there never was one."""
+    """The session of a row, also an ended one; None where there never was one.
+
+    Raises `CorruptLog` for a damaged row.
+    """
     return None if row is None else decode_session(row.version, row.state)
+
+
+def intact_session_of(row: Row | None) -> Session | None:
+    """The session of a row; None also for a damaged one, so that it does not stop others."""
+    try:
+        return session_of(row)
+    except CorruptLog:
+        return None

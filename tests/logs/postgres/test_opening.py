@@ -204,6 +204,41 @@ def test_a_server_that_can_t_be_written_is_refused(tmp_path: Path) -> None:
         alter_database("RESET default_transaction_read_only")
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "standard_conforming_strings = off",
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_isolation = 'repeatable read'",
+        "bytea_output = 'escape'",
+        "DateStyle = 'German'",
+        "lock_timeout = '10ms'",
+        "search_path = hijack, pg_catalog",
+    ],
+)
+def test_settings_of_a_database_change_nothing_that_is_stored(tmp_path: Path, setting: str) -> None:
+    execute("CREATE SCHEMA IF NOT EXISTS hijack")
+    execute(
+        "CREATE OR REPLACE FUNCTION hijack.set_config(text, text, boolean) RETURNS text "
+        "LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$"
+    )
+    alter_database(f"SET {setting}")
+    attributes = {"a": "b\\c\n\u0000ü", "n": [1, "é"]}
+    try:
+        with SessionStore.open(address(tmp_path)) as store:
+            tokens = [store.create("Zoë", attributes=attributes).token for _ in range(3)]
+            for token in tokens:
+                found = store.get(token)
+                assert found is not None
+                assert found.attributes == attributes
+                assert store.patch(token, {"k": 1}) is not None
+            assert store.count(principal="Zoë") == 3
+            assert store.verify().ok
+    finally:
+        alter_database(f"RESET {setting.split(' ')[0]}")
+        execute("DROP SCHEMA hijack CASCADE")
+
+
 def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:
     url = address(tmp_path)
     logs = together(*[lambda: open_log(url)] * 8)

@@ -95,15 +95,20 @@ MIGRATIONS = {
 # -- opening
 
 # Each statement has one way through the indexes, whatever its values, so one plan is enough.
+# A role or a database may have other settings. Those would change what is stored, or which rows a
+# statement sees once it has a lock.
 # Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
 # answer means that the write is flushed, or more where the server says so.
-SETTINGS = """SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
-    set_config('idle_in_transaction_session_timeout', '10s', false),
-    set_config('lock_timeout', '30s', false),
-    set_config('synchronous_commit', CASE
+SETTINGS = """SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),
+    pg_catalog.set_config('standard_conforming_strings', 'on', false),
+    pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false),
+    pg_catalog.set_config('lock_timeout', '30s', false),
+    pg_catalog.set_config('synchronous_commit', CASE
         WHEN %s THEN 'off'
-        WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
-        ELSE current_setting('synchronous_commit') END, false)"""
+        WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE pg_catalog.current_setting('synchronous_commit') END, false)"""
 SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('server_version'), current_setting('server_encoding'),
     current_setting('fsync'), pg_is_in_recovery()"""

@@ -29,6 +29,8 @@ MMAP_BYTES = 1 << 30
 
 # The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
 CHECKPOINT_PAGES = 4000
+# What a long read made it grow by is given back once it is over.
+WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 READER_CACHE_KIB = 8 * 1024
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
@@ -164,6 +166,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.pragma("synchronous", SYNCHRONOUS[durability])
     connection.pragma("mmap_size", MMAP_BYTES)
     connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    connection.pragma("journal_size_limit", WAL_BYTES)
     if "ledger_meta" in tables and _is_whole(connection):
         return
     connection.execute("BEGIN IMMEDIATE")

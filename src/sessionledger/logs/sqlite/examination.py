@@ -21,13 +21,22 @@ from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.embedded.permissions import check_file, check_folder
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import check_is_ledger, check_location, translated_errors
+from sessionledger.logs.sqlite.connection import (
+    WAL_BYTES,
+    check_is_ledger,
+    check_location,
+    translated_errors,
+)
 from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot, companions
 from sessionledger.logs.sqlite.row_cache import epoch
 from sessionledger.logs.sqlite.writer import stored_event, stored_rows
 
 # The versions before it may damage a ledger that several connections write (the WAL-reset bug).
 SOUND_SQLITE = (3, 51, 3)
+
+# A read locks one of these bytes of the log's index while it is open. The log can't be used again
+# meanwhile (https://sqlite.org/walformat.html, section 2.3.2).
+_READ_LOCKS = range(123, 128)
 
 _INDEX_ONLY = re.compile(r"missing from index|entries in index")
 
@@ -79,6 +88,7 @@ def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Findi
         if not path.exists():
             raise LogUnavailable(f"there is no ledger at {path}")
         _check_permissions(path, found)
+        _look_at_wal(path, found)
         _look_at_library(apsw.sqlite_lib_version(), found)
         with ReadSnapshot(path, vfs) as snapshot:
             with _damage(path, found):
@@ -136,6 +146,46 @@ def _look_at_library(version: str, found: Findings) -> None:
             f"versions before {sound} can damage a ledger that several connections write",
             "upgrade it where the ledger is used: pip install --upgrade apsw",
         )
+
+
+def _look_at_wal(path: Path, found: Findings) -> None:
+    """Before this examination reads, which would count as well."""
+    wal, index, _ = companions(path)
+    size = wal.stat().st_size if wal.exists() else 0
+    processes = reading_processes(index) if size > 2 * WAL_BYTES else []
+    if processes:
+        names = ", ".join(map(_name_of, processes))
+        problem = f"it has grown to {size >> 20} MiB while process {names} kept a read open"
+        remedy = "let it finish or end it: the next writes then give the space back"
+        found.add("wal_held", str(wal), problem, remedy)
+
+
+def reading_processes(index: Path) -> list[int]:
+    """The ids of the processes that hold a read open; none where the system does not tell.
+
+    index: the file beside the database whose name ends in `-shm`.
+    """
+    try:
+        inode, lines = index.stat().st_ino, Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return []
+    # A line: `1: POSIX  ADVISORY  READ 4711 08:01:131073 124 124`.
+    locks = [line.split() for line in lines]
+    return sorted(
+        {
+            int(pid)
+            for _, _, _, kind, pid, file, start, _ in (lock for lock in locks if len(lock) == 8)
+            if kind == "READ" and file.endswith(f":{inode}") and int(start) in _READ_LOCKS
+        }
+    )
+
+
+def _name_of(pid: int) -> str:
+    """A process as a person finds it: its number, and its program's name where that can be read."""
+    try:
+        return f"{pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+    except OSError:
+        return str(pid)
 
 
 def _look_at_schema(snapshot: ReadSnapshot, path: Path, found: Findings) -> bool:

@@ -18,11 +18,12 @@ from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Expired
 from sessionledger.core.families import decide_room, family_of
 from sessionledger.core.instant import microseconds
-from sessionledger.core.session import Session
+from sessionledger.core.session import Broken, Session
+from sessionledger.core.token import handle_of
 from sessionledger.errors import SessionLimitReached
 from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Verdict
 from sessionledger.store.engine import Engine
-from sessionledger.store.session_fold import session_of
+from sessionledger.store.session_fold import intact_session_of, state_of
 
 Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired] | None]
 """Which of the active sessions end. None refuses the unit."""
@@ -48,7 +49,11 @@ def of_family(session: Session) -> RowFilter:
 async def family(engine: Engine, session: Session) -> list[ActiveSession]:
     """The active sessions of a family, as they are now."""
     found = engine.rows(of_family(session))
-    return [ActiveSession(row, one) async for row in found if (one := session_of(row)) is not None]
+    return [
+        ActiveSession(row, one)
+        async for row in found
+        if (one := intact_session_of(row)) is not None
+    ]
 
 
 def ending(
@@ -63,18 +68,21 @@ def ending(
 ) -> Rule:
     """The rule that ends those of the active sessions that are chosen.
 
-    Raises `InvalidSession` for headers that hold a token.
+    It ends damaged ones as well: nobody can tell whether they were to be kept. Raises
+    `InvalidSession` for headers that hold a token.
     """
     refuse_secrets(None, b"", headers)
     at = microseconds(now) // 1000
 
     def decide(rows: Sequence[Row]) -> Verdict | None:
-        read = [(row, session) for row in rows if (session := session_of(row)) is not None]
-        chosen = choose([session for _, session in read])
+        known: dict[str, Row] = {handle_of(row.key): row for row in rows}
+        states = [(handle, state_of(row)) for handle, row in known.items()]
+        damaged = [handle for handle, state in states if isinstance(state, Broken)]
+        chosen = choose([state for _, state in states if isinstance(state, Session)])
         if chosen is None:
             return None
-        known: dict[str, Row] = {session.handle: row for row, session in read}
-        return [(known[end.token_handle], event_of(end)) for end in chosen]
+        ends = [*chosen, *(Expired(now, handle, "revoked") for handle in damaged)]
+        return [(known[end.token_handle], event_of(end)) for end in ends]
 
     def event_of(end: Expired) -> LogEvent:
         event = LogEvent(*encode_event(end), headers, at)

@@ -35,7 +35,7 @@ from sessionledger.store.operations.active_sessions import (
     family,
     of_family,
 )
-from sessionledger.store.session_fold import session_of, state_of
+from sessionledger.store.session_fold import intact_session_of, session_of, state_of
 from sessionledger.store.steps import Step
 
 
@@ -94,7 +94,7 @@ async def _end(
     refuse_secrets(secret, b"", headers)
     for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
-        session = session_of(row)
+        session = intact_session_of(row)
         event = decide_expire(state_of(row), handle, command, now)
         steps = [] if event is None else [Step(event, headers, key, row)]
         rule = None

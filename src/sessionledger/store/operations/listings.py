@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
-from sessionledger.core.codec import decode_session
 from sessionledger.core.parse import parse_external_id, parse_principal
 from sessionledger.core.policy import Policy
-from sessionledger.logs.base import RowFilter
+from sessionledger.core.session import Session
+from sessionledger.errors import CorruptLog
+from sessionledger.logs.base import Row, RowFilter
 from sessionledger.store.engine import Engine
 from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
+from sessionledger.store.session_fold import session_of
 
 # Whom one asks about may be anyone that others, the reference above all, made sessions for.
 ANYBODY = Policy.reference()
@@ -42,8 +46,19 @@ async def page(engine: Engine, which: Selection, after: str | None, size: int = 
         if len(found) == limit:
             del found[size:]
             cursor = cursor_of(found[-1])
-        read = [decode_session(row.version, row.state) for row in found]
-        return call.answer(Page([one for one in read if one is not None], cursor))
+        return call.answer(Page(list(_sessions(engine, found)), cursor))
+
+
+def _sessions(engine: Engine, rows: Iterable[Row]) -> Iterator[Session]:
+    """The sessions in rows; a damaged one is reported, and the others are listed."""
+    for row in rows:
+        try:
+            session = session_of(row)
+        except CorruptLog as error:
+            engine.report("sessions", error)
+        else:
+            if session is not None:
+                yield session
 
 
 async def count(engine: Engine, which: Selection) -> int:
