@@ -16,13 +16,14 @@ from sessionledger.server.asgi_app import OTHER, Application
 from sessionledger.server.auth.permissions import PUBLIC, authorise, requires
 from sessionledger.server.description import at_prefix, describe
 from sessionledger.server.error_handlers import HANDLERS
-from sessionledger.server.fast_path import Endpoint, as_application
+from sessionledger.server.fast_path import Endpoint
 from sessionledger.server.http.asgi import ASGIApp, read_only
 from sessionledger.server.http.bodies import StrictRequest
 from sessionledger.server.http.problems import invalid
 from sessionledger.server.oauth.endpoints import Introspect, Revoke
 from sessionledger.server.observe import metrics
-from sessionledger.server.observe.access_log import RequestRecorder, write_to_stderr
+from sessionledger.server.observe.access_log import RequestRecorder
+from sessionledger.server.observe.log_writer import LogWriter
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import ForwardAuth
 from sessionledger.server.routes import bearer, events, listings, sessions, status
@@ -52,21 +53,23 @@ def create_app(
     opens the ledger. request_metrics: where requests are counted, if several workers share it.
     """
     service = Service(settings or Settings(), request_metrics or RequestMetrics(LABELS))
-    write = write_to_stderr if service.settings.access_log else None
+    writer = LogWriter(service.metrics.count_dropped)
+    write = writer.write if service.settings.access_log else None
     recorder = RequestRecorder(service.metrics, write)
     document = describe(ROUTES)
     endpoints: dict[str, Endpoint] = {
         "/auth": ForwardAuth(service),
         "/introspect": Introspect(service),
+        "/revoke": Revoke(service),
     }
     applications = {
-        "/revoke": as_application(Revoke(service)),
         "/metrics": read_only(metrics.MEDIA_TYPE, lambda _: service.metrics.exposition()),
         "/openapi.json": read_only(
             "application/json", lambda scope: at_prefix(document, scope[PREFIX])
         ),
     }
-    return Application(service, _framework(service), PATHS, endpoints, applications, recorder)
+    framework = _framework(service)
+    return Application(service, framework, PATHS, endpoints, applications, recorder, writer)
 
 
 def _framework(service: Service) -> ASGIApp:

@@ -31,6 +31,7 @@ from sessionledger.server.http.asgi import (
 )
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, failed, unavailable
 from sessionledger.server.observe.access_log import RequestRecorder
+from sessionledger.server.observe.log_writer import LogWriter
 from sessionledger.server.proxy.forward_auth import PATH as AUTH
 from sessionledger.server.service.service import CLEANUP, PREFIX, Service
 
@@ -43,8 +44,11 @@ class Application:
     """The service as an ASGI application. failure: why it could not start, if it could not.
 
     framework: answers every path that is not in endpoints or applications; routes: its paths.
-    endpoints: those that the fast path may answer; fast_prefixes: how such requests begin.
-    recorder: told of each request.
+    fast_prefixes: how requests begin that the fast path may answer.
+    recorder: told of each request; writer: where it and the log write.
+
+    Every request is bounded in time here, whoever answers it. How long it may take to arrive, and
+    how long a client may leave its answer unread, is bounded by the protocol.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Application:
         endpoints: Mapping[str, Endpoint],
         applications: Mapping[str, ASGIApp],
         recorder: RequestRecorder,
+        writer: LogWriter,
     ) -> None:
         self.service = service
         self._framework = framework
@@ -64,19 +69,24 @@ class Application:
             path: as_application(endpoint) for path, endpoint in endpoints.items()
         } | dict(applications)
         self.fast_prefixes = tuple(
-            b"%b %b" % (method, path.encode()) for path in endpoints for method in FAST_METHODS
+            b"%b %b" % (method, path.encode())
+            for path, endpoint in endpoints.items()
+            if endpoint.is_fast
+            for method in FAST_METHODS
         )
         self._recorder = recorder
+        self.writer = writer
         self.failure: Exception | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The service's ledger is open in here: what the lifespan does under a server."""
-        async with self.service.running():
-            try:
+        try:
+            async with self.service.running():
                 yield
-            finally:
-                self._recorder.flush()
+        finally:
+            self._recorder.flush()
+            self.writer.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live as long as the server does."""
@@ -91,7 +101,9 @@ class Application:
         """The response of a fast endpoint; None where the application has to be called."""
         begun, route = time.perf_counter(), _route_of(request.path)
         endpoint = self._endpoints.get(route)
-        response = None if endpoint is None else at_once(endpoint, request)
+        if endpoint is None or not endpoint.is_fast:
+            return None
+        response = at_once(endpoint, request)
         if response is not None:
             self._recorder.record(
                 request.method, route, response.status, begun, client, request.caller
@@ -110,11 +122,12 @@ class Application:
         route = _route_of(scope["path"])
         application = self._applications.get(route)
         try:
-            await (application or self._ask_framework)(scope, receive, watched)
+            async with asyncio.timeout(self._seconds_for(scope["path"])):
+                await (application or self._ask_framework)(scope, receive, watched)
         except TimeoutError:
             # A client that got a part is hung up on, which tells it that the rest is missing.
             if not status:
-                await _send_problem(watched, unavailable("timed_out", "that took too long"))
+                await self._send_timed_out(watched, route)
         except Exception as error:  # noqa: BLE001  every request gets a response
             log_failure(error)
             if not status:
@@ -128,13 +141,25 @@ class Application:
             self._recorder.record(scope["method"], route, status or 500, begun, client, caller)
 
     async def _ask_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises `TimeoutError` for what takes too long: a client that reads nothing, say."""
+        async with AsyncExitStack() as scope[CLEANUP]:
+            await self._framework(scope, receive, send)
+
+    def _seconds_for(self, path: str) -> float:
+        """How long a request may take to be answered as a whole."""
         settings = self.service.settings
         timeout = settings.request_timeout
-        if scope["path"] == STREAM:
+        if path == STREAM:
             timeout += settings.stream_lifetime
-        async with AsyncExitStack() as scope[CLEANUP], asyncio.timeout(timeout.total_seconds()):
-            await self._framework(scope, receive, send)
+        return timeout.total_seconds()
+
+    async def _send_timed_out(self, send: Send, route: str) -> None:
+        """The answer of an endpoint, or of any path, that the ledger was too slow for."""
+        error = unavailable("timed_out", "that took too long")
+        endpoint = self._endpoints.get(route)
+        if endpoint is None:
+            await _send_problem(send, error)
+        else:
+            await respond(send, endpoint.error_response(error))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:

@@ -72,7 +72,9 @@ class EndpointRequest(Protocol):
 
 
 class Endpoint(Protocol):
-    """Answers the requests to one path."""
+    """Answers the requests to one path. is_fast: whether it may be tried at once."""
+
+    is_fast: bool
 
     async def respond(self, request: EndpointRequest) -> PlainResponse:
         """The response. Raises `HTTPProblem`, and what the stores raise."""

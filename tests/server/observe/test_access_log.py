@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import select
 import socket
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 
-import pytest
-
-from sessionledger.server.observe import access_log
-from sessionledger.server.observe.access_log import RequestRecorder, write_to_stderr
+from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
 from tests.server.served import PATIENCE_SECONDS, Served, make_key
@@ -58,21 +53,6 @@ def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> N
     ]
     assert 'requests_total{route="/auth",status="5xx"} 1\n' in counted[0]
     assert 'requests_total{route="/introspect",status="4xx"} 1\n' in counted[0]
-
-
-def test_a_pipe_gets_whole_lines_in_pieces_that_it_takes_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monkeypatch.setattr(access_log, "STDERR", theirs.fileno())
-    lines = b"".join(b"%d %b\n" % (number, b"x" * (number % 200)) for number in range(300))
-    with ours, theirs:
-        write_to_stderr(lines)
-        theirs.shutdown(socket.SHUT_WR)
-        pieces = list(iter(lambda: os.read(ours.fileno(), len(lines)), b""))
-    assert b"".join(pieces) == lines
-    assert len(pieces) > 1
-    assert all(piece.endswith(b"\n") and len(piece) <= select.PIPE_BUF for piece in pieces)
 
 
 def test_a_stop_loses_no_line_of_what_was_answered(tmp_path: Path) -> None:

@@ -316,3 +316,43 @@ def test_a_connection_on_which_nothing_follows_is_closed(tmp_path: Path) -> None
         for wire in (at_once, usual, blank):
             assert wire.is_closed()
             wire.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /auth HTTP/1.1\r\ncontent-length: 5000",
+        b"POST /auth HTTP/1.1\r\ntransfer-encoding: chunked",
+        b"GET /healthz HTTP/1.1\r\ncontent-length: 5000",
+        b"GET /v1/session HTTP/1.1\r\ncontent-length: 5000",
+        b"GET /metrics HTTP/1.1\r\ncontent-length: 5000",
+        b"GET /nowhere HTTP/1.1\r\ncontent-length: 5000",
+    ],
+)
+def test_what_follows_an_answer_to_half_a_request_is_no_request(
+    wire: Wire, token: str, head: bytes
+) -> None:
+    wire.send(request(token, *head.split(b"\r\n")))
+    _, headers = wire.answer()
+    assert headers["connection"] == "close"
+    wire.send(request(token) * 40)
+    assert wire.is_closed()
+
+
+def test_a_body_that_comes_after_the_answer_is_read_over_before_the_connection_ends(
+    wire: Wire, token: str
+) -> None:
+    body = b"x" * 1_000_000
+    wire.send(request(token, b"POST /auth HTTP/1.1", b"content-length: %d" % len(body)))
+    status, headers = wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    wire.send(body)
+    assert wire.is_closed()
+
+
+def test_a_request_whose_body_came_with_it_keeps_the_connection(wire: Wire, token: str) -> None:
+    wire.send(request(token, b"POST /auth HTTP/1.1", b"content-length: 2", body=b"ab"))
+    status, headers = wire.answer()
+    assert (status, headers.get("connection")) == (200, None)
+    wire.send(request(token))
+    assert wire.answer()[0] == 200

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from sessionledger.errors import StoreClosed
+from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import (
     Log,
@@ -29,6 +29,9 @@ from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 A = TypeVar("A")
 T = TypeVar("T")
 P = ParamSpec("P")
+
+MAX_WAITING = 10_000
+"""How many appends wait for a log that stands still: those that were given up wait too."""
 
 
 class LoopLog(ImmediateLog):
@@ -90,6 +93,7 @@ class _Committer:
     def _begin(self) -> None:
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+        self._waiting = 0
         # A signal handler may fork while its own thread has it.
         self._mutex = Lock()
         self._thread: threading.Thread | None = None
@@ -108,8 +112,11 @@ class _Committer:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(topic, units, loop, loop.create_future())
         with self._mutex:
+            if self._waiting >= MAX_WAITING:
+                raise LogUnavailable(f"{MAX_WAITING} appends wait for the log: try again later")
             if self._thread is None:
                 self._start()
+            self._waiting += 1
             gathered = self._gathered.get(loop)
             if gathered is None:
                 loop.call_soon(self._hand_over, loop)
@@ -150,7 +157,10 @@ class _Committer:
             running = None not in batches
             # All that waits, never a part of it: two threads that want the interpreter at the same
             # time wait for each other at every statement.
-            self._commit([waiting for batch in batches if batch for waiting in batch])
+            waiting = [waiting for batch in batches if batch for waiting in batch]
+            self._commit(waiting)
+            with self._mutex:
+                self._waiting -= len(waiting)
 
     def _commit(self, batch: list[_Waiting]) -> None:
         for topic, group in by_topic(batch).items():

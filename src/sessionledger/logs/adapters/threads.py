@@ -1,15 +1,21 @@
 """A remote log in the asynchronous colour: its calls run in threads.
 
 The states that the tasks of one turn of an event loop ask for are read in one trip.
+
+A server that stands still keeps a thread for each call that it does not answer. So a loop makes no
+more calls at a time than there are threads. All others wait in the loop, where a call that is given
+up leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
@@ -25,9 +31,11 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 States: TypeAlias = dict[bytes, KeyState | None]
-Asked: TypeAlias = dict[bytes, asyncio.Future[KeyState | None]]
+Place: TypeAlias = tuple[asyncio.AbstractEventLoop, str]
 
 THREADS = 16
+TRIPS = 4
+"""How many of them read states, for each loop and topic."""
 
 
 class RemoteLoopLog(LoopLog):
@@ -47,6 +55,9 @@ class RemoteLoopLog(LoopLog):
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
         self._states = _BatchedReads(self._remote, self._threads)
 
     def before_fork(self) -> None:
@@ -61,7 +72,18 @@ class RemoteLoopLog(LoopLog):
 
     async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(call, *given, **named))
+        slots = self._slots.get(loop)
+        if slots is None:
+            slots = self._slots[loop] = asyncio.Semaphore(THREADS - TRIPS)
+        await slots.acquire()
+        try:
+            answer = loop.run_in_executor(self._threads, partial(call, *given, **named))
+        except RuntimeError:
+            slots.release()
+            raise StoreClosed("the log is closed") from None
+        answer.add_done_callback(lambda _: slots.release())
+        # A caller that gives up does not free the thread.
+        return await asyncio.shield(answer)
 
     _look_up = _call
 
@@ -76,47 +98,75 @@ class RemoteLoopLog(LoopLog):
         await asyncio.to_thread(self._threads.shutdown)
 
 
+class _Asked:
+    """A state that tasks of a loop ask for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answer: asyncio.Future[KeyState | None] = loop.create_future()
+        self.askers = 0
+
+
+Batch: TypeAlias = dict[bytes, _Asked]
+
+
 class _BatchedReads:
     """States that the tasks of one turn of an event loop ask for, read in one trip."""
 
     def __init__(self, log: RemoteLog, threads: ThreadPoolExecutor) -> None:
         self._log = log
         self._threads = threads
-        self._gathered: dict[tuple[asyncio.AbstractEventLoop, str], Asked] = {}
+        self._gathered: dict[Place, Batch] = {}
+        self._trips: Counter[Place] = Counter()
 
     async def ask(self, topic: str, key: bytes) -> KeyState | None:
         """What `Log.state` answers."""
         loop = asyncio.get_running_loop()
-        asked = self._gathered.get((loop, topic))
+        batch = self._gathered.get((loop, topic))
+        if batch is None:
+            batch = self._gathered[loop, topic] = {}
+            loop.call_soon(self._hand_over, (loop, topic))
+        asked = batch.get(key)
         if asked is None:
-            asked = self._gathered[loop, topic] = {}
-            loop.call_soon(self._hand_over, loop, topic)
-        if key not in asked:
-            asked[key] = loop.create_future()
-        # Others may wait for the same.
-        return await asyncio.shield(asked[key])
-
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, topic: str) -> None:
-        asked = self._gathered.pop((loop, topic))
+            asked = batch[key] = _Asked(loop)
+        asked.askers += 1
         try:
-            answer = loop.run_in_executor(self._threads, self._log.states, topic, list(asked))
+            # Others may wait for the same.
+            return await asyncio.shield(asked.answer)
+        except asyncio.CancelledError:
+            asked.askers -= 1
+            if not asked.askers:
+                batch.pop(key, None)
+            raise
+
+    def _hand_over(self, place: Place) -> None:
+        """Read what was gathered. If too many trips are under way, the next one that ends does."""
+        if not self._gathered.get(place) or self._trips[place] >= TRIPS:
+            return
+        batch = self._gathered.pop(place)
+        loop, topic = place
+        try:
+            answer = loop.run_in_executor(self._threads, self._log.states, topic, list(batch))
         except RuntimeError:
-            _resolve(asked, StoreClosed("the log is closed"))
+            _resolve(batch, StoreClosed("the log is closed"))
         else:
-            answer.add_done_callback(partial(_resolve_by, asked))
+            self._trips[place] += 1
+            answer.add_done_callback(partial(self._answered, place, batch))
+
+    def _answered(self, place: Place, batch: Batch, answer: asyncio.Future[States]) -> None:
+        self._trips[place] -= 1
+        if not self._trips[place]:
+            del self._trips[place]
+        error = answer.exception()
+        _resolve(batch, answer.result() if error is None else error)
+        self._hand_over(place)
 
 
-def _resolve_by(asked: Asked, answer: asyncio.Future[States]) -> None:
-    error = answer.exception()
-    _resolve(asked, answer.result() if error is None else error)
-
-
-def _resolve(asked: Asked, told: States | BaseException) -> None:
-    for key, future in asked.items():
+def _resolve(batch: Batch, told: States | BaseException) -> None:
+    for key, asked in batch.items():
         if isinstance(told, BaseException):
-            future.set_exception(told)
+            asked.answer.set_exception(told)
         else:
-            future.set_result(told[key])
+            asked.answer.set_result(told[key])
 
 
 def for_loops(log: Log) -> LoopLog:

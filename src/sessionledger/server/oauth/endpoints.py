@@ -48,6 +48,8 @@ _INACTIVE = _response(Introspection(active=False))
 class Introspect:
     """Tells an admin key with the scope `introspect` what is known of a token."""
 
+    is_fast = True
+
     def __init__(self, service: Service) -> None:
         self._service = service
         audience = service.settings.audience
@@ -67,6 +69,8 @@ class Introspect:
 
 class Revoke:
     """Ends the session of a token, for an admin key with the scope `sessions:revoke`."""
+
+    is_fast = False
 
     def __init__(self, service: Service) -> None:
         self._service = service

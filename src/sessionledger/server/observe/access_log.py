@@ -7,21 +7,16 @@ may hold secrets, and are never written.
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 import time
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeAlias
 
 import msgspec
 
+from sessionledger.server.observe.log_writer import Write
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
 
-STDERR = 2
 FLUSH_SECONDS = 0.01
-Write: TypeAlias = Callable[[bytes], object]
 
 _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -42,7 +37,7 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
 class RequestRecorder:
     """Counts requests and writes their lines, those of ten milliseconds together.
 
-    One write of many lines takes little longer than that of one, and no request waits for it.
+    One write of many lines takes little longer than that of one. write: must not block.
     """
 
     def __init__(self, metrics: RequestMetrics, write: Write | None) -> None:
@@ -75,19 +70,6 @@ class RequestRecorder:
         lines, self._lines = self._lines, []
         if self._write is not None and lines:
             self._write(_encode_lines(lines))
-
-
-def write_to_stderr(lines: bytes) -> None:
-    """Write to the standard error of the process, unbuffered.
-
-    A write is a piece of whole lines that a pipe takes at once: so the lines of several workers
-    don't mix.
-    """
-    while lines:
-        end = len(lines)
-        if end > select.PIPE_BUF:
-            end = lines.rindex(b"\n", 0, select.PIPE_BUF) + 1
-        lines = lines[os.write(STDERR, lines[:end]) :]
 
 
 def _now() -> str:

@@ -22,6 +22,7 @@ _DOUBLE = 8
 _REQUESTS = "sessionledger_http_requests_total"
 _SECONDS = "sessionledger_http_request_duration_seconds"
 _STREAMS = "sessionledger_event_streams"
+_DROPPED = "sessionledger_log_lines_dropped_total"
 
 
 class RequestMetrics:
@@ -29,7 +30,9 @@ class RequestMetrics:
 
     def __init__(self, routes: Sequence[str], workers: int = 1) -> None:
         self._routes = {route: number for number, route in enumerate(routes)}
-        self._block = len(routes) * _CELLS + 1
+        self._streams_at = len(routes) * _CELLS
+        self._dropped_at = self._streams_at + 1
+        self._block = self._dropped_at + 1
         self._workers = workers
         self._cells = memoryview(mmap.mmap(-1, self._block * workers * _DOUBLE)).cast("d")
         self._start = 0
@@ -48,7 +51,11 @@ class RequestMetrics:
 
     def set_streams(self, count: int) -> None:
         """How many streams this worker has open."""
-        self._cells[self._start + self._block - 1] = count
+        self._cells[self._start + self._streams_at] = count
+
+    def count_dropped(self, lines: int) -> None:
+        """Count lines that this worker could not write down."""
+        self._cells[self._start + self._dropped_at] += lines
 
     def exposition(self) -> bytes:
         """All metrics, in the text format of Prometheus."""
@@ -64,7 +71,9 @@ class RequestMetrics:
         for route, number in self._routes.items():
             yield from self._histogram(route, number * _CELLS)
         yield f"# TYPE {_STREAMS} gauge"
-        yield f"{_STREAMS} {self._total(self._block - 1):.0f}"
+        yield f"{_STREAMS} {self._total(self._streams_at):.0f}"
+        yield f"# TYPE {_DROPPED} counter"
+        yield f"{_DROPPED} {self._total(self._dropped_at):.0f}"
 
     def _histogram(self, route: str, at: int) -> Iterator[str]:
         counts = [self._total(at + _BUCKETS_AT + bucket) for bucket in range(len(BUCKETS) + 1)]

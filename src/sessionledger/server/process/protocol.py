@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire: limits on header size and arrival time, and the fast path.
+"""HTTP/1.1 on the wire: limits on header size, on arrival and on reading, and the fast path.
 
 Both classes override methods of uvicorn that uvicorn does not document. So `serve` refuses
 versions of it that were not tested.
@@ -23,18 +23,20 @@ from uvicorn.server import ServerState
 
 from sessionledger.server.asgi_app import Application
 from sessionledger.server.fast_path import FAST_METHODS, CompleteRequest
-from sessionledger.server.http.asgi import PlainResponse
+from sessionledger.server.http.asgi import Header, Message, PlainResponse, Receive, Scope, Send
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem
 
 TOO_LARGE = HTTPProblem(431, "headers_too_large", "the path and the headers are too large")
 TOO_SLOW = HTTPProblem(408, "too_slow", "the request did not arrive in time")
 NOT_HTTP = HTTPProblem(400, "invalid_request", "that is not an HTTP/1.1 request")
 
+CLOSE: Header = (b"connection", b"close")
 _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with limits on header size and arrival time."""
+    """uvicorn's protocol, with limits on header size, and on the time that a client may take to
+    send a request and to read the answer."""
 
     def __init__(
         self,
@@ -51,7 +53,11 @@ class BoundedProtocol(HttpToolsProtocol):
         # _bytes: received since the last request was complete, or since the last piece of a body.
         self._bytes = 0
         self._arriving = self._in_headers = False
+        # Whether an answer began before its request was complete. The rest is no request.
+        self._is_last = False
         self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self.app = self._answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """A client connected, and may send nothing."""
@@ -61,7 +67,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._stop_timer()
+        self._stop_unread_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it is sent. It has as long as for a request."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(self._timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client read some of it."""
+        self._stop_unread_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived. A connection that waits for more is timed."""
@@ -100,6 +117,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._is_last:
+            raise NOT_HTTP
         super().on_message_begin()
         self._arriving = self._in_headers = True
 
@@ -130,11 +149,43 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arriving, self._bytes = False, 0
         self._stop_timer()
         super().on_message_complete()
+        if self._is_last and self.cycle.response_complete:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """A response was sent. The last one of a connection waits for the rest of its request.
+
+        Hanging up before it arrived would reset the connection, and the response might be lost.
+        """
+        if not self._is_last:
+            super().on_response_complete()
+        elif self._arriving:
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the problem says it
         """Answer a request that can't be parsed or whose headers are too large, and hang up."""
+        if self._is_last:
+            return
         too_large = self._arriving and self._bytes > self._max_header_bytes
         self._hang_up(TOO_LARGE if too_large else NOT_HTTP)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application. A response that begins before its request is complete says that
+        the connection ends (RFC 9112, section 9.3)."""
+
+        async def closing(message: Message) -> None:
+            is_early = message["type"] == "http.response.start" and self._arriving
+            if not is_early or scope is not self.scope:
+                await send(message)
+                return
+            self._is_last = True
+            await send({**message, "headers": [*message.get("headers", ()), CLOSE]})
+            # uvicorn would hang up as soon as the response is complete.
+            self.cycle.keep_alive = True
+
+        await self._application(scope, receive, closing)
 
     def _is_reading(self) -> bool:
         """Whether the server waits for the client: for the rest of a request, or for another."""
@@ -154,6 +205,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self._timeout, self._too_slow)
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,7 @@ import uvicorn
 
 from sessionledger.server.app import LABELS, create_app
 from sessionledger.server.asgi_app import Application
+from sessionledger.server.observe.log_writer import LogHandler
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.process.workers import supervise
 from sessionledger.server.settings import Settings
@@ -21,6 +24,10 @@ BACKLOG = 2048
 UVICORN_FROM, UVICORN_BELOW = (0, 53), (0, 55)
 """The versions that were tested, as in pyproject.toml."""
 STOPS = (signal.SIGINT, signal.SIGTERM)
+CLOSE_SECONDS = 5.0
+"""How long the ledger may take to close. One that stands still would keep the process for ever."""
+
+_LOG = logging.getLogger("sessionledger.server")
 
 
 class UntestedUvicorn(RuntimeError):
@@ -42,9 +49,13 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     metrics = RequestMetrics(LABELS, settings.workers)
     first = _first_of_all(lambda: ready(_address(listening)))
 
-    def work(number: int, lifeline: int | None) -> int:
+    def work(number: int, lifeline: int | None, is_replacement: bool = False) -> int:
         metrics.count_as(number)
-        return _work(create_app(settings, metrics), listening, lifeline, first)
+        application = create_app(settings, metrics)
+        logging.basicConfig(format="%(message)s", handlers=[LogHandler(application.writer)])
+        if is_replacement:
+            _LOG.error("worker %d ended by itself, and was replaced", number)
+        return _work(application, listening, lifeline, first)
 
     if settings.workers == 1:
         return work(0, None)
@@ -97,12 +108,15 @@ def _work(
     lifeline: int | None,
     ready: Callable[[], None],
 ) -> int:
+    server = _Server(_config(application), application, lifeline, ready)
     try:
-        _Server(_config(application), application, lifeline, ready).run([listening])
+        server.run([listening])
     except SystemExit:
         if application.failure is None:
             raise
         raise application.failure from None
+    finally:
+        server.deadline.cancel()
     return 0
 
 
@@ -146,6 +160,10 @@ class _Server(uvicorn.Server):
         self._application = application
         self._lifeline = lifeline
         self._ready = ready
+        settings = application.service.settings
+        seconds = settings.stop_timeout.total_seconds() + CLOSE_SECONDS
+        self.deadline = threading.Timer(seconds, self._give_up)
+        self.deadline.daemon = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """The ledger is opened first, and where that fails nobody is told to come."""
@@ -169,7 +187,14 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _stop(self) -> None:
+        if not self.should_exit:
+            self.deadline.start()
         self.should_exit = True
+
+    def _give_up(self) -> None:
+        _LOG.error("the ledger does not answer: stopped without closing it")
+        logging.shutdown()
+        os._exit(1)
 
     def _orphaned(self) -> None:
         assert self._lifeline is not None

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from sessionledger import SessionLedgerError
@@ -18,8 +19,9 @@ from sessionledger import SessionLedgerError
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 SHORT_SECONDS = 1.0
 
-Work: TypeAlias = Callable[[int, int], int]
-"""Told which worker it is, and the end of the pipe; answers an exit code."""
+Work: TypeAlias = Callable[[int, int, bool], int]
+"""Told which worker it is, the end of the pipe, and whether it replaces one that ended by itself;
+answers an exit code. It logs: the first process must not block on standard error."""
 
 _LOG = logging.getLogger("sessionledger.server")
 
@@ -38,34 +40,36 @@ def supervise(count: int, work: Work) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     lifeline, ours = os.pipe()
 
-    def begin(number: int) -> tuple[int, _Worker]:
+    def begin(number: int, is_replacement: bool = False) -> tuple[int, _Worker]:
         pid = os.fork()
         if pid == 0:
             os.close(ours)
-            _become(work, number, lifeline)
+            _become(partial(work, number, lifeline, is_replacement))
         return pid, _Worker(number, time.monotonic())
 
     workers = dict(begin(number) for number in range(count))
     code = 0
     while not code and signal.sigwait(SIGNALS) == signal.SIGCHLD:
         for worker, ended in _ended(workers):
-            _LOG.error("worker %d ended by itself", worker.number)
             code = max(code, ended)
             if not code:
                 _pause_after(worker)
-                workers.update([begin(worker.number)])
+                workers.update([begin(worker.number, is_replacement=True)])
     _stop(workers)
     return code
 
 
-def _become(work: Work, number: int, lifeline: int) -> NoReturn:
+def _become(work: Callable[[], int]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     code = 1
     try:
-        code = work(number, lifeline)
+        code = work()
     except SessionLedgerError as error:
         _LOG.error("%s", error)
+    except Exception:  # noqa: BLE001  the process ends with it
+        _LOG.exception("the worker failed")
     finally:
+        logging.shutdown()
         # Not the way of the process that was forked, whose buffers and exit handlers are its own.
         os._exit(code)
 

@@ -74,6 +74,8 @@ _UNTOLD = (
 class ForwardAuth:
     """The endpoint."""
 
+    is_fast = True
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._realm = service.settings.realm

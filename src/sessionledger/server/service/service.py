@@ -80,25 +80,31 @@ class Readiness:
     """
 
     def __init__(self) -> None:
-        self._probing = asyncio.Lock()
-        self._writable = False
-        self._probed_at = -PROBE_INTERVAL_SECONDS
+        self._probe: asyncio.Task[bool] | None = None
+        self._probed_at = 0.0
 
     async def is_writable(self, log: Log) -> bool:
-        """Whether the log can be written, or could a second ago."""
-        async with self._probing:
-            if time.monotonic() - self._probed_at > PROBE_INTERVAL_SECONDS:
-                self._writable = await _can_write(log)
-                self._probed_at = time.monotonic()
-            return self._writable
+        """Whether the log can be written, or could a second ago.
+
+        There is one probe at a time: one that the log does not answer occupies a thread.
+        """
+        probe = self._probe
+        if probe is None or (probe.done() and _is_old(self._probed_at)):
+            probe = self._probe = asyncio.create_task(_can_write(log))
+            self._probed_at = time.monotonic()
+        await asyncio.wait({probe}, timeout=PROBE_TIMEOUT_SECONDS)
+        return probe.done() and probe.result()
+
+
+def _is_old(probed_at: float) -> bool:
+    return time.monotonic() - probed_at > PROBE_INTERVAL_SECONDS
 
 
 async def _can_write(log: Log) -> bool:
     now = time.time_ns() // 1_000_000
-    probe = asyncio.to_thread(log.ack, KEYS_TOPIC, PROBE_CONSUMER, now)
     try:
-        await asyncio.wait_for(probe, PROBE_TIMEOUT_SECONDS)
-    except (SessionLedgerError, TimeoutError):
+        await asyncio.to_thread(log.ack, KEYS_TOPIC, PROBE_CONSUMER, now)
+    except SessionLedgerError:
         return False
     return True
 
