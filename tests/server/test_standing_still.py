@@ -56,8 +56,8 @@ def open_files(served: Served) -> int:
     return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
 
 
-def outlast(served: Served, requests: list[bytes], first: Callable[[], None]) -> None:
-    """Four times 250 requests that time out; `first` makes the ledger go on."""
+def outlast(served: Served, requests: list[bytes], go_on: Callable[[], object]) -> None:
+    """Four times 250 requests that time out; then the ledger goes on."""
     before = open_files(served)
     for _ in range(ROUNDS):
         told = asked(served, *(requests[n % len(requests)] for n in range(AT_A_TIME)))
@@ -67,7 +67,7 @@ def outlast(served: Served, requests: list[bytes], first: Callable[[], None]) ->
     assert served.call("GET", "/healthz").status_code == 200
     # A connection to the server for each thread, at most, and the clients' are gone.
     until(lambda: open_files(served) < before + MOST_THREADS)
-    first()
+    go_on()
 
 
 @contextmanager

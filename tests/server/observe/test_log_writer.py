@@ -44,7 +44,9 @@ def test_a_pipe_gets_whole_lines_in_pieces_that_it_takes_at_once(
 
 
 def test_a_writer_that_stands_still_is_not_waited_for_and_what_is_dropped_is_counted() -> None:
-    goes_on, written, dropped = threading.Event(), [], []
+    goes_on = threading.Event()
+    written: list[bytes] = []
+    dropped: list[int] = []
 
     def write(lines: bytes) -> None:
         goes_on.wait(PATIENCE_SECONDS)
