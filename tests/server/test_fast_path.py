@@ -180,10 +180,12 @@ def test_both_ways_answer_the_same_to_the_letter(
     assert told.startswith(b"HTTP/1.1 %d " % status)
     assert answers(head + content) == told
     assert answers(odd + content) == told
-    assert answers(head[:-3], head[-3:] + content[:5], content[5:]) == told
     if content:
         chunked = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head)
         assert answers(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)) == told
+    # What is answered without its body may be answered before it has come.
+    late = answers(head[:-3], head[-3:] + content[:5], content[5:])
+    assert late.replace(b"connection: close\r\n", b"") == told
 
 
 def test_what_has_changed_is_told_at_once_and_both_ways(
