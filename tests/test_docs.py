@@ -112,7 +112,18 @@ def test_the_python_of_the_page_runs(
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_says_its_language(page: Path) -> None:
     told = {said for said, _, _ in blocks(page)}
-    assert told <= {"python", "console", "mermaid", "text", "json", "toml", "sql"}
+    assert told <= {
+        "python",
+        "console",
+        "mermaid",
+        "text",
+        "json",
+        "toml",
+        "sql",
+        "yaml",
+        "nginx",
+        "lua",
+    }
 
 
 def test_the_console_of_the_readme_answers_as_shown(tmp_path: Path) -> None:

@@ -1,13 +1,8 @@
-"""Clients of others: Authlib's OAuth 2 client, and nginx in front of an upstream."""
+"""Clients of others: Authlib's OAuth 2 client, and a client under load."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,11 +11,7 @@ from authlib.integrations.requests_client import OAuth2Session  # type: ignore[i
 
 from sessionledger import SessionStore
 from sessionledger.testing.fixtures import until
-from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
-from tests.servers import program
-
-EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
-NGINX = ("-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
+from tests.server.served import PATIENCE_SECONDS, Served, make_key
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
@@ -35,79 +26,6 @@ def test_authlib_introspects_and_revokes(served: Served, key: str, method: str) 
         assert revoked.status_code == 200
         told = client.introspect_token(f"{served.url}/introspect", token=token).json()
     assert told == {"active": False}
-
-
-@pytest.fixture
-def guarded(served: Served, tmp_path: Path) -> Iterator[httpx.Client]:
-    """nginx by the configuration of the examples, before the FastAPI application of theirs."""
-    nginx = program("nginx")
-    port, behind = free_port(), free_port()
-    text = (EXAMPLES / "nginx.conf").read_text()
-    for said, here in (
-        ("127.0.0.1:8420", "{}:{}".format(*served.address)),
-        ("127.0.0.1:9000", f"127.0.0.1:{behind}"),
-        ("listen 8080", f"listen 127.0.0.1:{port}"),
-    ):
-        assert said in text
-        text = text.replace(said, here)
-    (tmp_path / "nginx.conf").write_text(text)
-    application = [sys.executable, "-m", "uvicorn", "--port", str(behind), "behind_nginx:app"]
-    with (
-        running(application, EXAMPLES, behind),
-        running([nginx, *NGINX], tmp_path, port),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def running(command: list[str], folder: Path, port: int) -> Iterator[None]:
-    """A server, once it listens."""
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process)
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_SECONDS)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    def listens() -> bool:
-        assert process.poll() is None, f"{process.args!r} did not start"
-        with socket.socket() as connection:
-            return connection.connect_ex(("127.0.0.1", port)) == 0
-
-    until(listens)
-
-
-def test_nginx_guards_an_upstream(
-    guarded: httpx.Client, served: Served, folder: Path, key: str
-) -> None:
-    made = served.create(key, "alice é", attributes={"scope": "a b"})
-    bearer = {"Authorization": f"Bearer {made['token']}"}
-    forged = {"X-Auth-Principal": "root", "X-Auth-Scope": "admin"}
-
-    assert guarded.get("/orders").status_code == 401
-    told = guarded.get("/orders/1?x=y", headers=bearer | forged).json()
-    assert told == {"principal": "alice é", "handle": made["handle"], "scopes": ["a", "b"]}
-    assert guarded.post("/orders", headers=bearer, content=b"x" * 1000).status_code == 200
-    cookie = {"Cookie": f"__Host-session={made['token']}"}
-    assert guarded.get("/orders", headers=cookie).status_code == 200
-
-    # By another process: the door is shut at the next request.
-    command(folder, "revoke", "--handle", made["handle"])
-    answer = guarded.get("/orders", headers=bearer | forged)
-    assert answer.status_code == 401
-    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
-
-
-def test_nginx_asks_for_a_scope(guarded: httpx.Client, served: Served, key: str) -> None:
-    plain = served.create(key, "alice")
-    admin = served.create(key, "root", attributes={"scope": ["admin"]})
-    for made, status in ((plain, 403), (admin, 200)):
-        bearer = {"Authorization": f"Bearer {made['token']}"}
-        assert guarded.get("/admin/", headers=bearer).status_code == status
 
 
 @pytest.mark.middle

@@ -1,10 +1,9 @@
-"""A FastAPI application behind nginx, which asks the service about every request.
+"""A FastAPI application behind a gateway, which asks the service about every request.
 
-    uvicorn --app-dir examples/http --port 9000 behind_nginx:app
-    nginx -p "$PWD" -c examples/http/nginx.conf -g 'daemon off;'
+    uvicorn --app-dir examples/http --port 9000 behind_gateway:app
 
-Who is there stands in headers that nginx sets for every request. That is only as good as this: the
-application listens where nothing but nginx reaches it.
+The gateway is configured as `docs/gateways.md` says. It tells in headers whose session a request
+has. So the application listens where nothing but the gateway reaches it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,267 @@
+"""docs/gateways.md: each gateway lets in whom it should, and says whom."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from sessionledger import SessionStore
+from sessionledger.server import Settings
+from tests import postgres_server
+from tests.server.proxy.gateways import COMMANDS, FILES, Gateway, application, running
+from tests.server.served import PATIENCE_SECONDS, Served, command, free_port
+
+pytestmark = pytest.mark.middle
+
+END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
+COOKIE = "__Host-session"
+FORGED = [
+    *(("X-Auth-Principal", "root"), ("x-auth-principal", "root"), ("X_Auth_Principal", "root")),
+    *(("X-Auth-Scope", "admin"), ("X_Auth_Scope", "admin"), ("X_AUTH-SCOPE", "admin")),
+    *(("X-Auth-Username", "root"), ("X_Auth_Username", "root"), ("X-Auth_Username", "root")),
+]
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[int]:
+    with application() as port:
+        yield port
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def gateway(
+    request: pytest.FixtureRequest,
+    served: Served,
+    behind: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("gateway") / request.param
+    with running(request.param, folder, served.address[1], behind) as gateway:
+        yield gateway
+
+
+def bearer(made: dict[str, Any]) -> list[tuple[str, str]]:
+    return [("Authorization", f"Bearer {made['token']}")]
+
+
+def cookie(made: dict[str, Any], **more: str) -> list[tuple[str, str]]:
+    told = [(name.replace("_", "-"), value) for name, value in more.items()]
+    return [("Cookie", f"a=b; {COOKIE}={made['token']}"), *told]
+
+
+def told(answer: httpx.Response) -> dict[str, list[str]]:
+    """The headers that the application got, by the names that CGI gives them."""
+    assert answer.status_code == 200, answer.text
+    found: dict[str, list[str]] = {}
+    for name, value in answer.json()["headers"]:
+        found.setdefault(name.upper().replace("-", "_"), []).append(value)
+    return found
+
+
+def test_every_file_of_the_page_is_used() -> None:
+    assert {*FILES} == {
+        *("session.conf", "ask.conf", "nginx.conf", "Caddyfile", "traefik.yml", "session.yml"),
+        *("envoy.yaml", "session.lua", "haproxy.cfg"),
+    }
+
+
+def test_whoever_has_a_session_passes_with_it(gateway: Gateway, served: Served, key: str) -> None:
+    made = served.create(key, "users/alice é%2F", attributes={"scope": "a b", "username": "é\r\n"})
+    for headers in (bearer(made), cookie(made)):
+        answer = gateway("GET", "/orders/1", headers)
+        found = told(answer)
+        assert [unquote(one) for one in found["X_AUTH_PRINCIPAL"]] == ["users/alice é%2F"]
+        assert found["X_AUTH_HANDLE"] == [made["handle"].replace(":", "%3A")]
+        assert [unquote(one) for one in found["X_AUTH_SCOPE"]] == ["a b"]
+        assert [unquote(one) for one in found["X_AUTH_USERNAME"]] == ["é\r\n"]
+        assert found.get("AUTHORIZATION", [""]) == [""]
+    assert gateway("POST", "/orders", bearer(made), b"x" * 100_000).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["x=y", "scope=admin", "max_auth_age=1&max_auth_age=2", "a=%zz&b=%20?/&", "%00"]
+)
+def test_the_query_is_the_applications(
+    gateway: Gateway, served: Served, key: str, query: str
+) -> None:
+    made = served.create(key)
+    answer = gateway("GET", f"/orders?{query}", bearer(made))
+    told(answer)
+    assert answer.json()["path"] == f"/orders?{query}"
+
+
+def test_whoever_has_none_does_not(gateway: Gateway, served: Served, key: str) -> None:
+    for headers in ([], bearer({"token": "harn_sess_" + "A" * 43}), cookie({"token": "x"})):
+        answer = gateway("GET", "/orders?scope=", headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith('Bearer realm="sessionledger"')
+    made = served.create(key)
+    twice = [*bearer(made), *bearer({"token": "harn_sess_" + "A" * 43})]
+    answer = gateway("GET", "/orders", twice)
+    assert answer.status_code in (400, 401) or told(answer)["X_AUTH_PRINCIPAL"] == ["alice"]
+
+
+def test_nobody_says_who_they_are(gateway: Gateway, served: Served, key: str) -> None:
+    """With the headers of others: spelled otherwise, twice, where there is nothing to say."""
+    made = served.create(key, "alice")
+    for path in ("/orders", "/pages/1", "/socket"):
+        found = told(gateway("GET", path, [*FORGED, *bearer(made), *FORGED]))
+        assert found["X_AUTH_PRINCIPAL"] == ["alice"]
+        assert found.get("X_AUTH_SCOPE", [""]) == [""]
+        assert found.get("X_AUTH_USERNAME", [""]) == [""]
+    assert gateway("GET", "/orders", FORGED).status_code == 401
+    spelled = [one for one in FORGED if gateway.name != "traefik" or "_" not in one[0]]
+    found = told(gateway("GET", "/login", spelled))
+    assert {value for name in found if name.startswith("X_AUTH_") for value in found[name]} <= {""}
+
+
+def test_large_headers_pass(gateway: Gateway, served: Served, key: str) -> None:
+    made = served.create(key, attributes={"username": "é" * 1000})
+    large = [("X-Large", "x" * 3000)]
+    assert (
+        unquote(told(gateway("GET", "/", [*bearer(made), *large]))["X_AUTH_USERNAME"][0])[0] == "é"
+    )
+    made = served.create(key)
+    many = [("Cookie", f"large={'x' * 6000}; {COOKIE}={made['token']}"), *large]
+    assert told(gateway("GET", "/", many))["X_AUTH_PRINCIPAL"] == ["alice"]
+
+
+def test_a_scope_can_be_required(gateway: Gateway, served: Served, key: str) -> None:
+    """Envoy appends the client's path: the application checks the header, as the page says."""
+    plain, admin = served.create(key), served.create(key, attributes={"scope": ["admin", "x"]})
+    assert told(gateway("GET", "/admin/?scope=x", bearer(admin)))["X_AUTH_SCOPE"] == ["admin%20x"]
+    answer = gateway("GET", "/admin/?scope=x", bearer(plain))
+    if gateway.name == "envoy":
+        assert told(answer).get("X_AUTH_SCOPE", [""]) == [""]
+    else:
+        assert answer.status_code == 403
+
+
+def test_pages_redirect_to_the_log_in(gateway: Gateway, served: Served, key: str) -> None:
+    answer = gateway("GET", "/pages/1?a=b")
+    assert answer.status_code in (302, 303)
+    assert answer.headers["location"].removeprefix(gateway.origin).startswith("/login")
+    assert gateway("GET", "/login").status_code == 200
+    assert gateway("GET", "/pages/1", cookie(served.create(key))).status_code == 200
+
+
+def test_a_page_of_another_site_changes_nothing(gateway: Gateway, served: Served, key: str) -> None:
+    made = served.create(key)
+    own = {"Origin": gateway.origin.replace("http:", "https:")}
+    evil = {"Origin": "https://evil.test", "Sec_Fetch_Site": "cross-site"}
+    for headers in (own, {"Sec_Fetch_Site": "same-origin"}):
+        assert gateway("POST", "/orders", cookie(made, **headers), b"x").status_code == 200
+    for headers in ({}, evil, {"Origin": gateway.origin}):
+        for path in ("/orders", "/orders?_method=GET", "/socket"):
+            answer = gateway("POST", path, cookie(made, **headers), b"x")
+            assert answer.status_code == 403, (path, headers)
+        assert gateway("DELETE", "/orders", cookie(made, **headers)).status_code == 403
+        assert gateway("GET", "/orders", cookie(made, **headers)).status_code == 200
+        assert gateway("POST", "/orders", [*bearer(made), *headers.items()]).status_code == 200
+
+
+def handshake(gateway: Gateway, headers: list[tuple[str, str]]) -> tuple[int, bytes]:
+    """The status of the answer to a WebSocket's handshake, and what it repeats."""
+    lines = [
+        *("GET /socket HTTP/1.1", "Host: {}:{}".format(*gateway.address)),
+        *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *(f"{n}: {v}" for n, v in headers)),
+    ]
+    with socket.create_connection(gateway.address, PATIENCE_SECONDS) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        file = connection.makefile("rb")
+        status = int(file.readline().split()[1])
+        while status == 101 and file.readline().strip():
+            pass
+        if status != 101:
+            return status, b""
+        connection.sendall(b"\x81\x85\0\0\0\0hello")
+        return status, file.read(11)
+
+
+def test_a_websocket_passes_and_no_page_of_another_site_opens_one(
+    gateway: Gateway, served: Served, key: str
+) -> None:
+    made = served.create(key)
+    repeated = (101, b"\x81\x85\0\0\0\0hello")
+    assert handshake(gateway, bearer(made)) == repeated
+    own = gateway.origin.replace("http:", "https:")
+    assert handshake(gateway, cookie(made, Origin=own)) == repeated
+    assert handshake(gateway, cookie(made, Origin="https://evil.test"))[0] == 403
+    assert handshake(gateway, [])[0] == 401
+
+
+def test_a_revocation_by_another_process_shuts_the_door(
+    gateway: Gateway, served: Served, folder: Path, key: str
+) -> None:
+    made = served.create(key)
+    assert gateway("GET", "/orders", bearer(made)).status_code == 200
+    command(folder, "revoke", "--handle", made["handle"])
+    answer = gateway("GET", "/orders", bearer(made))
+    assert answer.status_code == 401
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_the_service_the_answer_is_503(name: str, behind: int, tmp_path: Path) -> None:
+    with running(name, tmp_path / name, free_port(), behind) as gateway:
+        for path in ("/orders", "/pages/1"):
+            for headers in ([], bearer({"token": "harn_sess_" + "A" * 43})):
+                answer = gateway("GET", path, headers)
+                assert answer.status_code == 503
+        assert answer.headers.get("retry-after", "1") == "1"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_the_ledger_the_answer_is_503(name: str, behind: int, tmp_path: Path) -> None:
+    """A PostgreSQL server that goes away, and comes back."""
+    away = postgres_server.socket_path()
+    place = tmp_path / away.name
+    place.symlink_to(away)
+    url = postgres_server.by_socket(tmp_path)
+    with SessionStore.open(url) as store:
+        made = {"token": store.create("alice").token}
+    with (
+        Served(tmp_path, "--ledger", url, "--no-access-log") as served,
+        running(name, tmp_path / name, served.address[1], behind) as gateway,
+    ):
+        assert gateway("GET", "/orders", bearer(made)).status_code == 200
+        place.unlink()
+        postgres_server.execute(END_CONNECTIONS)
+        answer = gateway("GET", "/orders", bearer(made))
+        assert (answer.status_code, answer.headers.get("retry-after", "1")) == (503, "1")
+        assert gateway("GET", "/orders").status_code == 401, "which needs no ledger"
+        place.symlink_to(away)
+        assert gateway("GET", "/orders", bearer(made)).status_code == 200
+
+
+def test_gateways_give_up_an_idle_connection_before_the_service_does() -> None:
+    assert "idle_timeout: 60s" in FILES["envoy.yaml"]
+    assert Settings().keep_alive.total_seconds() > 120, "as long as Caddy keeps one"
+
+
+def test_the_example_reads_what_a_gateway_tells(served: Served, key: str, tmp_path: Path) -> None:
+    """behind_gateway.py, behind nginx."""
+    port = free_port()
+    arguments = ["-m", "uvicorn", "--port", str(port), "--log-level", "error", "behind_gateway:app"]
+    example = subprocess.Popen([sys.executable, *arguments], cwd=EXAMPLES)
+    try:
+        with running("nginx", tmp_path / "nginx", served.address[1], port) as gateway:
+            made = served.create(key, "alice é", attributes={"scope": "a b"})
+            answer = gateway("GET", "/orders/1?x=y", [*bearer(made), *FORGED])
+            principal = {"principal": "alice é", "handle": made["handle"], "scopes": ["a", "b"]}
+            assert answer.json() == principal
+            assert gateway("GET", "/orders/1", FORGED).status_code == 401
+    finally:
+        example.terminate()
+        example.wait(PATIENCE_SECONDS)
