@@ -18,8 +18,8 @@ from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
 from sessionledger import SessionStore
 from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
-from sessionledger.webhooks.endpoints import EndpointFile, new_endpoint
-from sessionledger.webhooks.location import file_beside
+from sessionledger.webhooks.endpoints import new_endpoint
+from sessionledger.webhooks.location import endpoint_file
 
 IMPORTS = 15
 UNCOMPILED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
@@ -74,7 +74,8 @@ def _calls(command: str, ledger: Path, rounds: int) -> Callable[[], int]:
     """The command on its own ledger, with a session, a key and an endpoint for each call."""
     script = str(Path(sys.executable).with_name("sessionledger"))
     url = f"sqlite:///{ledger}"
-    endpoints = EndpointFile(file_beside(ledger))
+    endpoints = endpoint_file(ledger)
+    assert endpoints is not None
     calls = []
     with (
         SessionStore.open(url, durability="normal") as store,

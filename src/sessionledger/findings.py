@@ -19,6 +19,8 @@ should look. A note: worth knowing, and nothing to do."""
 SEVERITIES: dict[str, Severity] = {
     "open_to_others": "problem",
     "folder_open_to_others": "problem",
+    "of_another_owner": "problem",
+    "shared_with_group": "note",
     "not_writable": "warning",
     "sqlite_outdated": "warning",
     "database_damaged": "problem",

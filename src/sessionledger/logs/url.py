@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from sessionledger.errors import InvalidPolicy, InvalidURL
 from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
+from sessionledger.ownership import resolved
 from sessionledger.secrecy import without_locals
 
 DURABILITIES = ("full", "normal")
@@ -100,7 +101,7 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         from sessionledger.logs.file import examination as files
         from sessionledger.logs.file.disk import Disk
 
-        return files.examine(Disk(_file_path(rest).absolute()), topic, check)
+        return files.examine(Disk(resolved(_file_path(rest))), topic, check)
     log = open_log(url)
     try:
         return log.examine(topic, check)

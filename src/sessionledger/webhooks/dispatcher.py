@@ -72,12 +72,23 @@ class Dispatcher:
         try:
             endpoints = await asyncio.to_thread(self._file.read)
         except UnsafeFile as error:
-            if self._problem != str(error):
-                self._problem = str(error)
-                _logger.warning("no webhook is delivered: %s", error)
+            self._warn(error)
             return ()
         self._problem = None
         return endpoints
+
+    def _open_lock(self) -> int | None:
+        try:
+            return self._file.open_beside("-dispatcher")
+        except UnsafeFile as error:
+            self._warn(error)
+            return None
+
+    def _warn(self, error: UnsafeFile) -> None:
+        """Log it, unless that was the last that was logged."""
+        if self._problem != str(error):
+            self._problem = str(error)
+            _logger.warning("no webhook is delivered: %s", error)
 
     def _begin(self, endpoint: Endpoint) -> None:
         delivery = Delivery(self._source, endpoint)
@@ -94,8 +105,8 @@ class Dispatcher:
 
     @asynccontextmanager
     async def _lock(self) -> AsyncIterator[None]:
-        path = self._file.path.with_name(self._file.path.name + "-dispatcher")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while (lock := self._open_lock()) is None:  # noqa: ASYNC110  nobody tells when it is mended
+            await asyncio.sleep(POLL_SECONDS)
         try:
             while not _locked(lock):  # noqa: ASYNC110  another process tells nobody when it ends
                 await asyncio.sleep(POLL_SECONDS)

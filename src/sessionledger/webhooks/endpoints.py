@@ -10,7 +10,6 @@ import fcntl
 import os
 import re
 import secrets
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sessionledger import LogUnavailable
+from sessionledger.ownership import Owner, open_companion, open_trusted, owner_of
 from sessionledger.webhooks.messages import CREATED, EXPIRED, TYPES
 from sessionledger.webhooks.signing import new_secret
 
@@ -103,23 +104,23 @@ def new_endpoint(
 
 
 class EndpointFile:
-    """The endpoints of one ledger."""
+    """The endpoints of one ledger, whose owner has the file. Without a ledger, who made it has it.
 
-    def __init__(self, path: Path) -> None:
+    ledger: its file or folder, None for one that has neither.
+    """
+
+    def __init__(self, path: Path, ledger: Path | None = None) -> None:
         self.path = path
+        self._ledger = ledger
 
     def read(self) -> tuple[Endpoint, ...]:
         """All endpoints, in the order they came. Raises `UnsafeFile`."""
         try:
-            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with _unsafe(self.path):
+                file = open_trusted(self.path, self._owner(), os.O_RDONLY, forbidden=0o077)
         except FileNotFoundError:
             return ()
-        except OSError as error:
-            raise UnsafeFile(f"{self.path}: {error.strerror}") from None
         with open(file, "rb") as opened:  # noqa: PTH123  a descriptor that was checked
-            mode = stat.S_IMODE(os.fstat(file).st_mode)
-            if mode & 0o077:
-                raise UnsafeFile(f"{self.path} holds secrets and has mode {mode:04o}: chmod 600")
             text = opened.read()
         try:
             return msgspec.json.decode(text, type=tuple[Endpoint, ...])
@@ -167,7 +168,7 @@ class EndpointFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = os.open(_beside(self.path, "-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self.open_beside("-lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -177,12 +178,25 @@ class EndpointFile:
     def _write(self, endpoints: tuple[Endpoint, ...]) -> None:
         new = _beside(self.path, "-new")
         new.unlink(missing_ok=True)
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = self.open_beside("-new")
         with open(file, "wb") as opened:  # noqa: PTH123  a descriptor with its mode
             opened.write(msgspec.json.format(msgspec.json.encode(endpoints), indent=1) + b"\n")
             opened.flush()
             os.fsync(file)
         new.replace(self.path)
+
+    def open_beside(self, ending: str) -> int:
+        """A file beside it, which is made if it is not there. Raises `UnsafeFile`."""
+        path = _beside(self.path, ending)
+        with _unsafe(path):
+            return open_companion(path, self._owner())
+
+    def _owner(self) -> Owner:
+        if self._ledger is not None:
+            return owner_of(self._ledger)
+        # Root may act for whoever made the file.
+        maker = os.geteuid() or owner_of(self.path).uid
+        return Owner(maker, -1, 0o600)
 
 
 def succeeded(endpoint: Endpoint) -> Endpoint:
@@ -213,6 +227,19 @@ def _host_of(url: str) -> str:
     if not url.isascii() or not url.isprintable() or " " in url or parts.fragment:
         raise InvalidEndpoint("the address must be of printable ASCII, without a fragment")
     return host.lower()
+
+
+@contextmanager
+def _unsafe(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        owner = f", which user {path.stat().st_uid} owns" if os.access(path, os.F_OK) else ""
+        raise UnsafeFile(f"{path}{owner}: {error.strerror}") from None
+    except LogUnavailable as error:
+        raise UnsafeFile(str(error)) from None
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -20,7 +20,7 @@ from sessionledger.cli.output.stdout import on_terminal, write
 from sessionledger.cli.parser import Option, appended, command
 from sessionledger.webhooks import endpoints
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile
-from sessionledger.webhooks.location import file_beside
+from sessionledger.webhooks.location import endpoint_file
 from sessionledger.webhooks.messages import TYPES
 
 MISSING = "webhooks need a package that is not installed: pip install 'sessionledger[webhooks]'"
@@ -125,12 +125,10 @@ def _first_cursor(log: Log, topic: str, after: int | None) -> int:
 
 
 def _file(ledger: Ledger, given: Path | None) -> EndpointFile:
-    if given is not None:
-        return EndpointFile(given)
-    path = parse_url(ledger.existing_url()).path
-    if path is None:
+    file = endpoint_file(parse_url(ledger.existing_url()).path, given)
+    if file is None:
         raise Failure(USAGE, "no_file", "this ledger has no folder: give --file")
-    return EndpointFile(file_beside(path))
+    return file
 
 
 @contextmanager

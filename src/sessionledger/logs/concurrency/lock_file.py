@@ -13,19 +13,22 @@ import fcntl
 import os
 from pathlib import Path
 
+from sessionledger.ownership import open_companion, owner_of
+
 
 class LockFile:
     """The lock of a process, which no other process has meanwhile."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the lock file, readable and writable by its owner only. Raises `OSError`."""
+    def __init__(self, path: Path, ledger: Path) -> None:
+        """Open the lock file of a ledger, or make it. Raises as `open_companion` does."""
         self.path = path
+        self._ledger = ledger
         self._file: int | None = None
         self._is_new = not path.exists()
         self._open()
 
     def _open(self) -> None:
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_companion(self.path, owner_of(self._ledger))
 
     def acquire(self) -> None:
         """Wait for the lock."""

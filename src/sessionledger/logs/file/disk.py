@@ -25,11 +25,18 @@ from sessionledger.logs.file.recovery.durable_offset import (
     this_boot,
 )
 from sessionledger.logs.file.recovery.torn_tail import repair_of
+from sessionledger.ownership import (
+    check_ledger,
+    make_folder,
+    open_companion,
+    owner_of,
+    owner_of_next,
+)
 
 _END = ".jsonl"
 _CHECKPOINT = ".checkpoint"
 _NEXT = ".next"
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND
 
 
 class Disk:
@@ -49,7 +56,9 @@ class Disk:
         self._anchored: dict[str, tuple[int, int]] = {}
 
     def make(self) -> None:
-        """The folders, made if they are not there."""
+        """The folders, made if they are not there. Raises `LogUnavailable` for another user's."""
+        if self.root.is_dir():
+            check_ledger(self.root)
         self.make_folder(self.root)
         self.make_folder(self.root / TOPICS)
         self.make_folder(self.root / "durable")
@@ -96,7 +105,7 @@ class Disk:
 
     def publish(self, name: str, upto: Published) -> None:
         """Publish how far the file of a topic is durable, and up to where it may be written."""
-        publish(self.root / "durable" / name, upto, self._boot)
+        publish(self.root / "durable" / name, upto, self._boot, owner_of(self.root))
 
     def check_healthy(self) -> None:
         """Raises `LogUnavailable` once nothing more may be written."""
@@ -108,7 +117,7 @@ class Disk:
 
         since: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was.
         """
-        file = os.open(self.topic(name), _APPEND, 0o600)
+        file = open_companion(self.topic(name), owner_of(self.root), _APPEND)
         try:
             self._anchor(name, file, since)
             end = start + len(data)
@@ -125,7 +134,7 @@ class Disk:
 
         A writer that died left them, or one that publishes nothing appended them.
         """
-        file = os.open(self.topic(name), _APPEND, 0o600)
+        file = open_companion(self.topic(name), owner_of(self.root), _APPEND)
         try:
             size = os.fstat(file).st_size
             end, lacks_newline = repair_of(
@@ -156,8 +165,25 @@ class Disk:
     def replace(self, path: Path, content: bytes) -> None:
         """Replace a small file. A crash leaves the old content or the new, never half of it."""
         self.make_folder(path.parent)
-        write_draft(path, content, self._sync_or_stop if self._flushes else None).replace(path)
+        self.write_draft(path, content, self._sync_or_stop if self._flushes else None).replace(path)
         self._flush_folder(path.parent)
+
+    def write_draft(self, path: Path, content: bytes, sync: Callable[[int], None] | None) -> Path:
+        """Write a file that is to replace another, flushed if there is a `sync`; its path."""
+        owner = owner_of_next(path, self.root)
+        draft = path.with_name(f".{path.name}.new")
+        draft.unlink(missing_ok=True)
+        file = open_companion(draft, owner, os.O_WRONLY)
+        try:
+            _write(file, content)
+            if sync is not None:
+                sync(file)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+        return draft
 
     def replace_topic(self, name: str, draft: Path) -> None:
         """Replace a topic's file by a draft, durably."""
@@ -171,8 +197,7 @@ class Disk:
 
     def make_folder(self, folder: Path) -> None:
         """A folder of the ledger, made if it is not there."""
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, exist_ok=True)
+        if make_folder(folder, owner_of(self.root)):
             self._flush_folder(folder.parent)
 
     def _anchor(self, name: str, file: int, since: int) -> None:
@@ -236,22 +261,6 @@ class Disk:
             os.ftruncate(file, start)
         except OSError as error:
             self.poison = f"half a write stayed ({error}); close the ledger and open it again"
-
-
-def write_draft(path: Path, content: bytes, sync: Callable[[int], None] | None) -> Path:
-    """Write a file that is to replace another, flushed if there is a `sync`; the path of it."""
-    draft = path.with_name(f".{path.name}.new")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        _write(file, content)
-        if sync is not None:
-            sync(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(file)
-    return draft
 
 
 def flush_folder(folder: Path) -> None:

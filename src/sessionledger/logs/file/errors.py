@@ -49,8 +49,6 @@ def _obstacle(root: Path, error: OSError) -> str:
 
 def check_location(root: Path) -> None:
     """Raises `LogUnavailable` for a path that can't hold a ledger, `NotALedger` for another's."""
-    if "\0" in str(root):
-        raise LogUnavailable("a path can't hold a NUL character")
     if not root.parent.is_dir():
         lack = "is not a folder" if root.parent.exists() else "does not exist or can't be reached"
         raise LogUnavailable(f"{root} can't be opened for writing: the folder {root.parent} {lack}")

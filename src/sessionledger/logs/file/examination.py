@@ -149,7 +149,7 @@ def _check_cursors(disk: Disk, found: Findings) -> None:
 
 
 def _check_permissions(root: Path, found: Findings) -> None:
-    check_surroundings(root.parent, found)
-    check_folder(root, found)
+    check_surroundings(root.parent, root, found)
+    check_folder(root, root, found)
     for path in sorted(root.rglob("*")):
-        (check_folder if path.is_dir() else check_file)(path, found)
+        (check_folder if path.is_dir() else check_file)(path, root, found)

@@ -61,6 +61,7 @@ from sessionledger.logs.file.recovery.emptying import empty
 from sessionledger.logs.file.refresh import Refreshed
 from sessionledger.logs.file.topics import Topics
 from sessionledger.logs.file.writer_lock import WriterLock
+from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
@@ -84,9 +85,10 @@ class FileLog:
     ) -> None:
         self.path = Path(path).absolute()
         self.durability = durability
-        self._disk = Disk(self.path, durability, sync)
         self._closed = False
         with translated_errors(self.path):
+            self.path = resolved(path)
+            self._disk = Disk(self.path, durability, sync)
             check_location(self.path)
             self._writer_lock = self._open_writer_lock()
         self._topics = Topics(self._disk, only_reads=self._writer_lock is None)
@@ -104,7 +106,7 @@ class FileLog:
         """The lock file; None where this process may only read."""
         try:
             self._disk.make()
-            return WriterLock(self.path / "ledger.lock")
+            return WriterLock(self.path)
         except OSError as error:
             if error.errno not in NOT_PERMITTED or not self._disk.may_be_read():
                 raise

@@ -20,10 +20,10 @@ T = TypeVar("T")
 class WriterLock:
     """The lock that a thread has while it writes."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the lock file, or open it. Raises `OSError`."""
-        self._lock_file = LockFile(path)
-        self._probe = LockFile(path)
+    def __init__(self, root: Path) -> None:
+        """Open the lock file of a ledger, or make it. Raises `OSError` and `LogUnavailable`."""
+        self._lock_file = LockFile(root / "ledger.lock", root)
+        self._probe = LockFile(root / "ledger.lock", root)
         self._begin()
 
     def _begin(self) -> None:

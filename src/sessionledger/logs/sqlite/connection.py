@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from sessionledger.errors import (
 from sessionledger.logs.embedded.filesystem import check_is_local
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.row_cache import epoch
+from sessionledger.ownership import check_companion, check_ledger, owner_of
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
@@ -94,16 +95,14 @@ def _obstacle(path: Path) -> str:
         return f"{parent} is not a folder"
     if path.is_dir():
         return "it is a folder"
-    for one in (path, parent):
+    for one in (path, *companions(path), parent):
         if one.exists() and not os.access(one, os.R_OK | os.W_OK):
-            return f"no permission to read and write {one}"
+            return f"no permission to read and write {one}, which user {one.stat().st_uid} owns"
     return "the system refused"
 
 
 def check_location(path: Path) -> None:
     """Raises `LogUnavailable` for a path on which no ledger can be kept safely."""
-    if "\0" in str(path):
-        raise LogUnavailable("a path can't hold a NUL character")
     if not path.parent.is_dir() or path.is_dir():
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}")
     check_is_local(path)
@@ -118,10 +117,29 @@ def identity(path: Path | str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def connect_writer(path: Path, mode_of: Path, vfs: str | None, durability: str) -> apsw.Connection:
+def companions(path: Path) -> list[Path]:
+    """The files beside a database: its write-ahead log, the index of that, a journal, our lock."""
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal", "-lock")]
+
+
+def check_files(path: Path) -> None:
+    """Raises `LogUnavailable` for a database that others may change, by a companion if need be.
+
+    What stands in a write-ahead log or a journal, SQLite takes for the ledger's.
+    """
+    check_ledger(path)
+    for companion in companions(path):
+        with suppress(FileNotFoundError):
+            check_companion(companion, companion.lstat(), owner_of(path), 0o022)
+
+
+def connect_writer(path: Path, vfs: str | None, durability: str) -> apsw.Connection:
     """A connection that writes, to a file that is a ledger by then. Raises `NotALedger`,
-    `UnsupportedSchema`."""
-    connection = _create(path, mode_of, vfs)
+    `UnsupportedSchema`. The caller has the lock, so nobody else makes the file."""
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    check_files(path)
+    connection = _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
     try:
         _prepare(connection, path, durability)
     except BaseException:
@@ -139,14 +157,6 @@ def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
     return connection
 
 
-def _create(path: Path, mode_of: Path, vfs: str | None) -> apsw.Connection:
-    """A connection to the file, which is made, if need be, with the permissions of `mode_of`."""
-    if path.exists():
-        return _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
-    uri = f"file:{quote(str(path))}?modeof={quote(str(mode_of))}"
-    return _connect(uri, _FLAGS | apsw.SQLITE_OPEN_CREATE, vfs)
-
-
 def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
     connection = apsw.Connection(uri, flags=flags, vfs=vfs)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
@@ -158,7 +168,11 @@ def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
 
 def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     """Make the file a ledger, if it is one or empty. Raises `NotALedger`, `UnsupportedSchema`."""
+    # Until it is known whose files SQLite has opened by now, they change nothing.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     tables = {name for (name,) in connection.execute(queries.TABLES)}
+    check_files(path)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     check_is_ledger(connection.execute, path, tables)
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":

@@ -7,6 +7,7 @@ for parts of it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,13 @@ from sessionledger.logs.sqlite.connection import (
     WAL_BYTES,
     check_is_ledger,
     check_location,
+    companions,
     translated_errors,
 )
-from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot, companions
+from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.row_cache import epoch
 from sessionledger.logs.sqlite.writer import stored_event, stored_rows
+from sessionledger.ownership import resolved
 
 # The versions before it may damage a ledger that several connections write (the WAL-reset bug).
 SOUND_SQLITE = (3, 51, 3)
@@ -84,6 +87,9 @@ def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Findi
     check_name("topic", topic)
     found, checked = Findings(), list[Finding]()
     with translated_errors(path):
+        real = resolved(path)
+        # As it was given, if that is its place: the commands in the findings are for people.
+        path = path if real == path.absolute() else real
         check_location(path)
         if not path.exists():
             raise LogUnavailable(f"there is no ledger at {path}")
@@ -150,7 +156,7 @@ def _look_at_library(version: str, found: Findings) -> None:
 
 def _look_at_wal(path: Path, found: Findings) -> None:
     """Before this examination reads, which would count as well."""
-    wal, index, _ = companions(path)
+    wal, index, *_ = companions(path)
     size = wal.stat().st_size if wal.exists() else 0
     processes = reading_processes(index) if size > 2 * WAL_BYTES else []
     if processes:
@@ -228,9 +234,9 @@ def _look_at_topic_line(snapshot: ReadSnapshot, topic: str, view: _View, found: 
 
 def _check_permissions(path: Path, found: Findings) -> None:
     for file in (path, *companions(path)):
-        if file.exists():
-            check_file(file, found)
-    check_folder(path.parent, found)
+        if os.path.lexists(file):
+            check_file(file, path, found)
+    check_folder(path.parent, path, found)
 
 
 def _number(found: list[tuple[object, ...]]) -> int:

@@ -39,6 +39,7 @@ from sessionledger.logs.sqlite.reads import Reads
 from sessionledger.logs.sqlite.row_cache.cache import RowCache
 from sessionledger.logs.sqlite.transactions import Transactions
 from sessionledger.logs.sqlite.writer import Writer, stored_rows
+from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
@@ -61,9 +62,11 @@ class SQLiteLog(Reads):
         self.durability = durability
         self._vfs = vfs
         self._folds: dict[str, Fold] = {}
+        with translated_errors(self.path):
+            self.path = resolved(path)
+            check_location(self.path)
         self._begin()
         with translated_errors(self.path):
-            check_location(self.path)
             self._transactions = Transactions(self.path, durability, vfs, self._folds)
         watch_forks(self)
 

@@ -35,6 +35,7 @@ from sessionledger.logs.sqlite.connection import (
 from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.readers import Execute
 from sessionledger.logs.sqlite.reads import Reads
+from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class SQLiteSnapshot(Reads):
         self._closed = False
         self._opened = ExitStack()
         with translated_errors_of_reader(self.path):
+            self.path = resolved(path)
             check_location(self.path)
             if not self.path.exists():
                 raise LogUnavailable(f"there is no ledger at {self.path}")

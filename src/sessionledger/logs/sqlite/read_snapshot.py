@@ -15,18 +15,13 @@ import apsw
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Mutex, ReentrancyGuard
-from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS
+from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS, companions
 from sessionledger.logs.sqlite.readers import Execute
 
 T = TypeVar("T")
 
 _READ = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 _READ_AND_LOCK = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-
-
-def companions(path: Path) -> list[Path]:
-    """The files beside a database: its write-ahead log, the index of that, our lock."""
-    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-lock")]
 
 
 class ReadSnapshot:

@@ -23,6 +23,7 @@ from sessionledger.logs.sqlite.connection import (
     translated_errors,
 )
 from sessionledger.logs.sqlite.writer import Writer
+from sessionledger.ownership import check_ledger
 
 T = TypeVar("T")
 
@@ -51,7 +52,9 @@ class Transactions:
         self._closed = False
         self._begin()
         self.check_open()
-        self._lock_file = LockFile(path.with_name(path.name + "-lock"))
+        if path.exists():
+            check_ledger(path)
+        self._lock_file = LockFile(path.with_name(path.name + "-lock"), path)
         try:
             self._writer = self._open()
         except BaseException:
@@ -153,9 +156,7 @@ class Transactions:
         try:
             self._lock_file.acquire()
             before = identity(self._path)
-            connection = connect_writer(
-                self._path, self._lock_file.path, self._vfs, self._durability
-            )
+            connection = connect_writer(self._path, self._vfs, self._durability)
             self._file = identity(self._path)
             if before not in (self._file, NO_FILE):
                 connection.close()

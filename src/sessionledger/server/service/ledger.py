@@ -16,7 +16,7 @@ from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.dispatcher import Dispatcher
 from sessionledger.webhooks.endpoints import EndpointFile
-from sessionledger.webhooks.location import file_beside
+from sessionledger.webhooks.location import endpoint_file
 
 IDEMPOTENCY_POLICY = Policy(ttl=timedelta(hours=24))
 
@@ -68,11 +68,11 @@ async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncI
 
 @asynccontextmanager
 async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
-    path = _endpoint_file(log, settings)
-    if path is None:
+    file = _endpoint_file(log, settings)
+    if file is None:
         yield
         return
-    source = Source(store, log, settings.topic, EndpointFile(path))
+    source = Source(store, log, settings.topic, file)
     dispatcher = asyncio.create_task(Dispatcher(source).run())
     try:
         yield
@@ -82,9 +82,7 @@ async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> 
             await dispatcher
 
 
-def _endpoint_file(log: Log, settings: Settings) -> Path | None:
+def _endpoint_file(log: Log, settings: Settings) -> EndpointFile | None:
     """The file of the webhook endpoints; None where none is set and the ledger is not a file."""
-    if settings.webhooks:
-        return Path(settings.webhooks)
     location = Path(log.describe().location)
-    return file_beside(location) if location.is_absolute() else None
+    return endpoint_file(location if location.is_absolute() else None, settings.webhooks)

@@ -17,7 +17,10 @@ from sessionledger.logs.file.recovery.durable_offset import (
     published,
     this_boot,
 )
+from sessionledger.ownership import owner_of
 from sessionledger.testing.fixtures import together
+
+OWNER = owner_of(Path("/nowhere"))
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_what_was_published_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("durable") / "topic"
     for boot in (this_boot(), FLUSHED):
-        publish(path, Published(end, claimed, 0), boot)
+        publish(path, Published(end, claimed, 0), boot, OWNER)
         assert published(path) == Published(end, claimed, 0)
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -41,7 +44,7 @@ def test_nothing_published_is_nothing(path: Path) -> None:
 
 
 def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
-    publish(path, Published(123456, 123456, 0), FLUSHED)
+    publish(path, Published(123456, 123456, 0), FLUSHED, OWNER)
     text = path.read_bytes()
     for index in range(len(text)):
         path.write_bytes(text[:index])
@@ -55,7 +58,7 @@ def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
 def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(path, Published(7, 7, 0), this_boot())
+    publish(path, Published(7, 7, 0), this_boot(), OWNER)
     assert published(path) == Published(7, 7, 0)
     monkeypatch.setattr(durable_offset, "_BOOT", path.with_name("boot"))
     path.with_name("boot").write_text("another-boot\n")
@@ -66,12 +69,12 @@ def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
 
 def test_a_reader_never_sees_half_a_record(path: Path) -> None:
     old, new = Published(0, 10**19, 0), Published(10**19, 0, 0)
-    publish(path, old, FLUSHED)
+    publish(path, old, FLUSHED, OWNER)
     over = threading.Event()
 
     def write() -> None:
         for n in range(2000):
-            publish(path, (old, new)[n % 2], FLUSHED)
+            publish(path, (old, new)[n % 2], FLUSHED, OWNER)
         over.set()
 
     def read() -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from sessionledger.ownership import Owner, open_companion
+
 _ATTEMPTS = 100
 _BYTES = 128
 _RECORD = re.compile(rb"(\d+) (\d+) (\d+) (\S+) ([0-9a-f]{8})\n")
@@ -41,9 +43,9 @@ class Published(NamedTuple):
     since: int
 
 
-def publish(path: Path, published: Published, boot: str) -> None:
+def publish(path: Path, published: Published, boot: str, owner: Owner) -> None:
     """Say how far the file is durable; `boot` is `FLUSHED`, or what `this_boot` answers."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_companion(path, owner, os.O_WRONLY)
     try:
         os.pwrite(file, _record(published, boot), 0)
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import Row
-from sessionledger.logs.file.disk import Disk, flush_folder, write_draft
+from sessionledger.logs.file.disk import Disk, flush_folder
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.recovery import checkpoint
 from sessionledger.logs.file.recovery.checkpoint import Checkpoint
@@ -40,9 +40,9 @@ def empty(disk: Disk, topic: str, index: TopicIndex, rows: Sequence[Row]) -> Non
         content = checkpoint.encode(
             Checkpoint(index.head, checkpoint.fingerprint(file, index.end), rows)
         )
-        write_draft(following, content, os.fsync).replace(following)
+        disk.write_draft(following, content, os.fsync).replace(following)
         flush_folder(following.parent)
-        draft = write_draft(index.path, b"", os.fsync)
+        draft = disk.write_draft(index.path, b"", os.fsync)
         if os.fstat(file).st_size != index.end:
             draft.unlink()
             raise LogUnavailable(f"another program wrote to {index.path}: try again")

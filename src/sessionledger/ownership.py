@@ -1,0 +1,183 @@
+"""Whose a ledger is, and which files beside it can be trusted.
+
+A ledger is a file or a folder. The files that belong to it are its companions. Another user may
+have made one first, so as to read or change what is put there. A process that runs as root must
+not leave one that the ledger's owner can't open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
+
+from sessionledger.errors import LogUnavailable
+
+_ALONE = 0o600
+_SHARED = 0o660
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+_LINK = (errno.ELOOP, errno.EMLINK)
+
+
+class Owner(NamedTuple):
+    """Who a file is given to: a user, a group (-1 for that of the process), and a mode."""
+
+    uid: int
+    gid: int
+    mode: int
+
+
+def resolved(path: str | Path) -> Path:
+    """The one path of a ledger, without links and dots, beside which all its companions are.
+
+    Raises `LogUnavailable` for a file that has other paths too, and `OSError` where the system does
+    not follow a link, since another user made it.
+    """
+    if "\0" in str(path):
+        raise LogUnavailable("a path can't hold a NUL character")
+    real = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = os.stat(path)  # noqa: PTH116  through the links, as the system follows them
+        if stat.S_ISREG(found.st_mode):
+            _check_names(real, found.st_nlink)
+    return real
+
+
+def _check_names(path: Path, names: int) -> None:
+    if names > 1:
+        raise LogUnavailable(
+            f"{path} has {names} names (hard links), and its companions stand beside one of them: "
+            f"remove the others, which `find -samefile {quote(str(path))}` lists"
+        )
+    if os.path.ismount(path):
+        raise LogUnavailable(
+            f"{path} is mounted alone, and its companions would stay behind: mount its folder"
+        )
+
+
+def owner_of(ledger: Path) -> Owner:
+    """Who gets the companions of a ledger: its owner, and its group if that may write it too."""
+    try:
+        found = ledger.stat()
+    except FileNotFoundError:
+        return Owner(os.geteuid(), -1, _ALONE)
+    return Owner(found.st_uid, found.st_gid, _SHARED if found.st_mode & stat.S_IWGRP else _ALONE)
+
+
+def check_ledger(ledger: Path) -> None:
+    """Raises `LogUnavailable` for a ledger that everybody may write, or that is somebody else's."""
+    found, user = ledger.stat(), os.geteuid()
+    if found.st_mode & stat.S_IWOTH:
+        raise LogUnavailable(_refusal(ledger, "everybody may write it", "chmod o-w"))
+    is_empty = stat.S_ISREG(found.st_mode) and not found.st_size
+    is_shared = bool(found.st_mode & stat.S_IWGRP) and found.st_gid in _groups()
+    if found.st_uid not in (user, 0) and (is_empty or not (is_shared or user == 0)):
+        problem = f"user {found.st_uid} owns it, and this process runs as user {user}"
+        raise LogUnavailable(_refusal(ledger, problem, f"run it as that user, or chown {user}"))
+
+
+def check_companion(path: Path, found: os.stat_result, owner: Owner, forbidden: int) -> None:
+    """Raises `LogUnavailable` for a companion that somebody else made, or may use.
+
+    forbidden: the permissions that only those may have who may write the ledger.
+    """
+    mode, by_group = stat.S_IMODE(found.st_mode), found.st_gid == owner.gid
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise LogUnavailable(f"{path} is a link, or no file: put the file itself in its place")
+    if found.st_uid not in (owner.uid, 0) and not (by_group and owner.mode & stat.S_IWGRP):
+        problem = f"user {found.st_uid} owns it, and the ledger is user {owner.uid}'s"
+        raise LogUnavailable(_refusal(path, problem, f"remove it, or chown {owner.uid}"))
+    if mode & forbidden & ~(owner.mode if by_group else _ALONE):
+        problem = f"its mode is {mode:04o}, so others may use it"
+        raise LogUnavailable(_refusal(path, problem, f"chmod {owner.mode:o}"))
+
+
+def owner_of_next(path: Path, ledger: Path) -> Owner:
+    """Who gets the file that replaces a companion: the owner of the one that is there, if any."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return owner_of(ledger)
+    check_companion(path, found, owner_of(ledger), 0o022)
+    return Owner(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def open_companion(path: Path, owner: Owner, flags: int = os.O_RDWR) -> int:
+    """Open a companion, and make it for the owner if it is not there.
+
+    Raises `LogUnavailable` for one that can't be trusted, and `OSError`.
+    """
+    while True:
+        try:
+            return open_trusted(path, owner, flags)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                _make(path, owner)
+
+
+def open_trusted(path: Path, owner: Owner, flags: int, forbidden: int = 0o022) -> int:
+    """Open a companion that is there. Raises as `open_companion` does."""
+    try:
+        file = os.open(path, flags | _FLAGS)
+    except OSError as error:
+        if error.errno in _LINK:
+            check_companion(path, path.lstat(), owner, 0)
+        raise
+    try:
+        check_companion(path, os.fstat(file), owner, forbidden)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def make_folder(folder: Path, owner: Owner) -> bool:
+    """Make a folder of the ledger for its owner; whether it was not there.
+
+    Raises as `open_companion` does.
+    """
+    if folder.is_symlink() or folder.is_dir():
+        check_companion(folder, folder.lstat(), owner, 0o022)
+        return False
+    folder.mkdir(mode=0o700)
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+    try:
+        give(file, owner._replace(mode=0o700 if owner.mode == _ALONE else 0o2770))
+    finally:
+        os.close(file)
+    return True
+
+
+def give(file: int, owner: Owner) -> None:
+    """Give an open file to the owner. One that can't be given stays that of this process alone."""
+    uid = owner.uid if os.geteuid() == 0 else -1
+    with suppress(PermissionError):
+        os.fchown(file, uid, owner.gid)
+        os.fchmod(file, owner.mode)
+
+
+def _make(path: Path, owner: Owner) -> None:
+    """Make an empty file. Nobody finds it before it is the owner's, who could not open it yet."""
+    if owner.mode == _ALONE and owner.uid == os.geteuid():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _ALONE))
+        return
+    draft = path.with_name(f".{os.urandom(8).hex()}.new")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _ALONE)
+    try:
+        give(file, owner)
+        os.link(draft, path)
+    finally:
+        os.close(file)
+        draft.unlink()
+
+
+def _groups() -> set[int]:
+    return {os.getegid(), *os.getgroups()}
+
+
+def _refusal(path: Path, problem: str, remedy: str) -> str:
+    return f"{path} is not used: {problem}. To use it, {remedy} {quote(str(path))}"
