@@ -63,6 +63,12 @@ def alter_database(change: str) -> None:
     execute(f"ALTER DATABASE {name} {change}")
 
 
+def end_connections() -> None:
+    """End all connections to this worker's database."""
+    execute("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()""")
+
+
 def written() -> list[bytes]:
     """The contents of every file of the server, which has written down everything by then."""
     execute("CHECKPOINT")

@@ -51,8 +51,9 @@ def command(folder: Path, *arguments: str, given: str = "") -> str:
     return done.stdout.strip()
 
 
-def make_key(folder: Path, name: str, *scopes: str) -> str:
+def make_key(folder: Path, name: str, *scopes: str, ledger: str | None = None) -> str:
     options = [part for scope in scopes or ALL_SCOPES for part in ("--scope", scope)]
+    options += [] if ledger is None else ["--ledger", ledger]
     made = Line(folder)("keys", "create", name, *options)
     assert made.code == 0, made.err
     return made.out.strip()

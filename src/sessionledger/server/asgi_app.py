@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from sessionledger.server.error_handlers import log_failure
+from sessionledger.server.error_handlers import log_failure, log_outage
 from sessionledger.server.fast_path import (
     FAST_METHODS,
     CompleteRequest,
@@ -155,6 +155,7 @@ class Application:
     async def _send_timed_out(self, send: Send, route: str) -> None:
         """The answer of an endpoint, or of any path, that the ledger was too slow for."""
         error = unavailable("timed_out", "that took too long")
+        log_outage("it took longer than the request timeout")
         endpoint = self._endpoints.get(route)
         if endpoint is None:
             await _send_problem(send, error)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,6 +25,9 @@ from sessionledger.server.http.problems import (
     ledger_problem,
 )
 
+UNAVAILABLE = 503
+OUTAGE_SECONDS = 1.0
+
 _MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
 _LOG = logging.getLogger("sessionledger.server")
 
@@ -33,13 +38,35 @@ def problem_of(error: Exception) -> HTTPProblem:
         case HTTPProblem():
             return error
         case SessionLedgerError():
-            return ledger_problem(error)
+            problem = ledger_problem(error)
+            if problem.problem.status == UNAVAILABLE:
+                log_outage(str(error))
+            return problem
         case ValidationException():
             return _invalid_argument(error)
         case HTTPException() if error.status_code < 500:
             return _framework_problem(error)
     log_failure(error)
     return failed()
+
+
+class OutageLog:
+    """Writes why requests can't be answered, once a second at most."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = -OUTAGE_SECONDS
+        self._untold = 0
+
+    def __call__(self, reason: str) -> None:
+        """Count one request, and write how many there were since the last line."""
+        self._untold += 1
+        if self._clock() >= self._due:
+            _LOG.error("the ledger can't be used, requests: %d, last: %s", self._untold, reason)
+            self._due, self._untold = self._clock() + OUTAGE_SECONDS, 0
+
+
+log_outage = OutageLog()
 
 
 def log_failure(error: BaseException) -> None:

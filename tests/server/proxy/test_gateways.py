@@ -21,8 +21,6 @@ from tests.server.served import PATIENCE_SECONDS, Served, command, free_port
 
 pytestmark = pytest.mark.middle
 
-END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 EXAMPLES = Path(__file__).parents[3] / "examples" / "http"
 COOKIE = "__Host-session"
 FORGED = [
@@ -237,7 +235,7 @@ def test_without_the_ledger_the_answer_is_503(name: str, behind: int, tmp_path: 
     ):
         assert gateway("GET", "/orders", bearer(made)).status_code == 200
         place.unlink()
-        postgres_server.execute(END_CONNECTIONS)
+        postgres_server.end_connections()
         answer = gateway("GET", "/orders", bearer(made))
         assert (answer.status_code, answer.headers.get("retry-after", "1")) == (503, "1")
         assert gateway("GET", "/orders").status_code == 401, "which needs no ledger"

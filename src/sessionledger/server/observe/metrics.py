@@ -9,12 +9,13 @@ from __future__ import annotations
 import mmap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+STATUSES = {int(status): cell for cell, status in enumerate(HTTPStatus)}
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_BUCKETS_AT = len(CLASSES)
+_BUCKETS_AT = len(STATUSES)
 _SUM_AT = _BUCKETS_AT + len(BUCKETS) + 1
 _CELLS = _SUM_AT + 1
 _DOUBLE = 8
@@ -22,6 +23,7 @@ _DOUBLE = 8
 _REQUESTS = "sessionledger_http_requests_total"
 _SECONDS = "sessionledger_http_request_duration_seconds"
 _STREAMS = "sessionledger_event_streams"
+_UNAVAILABLE = "sessionledger_unavailable_total"
 _DROPPED = "sessionledger_log_lines_dropped_total"
 
 
@@ -32,7 +34,8 @@ class RequestMetrics:
         self._routes = {route: number for number, route in enumerate(routes)}
         self._streams_at = len(routes) * _CELLS
         self._dropped_at = self._streams_at + 1
-        self._block = self._dropped_at + 1
+        self._unavailable_at = self._dropped_at + 1
+        self._block = self._unavailable_at + 1
         self._workers = workers
         self._cells = memoryview(mmap.mmap(-1, self._block * workers * _DOUBLE)).cast("d")
         self._start = 0
@@ -45,9 +48,11 @@ class RequestMetrics:
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
         at, cells = self._start + self._routes[route] * _CELLS, self._cells
-        cells[at + status // 100 - 1] += 1
+        cells[at + STATUSES[status]] += 1
         cells[at + _BUCKETS_AT + bisect_left(BUCKETS, seconds)] += 1
         cells[at + _SUM_AT] += seconds
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            cells[self._start + self._unavailable_at] += 1
 
     def set_streams(self, count: int) -> None:
         """How many streams this worker has open."""
@@ -64,7 +69,7 @@ class RequestMetrics:
     def _lines(self) -> Iterator[str]:
         yield f"# TYPE {_REQUESTS} counter"
         for route, number in self._routes.items():
-            for cell, status in enumerate(CLASSES):
+            for status, cell in STATUSES.items():
                 if count := self._total(number * _CELLS + cell):
                     yield f'{_REQUESTS}{{route="{route}",status="{status}"}} {count:.0f}'
         yield f"# TYPE {_SECONDS} histogram"
@@ -72,6 +77,8 @@ class RequestMetrics:
             yield from self._histogram(route, number * _CELLS)
         yield f"# TYPE {_STREAMS} gauge"
         yield f"{_STREAMS} {self._total(self._streams_at):.0f}"
+        yield f"# TYPE {_UNAVAILABLE} counter"
+        yield f"{_UNAVAILABLE} {self._total(self._unavailable_at):.0f}"
         yield f"# TYPE {_DROPPED} counter"
         yield f"{_DROPPED} {self._total(self._dropped_at):.0f}"
 
