@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from sessionledger import Row, RowFilter
+from sessionledger.logs.sql import statements
 from sessionledger.logs.sqlite import SQLiteLog, queries
 
 AFTER = Row(b"key", 1, 1, "alice", 1, True, b"")
@@ -30,7 +31,7 @@ def test_no_page_of_rows_is_sorted(
     after: Row | None,
 ) -> None:
     where = RowFilter(owner=owner, alias=alias, live_at=live_at, expires_before=before)
-    listing = queries.listing(queries.ROW_COLUMNS, where, after, 10)
+    listing = queries.listing(statements.ROW_COLUMNS, where, after, 10)
     assert "TEMP B-TREE" not in plan(tmp_path, listing[0], (1, *listing[1]))
 
 
@@ -41,7 +42,7 @@ def test_the_rows_of_an_owner_are_counted_alone(tmp_path: Path, live_at: int | N
 
 
 def test_nor_is_one_of_an_examination(tmp_path: Path) -> None:
-    columns = set(queries.ROW_COLUMNS.split(", "))
+    columns = set(statements.ROW_COLUMNS.split(", "))
     page = plan(tmp_path, queries.rows_after(columns), (1, b"", 10))
     assert "(key>?)" in page
     assert "TEMP B-TREE" not in page

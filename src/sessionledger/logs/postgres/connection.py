@@ -209,4 +209,4 @@ def _lines(cursor: psycopg.Cursor[Any]) -> Lines:
 
 @cache
 def _named(sql: str, schema: str) -> bytes:
-    return sql.replace("ledger.", f'"{schema}".').encode()
+    return sql.replace("main.", f'"{schema}".').replace("?", "%s").encode()

@@ -6,7 +6,6 @@ from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection
-from sessionledger.logs.postgres.writer import stored_events, stored_rows
 
 
 class _View:
@@ -22,11 +21,11 @@ class _View:
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         (found,) = self._ask((queries.EVENTS_AFTER, (self._topic, after, limit)))
-        return stored_events(found)
+        return queries.stored_events(found)
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         (found,) = self._ask((queries.ROWS_AFTER, (self._topic, after, limit)))
-        return stored_rows(found)
+        return queries.stored_rows(found)
 
 
 def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The tables and every statement over them. `ledger.` stands for the schema of the ledger.
+"""The tables and every statement over them. `main.` stands for the schema of the ledger.
 
 `topic_heads`, `events` and `consumers` are the reference's, column for column. The columns that we
 add have defaults, so a program that writes as the reference does is a proper writer.
@@ -17,24 +17,27 @@ would become visible out of order, and readers would skip events.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
-from sessionledger.logs.sql import pagination
+from sessionledger.logs import chain
+from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter, StoredEvent
+from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
+from sessionledger.logs.sql.statements import ROW_COLUMNS
 
 SCHEMA_VERSION = 2
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS ledger.topic_heads (
+    """CREATE TABLE IF NOT EXISTS main.topic_heads (
         topic text COLLATE "C" PRIMARY KEY,
         last_id bigint NOT NULL,
         number integer NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
         folded bigint NOT NULL DEFAULT 0
     )""",
-    """CREATE TABLE IF NOT EXISTS ledger.events (
+    """CREATE TABLE IF NOT EXISTS main.events (
         topic text COLLATE "C" NOT NULL,
         event_id bigint NOT NULL,
         kind text NOT NULL,
@@ -43,15 +46,15 @@ SCHEMA = (
         occurred_at_ms bigint NOT NULL,
         PRIMARY KEY (topic, event_id)
     )""",
-    """CREATE TABLE IF NOT EXISTS ledger.consumers (
+    """CREATE TABLE IF NOT EXISTS main.consumers (
         topic text COLLATE "C" NOT NULL,
         consumer_id text COLLATE "C" NOT NULL,
         cursor bigint NOT NULL,
         updated_at_ms bigint NOT NULL,
         PRIMARY KEY (topic, consumer_id)
     )""",
-    "CREATE TABLE IF NOT EXISTS ledger.ledger_meta (name text PRIMARY KEY, value text NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS ledger.ledger_rows (
+    "CREATE TABLE IF NOT EXISTS main.ledger_meta (name text PRIMARY KEY, value text NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS main.ledger_rows (
         topic integer NOT NULL,
         key bytea NOT NULL,
         version bigint NOT NULL,
@@ -65,16 +68,16 @@ SCHEMA = (
         PRIMARY KEY (topic, key)
     )""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
-        ON ledger.ledger_rows (topic, owner, created)""",
+        ON main.ledger_rows (topic, owner, created)""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
-        ON ledger.ledger_rows (topic, owner, created) WHERE live""",
+        ON main.ledger_rows (topic, owner, created) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
-        ON ledger.ledger_rows (topic, group_name, created) WHERE live AND group_name IS NOT NULL""",
+        ON main.ledger_rows (topic, group_name, created) WHERE live AND group_name IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry
-        ON ledger.ledger_rows (topic, expires, key) WHERE live""",
+        ON main.ledger_rows (topic, expires, key) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias
-        ON ledger.ledger_rows (topic, alias, created) WHERE alias IS NOT NULL""",
-    """CREATE TABLE IF NOT EXISTS ledger.ledger_links (
+        ON main.ledger_rows (topic, alias, created) WHERE alias IS NOT NULL""",
+    """CREATE TABLE IF NOT EXISTS main.ledger_links (
         topic integer NOT NULL,
         key bytea NOT NULL,
         event_id bigint NOT NULL,
@@ -85,10 +88,10 @@ SCHEMA = (
 # What brings a schema to the next one, by the version that it has.
 MIGRATIONS = {
     1: (
-        "ALTER TABLE ledger.ledger_rows ADD COLUMN group_name bytea",
-        "DELETE FROM ledger.ledger_rows",
-        "DELETE FROM ledger.ledger_links",
-        "UPDATE ledger.topic_heads SET folded = 0",
+        "ALTER TABLE main.ledger_rows ADD COLUMN group_name bytea",
+        "DELETE FROM main.ledger_rows",
+        "DELETE FROM main.ledger_links",
+        "UPDATE main.topic_heads SET folded = 0",
     ),
 }
 
@@ -116,8 +119,8 @@ TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
 # Processes that create the tables at the same time wait: IF NOT EXISTS alone may fail then.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sessionledger'), hashtext(%s))"
-READ_SCHEMA_VERSION = "SELECT value FROM ledger.ledger_meta WHERE name = 'schema'"
-WRITE_SCHEMA_VERSION = """INSERT INTO ledger.ledger_meta VALUES ('schema', %s)
+READ_SCHEMA_VERSION = "SELECT value FROM main.ledger_meta WHERE name = 'schema'"
+WRITE_SCHEMA_VERSION = """INSERT INTO main.ledger_meta VALUES ('schema', %s)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 
 DESCRIBE = """SELECT current_setting('server_version'),
@@ -131,80 +134,67 @@ FLUSHED = "SET LOCAL synchronous_commit TO on"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What became of a transaction whose answer was lost, and then what stands under its first id.
 FATE = "SELECT pg_xact_status(%s::xid8)"
-HEADERS = "SELECT headers FROM ledger.events WHERE topic = %s AND event_id = %s"
-TOUCH_META = "UPDATE ledger.ledger_meta SET value = value WHERE name = 'schema'"
+HEADERS = "SELECT headers FROM main.events WHERE topic = %s AND event_id = %s"
+TOUCH_META = "UPDATE main.ledger_meta SET value = value WHERE name = 'schema'"
 
 # -- topics and events
 
-_NUMBER = "(SELECT number FROM ledger.topic_heads WHERE topic_heads.topic = %s)"
+_NUMBER = "(SELECT number FROM main.topic_heads WHERE topic_heads.topic = %s)"
 
-ADD_TOPIC = """INSERT INTO ledger.topic_heads (topic, last_id) VALUES (%s, 0)
+ADD_TOPIC = """INSERT INTO main.topic_heads (topic, last_id) VALUES (%s, 0)
     ON CONFLICT (topic) DO NOTHING"""
 LOCK_TOPIC = """SELECT number, folded, last_id, pg_current_xact_id()::text
-    FROM ledger.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
-TOPIC = "SELECT number, folded, last_id FROM ledger.topic_heads WHERE topic = %s"
-HEAD = "SELECT last_id FROM ledger.topic_heads WHERE topic = %s"
-MOVE_HEAD = "UPDATE ledger.topic_heads SET last_id = %s WHERE topic = %s"
-SET_FOLDED = "UPDATE ledger.topic_heads SET folded = %s WHERE topic = %s"
-TOPICS = "SELECT topic FROM ledger.topic_heads WHERE last_id > 0 ORDER BY topic"
+    FROM main.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
+TOPIC = "SELECT number, folded, last_id FROM main.topic_heads WHERE topic = %s"
+MOVE_HEAD = "UPDATE main.topic_heads SET last_id = %s WHERE topic = %s"
+SET_FOLDED = "UPDATE main.topic_heads SET folded = %s WHERE topic = %s"
 
 EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
-EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
-    WHERE topic = %s AND event_id > %s ORDER BY event_id LIMIT %s"""
-EVENTS_UP_TO = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
-    WHERE topic = %s AND event_id > %s AND event_id <= %s ORDER BY event_id LIMIT %s"""
-NEWEST_EVENT = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+EVENTS_AFTER = statements.EVENTS_AFTER.format(EVENT_COLUMNS)
+GAP = statements.GAP.format(EVENT_COLUMNS)
+NEWEST_EVENT = f"""SELECT {EVENT_COLUMNS} FROM main.events
     WHERE topic = %s AND event_id =
-        (SELECT last_id FROM ledger.topic_heads WHERE topic_heads.topic = %s)"""
-EVENTS_OF_KEY = f"""SELECT {EVENT_COLUMNS} FROM ledger.events
+        (SELECT last_id FROM main.topic_heads WHERE topic_heads.topic = %s)"""
+EVENTS_OF_KEY = f"""SELECT {EVENT_COLUMNS} FROM main.events
     WHERE topic = %s AND event_id = ANY (ARRAY(
-        SELECT event_id FROM ledger.ledger_links
+        SELECT event_id FROM main.ledger_links
         WHERE topic = {_NUMBER} AND key = %s AND event_id > %s ORDER BY event_id LIMIT %s))
     ORDER BY event_id"""
-COUNT_EVENTS = "SELECT count(*) FROM ledger.events WHERE topic = %s"
-ADD_EVENTS = """INSERT INTO ledger.events
+ADD_EVENTS = """INSERT INTO main.events
     (topic, event_id, kind, payload, headers, occurred_at_ms)
     SELECT %s, * FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])"""
 
 # -- rows
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name"
 # Answers only if the rows are folded up to the topic's head: told in the row's own snapshot.
 STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
-    FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
+    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
     WHERE topic_heads.topic = %s AND folded = last_id AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
-    FROM ledger.ledger_rows JOIN ledger.topic_heads ON number = ledger_rows.topic
+    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
     WHERE topic_heads.topic = %s AND folded = last_id AND key = ANY (%s::bytea[])"""
-ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
+ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
-ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger.ledger_rows
+ROW = f"SELECT {ROW_COLUMNS} FROM main.ledger_rows WHERE topic = {_NUMBER} AND key = %s"
+ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key > %s ORDER BY key LIMIT %s"""
-PUT_ROWS = f"""INSERT INTO ledger.ledger_rows (topic, {ROW_COLUMNS})
+PUT_ROWS = f"""INSERT INTO main.ledger_rows (topic, {ROW_COLUMNS})
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],
         %s::boolean[], %s::bytea[], %s::bytea[], %s::bytea[])
     ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version,
         created = excluded.created, owner = excluded.owner, expires = excluded.expires,
         live = excluded.live, state = excluded.state, alias = excluded.alias,
         group_name = excluded.group_name"""
-ADD_LINKS = """INSERT INTO ledger.ledger_links (topic, key, event_id)
+ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[])
     ON CONFLICT (topic, key, event_id) DO NOTHING"""
-DROP_ROWS = "DELETE FROM ledger.ledger_rows WHERE topic = %s"
-DROP_LINKS = "DELETE FROM ledger.ledger_links WHERE topic = %s"
 
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 # All that an append of sessions writes, in one statement.
 ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
-    UPDATE ledger.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"""
+    UPDATE main.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"""
 
 # -- consumers
-
-ACK = """INSERT INTO ledger.consumers (topic, consumer_id, cursor, updated_at_ms)
-    VALUES (%s, %s, %s, %s) ON CONFLICT (topic, consumer_id) DO UPDATE
-    SET cursor = excluded.cursor, updated_at_ms = excluded.updated_at_ms
-    WHERE excluded.cursor > consumers.cursor"""
-CURSOR = "SELECT cursor FROM ledger.consumers WHERE topic = %s AND consumer_id = %s"
 
 
 def listing(
@@ -227,4 +217,30 @@ def _listing(what: str, shape: Shape) -> str:
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
     }
-    return re.sub(r"\?\d+", "%s", shape.select(what, "ledger.ledger_rows", conditions))
+    return re.sub(r"\?\d+", "%s", shape.select(what, "main.ledger_rows", conditions))
+
+
+def stored_events(lines: Iterable[Any]) -> list[StoredEvent]:
+    """The events of lines of `events`."""
+    return [
+        StoredEvent(id, kind, payload, chain.decode_headers(headers), occurred_at_ms)
+        for id, kind, payload, headers, occurred_at_ms in lines
+    ]
+
+
+def stored_rows(lines: Iterable[Any]) -> list[Row]:
+    """The rows of lines of `ledger_rows`."""
+    return [
+        Row(
+            key,
+            version,
+            created,
+            owner.decode(),
+            expires,
+            live,
+            state,
+            None if alias is None else alias.decode(),
+            None if group is None else group.decode(),
+        )
+        for key, version, created, owner, expires, live, state, alias, group in lines
+    ]

@@ -49,21 +49,15 @@ class Transaction:
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What the statements answer, each seeing what was committed before it began."""
-        if self._is_begun:
-            return self.connection.ask(*statements)
+        before, self._later = self._later, []
+        if not self._is_begun:
+            before.insert(0, (queries.BEGIN_WRITING, ()))
         self._is_begun = True
-        _, *answers = self.connection.ask((queries.BEGIN_WRITING, ()), *statements)
-        return answers
+        return self.connection.ask(*before, *statements)[len(before) :]
 
     def then(self, sql: str, *values: Any) -> None:
-        """Send this with the commit."""
+        """Send this with the commit, or before what is asked until then."""
         self._later.append((sql, values))
-
-    def send(self) -> None:
-        """Send what was to be sent with the commit, since more is to be read before it."""
-        later, self._later = self._later, []
-        if later:
-            self.ask(*later)
 
     def commit(self) -> None:
         """Write what there is to be written. Without anything, it has never been."""
@@ -71,7 +65,7 @@ class Transaction:
             self.roll_back()
             return
         if not self._is_begun:
-            self.send()
+            self.ask()
         self.is_committing = True
         self.connection.ask(*self._later, ("COMMIT", ()))
 

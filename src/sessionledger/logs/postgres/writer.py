@@ -2,110 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, Row, StoredEvent, Unit
+from sessionledger.logs.base import Fold, Outcome, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
-
-FOLD_PAGE = 1000
-
-
-class TopicLine(NamedTuple):
-    """A topic's number, up to where its rows are folded, its head, and the number of the
-    transaction that has it."""
-
-    number: int
-    folded: int
-    head: int
-    xid: str
+from sessionledger.logs.sql import statements, writer
+from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
 
 
-def write(
-    transaction: Transaction, topic: str, batch: Sequence[Unit], fold: Fold | None
-) -> list[Outcome]:
-    """Judge the units and store those that may be written."""
-    asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold)))]
-    for rule in units.rules_of(batch):
-        sql, values = queries.listing(queries.ROW_COLUMNS, rule.where, rule.after, rule.limit)
-        asked.append((sql, (topic, *values)))
-    at_head: Statement = (queries.NEWEST_EVENT, (topic, topic))
-    line, (newest, *found) = _locked(transaction, topic, at_head, *asked)
-    if fold is not None and line.folded != line.head:
-        fold_gap(transaction, topic, fold)
-        found = transaction.ask(*asked)
-    rows, *pages = map(stored_rows, found)
-    head = chain.head_after(stored_event(newest[0])) if newest else Head(line.head, None)
-    tail = units.Tail(head, {row.key: row for row in rows}, pages)
-    plan = units.plan(topic, batch, fold, tail)
-    if plan.events:
-        _store(transaction, topic, line.number, plan, has_rows=fold is not None)
-        transaction.proof = Proof(line.xid, topic, plan.events[0])
-    return plan.outcomes
+class Writer(writer.Writer):
+    """Reads and writes within a transaction."""
 
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
 
-def _store(
-    transaction: Transaction, topic: str, number: int, plan: units.Plan, *, has_rows: bool
-) -> None:
-    """What was planned, and where the topic is then; has_rows: its rows are kept up to there."""
-    head, events = plan.head.id, _events(topic, plan.events)
-    if plan.rows:
-        transaction.then(queries.ADD_ALL, *events, *_rows(number, plan), head, head, topic)
-        return
-    transaction.then(queries.ADD_EVENTS, *events)
-    transaction.then(queries.MOVE_HEAD, head, topic)
-    if has_rows:
-        transaction.then(queries.SET_FOLDED, head, topic)
+    def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
+        """Judge the units and store those that may be written."""
+        asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold)))]
+        for rule in units.rules_of(batch):
+            sql, values = queries.listing(
+                statements.ROW_COLUMNS, rule.where, rule.after, rule.limit
+            )
+            asked.append((sql, (topic, *values)))
+        line, (newest, *found) = self._locked(topic, (queries.NEWEST_EVENT, (topic, topic)), *asked)
+        if fold is not None and line.folded != line.head:
+            self.fold_gap(topic, fold)
+            found = self.transaction.ask(*asked)
+        rows, *pages = map(queries.stored_rows, found)
+        last = queries.stored_events(newest)
+        head = chain.head_after(*last) if last else Head(line.head, None)
+        tail = units.Tail(head, {row.key: row for row in rows}, pages)
+        plan = units.plan(topic, batch, fold, tail)
+        if plan.events:
+            self._store(topic, line.number, plan, has_rows=fold is not None)
+            self.transaction.proof = Proof(line.xid, topic, plan.events[0])
+        return plan.outcomes
 
+    def _store(self, topic: str, number: int, plan: units.Plan, *, has_rows: bool) -> None:
+        """What was planned, and the head; has_rows: the rows are kept up to there."""
+        head, events = plan.head.id, _events(topic, plan.events)
+        if plan.rows:
+            self.then(queries.ADD_ALL, *events, *_rows(number, plan), head, head, topic)
+            return
+        self.then(queries.ADD_EVENTS, *events)
+        self.then(queries.MOVE_HEAD, head, topic)
+        if has_rows:
+            self.then(queries.SET_FOLDED, head, topic)
 
-def fold_gap(transaction: Transaction, topic: str, fold: Fold) -> None:
-    """Fold what was appended without rows, all of it."""
-    while fold_page(transaction, topic, fold):
-        transaction.send()
+    def line(self, topic: str) -> TopicLine:
+        return self._locked(topic)[0]
 
+    def then(self, sql: str, *values: Any) -> None:
+        self.transaction.then(sql, *values)
 
-def fold_page(transaction: Transaction, topic: str, fold: Fold) -> int:
-    """Fold the next events that have no rows yet; how many those were."""
-    line, _ = _locked(transaction, topic)
-    units.refuse_shortened(topic, line.folded, line.head)
-    if line.head == line.folded:
-        return 0
-    gap = (topic, line.folded, line.head, FOLD_PAGE)
-    (page,) = transaction.ask((queries.EVENTS_UP_TO, gap))
-    events = stored_events(page)
-    keys = list({key for event in events if (key := fold.key(event)) is not None})
-    (rows,) = transaction.ask((queries.ROWS_OF_KEYS, (topic, keys)))
-    plan = units.refold(fold, events, {row.key: row for row in stored_rows(rows)})
-    if plan.rows:
-        transaction.then(queries.ADD_ROWS, *_rows(line.number, plan))
-    until = events[-1].id if len(events) == FOLD_PAGE else line.head
-    transaction.then(queries.SET_FOLDED, until, topic)
-    return len(events)
+    def _gap(self, line: TopicLine) -> list[StoredEvent]:
+        values = (line.topic, line.folded, line.head, FOLD_PAGE)
+        return queries.stored_events(self.transaction.ask((queries.GAP, values))[0])
 
+    def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
+        (found,) = self.transaction.ask((queries.ROWS_OF_KEYS, (line.topic, list(keys))))
+        return {row.key: row for row in queries.stored_rows(found)}
 
-def drop_rows(transaction: Transaction, topic: str) -> None:
-    """Forget the rows of a topic and that anything was folded into them."""
-    line, _ = _locked(transaction, topic)
-    units.refuse_shortened(topic, line.folded, line.head)
-    transaction.then(queries.DROP_ROWS, line.number)
-    transaction.then(queries.DROP_LINKS, line.number)
-    transaction.then(queries.SET_FOLDED, 0, topic)
+    def _store_folded(self, line: TopicLine, _: Rows, plan: units.Plan, until: int) -> None:
+        if plan.rows:
+            self.then(queries.ADD_ROWS, *_rows(line.number, plan))
+        self.then(queries.SET_FOLDED, until, line.topic)
 
+    def _drop(self, line: TopicLine) -> None:
+        self.then(statements.DROP_ROWS, line.number)
+        self.then(statements.DROP_LINKS, line.number)
+        self.then(queries.SET_FOLDED, 0, line.topic)
 
-def _locked(
-    transaction: Transaction, topic: str, *statements: Statement
-) -> tuple[TopicLine, list[Lines]]:
-    """The line of a topic, which nobody else writes from here on, and what is asked after it."""
-    lines, *answers = transaction.ask((queries.LOCK_TOPIC, (topic,)), *statements)
-    if not lines:
-        _, lines, *answers = transaction.ask(
-            (queries.ADD_TOPIC, (topic,)), (queries.LOCK_TOPIC, (topic,)), *statements
-        )
-    return TopicLine(*lines[0]), answers
+    def _locked(self, topic: str, *statements: Statement) -> tuple[TopicLine, list[Lines]]:
+        """The line of a topic, which nobody else writes from here on, and what is asked after."""
+        lock = (queries.LOCK_TOPIC, (topic,))
+        lines, *answers = self.transaction.ask(lock, *statements)
+        if not lines:
+            add = (queries.ADD_TOPIC, (topic,))
+            _, lines, *answers = self.transaction.ask(add, lock, *statements)
+        return TopicLine(topic, *lines[0]), answers
 
 
 def _events(topic: str, events: Sequence[StoredEvent]) -> list[Any]:
@@ -138,34 +118,3 @@ def _rows(number: int, plan: units.Plan) -> list[Any]:
         [link.key for link in links],
         [link.id for link in links],
     ]
-
-
-def stored_event(columns: Sequence[Any]) -> StoredEvent:
-    """The event of a line of `events`."""
-    id, kind, payload, headers, occurred_at_ms = columns
-    return StoredEvent(id, kind, payload, chain.decode_headers(headers), occurred_at_ms)
-
-
-def stored_events(lines: Lines) -> list[StoredEvent]:
-    """The events of lines of `events`."""
-    return [stored_event(columns) for columns in lines]
-
-
-def stored_rows(lines: Lines) -> list[Row]:
-    """The rows of lines of `ledger_rows`."""
-    return [_row(*columns) for columns in lines]
-
-
-def _row(
-    key: bytes,
-    version: int,
-    created: int,
-    owner: bytes,
-    expires: int,
-    live: bool,
-    state: bytes,
-    alias: bytes | None,
-    group: bytes | None,
-) -> Row:
-    names = [None if name is None else name.decode() for name in (alias, group)]
-    return Row(key, version, created, owner.decode(), expires, live, state, *names)

@@ -21,6 +21,7 @@ from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.embedded.permissions import check_file, check_folder
+from sessionledger.logs.sql import statements
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     WAL_BYTES,
@@ -31,7 +32,6 @@ from sessionledger.logs.sqlite.connection import (
 )
 from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.row_cache import epoch
-from sessionledger.logs.sqlite.writer import stored_event, stored_rows
 from sessionledger.ownership import resolved
 
 # The versions before it may damage a ledger that several connections write (the WAL-reset bug).
@@ -66,17 +66,17 @@ class _View:
         if has_rows:
             for number, folded in self._select(queries.TOPIC, (topic,)):
                 self._number, self.folded = number, _number([(folded,)])
-        self.head = _number(self._select(queries.HEAD, (topic,)))
+        self.head = _number(self._select(statements.HEAD, (topic,)))
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         found = self._select(queries.SOUND_EVENTS_AFTER, (self._topic, after, limit))
-        return [stored_event(columns) for columns in found]
+        return queries.stored_events(found)
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         if not self._number:
             return []
         found = self._select(self._rows_after, (self._number, after, limit))
-        return stored_rows(found)
+        return queries.stored_rows(found)
 
 
 def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Finding]:

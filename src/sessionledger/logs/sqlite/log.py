@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,38 +14,34 @@ from typing import Any, TypeVar, cast
 import apsw
 
 from sessionledger.findings import Finding
-from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_limit
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
     Description,
-    Fold,
     KeyState,
-    Outcome,
-    Progress,
     Row,
     RowFilter,
-    Unit,
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
+from sessionledger.logs.concurrency.group_commit import Batch
 from sessionledger.logs.concurrency.reentrancy import Reentered
+from sessionledger.logs.sql import statements
+from sessionledger.logs.sql.database import DatabaseLog
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import check_location, translated_errors
 from sessionledger.logs.sqlite.readers import Execute, Readers
-from sessionledger.logs.sqlite.reads import Reads
+from sessionledger.logs.sqlite.reads import Ask, SQLiteReads
 from sessionledger.logs.sqlite.row_cache.cache import RowCache
 from sessionledger.logs.sqlite.transactions import Transactions
-from sessionledger.logs.sqlite.writer import Writer, stored_rows
+from sessionledger.logs.sqlite.writer import Writer
 from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
-_CURRENT_ATTEMPTS = 3
 
-
-class SQLiteLog(Reads):
+class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
     """A ledger in one SQLite file, which any number of threads and processes share.
 
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
@@ -61,17 +56,16 @@ class SQLiteLog(Reads):
         self.path = Path(path).absolute()
         self.durability = durability
         self._vfs = vfs
-        self._folds: dict[str, Fold] = {}
         with translated_errors(self.path):
             self.path = resolved(path)
             check_location(self.path)
         self._begin()
         with translated_errors(self.path):
-            self._transactions = Transactions(self.path, durability, vfs, self._folds)
+            self._transactions = Transactions(self.path, durability, vfs)
         watch_forks(self)
 
     def _begin(self) -> None:
-        """Start without threads and connections: at first, and again in a forked child."""
+        super()._begin()
         self._readers = Readers(self._connect_reader)
         self._row_cache = RowCache(self.path, self._readers)
         self._is_quiet = False
@@ -97,21 +91,21 @@ class SQLiteLog(Reads):
         self._begin()
         self._transactions.begin_in_child(is_lost=is_lost)
 
-    # -- appending
+    def _commit(self, batches: Sequence[Batch]) -> None:
+        def write(writer: Writer) -> None:
+            for batch in batches:
+                fold = self._folds.get(batch.topic)
+                batch.outcomes = writer.write(batch.topic, batch.units, fold)
 
-    def fold_with(self, topic: str, fold: Fold) -> None:
-        self._folds[check_name("topic", topic)] = fold
+        self._transactions.run(write)
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def _transact(self, work: Callable[[Writer], T]) -> T:
+        return self._transactions.run(work)
+
+    def _check_open(self) -> None:
         self._transactions.check_open()
-        check_name("topic", topic)
-        units.check(batch, self._folds.get(topic))
-        return self._transactions.append(topic, batch)
 
     # -- reading
-
-    def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return self._transactions.waiters.wait_above(after, lambda: self.latest(topic), timeout)
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         try:
@@ -125,48 +119,26 @@ class SQLiteLog(Reads):
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
+        sql, values = queries.listing(statements.ROW_COLUMNS, where, after, check_limit(limit))
         found = self._select(queries.if_current(sql), (self._row_cache.number(topic), *values))
-        return stored_rows(found or self._of_topic(topic, sql, values))
+        return queries.stored_rows(found or self._of_topic(topic, sql, values))
 
-    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        fold = self._fold_of(topic)
-        self._transactions.run(lambda writer: writer.drop_rows(topic))
-        self._catch_up(topic, fold, progress)
-        return self._one(queries.COUNT_EVENTS, (topic,))
+    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
+        def ask_within(writer: Writer) -> list[Any]:
+            return ask(writer.connection.execute, writer.line(topic).number)
 
-    def _catch_up(self, topic: str, fold: Fold, progress: Progress | None = None) -> None:
-        """Fold the gap, each page a transaction, so that nobody waits for long."""
+        return self._current(topic, partial(self._if_current, topic, ask), ask_within)
 
-        def fold_page() -> int:
-            return self._transactions.run(lambda writer: writer.fold_page(topic, fold))
+    def _if_current(self, topic: str, ask: Ask) -> list[Any] | None:
+        def ask_if_current(execute: Execute) -> list[Any] | None:
+            number = self._number_if_current(execute, topic)
+            return None if number is None else ask(execute, number)
 
-        units.fold_pages(fold_page, progress)
-
-    def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
-        check_name("topic", topic)
         with self._reading():
-            for _ in range(_CURRENT_ATTEMPTS):
-                found = self._readers.mine().in_snapshot(partial(self._if_current, topic, read))
-                if found is not None:
-                    return found[0]
-                self._catch_up(topic, self._fold_of(topic))
-
-        def fold_and_read(writer: Writer) -> T:
-            writer.fold_gap(topic, self._fold_of(topic))
-            number, _, _ = writer.topic_line(topic)
-            return read(writer.connection.execute, number)
-
-        return self._transactions.run(fold_and_read)
-
-    def _if_current(
-        self, topic: str, read: Callable[[Execute, int], T], execute: Execute
-    ) -> tuple[T] | None:
-        number = self._number_if_current(execute, topic)
-        return None if number is None else (read(execute, number),)
+            return self._readers.mine().in_snapshot(ask_if_current)
 
     def _number_if_current(self, execute: Execute, topic: str) -> int | None:
-        head = execute(queries.HEAD, (topic,)).fetchall()
+        head = execute(statements.HEAD, (topic,)).fetchall()
         mine = execute(queries.TOPIC, (topic,)).fetchall()
         number, folded = cast(tuple[int, int], mine[0]) if mine else (0, 0)
         if (head[0][0] if head else 0) != folded:
@@ -175,22 +147,10 @@ class SQLiteLog(Reads):
             self._row_cache.know(topic, number)
         return number
 
-    def _fold_of(self, topic: str) -> Fold:
-        return units.fold_of(self._folds, topic)
-
-    # -- consumers
-
-    def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        names = check_names(topic, consumer)
-        given = (*names, cursor, time.time_ns() // 1_000_000)
-        self._transactions.run(
-            lambda writer: writer.connection.execute(queries.ACK, given).fetchall()
-        )
-
     # -- the whole
 
     def describe(self) -> Description:
-        self._transactions.check_open()
+        self._check_open()
         details: dict[str, str | int | bool] = {
             "sqlite": apsw.sqlite_lib_version(),
             "journal_mode": "wal",
@@ -206,12 +166,13 @@ class SQLiteLog(Reads):
         return examine(self.path, self._vfs, topic, check)
 
     def flush(self) -> None:
-        self._transactions.flush()
+        self._group.run(self._transactions.flush)
 
     def close(self) -> None:
         if self._readers.are_interrupted():
             raise Reentered
-        self._transactions.close(self._readers.close)
+        self._group.run(partial(self._transactions.close, self._readers.close))
+        self._group.waiters.notify()
 
     # -- connections
 

@@ -21,12 +21,15 @@ up to `until`. Each stands before a comma. NULL means that they are not known.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter
-from sessionledger.logs.sql import pagination
+from sessionledger.logs import chain
+from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter, StoredEvent
+from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
+from sessionledger.logs.sql.statements import ROW_COLUMNS
 
 SCHEMA_VERSION = 4
 
@@ -143,7 +146,6 @@ COLUMNS = "SELECT name FROM pragma_table_info(?)"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name"
 # Answers only if the rows are folded up to the topic's head. The same snapshot tells that, for one
 # look-up by number.
 STATE_IF_CURRENT = (
@@ -161,6 +163,7 @@ SUPERSEDED_BETWEEN = """SELECT
     FROM (SELECT previous FROM ledger_links
         WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT 257)"""
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
+ROW = ROWS_OF_KEYS.format("?")
 # With the plus the rows come in the order of their keys, and are not sorted: see `listing`.
 ROWS_AFTER = """SELECT {} FROM ledger_rows
     WHERE +topic = ? AND key > ? ORDER BY key LIMIT ?"""
@@ -168,7 +171,6 @@ ROWS_AFTER = """SELECT {} FROM ledger_rows
 COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
     WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
 TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
-HEAD = "SELECT last_id FROM topic_heads WHERE topic = ?"
 TOPIC_LINE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
     FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
@@ -177,16 +179,13 @@ INTEGRITY = "PRAGMA integrity_check(1000)"
 # As bytes and as a number, whatever a stranger stored: SQLite's types are those of the values.
 EVENT_COLUMNS = """event_id, CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(headers AS BLOB),
     CAST(occurred_at_ms AS INTEGER)"""
-COUNT_EVENTS = "SELECT count(*) FROM events WHERE topic = ?"
-EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
-    WHERE topic = ? AND event_id > ? ORDER BY event_id LIMIT ?"""
+EVENTS_AFTER = statements.EVENTS_AFTER.format(EVENT_COLUMNS)
+GAP = statements.GAP.format(EVENT_COLUMNS)
 # In a file that others write an id can be anything; this skips what is no number.
 SOUND_EVENTS_AFTER = f"""SELECT {EVENT_COLUMNS} FROM events
     WHERE topic = ? AND event_id > ? AND typeof(event_id) = 'integer' ORDER BY event_id LIMIT ?"""
 COUNT_STRANGE_IDS = """SELECT count(*) FROM events
     WHERE topic = ? AND (typeof(event_id) <> 'integer' OR event_id < 1)"""
-GAP = f"""SELECT {EVENT_COLUMNS} FROM events
-    WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?"""
 EVENT = f"SELECT {EVENT_COLUMNS} FROM events WHERE topic = ? AND event_id = ?"
 VERSION_OF_KEY = "SELECT version FROM ledger_rows WHERE topic = ? AND key = ?"
 KEY_HISTORY = """WITH RECURSIVE history (id) AS (
@@ -196,7 +195,6 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
             ON ledger_links.topic = ?2 AND ledger_links.event_id = history.id
             AND previous < history.id
     ) SELECT id FROM history"""
-TOPICS = "SELECT topic FROM topic_heads WHERE last_id > 0 ORDER BY topic"
 
 ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
@@ -213,25 +211,39 @@ SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
 # of every page that it would keep to undo the statement alone.
 ADD_EVENTS = """INSERT OR ROLLBACK INTO events
     (topic, event_id, kind, payload, headers, occurred_at_ms) VALUES {}"""
-ADD_ROWS = """INSERT OR ROLLBACK INTO ledger_rows
-    (key, topic, version, created, owner, expires, live, state, alias, group_name) VALUES {}"""
+ADD_ROWS = f"""INSERT OR ROLLBACK INTO ledger_rows
+    (topic, {ROW_COLUMNS}) VALUES {{}}"""
 # Of rows that stand where they stood in the indexes of names.
-RENEW_ROWS = """INSERT INTO ledger_rows
-    (key, topic, version, created, owner, expires, live, state, alias, group_name) VALUES {}
+RENEW_ROWS = f"""INSERT INTO ledger_rows
+    (topic, {ROW_COLUMNS}) VALUES {{}}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version,
     expires = excluded.expires, state = excluded.state"""
 END_ROWS = f"{RENEW_ROWS}, live = excluded.live"
 PUT_ROWS = f"""{END_ROWS}, created = excluded.created, owner = excluded.owner,
     alias = excluded.alias, group_name = excluded.group_name"""
 ADD_LINKS = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES {}"
-DROP_ROWS = "DELETE FROM ledger_rows WHERE topic = ?"
-DROP_LINKS = "DELETE FROM ledger_links WHERE topic = ?"
 
-ACK = """INSERT INTO consumers (topic, consumer_id, cursor, updated_at_ms) VALUES (?, ?, ?, ?)
-    ON CONFLICT (topic, consumer_id) DO UPDATE
-    SET cursor = excluded.cursor, updated_at_ms = excluded.updated_at_ms
-    WHERE excluded.cursor > consumers.cursor"""
-CURSOR = "SELECT cursor FROM consumers WHERE topic = ? AND consumer_id = ?"
+
+def stored_events(lines: Iterable[Any]) -> list[StoredEvent]:
+    """The events of lines of `events`, as far as they are events: this never raises."""
+    return [
+        StoredEvent(
+            id,
+            (kind or b"").decode(errors="replace"),
+            payload or b"",
+            chain.decode_headers(headers or b""),
+            occurred_at_ms or 0,
+        )
+        for id, kind, payload, headers, occurred_at_ms in lines
+    ]
+
+
+def stored_rows(lines: Iterable[Any]) -> list[Row]:
+    """The rows of lines of `ledger_rows`."""
+    return [
+        Row(key, version, created, owner, expires, live == 1, state, alias, group)
+        for key, version, created, owner, expires, live, state, alias, group in lines
+    ]
 
 
 def inserting(statement: str, columns: int, lines: int) -> str:

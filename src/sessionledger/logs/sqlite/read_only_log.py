@@ -34,7 +34,7 @@ from sessionledger.logs.sqlite.connection import (
 )
 from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.readers import Execute
-from sessionledger.logs.sqlite.reads import Reads
+from sessionledger.logs.sqlite.reads import Ask, SQLiteReads
 from sessionledger.ownership import resolved
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ T = TypeVar("T")
 _WHOLE = "open it once where it may be written: `sessionledger stats` does"
 
 
-class SQLiteSnapshot(Reads):
+class SQLiteSnapshot(SQLiteReads):
     """A `Log` that shows what a SQLite ledger holds, and refuses to change it.
 
     Where nobody else has the ledger open it is read without locks: a change meanwhile is noticed,
@@ -88,11 +88,11 @@ class SQLiteSnapshot(Reads):
     def state(self, topic: str, key: bytes) -> KeyState | None:
         return key_state_of(self.row(topic, key))
 
-    def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
-        number = self._number(topic)
-        return self._read(lambda execute: read(execute, number))
+    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
+        number = self._topic_number(topic)
+        return self._read(lambda execute: ask(execute, number))
 
-    def _number(self, topic: str) -> int:
+    def _topic_number(self, topic: str) -> int:
         """The topic's number in our tables, 0 for one without. Raises where its rows are behind."""
         found = self._select(queries.TOPIC_LINE, (check_name("topic", topic),))
         number, folded, head = found[0] if found else (0, 0, self.latest(topic))

@@ -2,81 +2,51 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
-from sessionledger.logs.arguments import check_limit, check_name, check_names
-from sessionledger.logs.base import ALL_ROWS, Row, RowFilter, StoredEvent
+from sessionledger.logs.arguments import check_limit
+from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.sql.database import DatabaseReads
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.readers import Execute
-from sessionledger.logs.sqlite.writer import events_of, row_of, stored_event, stored_rows
 
-T = TypeVar("T")
+Ask: TypeAlias = Callable[[Execute, int], list[Any]]
+"""Asks about the rows of a topic, given its number, with statements that see one state."""
 
 
-class Reads(ABC):
+class SQLiteReads(DatabaseReads):
     """As in `Log`."""
 
+    _queries = queries
+
     def __init__(self) -> None:
+        super().__init__()
         self._key_histories = KeyHistories()
 
     @abstractmethod
-    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
-        """All lines of one statement."""
+    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
+        """Ask in a state in which the rows of the topic are folded up to its head."""
 
-    @abstractmethod
-    def _current(self, topic: str, read: Callable[[Execute, int], T]) -> T:
-        """Read in a snapshot in which the rows of the topic are folded up to its head.
-
-        `read` also gets the topic's number.
-        """
-
-    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        values = (check_name("topic", topic), after, check_limit(limit))
-        return [stored_event(columns) for columns in self._select(queries.EVENTS_AFTER, values)]
+    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
+        return self._in_current(
+            topic, lambda execute, number: execute(sql, (number, *values)).fetchall()
+        )
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        def read(execute: Execute, number: int) -> list[StoredEvent]:
-            ids = self._key_histories.page(execute, number, key, after, check_limit(limit))
-            return events_of(execute, topic, ids)
+        check_limit(limit)
 
-        return self._current(topic, read)
+        def ask(execute: Execute, number: int) -> list[Any]:
+            ids = self._key_histories.page(execute, number, key, after, limit)
+            found = [execute(queries.EVENT, (topic, id)).fetchall() for id in ids]
+            return [line for lines in found for line in lines]
 
-    def latest(self, topic: str) -> int:
-        return self._one(queries.HEAD, (check_name("topic", topic),))
-
-    def row(self, topic: str, key: bytes) -> Row | None:
-        return self._current(topic, lambda execute, number: row_of(execute, number, key))
-
-    def rows(
-        self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
-    ) -> list[Row]:
-        sql, values = queries.listing(queries.ROW_COLUMNS, where, after, check_limit(limit))
-        return stored_rows(self._of_topic(topic, sql, values))
-
-    def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        sql, values = queries.listing("count(*)", where)
-        return cast(int, self._of_topic(topic, sql, values)[0][0])
-
-    def cursor(self, topic: str, consumer: str) -> int:
-        return self._one(queries.CURSOR, check_names(topic, consumer))
-
-    def topics(self) -> list[str]:
-        return [topic for (topic,) in self._select(queries.TOPICS, ())]
-
-    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
-        return self._current(
-            topic, lambda execute, number: execute(sql, (number, *values)).fetchall()
-        )
-
-    def _one(self, sql: str, values: tuple[Any, ...]) -> int:
-        found = self._select(sql, values)
-        return int(found[0][0]) if found else 0
+        return queries.stored_events(self._in_current(topic, ask))
 
 
 _History: TypeAlias = tuple[int, bytes, int, Sequence[int]]

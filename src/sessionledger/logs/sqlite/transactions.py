@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,9 +10,7 @@ from typing import TypeVar
 import apsw
 
 from sessionledger.errors import LogUnavailable, StoreClosed
-from sessionledger.logs.base import Fold, Outcome, Unit
 from sessionledger.logs.concurrency.forking import untouchable
-from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.sqlite.connection import (
@@ -32,22 +30,16 @@ _lost: set[Path] = set()
 
 
 class Transactions:
-    """The write transactions of a log, on one connection that is opened when it is needed.
-
-    waiters: those that wait for events.
-    """
+    """The write transactions of a log, on one connection that is opened when it is needed."""
 
     _writer: Writer | None
 
-    def __init__(
-        self, path: Path, durability: str, vfs: str | None, folds: Mapping[str, Fold]
-    ) -> None:
+    def __init__(self, path: Path, durability: str, vfs: str | None) -> None:
         """Open the file, or make it. Raises what `connect_writer` and the system raise."""
         self._path = path
         self._name = str(path)
         self._durability = durability
         self._vfs = vfs
-        self._folds = folds
         self._poison: str | None = None
         self._closed = False
         self._begin()
@@ -64,27 +56,10 @@ class Transactions:
     def _begin(self) -> None:
         """Start without threads: at first, and again in a forked child."""
         self._mutex = Mutex()
-        self._group = GroupCommit(self._write)
-        self.waiters = self._group.waiters
         self._is_lost = self._path in _lost
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        """Append units together with those of other threads. Raises `Reentered`."""
-        return self._group.append(topic, units)
-
     def run(self, work: Callable[[Writer], T]) -> T:
-        """Do something else in a transaction. Raises `Reentered`."""
-        return self._group.run(partial(self._alone, work))
-
-    def _write(self, batches: Sequence[Batch]) -> None:
-        def write(writer: Writer) -> None:
-            for batch in batches:
-                fold = self._folds.get(batch.topic)
-                batch.outcomes = writer.write(batch.topic, batch.units, fold)
-
-        self._alone(write)
-
-    def _alone(self, work: Callable[[Writer], T]) -> T:
+        """Do something in a transaction."""
         with translated_errors(self._path):
             return self._mutex.run(partial(self._transact, work))
 
@@ -120,9 +95,9 @@ class Transactions:
             raise
 
     def flush(self) -> None:
-        """Make durable what was committed without being flushed. Raises `Reentered`."""
+        """Make durable what was committed without being flushed."""
         with translated_errors(self._path):
-            self._group.run(partial(self._mutex.run, self._flush))
+            self._mutex.run(self._flush)
 
     def _flush(self) -> None:
         # A commit that is flushed flushes all that were not: they stand before it in one file. A
@@ -168,11 +143,10 @@ class Transactions:
     # -- the end, and forks
 
     def close(self, close_readers: Callable[[], None]) -> None:
-        """Close readers, connection and lock file, once nobody writes. Raises `Reentered`."""
+        """Close readers, connection and lock file, once nobody writes."""
         if not self._closed:
             with translated_errors(self._path):
-                self._group.run(partial(self._mutex.run, partial(self._close, close_readers)))
-            self.waiters.notify()
+                self._mutex.run(partial(self._close, close_readers))
 
     def _close(self, close_readers: Callable[[], None]) -> None:
         self._closed = True
