@@ -15,7 +15,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from sessionledger.core.history import HistoryEntry
     from sessionledger.core.policy import Policy
-    from sessionledger.core.session import IssuedSession, Session
+    from sessionledger.core.session import Ancestor, IssuedSession, Session
     from sessionledger.core.token import Handle
     from sessionledger.errors import (
         ClockJumped,
@@ -64,7 +64,7 @@ else:
     _MODULES = {
         "core.history": "HistoryEntry",
         "core.policy": "Policy",
-        "core.session": "IssuedSession Session",
+        "core.session": "Ancestor IssuedSession Session",
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession InvalidEvent InvalidPolicy InvalidSession "
@@ -102,6 +102,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ancestor",
     "Appended",
     "AsyncSessionStore",
     "CaughtUp",

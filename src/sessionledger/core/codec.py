@@ -30,7 +30,7 @@ from sessionledger.core.events import (
     Touched,
 )
 from sessionledger.core.instant import written
-from sessionledger.core.session import Broken, Seen, Session, State
+from sessionledger.core.session import Ancestor, Broken, Seen, Session, State
 from sessionledger.errors import CorruptLog
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -54,6 +54,7 @@ class _Record(msgspec.Struct, gc=False):
     external_id: str | None = None
     family: str | None = None
     idle_timeout: timedelta | None = None
+    ancestors: tuple[Ancestor, ...] | None = None
 
 
 class _CreatedPayload(msgspec.Struct, gc=False):
@@ -63,6 +64,7 @@ class _CreatedPayload(msgspec.Struct, gc=False):
 class _NewRecord(msgspec.Struct, gc=False):
     """A record to be written. Keys in the order of their bytes: it is canonical without sorting."""
 
+    ancestors: tuple[Ancestor, ...] | UnsetType
     attributes: msgspec.Raw
     authenticated_at: datetime | str | UnsetType
     created_at: datetime | str
@@ -88,6 +90,7 @@ class _TouchedPayload(msgspec.Struct, gc=False):
     authenticated_at: str | None = None
     deadline: str | None = None
     successor: str | None = None
+    has_children: bool | None = None
 
 
 class _ExpiredPayload(msgspec.Struct, gc=False):
@@ -203,6 +206,7 @@ def decode_session(version: int, state: bytes) -> Session | None:
 def _record(event: Created) -> _NewRecord:
     authenticated_at, deadline = event.authenticated_at, event.deadline
     return _NewRecord(
+        event.ancestors or UNSET,
         msgspec.Raw(event.attributes),
         UNSET if authenticated_at is None else written(authenticated_at),
         written(event.created_at),
@@ -226,6 +230,8 @@ def _touch(event: Touched) -> dict[str, object]:
     if event.deadline is not None:
         touch["deadline"] = written(event.deadline)
     touch["expires_at"] = None if event.expires_at is None else written(event.expires_at)
+    if event.has_children:
+        touch["has_children"] = True
     touch["last_seen_at"] = written(event.last_seen_at)
     if event.successor is not None:
         touch["successor"] = event.successor
@@ -256,6 +262,7 @@ def _read_created(payload: bytes) -> Created:
         external_id=record.external_id,
         family=record.family,
         idle_timeout=record.idle_timeout,
+        ancestors=record.ancestors or (),
     )
 
 
@@ -270,6 +277,7 @@ def _read_touched(payload: bytes) -> Touched:
         authenticated_at=_optional_instant(touch.authenticated_at),
         deadline=_optional_instant(touch.deadline),
         successor=touch.successor,
+        has_children=bool(touch.has_children),
     )
 
 

@@ -21,8 +21,12 @@ from sessionledger import canonical
 from sessionledger.core.events import Created, Touched
 from sessionledger.core.instant import instant_or
 from sessionledger.core.lifetimes import Asked, given_end, is_touch_due, lifetime, slid
-from sessionledger.core.merge_patch import merged
-from sessionledger.core.parse import parse_attributes, parse_external_id, parse_principal
+from sessionledger.core.parse import (
+    merged,
+    parse_attributes,
+    parse_external_id,
+    parse_principal,
+)
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle

@@ -14,6 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from sessionledger.core.session import Ancestor
+
 CREATED = "session_created"
 TOUCHED = "session_touched"
 EXPIRED = "session_expired"
@@ -38,7 +40,8 @@ class Created(msgspec.Struct, frozen=True, gc=False):
 
     Ours: `authenticated_at`, where the bearer proved who it is at another time than `created_at`;
     `deadline`, the end that no touch can pass; `external_id`, the application's name for it;
-    `family`, the first session of those it was rotated from; `idle_timeout`, which it was promised.
+    `family`, the first session of those it was rotated from; `idle_timeout`, which it was promised;
+    `ancestors`, what a child is below.
     """
 
     attributes: bytes
@@ -52,6 +55,7 @@ class Created(msgspec.Struct, frozen=True, gc=False):
     external_id: str | None = None
     family: str | None = None
     idle_timeout: timedelta | None = None
+    ancestors: tuple[Ancestor, ...] = ()
     context: Mapping[str, str] = {}
 
 
@@ -59,7 +63,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
     """A session was seen, and perhaps given another expiry or other attributes.
 
     Ours: `authenticated_at`, when the bearer proved anew who it is; `deadline`, a nearer one than
-    it had; `successor`, which it was rotated into.
+    it had; `successor`, which it was rotated into. `has_children`: it is about to get its first.
     """
 
     attributes: bytes | None
@@ -69,6 +73,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
     authenticated_at: datetime | None = None
     deadline: datetime | None = None
     successor: str | None = None
+    has_children: bool = False
     context: Mapping[str, str] = {}
 
 

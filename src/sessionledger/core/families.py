@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -97,6 +98,8 @@ def decide_rotate(
     principal = rotated_principal(old, command, policy)
     grace = _grace(command, policy)
     stays = principal == old.principal
+    if old.ancestors and not stays:
+        raise InvalidSession("principal", "of a child can't change: begin another child")
     if stays and len(old.successors) >= policy.max_successors:
         raise SessionLimitReached(
             f"{old.handle} was rotated {policy.max_successors} times within its grace"
@@ -133,6 +136,7 @@ def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) ->
         deadline=newest.deadline,
         external_id=newest.external_id,
         idle_timeout=newest.idle_timeout,
+        ancestors=newest.ancestors,
         context=newest.context,
     )
 
@@ -147,18 +151,45 @@ def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:
 def decide_room(active: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:
     """The ends that make room for one more session of a principal, oldest first.
 
+    Children do not count, unless principals are unique. Raises `SessionLimitReached` where nobody
+    live has to make room.
+    """
+    decide_unique(active, now, policy)
+    most = policy.max_sessions_per_principal
+    if most is None:
+        return []
+    logins = [session for session in active if not session.ancestors]
+    return make_room(logins, most, policy.on_limit, now, "the principal")
+
+
+def decide_unique(active: Iterable[Session], now: datetime, policy: Policy) -> list[Expired]:
+    """Nothing, where a principal may have one more session. Raises `SessionLimitReached` where it
+    may have no other, and has one."""
+    if policy.unique_principals and any(not session.is_expired_at(now) for session in active):
+        raise SessionLimitReached("the principal has a live session, and may have no other")
+    return []
+
+
+def make_room(
+    active: Iterable[Session],
+    most: int,
+    on_limit: Literal["deny", "evict_oldest"],
+    now: datetime,
+    whose: str,
+) -> list[Expired]:
+    """The ends that make room for one more of these sessions, oldest first.
+
     A family counts once, and not when it lapsed. What lapsed goes before all others. Raises
     `SessionLimitReached` where nobody live has to make room.
     """
-    most = policy.max_sessions_per_principal
     families: dict[Handle, list[Session]] = {}
     for session in sorted(active, key=lambda session: session.created_at):
         families.setdefault(family_of(session), []).append(session)
-    if most is None or len(families) < most:
+    if len(families) < most:
         return []
     lapsed, live = _parted(families.values(), now)
-    if policy.on_limit == "deny" and len(live) >= most:
-        raise SessionLimitReached(f"the principal has {len(live)} sessions; {most} are allowed")
+    if on_limit == "deny" and len(live) >= most:
+        raise SessionLimitReached(f"{whose} has {len(live)} sessions; {most} are allowed")
     surplus = [*lapsed, *live][: len(families) - most + 1]
     return [
         end_of(session, now, "lapsed" if session.is_expired_at(now) else "evicted")

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from sessionledger.canonical import decode_object
 from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
+from sessionledger.core.lifetimes import nearer
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import Handle
 
@@ -55,6 +56,7 @@ def _created(state: State, event: Created) -> State:
         context=dict(event.context),
         external_id=event.external_id,
         family=None if event.family is None else Handle(event.family),
+        ancestors=event.ancestors,
     )
 
 
@@ -63,7 +65,7 @@ def _touched(state: State, event: Touched) -> State:
         return state
     # Where the two are equal instants, the newer one and its offset stand, as in the reference.
     later = event.last_seen_at >= state.last_seen_at
-    deadline = _nearer(state.deadline, event.deadline)
+    deadline = nearer(state.deadline, event.deadline)
     touched = replace(
         state,
         last_seen_at=event.last_seen_at if later else state.last_seen_at,
@@ -83,18 +85,14 @@ def _told_after(touched: Session, before: Session, event: Touched) -> Session:
         touched = replace(touched, reauthenticated_at=proved)
     if event.successor is not None:
         touched = replace(touched, successors=(*before.successors, Handle(event.successor)))
+    if event.has_children and not before.has_children:
+        touched = replace(touched, has_children=True)
     return touched
 
 
 def _expiry_after(state: Session, event: Touched, deadline: datetime | None) -> datetime:
     expires_at = state.expires_at if event.expires_at is None else event.expires_at
     return expires_at if deadline is None else min(expires_at, deadline)
-
-
-def _nearer(one: datetime | None, other: datetime | None) -> datetime | None:
-    if one is None or other is None:
-        return one or other
-    return min(one, other)
 
 
 def _attributes_after(state: Session, event: Touched) -> dict[str, Any]:
@@ -112,7 +110,7 @@ def _expired(state: State, event: Expired) -> State:
         expires_at=min(state.expires_at, event.expired_at),
         deadline=state.deadline
         if event.successor is None
-        else _nearer(state.deadline, event.expired_at),
+        else nearer(state.deadline, event.expired_at),
         ended_at=ended_at,
         cause=event.cause if state.ended_at is None else state.cause,
         successors=_successors_after(state, event),

@@ -126,6 +126,13 @@ def _span_or(field: str, span: object, otherwise: timedelta | None) -> timedelta
     return otherwise if span is None else parse_span(field, span)
 
 
+def nearer(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The nearer of two ends, of which either may not be there."""
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
+
+
 def _nearest(end: datetime | None, limit: datetime | None) -> datetime:
     if end is None or limit is None:
         given = limit if end is None else end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from unicodedata import category, is_normalized
 
 from sessionledger import canonical
@@ -104,3 +105,20 @@ def _refuse_unwritable(field: str, text: str, policy: Policy) -> None:
         raise InvalidSession(field, "holds a lone surrogate, which is not text")
     if "Cc" in categories and not policy.control_characters:
         raise InvalidSession(field, "must not hold control characters")
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """The target after a JSON Merge Patch; neither is changed (RFC 7396, section 2).
+
+    An object's null members are removed from the target, its other members are merged into it.
+    Whatever is not an object replaces the target as a whole.
+    """
+    if not isinstance(patch, Mapping):
+        return patch
+    after = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            after.pop(name, None)
+        else:
+            after[name] = merged(after.get(name), value)
+    return after

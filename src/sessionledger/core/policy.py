@@ -36,6 +36,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Numbers.
     max_sessions_per_principal: live sessions that one principal may have; None for any number.
     on_limit: what one more does: "deny" refuses it, "evict_oldest" ends the oldest.
+    unique_principals: whether a principal may have a session only while it has no other live one,
+        children included. One more is refused.
+    max_children: live child sessions below one login, those of its children included. One more is
+        refused.
+    max_child_depth: how many sessions a child may have above it.
     sweep_margin: how long a session must have lapsed before `sweep` ends it.
 
     Sizes.
@@ -66,6 +71,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     max_sessions_per_principal: int | None = None
     on_limit: Literal["deny", "evict_oldest"] = "deny"
+    unique_principals: bool = False
+    max_children: int = 256
+    max_child_depth: int = 3
     sweep_margin: timedelta = timedelta(minutes=5)
 
     min_token_chars: int = 32
@@ -88,7 +96,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
-        self._take("max_successors", _number("max_successors", self.max_successors))
+        for name in ("max_successors", "max_children", "max_child_depth"):
+            self._take(name, _number(name, getattr(self, name)))
         if (most := self.max_sessions_per_principal) is not None:
             self._take("max_sessions_per_principal", _number("max_sessions_per_principal", most))
         if self.max_token_chars is not None and self.max_token_chars < self.min_token_chars:

@@ -15,6 +15,16 @@ from msgspec.structs import astuple
 from sessionledger.core.token import Handle
 
 
+class Ancestor(msgspec.Struct, frozen=True, gc=False):
+    """A family of sessions that a child session is below, and whom it is for.
+
+    family: the handle of its first session.
+    """
+
+    family: Handle
+    principal: str
+
+
 class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=False):
     """A session after the newest event that concerned it.
 
@@ -28,6 +38,8 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     external_id: the application's own name for it, or None. family: the handle of the session that
     it was rotated from in the beginning, or None; successors: the handles it was rotated into.
     cause: what ended it (see `Cause`); None if it was not ended, or by a damaged event.
+    ancestors: what a child session is below, its parent first; empty for any other.
+    has_children: whether a child was begun with this very session, and not with its successor.
     """
 
     handle: Handle
@@ -46,6 +58,13 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     family: Handle | None = None
     successors: tuple[Handle, ...] = ()
     cause: str | None = None
+    ancestors: tuple[Ancestor, ...] = ()
+    has_children: bool = False
+
+    @property
+    def parent(self) -> Handle | None:
+        """The family of a child session's parent: the handle of its first session."""
+        return self.ancestors[0].family if self.ancestors else None
 
     @property
     def authenticated_at(self) -> datetime:

@@ -54,12 +54,14 @@ class Tail(msgspec.Struct):
 
     rows: the current row of every key in `keys_of(units)`, where it exists.
     pages: for each of `rules_of(units)`, in order, the rows that it asks for.
+    relatives: for each of them, the live rows of `groups_of(rule, page)`.
     placed: the keys that units of this batch wrote, by their names.
     """
 
     head: Head
     rows: dict[bytes, Row]
     pages: Sequence[Sequence[Row]] = ()
+    relatives: Sequence[Sequence[Row]] = ()
     placed: dict[str, set[bytes]] = {}
 
 
@@ -149,6 +151,13 @@ def rules_of(units: Iterable[Unit]) -> list[Rule]:
     return [unit.rule for unit in units if unit.rule is not None]
 
 
+def groups_of(rule: Rule, rows: Iterable[Row]) -> list[str]:
+    """The groups whose rows a rule is given besides its own, each once."""
+    if rule.follow is None:
+        return []
+    return list(dict.fromkeys((*rule.groups, *(row.group for row in rows if row.group))))
+
+
 def refuse_shortened(topic: str, folded: int, head: int) -> None:
     """Raises `CorruptLog` for a log that ends before the last event of its rows.
 
@@ -182,11 +191,11 @@ def fold_pages(fold_page: Callable[[], int], progress: Progress | None) -> None:
 def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:
     """Judge the units against the tail, which is updated in place as they take effect."""
     planned = Plan([], [], {}, [], tail.head)
-    for page in tail.pages:
+    for page in (*tail.pages, *tail.relatives):
         tail.rows.update((row.key, row) for row in page)
-    pages = iter(tail.pages)
+    pages = zip(tail.pages, tail.relatives, strict=True)
     for unit in units:
-        ruling = None if unit.rule is None else _ruling(unit.rule, next(pages), tail)
+        ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), tail)
         outcome = _conflict(unit, tail) or _write(topic, unit, ruling, fold, tail, planned)
         planned.outcomes.append(outcome)
     return planned
@@ -233,23 +242,42 @@ class _Ruling(msgspec.Struct, frozen=True):
 
     rule: Rule
     rows: list[Row]
+    relatives: list[Row]
     last: Row | None
 
+    def decide(self) -> Verdict | None:
+        """What the rule says."""
+        verdict = self.rule.decide(self.rows)
+        if verdict is None or self.rule.follow is None:
+            return verdict
+        further = self.rule.follow(verdict, self.relatives)
+        return None if further is None else (*further, *verdict)
 
-def _ruling(rule: Rule, page: Sequence[Row], tail: Tail) -> _Ruling:
+
+def _ruling(rule: Rule, page: Sequence[Row], relatives: Sequence[Row], tail: Tail) -> _Ruling:
     """What a rule is given: its page, as the units before it in the batch have changed it."""
     where, after = rule.where, rule.after
     name = where.group or where.alias or where.owner or ""
-    keys = {row.key for row in page} | tail.placed.get(name, set())
-    found = (tail.rows[key] for key in keys)
-    rows = [row for row in found if where.matches(row)]
+    rows = _as_changed(page, [name], where.matches, tail)
     if after is not None:
         rows = [row for row in rows if row.created > after.created]
+    last = None
+    if rule.limit is not None and max(len(rows), len(page)) >= rule.limit:
+        rows = rows[: rule.limit]
+        last = rows[-1] if len(rows) == rule.limit else page[-1]
+    groups = dict.fromkeys(groups_of(rule, rows))
+    related = _as_changed(relatives, groups, lambda row: row.live and row.group in groups, tail)
+    return _Ruling(rule, rows, related, last)
+
+
+def _as_changed(
+    page: Sequence[Row], names: Iterable[str], matches: Callable[[Row], bool], tail: Tail
+) -> list[Row]:
+    """The rows that match, of a page and of those that the batch wrote under the names."""
+    keys = {row.key for row in page}.union(*(tail.placed.get(name, ()) for name in names))
+    rows = [row for key in keys if matches(row := tail.rows[key])]
     rows.sort(key=lambda row: row.created)
-    if rule.limit is None or max(len(rows), len(page)) < rule.limit:
-        return _Ruling(rule, rows, None)
-    rows = rows[: rule.limit]
-    return _Ruling(rule, rows, rows[-1] if len(rows) == rule.limit else page[-1])
+    return rows
 
 
 def _write(
@@ -260,7 +288,7 @@ def _write(
     tail: Tail,
     planned: Plan,
 ) -> Outcome:
-    verdict: Verdict | None = () if ruling is None else ruling.rule.decide(ruling.rows)
+    verdict: Verdict | None = () if ruling is None else ruling.decide()
     if verdict is None:
         return Conflict()
     ids: list[int] = []

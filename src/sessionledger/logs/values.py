@@ -166,12 +166,18 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
     Nothing can come in between. where: which rows; it asks for a name. decide: given them in the
     order of their creation, it answers events for some of them, or None to refuse the unit. It is
     pure, takes no time, and may be asked twice. after, limit: a page of the rows; None for all.
+
+    follow: what happens besides, just before, or None to refuse the unit. It is given what was
+    decided, and all live rows of the groups that the rows of `decide` belong to. They come in the
+    order of their creation. groups: more groups whose rows it is given.
     """
 
     where: RowFilter
     decide: Callable[[Sequence[Row]], Verdict | None]
     after: Row | None = None
     limit: int | None = None
+    follow: Callable[[Verdict, Sequence[Row]], Verdict | None] | None = None
+    groups: Sequence[str] = ()
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False):
@@ -189,7 +195,8 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """A unit was written, durably: the ids of its events, in order.
 
-    ruled: what its rule decided. last: the last row that the rule was given, if there may be more.
+    ruled: what its rule decided, in the order of the events. last: the last row that the rule was
+    given, if there may be more.
     """
 
     ids: tuple[int, ...]

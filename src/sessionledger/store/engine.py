@@ -13,15 +13,12 @@ from typing import Never, TypeAlias, cast
 
 import msgspec
 
-from sessionledger.core import decide
 from sessionledger.core.annotations import annotate, with_context
 from sessionledger.core.codec import decode_session
-from sessionledger.core.events import SessionEvent
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import (
-    Handle,
     digest,
     handle_of,
     parse_handle,
@@ -53,7 +50,7 @@ from sessionledger.store.audit.reports import (
     parse_head,
 )
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
-from sessionledger.store.session_fold import SessionFold, session_of, state_of
+from sessionledger.store.session_fold import SessionFold
 from sessionledger.store.steps import Step, prepare
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
@@ -62,9 +59,6 @@ MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 NOTICE_SECONDS = 0.25
 """How soon what waits in a store notices that it was closed."""
-
-Decide: TypeAlias = Callable[[State], SessionEvent | None]
-DecideFor: TypeAlias = Callable[[State, Handle, datetime], SessionEvent | None]
 
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
 """Told of an error that did not keep a call from being answered."""
@@ -168,25 +162,6 @@ class Engine:
     async def find(self, handle: object, now: object = None) -> Session | None:
         return self.live(await self.log.state(self.topic, parse_handle(handle)), now)
 
-    async def touch(
-        self, token: object, command: decide.Touch, annotation: Annotation = NO_ANNOTATION
-    ) -> Session | None:
-        def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
-            return decide.decide_touch(state, handle, command, now, self.policy)
-
-        secret = parse_token(token, self.policy)
-        return await self._see(digest(secret), secret, decision, annotation)
-
-    async def reauthenticate(
-        self, token: object, handle: object, annotation: Annotation = NO_ANNOTATION
-    ) -> Session | None:
-        key, secret = self.named("reauthenticate", token, handle)
-
-        def decision(state: State, handle: Handle, now: datetime) -> SessionEvent | None:
-            return decide.decide_reauthenticate(state, handle, now, self.policy)
-
-        return await self._see(key, secret, decision, annotation)
-
     def named(self, call: str, token: object, handle: object) -> tuple[bytes, str | None]:
         """The key of the session that is meant, and its token where that is how it was named."""
         if (token is None) == (handle is None):
@@ -195,48 +170,6 @@ class Engine:
             return parse_handle(handle), None
         secret = parse_token(token, self.policy)
         return digest(secret), secret
-
-    async def _see(
-        self, key: bytes, secret: str | None, decided: DecideFor, annotation: Annotation
-    ) -> Session | None:
-        """Carry out what happens to a live session only; None for any other."""
-        handle, now = handle_of(key), self.clock()
-        happened = False
-
-        def decision(state: State) -> SessionEvent | None:
-            nonlocal happened
-            event = decided(state, handle, now)
-            happened = event is not None
-            return event
-
-        row = await self.log.row(self.topic, key)
-        session = await self.carry_out(key, row, decision, now, annotation, secret)
-        return session if happened else None
-
-    async def carry_out(
-        self,
-        key: bytes,
-        row: Row | None,
-        decision: Decide,
-        now: datetime,
-        annotation: Annotation,
-        secret: str | None,
-    ) -> Session | None:
-        """Decide on the row, append, and decide again on whatever row was in the way.
-
-        The session afterwards, whether or not anything had to be appended; None where the key
-        never had one.
-        """
-        headers = self.annotate(annotation)
-        for _ in range(MAX_ATTEMPTS):
-            event = decision(state_of(row))
-            if event is None:
-                return session_of(row)
-            outcome = await self.commit_one(Step(event, headers, key, row), now, secret)
-            if not isinstance(outcome, Conflict):
-                return outcome
-            row = outcome.current
-        raise contention(key)
 
     def annotate(self, annotation: Annotation) -> dict[str, str]:
         """Reason, actor and context as headers. Raises `InvalidSession`."""

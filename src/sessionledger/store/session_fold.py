@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sessionledger.core.children import belongs_to_tree, tree_of
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
 from sessionledger.core.events import KINDS, Happened
-from sessionledger.core.families import belongs_to_family, family_of
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
@@ -90,7 +90,7 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
     if isinstance(state, Session):
         expires = microseconds(state.expires_at)
         live = state.ended_at is None
-        group = family_of(state) if belongs_to_family(state) else None
+        group = tree_of(state) if belongs_to_tree(state) else None
         return Draft(state.principal, expires, live, encode_state(state), state.external_id, group)
     return Draft("", 0, False, encode_state(state))
 

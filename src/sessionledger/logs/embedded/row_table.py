@@ -45,8 +45,16 @@ class RowTable:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
         rows = {key: self.rows[key] for key in keys if key in self.rows}
-        pages = [self.list(r.where, r.after, r.limit) for r in units.rules_of(batch)]
-        return Tail(head, rows, pages)
+        rules = units.rules_of(batch)
+        pages = [self.list(r.where, r.after, r.limit) for r in rules]
+        relatives = [
+            [row for group in units.groups_of(rule, page) for row in self._live_of_group(group)]
+            for rule, page in zip(rules, pages, strict=True)
+        ]
+        return Tail(head, rows, pages, relatives)
+
+    def _live_of_group(self, group: str) -> Iterator[Row]:
+        return self._by_group.walk(group, None, True)
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""

@@ -175,6 +175,8 @@ STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {O
     WHERE topic_heads.topic = %s AND folded = last_id AND key = ANY (%s::bytea[])"""
 ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
+ROWS_OF_GROUPS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows WHERE topic = {_NUMBER}
+    AND group_name = ANY (%s::bytea[]) AND live AND group_name IS NOT NULL ORDER BY created"""
 ROW = f"SELECT {ROW_COLUMNS} FROM main.ledger_rows WHERE topic = {_NUMBER} AND key = %s"
 ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key > %s ORDER BY key LIMIT %s"""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, StoredEvent, Unit
+from sessionledger.logs.base import Fold, Outcome, Row, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Lines, Statement
@@ -24,7 +24,8 @@ class Writer(writer.Writer):
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
         asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold)))]
-        for rule in units.rules_of(batch):
+        rules = units.rules_of(batch)
+        for rule in rules:
             sql, values = queries.listing(
                 statements.ROW_COLUMNS, rule.where, rule.after, rule.limit
             )
@@ -36,12 +37,24 @@ class Writer(writer.Writer):
         rows, *pages = map(queries.stored_rows, found)
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
-        tail = units.Tail(head, {row.key: row for row in rows}, pages)
+        relatives = self._relatives(topic, rules, pages)
+        tail = units.Tail(head, {row.key: row for row in rows}, pages, relatives)
         plan = units.plan(topic, batch, fold, tail)
         if plan.events:
             self._store(topic, line.number, plan, has_rows=fold is not None)
             self.transaction.proof = Proof(line.xid, topic, plan.events[0])
         return plan.outcomes
+
+    def _relatives(
+        self, topic: str, rules: Sequence[Rule], pages: Sequence[Sequence[Row]]
+    ) -> list[list[Row]]:
+        """For each rule the live rows of its groups, asked for in one trip if there are any."""
+        groups = [units.groups_of(rule, page) for rule, page in zip(rules, pages, strict=True)]
+        if not any(groups):
+            return [[] for _ in groups]
+        named = [[group.encode() for group in of_rule] for of_rule in groups]
+        asked = [(queries.ROWS_OF_GROUPS, (topic, names)) for names in named]
+        return [queries.stored_rows(found) for found in self.transaction.ask(*asked)]
 
     def _store(self, topic: str, number: int, plan: units.Plan, *, has_rows: bool) -> None:
         """What was planned, and the head; has_rows: the rows are kept up to there."""

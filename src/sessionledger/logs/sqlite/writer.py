@@ -12,7 +12,7 @@ import apsw
 from msgspec.structs import astuple
 
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, Row, Rule, StoredEvent, Unit
+from sessionledger.logs.base import OVER, Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.sql import statements, writer
 from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
@@ -89,13 +89,22 @@ class Writer(writer.Writer):
 
     def _tail(self, line: TopicLine, batch: Sequence[Unit], fold: Fold | None) -> units.Tail:
         rows = self._rows(line, units.keys_of(batch, fold))
-        pages = [self._page(line.number, rule) for rule in units.rules_of(batch)]
-        rows.update((row.key, row) for page in pages for row in page)
-        return units.Tail(self._head(line.topic, line.head), rows, pages)
+        rules = units.rules_of(batch)
+        pages = [self._page(line.number, rule.where, rule.after, rule.limit) for rule in rules]
+        relatives = [self._relatives(line.number, *of) for of in zip(rules, pages, strict=True)]
+        rows.update((row.key, row) for page in (*pages, *relatives) for row in page)
+        return units.Tail(self._head(line.topic, line.head), rows, pages, relatives)
 
-    def _page(self, number: int, rule: Rule) -> list[Row]:
-        sql, values = queries.listing(statements.ROW_COLUMNS, rule.where, rule.after, rule.limit)
+    def _page(
+        self, number: int, where: RowFilter, after: Row | None = None, limit: int | None = None
+    ) -> list[Row]:
+        sql, values = queries.listing(statements.ROW_COLUMNS, where, after, limit)
         return queries.stored_rows(self.connection.execute(sql, (number, *values)))
+
+    def _relatives(self, number: int, rule: Rule, page: Sequence[Row]) -> list[Row]:
+        groups = units.groups_of(rule, page)
+        wheres = [RowFilter(group=group, live_at=OVER) for group in groups]
+        return [row for where in wheres for row in self._page(number, where)]
 
     def _head(self, topic: str, id: int) -> Head:
         known = self._heads.get(topic)

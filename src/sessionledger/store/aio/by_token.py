@@ -14,7 +14,14 @@ from sessionledger.core.token import digest, parse_token
 from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
-from sessionledger.store.operations import authenticate, create, families, principals, rotation
+from sessionledger.store.operations import (
+    authenticate,
+    create,
+    families,
+    principals,
+    rotation,
+    touch,
+)
 
 
 class ByToken(TokenFacade):
@@ -33,6 +40,7 @@ class ByToken(TokenFacade):
         absolute_timeout: timedelta | None = None,
         attributes: Mapping[str, Any] | None = None,
         external_id: str | None = None,
+        parent: str | None = None,
         reason: str | None = None,
         actor: str | None = None,
         context: Mapping[str, str] | None = None,
@@ -43,6 +51,9 @@ class ByToken(TokenFacade):
         against a stolen ledger. The session ends at `expires_at`, or `ttl` after `created_at`, or
         as the policy says, whose timeouts can be given for this session alone. `external_id` is
         the application's own name for it, such as an OIDC `sid`; several may share one.
+
+        `parent` is the token or the handle of a live session. A child of it, for an agent or a
+        job, has some of its attributes, ends no later, and ends with it.
         Raises `InvalidSession`, `DuplicateSession` for a used token, and `SessionLimitReached`.
         """
         command = Create(
@@ -56,7 +67,7 @@ class ByToken(TokenFacade):
             external_id=external_id,
         )
         annotation = Annotation(reason=reason, actor=actor, context=context)
-        return await create.create(self._engine, command, token, annotation)
+        return await create.create(self._engine, command, token, annotation, parent)
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
@@ -121,7 +132,7 @@ class ByToken(TokenFacade):
         Takes the token or `handle`.
         """
         annotation = Annotation(reason=reason, actor=actor, context=context)
-        return await self._engine.reauthenticate(token, handle, annotation)
+        return await touch.reauthenticate(self._engine, token, handle, annotation)
 
     @without_locals
     async def touch(
@@ -145,7 +156,7 @@ class ByToken(TokenFacade):
             last_seen_at=last_seen_at, expires_at=expires_at, ttl=ttl, attributes=attributes
         )
         annotation = Annotation(reason=reason, actor=actor, context=context)
-        return await self._engine.touch(token, command, annotation)
+        return await touch.touch(self._engine, token, command, annotation)
 
     @without_locals
     async def patch(

@@ -7,16 +7,23 @@ while the unit is written. It sees every session that was begun before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
-from sessionledger.core.annotations import refuse_secrets
+from sessionledger.core.annotations import refuse_secrets, with_context
+from sessionledger.core.children import (
+    belongs_to_tree,
+    decide_ends_below,
+    decide_room_below,
+    tree_of,
+)
 from sessionledger.core.codec import encode_event
-from sessionledger.core.events import Expired
-from sessionledger.core.families import decide_room, family_of
+from sessionledger.core.events import Expired, Touched
+from sessionledger.core.families import decide_room, decide_unique, family_of
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Session
 from sessionledger.core.token import handle_of
@@ -25,8 +32,11 @@ from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Verdic
 from sessionledger.store.engine import Engine
 from sessionledger.store.session_fold import intact_session_of, state_of
 
-Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired] | None]
-"""Which of the active sessions end. None refuses the unit."""
+Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired | Touched] | None]
+"""Which of the active sessions end, or are touched. None refuses the unit."""
+
+Follow: TypeAlias = Callable[[Collection[str], Sequence[Session]], Iterable[Expired] | None]
+"""The same of the active sessions of some trees, once it is known whose handles end."""
 
 
 class ActiveSession(msgspec.Struct, frozen=True, gc=False):
@@ -41,19 +51,25 @@ def of_principal(principal: str) -> RowFilter:
     return RowFilter(owner=principal, live_at=OVER)
 
 
-def of_family(session: Session) -> RowFilter:
-    """The active sessions of a family. One that was never rotated is not among them."""
-    return RowFilter(group=family_of(session), live_at=OVER)
+def of_tree(session: Session) -> RowFilter:
+    """The active sessions of a tree. One without relatives is not among them."""
+    return RowFilter(group=tree_of(session), live_at=OVER)
 
 
-async def family(engine: Engine, session: Session) -> list[ActiveSession]:
-    """The active sessions of a family, as they are now."""
-    found = engine.rows(of_family(session))
+async def tree(engine: Engine, session: Session) -> list[ActiveSession]:
+    """The active sessions of a tree, as they are now."""
+    found = engine.rows(of_tree(session))
     return [
         ActiveSession(row, one)
         async for row in found
         if (one := intact_session_of(row)) is not None
     ]
+
+
+async def family(engine: Engine, session: Session) -> list[ActiveSession]:
+    """The active sessions of a family, as they are now."""
+    found = await tree(engine, session)
+    return [one for one in found if family_of(one.session) == family_of(session)]
 
 
 def ending(
@@ -65,9 +81,13 @@ def ending(
     *,
     after: Row | None = None,
     limit: int | None = None,
+    follow: Follow | None = None,
+    groups: Sequence[str] = (),
 ) -> Rule:
-    """The rule that ends those of the active sessions that are chosen.
+    """The rule that ends, or touches, those of the active sessions that are chosen.
 
+    follow: what happens in their trees, and in those of `groups`. Without it, all ends that is
+    below somebody who was chosen, unless the rule goes by trees: then it is given them already.
     It ends damaged ones as well: nobody can tell whether they were to be kept. Raises
     `InvalidSession` for headers that hold a token.
     """
@@ -75,35 +95,90 @@ def ending(
     at = microseconds(now) // 1000
 
     def decide(rows: Sequence[Row]) -> Verdict | None:
-        known: dict[str, Row] = {handle_of(row.key): row for row in rows}
-        states = [(handle, state_of(row)) for handle, row in known.items()]
-        damaged = [handle for handle, state in states if isinstance(state, Broken)]
-        chosen = choose([state for _, state in states if isinstance(state, Session)])
+        chosen = told(rows, choose)
         if chosen is None:
             return None
-        ends = [*chosen, *(Expired(now, handle, "revoked") for handle in damaged)]
-        return [(known[end.token_handle], event_of(end)) for end in ends]
+        damaged = [row for row in rows if isinstance(state_of(row), Broken)]
+        ends = [Expired(now, handle_of(row.key), "revoked") for row in damaged]
+        return [*chosen, *zip(damaged, map(log_event, ends), strict=True)]
 
-    def event_of(end: Expired) -> LogEvent:
-        event = LogEvent(*encode_event(end), headers, at)
-        engine.fold.remember(event, end)
-        return event
+    def then(verdict: Verdict, rows: Sequence[Row]) -> Verdict | None:
+        ended = {handle_of(row.key) for row, _ in verdict}
+        if follow is not None:
+            return told(rows, partial(follow, ended))
+        return told(rows, lambda trees: decide_ends_below(trees, ended, now))
 
-    return Rule(where, decide, after, limit)
+    def told(rows: Sequence[Row], choose: Choose) -> list[tuple[Row, LogEvent]] | None:
+        known: dict[str, Row] = {handle_of(row.key): row for row in rows}
+        chosen = choose([one for row in rows if (one := intact_session_of(row)) is not None])
+        if chosen is None:
+            return None
+        return [(known[event.token_handle], log_event(event)) for event in chosen]
+
+    def log_event(event: Expired | Touched) -> LogEvent:
+        happened = LogEvent(*encode_event(event), headers, at)
+        engine.fold.remember(happened, with_context(event, headers))
+        return happened
+
+    return Rule(where, decide, after, limit, None if where.group else then, groups)
+
+
+def leaving(session: Session, now: datetime) -> Follow:
+    """What follows where nobody of a session's family is left: all below it ends."""
+
+    def follow(ended: Collection[str], trees: Sequence[Session]) -> list[Expired]:
+        family = {one.handle for one in trees if family_of(one) == family_of(session)}
+        return decide_ends_below(trees, {*ended, session.handle, *family}, now)
+
+    return follow
 
 
 class Admission:
-    """Room for one more session of a principal. refusal: why there is none, once it was asked."""
+    """Room for one more session. refusal: why there is none, once it was asked.
+
+    rule: None where there is no limit. parent: of a child. before: what a log in replaces.
+    """
 
     def __init__(
-        self, engine: Engine, principal: str, now: datetime, headers: dict[str, str]
+        self,
+        engine: Engine,
+        principal: str,
+        now: datetime,
+        headers: dict[str, str],
+        parent: Session | None = None,
+        before: Session | None = None,
     ) -> None:
         self.refusal: SessionLimitReached | None = None
         self._now = now
-        self._policy = engine.policy
+        self._policy = policy = engine.policy
         self.rule: Rule | None = None
-        if engine.policy.max_sessions_per_principal is not None:
-            self.rule = ending(engine, of_principal(principal), self._choose, now, headers)
+        if parent is not None and not policy.unique_principals:
+            self.rule = ending(engine, of_tree(parent), self._below, now, headers)
+        elif parent is not None:
+            self.rule = ending(
+                engine,
+                of_principal(principal),
+                self._unique,
+                now,
+                headers,
+                follow=lambda _, tree: self._below(tree),
+                groups=[tree_of(parent)],
+            )
+        elif policy.max_sessions_per_principal is not None or policy.unique_principals:
+            follow = None if before is None else leaving(before, now)
+            groups = [] if before is None else [tree_of(before)]
+            self.rule = ending(
+                engine,
+                of_principal(principal),
+                self._choose,
+                now,
+                headers,
+                follow=follow,
+                groups=groups,
+            )
+        elif before is not None and belongs_to_tree(before):
+            below = partial(leaving(before, now), ())
+            self.rule = ending(engine, of_tree(before), below, now, headers)
 
     def check(self) -> None:
         """Raises `SessionLimitReached` where the unit was refused for that."""
@@ -111,9 +186,18 @@ class Admission:
             raise self.refusal
 
     def _choose(self, sessions: Sequence[Session]) -> list[Expired] | None:
+        return self._asked(lambda: decide_room(sessions, self._now, self._policy))
+
+    def _unique(self, sessions: Sequence[Session]) -> list[Expired] | None:
+        return self._asked(lambda: decide_unique(sessions, self._now, self._policy))
+
+    def _below(self, tree: Sequence[Session]) -> list[Expired] | None:
+        return self._asked(lambda: decide_room_below(tree, self._now, self._policy))
+
+    def _asked(self, room: Callable[[], list[Expired]]) -> list[Expired] | None:
         self.refusal = None
         try:
-            return decide_room(sessions, self._now, self._policy)
+            return room()
         except SessionLimitReached as refusal:
             self.refusal = refusal
             return None

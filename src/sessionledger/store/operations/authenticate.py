@@ -9,7 +9,7 @@ from sessionledger.core.codec import decode_session
 from sessionledger.core.families import is_reuse
 from sessionledger.core.lifetimes import is_touch_due, parse_span
 from sessionledger.core.session import Session
-from sessionledger.core.token import digest, handle_of, parse_token
+from sessionledger.core.token import digest, parse_token
 from sessionledger.errors import (
     InvalidSession,
     LogUnavailable,
@@ -19,6 +19,7 @@ from sessionledger.errors import (
 from sessionledger.logs.base import KeyState
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.operations.families import end_reused, storable
+from sessionledger.store.operations.touch import carry_out
 
 
 def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:
@@ -77,14 +78,10 @@ async def authenticate(
 
 
 async def _touch(engine: Engine, secret: str, annotation: Annotation) -> Session | None:
-    key, now = digest(secret), engine.clock()
-    handle = handle_of(key)
-    row = await engine.log.row(engine.topic, key)
-    return await engine.carry_out(
-        key,
-        row,
-        lambda state: decide.decide_authenticate(state, handle, now, engine.policy),
-        now,
+    return await carry_out(
+        engine,
+        digest(secret),
+        lambda state, handle, now: decide.decide_authenticate(state, handle, now, engine.policy),
         storable(engine, annotation, secret),
         secret,
     )

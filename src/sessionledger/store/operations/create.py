@@ -20,20 +20,27 @@ async def create(
     command: decide.Create,
     token: object = None,
     annotation: Annotation = NO_ANNOTATION,
+    parent: object = None,
 ) -> IssuedSession:
     """Begin a session for a token, a new one if none is given. Raises `DuplicateSession`."""
     if token is None:
         secret, given = issue(urandom(TOKEN_RANDOM_BYTES)), None
     else:
         secret = given = parse_token(token, engine.policy)
+    if parent is not None:
+        from sessionledger.store.operations import children  # few sessions have one
+
+        child = await children.begin(engine, command, secret, given, parent, annotation)
+        return IssuedSession.of(child, secret)
     key, now = digest(secret), engine.clock()
     handle, headers = handle_of(key), engine.annotate(annotation)
+    policy = engine.policy
     row: Row | None = None
     for _ in range(MAX_ATTEMPTS):
         # A new token has no row; one that was used before shows as a conflict.
-        event = decide.decide_create(state_of(row), handle, command, now, engine.policy)
+        event = decide.decide_create(state_of(row), handle, command, now, policy)
         created = Step(event, headers, key, row)
-        if engine.policy.max_sessions_per_principal is None:
+        if policy.max_sessions_per_principal is None and not policy.unique_principals:
             outcome = await engine.commit_one(created, now, given)
         else:
             outcome = await _commit_within_limit(engine, created, event.principal, now, given)

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sessionledger.core import decide
 from sessionledger.core.annotations import refuse_secrets
-from sessionledger.core.ends import Expire, decide_end_all, decide_expire, end_of
+from sessionledger.core.children import belongs_to_tree, decide_end_family
+from sessionledger.core.ends import Expire, decide_expire, end_of
 from sessionledger.core.events import Cause, Expired
 from sessionledger.core.families import (
-    belongs_to_family,
     is_reuse,
     is_rotated,
 )
@@ -22,7 +22,7 @@ from sessionledger.core.token import (
     parse_token,
 )
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import Conflict, Rule
+from sessionledger.logs.base import Conflict, Row, Rule
 from sessionledger.store.engine import (
     MAX_ATTEMPTS,
     NO_ANNOTATION,
@@ -31,10 +31,12 @@ from sessionledger.store.engine import (
     contention,
 )
 from sessionledger.store.operations.active_sessions import (
+    ActiveSession,
     ending,
     family,
-    of_family,
+    of_tree,
 )
+from sessionledger.store.operations.relatives import among_relatives
 from sessionledger.store.session_fold import intact_session_of, session_of, state_of
 from sessionledger.store.steps import Step
 
@@ -98,7 +100,7 @@ async def _end(
         event = decide_expire(state_of(row), handle, command, now)
         steps = [] if event is None else [Step(event, headers, key, row)]
         rule = None
-        if session is not None and belongs_to_family(session):
+        if session is not None and belongs_to_tree(session):
             rule = _ending_others(engine, session, now, command.cause, headers)
         if not steps and rule is None:
             return session
@@ -111,13 +113,13 @@ async def _end(
 def _ending_others(
     engine: Engine, session: Session, now: datetime, cause: Cause, headers: dict[str, str]
 ) -> Rule:
-    """The rule that ends the others of a session's family. Its own end names its version: so
-    nobody is rotated out of it meanwhile."""
+    """The rule that ends the others of a session's family, and all below it. Its own end names its
+    version: so nobody is rotated out of it meanwhile."""
 
-    def choose(family: Sequence[Session]) -> list[Expired]:
-        return decide_end_all(family, session.handle, now, cause)
+    def choose(tree: Sequence[Session]) -> list[Expired]:
+        return decide_end_family(tree, session, now, cause)
 
-    return ending(engine, of_family(session), choose, now, headers)
+    return ending(engine, of_tree(session), choose, now, headers)
 
 
 async def patch(
@@ -134,7 +136,7 @@ async def patch(
         state = state_of(row)
         version = 0 if row is None else row.version
         event = decide.decide_patch(state, version, command, now, engine.policy)
-        if not isinstance(state, Session) or state.is_expired_at(now):
+        if row is None or not isinstance(state, Session) or state.is_expired_at(now):
             return None
         steps = [] if event is None else [Step(event, headers, key, row)]
         reads = [(key, version)]
@@ -142,14 +144,30 @@ async def patch(
             members = await family(engine, state)
             # Who is rotated meanwhile hands on the old attributes, patched here or not.
             reads += [(one.row.key, one.row.version) for one in members]
-            for one in members:
-                event = decide.patch_of(one.session, command.changes, engine.policy)
-                if event is not None and one.row.key != key:
-                    steps.append(Step(event, headers, one.row.key, one.row))
+            steps += _patches(engine, members, row, command, headers)
         if not steps:
             return session_of(row)
-        outcome = await engine.commit(steps, now, secret, reads)
+        unit = await among_relatives(engine, state, steps, now)
+        if unit is None:
+            return None
+        outcome = await engine.commit(unit.steps, now, secret, [*reads, *unit.reads], unit.rule)
         if not isinstance(outcome, Conflict):
             return outcome.sessions[0] if steps[0].key == key else session_of(row)
         row = await engine.log.row(engine.topic, key)
     raise contention(key)
+
+
+def _patches(
+    engine: Engine,
+    members: Sequence[ActiveSession],
+    row: Row,
+    command: decide.Patch,
+    headers: dict[str, str],
+) -> list[Step]:
+    """The same patch of the others of a family."""
+    steps = []
+    for one in members:
+        event = decide.patch_of(one.session, command.changes, engine.policy)
+        if event is not None and one.row.key != row.key:
+            steps.append(Step(event, headers, one.row.key, one.row))
+    return steps

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sessionledger.core.annotations import refuse_secrets
+from sessionledger.core.children import refuse_child, tree_of
 from sessionledger.core.ends import decide_end_all
 from sessionledger.core.events import Expired
 from sessionledger.core.families import family_of, is_reuse, is_rotated
 from sessionledger.core.session import Session
 from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import OVER, Conflict, RowFilter, Rule
+from sessionledger.logs.base import OVER, Conflict, Row, RowFilter, Rule
 from sessionledger.store.engine import Annotation, Engine
-from sessionledger.store.operations.active_sessions import Choose, ending, of_principal
+from sessionledger.store.operations.active_sessions import Choose, ending, leaving, of_principal
 from sessionledger.store.operations.families import end_reused
 from sessionledger.store.operations.listings import Selection
-from sessionledger.store.session_fold import session_of
+from sessionledger.store.session_fold import intact_session_of, session_of
 
 AT_ONCE = 10_000
 """So many sessions end in one unit."""
@@ -46,8 +47,7 @@ async def revoke_all(
         going = [one for one in sessions if one.handle not in stay]
         return decide_end_all(going, None, now, "revoked")
 
-    alone, families = await _end_all(engine, where, choose, now, headers)
-    return alone + len(families - families_kept)
+    return len(await _end_all(engine, where, choose, now, headers) - families_kept)
 
 
 async def log_out_everywhere(engine: Engine, token: object, annotation: Annotation) -> int:
@@ -64,18 +64,26 @@ async def log_out_everywhere(engine: Engine, token: object, annotation: Annotati
         return 0
     if session is None or session.ended_at is not None:
         return 0
+    refuse_child(session)
 
     def choose(sessions: Sequence[Session]) -> list[Expired]:
         return decide_end_all(sessions, None, now, "signed_out")
 
     where = of_principal(session.principal)
-    alone, families = await _end_all(engine, where, choose, now, headers)
-    return alone + len(families)
+    return len(await _end_all(engine, where, choose, now, headers))
 
 
 def ending_others(engine: Engine, session: Session, now: datetime, headers: dict[str, str]) -> Rule:
-    """The rule that ends all other sessions of a session's principal."""
-    return ending(engine, of_principal(session.principal), _others(session, now), now, headers)
+    """The rule that ends all other sessions of a session's principal, and all below any."""
+    return ending(
+        engine,
+        of_principal(session.principal),
+        _others(session, now),
+        now,
+        headers,
+        follow=leaving(session, now),
+        groups=[tree_of(session)],
+    )
 
 
 async def end_many(
@@ -93,19 +101,24 @@ def _others(session: Session, now: datetime) -> Choose:
 
 async def _end_all(
     engine: Engine, where: RowFilter, choose: Choose, now: datetime, headers: dict[str, str]
-) -> tuple[int, set[str]]:
-    """End the sessions that are chosen: how many without a family, and the families of the rest."""
+) -> set[str]:
+    """End the sessions that are chosen, and all below them: the families of those chosen."""
     many = await engine.log.count(engine.topic, where) > AT_ONCE
     limit = A_PAGE if many else 2 * AT_ONCE
-    alone, families, last, more = 0, set[str](), None, True
+    families, last, more = set[str](), None, True
     while more:
         rule = ending(engine, where, choose, now, headers, after=last, limit=limit)
         outcome = await engine.commit([], now, rule=rule)
         assert not isinstance(outcome, Conflict)
         last, more = outcome.appended.last, outcome.appended.last is not None
-        alone += sum(row.group is None for row, _ in outcome.appended.ruled)
-        families.update(row.group for row, _ in outcome.appended.ruled if row.group is not None)
-    return alone, families
+        families.update(_login(row) for row, _ in outcome.appended.ruled if where.matches(row))
+    return families
+
+
+def _login(row: Row) -> str:
+    """The family that a session counts with. A damaged one counts alone."""
+    session = intact_session_of(row)
+    return handle_of(row.key) if session is None else family_of(session)
 
 
 def _several(keep: Iterable[str]) -> Iterable[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from os import urandom
+from typing import TypeAlias
 
 import msgspec
 
 from sessionledger.core.annotations import carried, refuse_secrets
+from sessionledger.core.children import refuse_child, within_parent
 from sessionledger.core.families import (
     Rotate,
     Rotation,
@@ -24,11 +27,15 @@ from sessionledger.store.engine import MAX_ATTEMPTS, Annotation, Engine, content
 from sessionledger.store.operations.active_sessions import ActiveSession, Admission, family
 from sessionledger.store.operations.families import end_reused
 from sessionledger.store.operations.principals import end_many, ending_others
+from sessionledger.store.operations.relatives import parent_of
 from sessionledger.store.session_fold import session_of
 from sessionledger.store.steps import Step
 
+Within: TypeAlias = tuple[Rotation, Sequence[tuple[bytes, int]]]
+"""A rotation, and what it reads: the version of the parent that it was decided on."""
 
-class _Replaceable(msgspec.Struct, frozen=True):
+
+class Standing(msgspec.Struct, frozen=True):
     """A live session, and the newest of its family, which stands for it.
 
     secret: the token that it was named by, if it was.
@@ -47,7 +54,7 @@ async def rotate(
     now = engine.clock()
     fresh = issue(urandom(TOKEN_RANDOM_BYTES))
     for _ in range(MAX_ATTEMPTS):
-        found = await _replaceable(engine, key, secret, now, annotation)
+        found = await replaceable(engine, key, secret, now, annotation)
         if found is None:
             return None
         old = found.old.session
@@ -55,9 +62,12 @@ async def rotate(
             old, found.newest.session, handle_of(digest(fresh)), command, now, engine.policy
         )
         headers = engine.annotate(annotation)
-        admission = Admission(engine, rotation.created.principal, now, headers)
+        admission = Admission(engine, rotation.created.principal, now, headers, before=old)
         rule = admission.rule if rotation.created.principal != old.principal else None
-        issued = await _replace(engine, found, rotation, fresh, now, annotation, rule)
+        within = await _within_parent(engine, found, rotation, now)
+        if within is None:
+            return None
+        issued = await _replace(engine, found, within, fresh, now, annotation, rule)
         if issued is not None:
             return issued
         admission.check()
@@ -77,25 +87,26 @@ async def change_credentials(
     headers = engine.annotate(annotation)
     refuse_secrets(secret, b"", headers)
     for _ in range(MAX_ATTEMPTS):
-        found = await _replaceable(engine, key, secret, now, annotation)
+        found = await replaceable(engine, key, secret, now, annotation)
         if found is None:
             return None
         old = found.old.session
+        refuse_child(old)
         # A unit is bounded. Where there are more sessions, most end in units before it.
         await end_many(engine, old, now, headers)
         rotation = decide_change_credentials(
             old, found.newest.session, handle_of(digest(fresh)), now, engine.policy
         )
         rule = ending_others(engine, old, now, headers)
-        issued = await _replace(engine, found, rotation, fresh, now, annotation, rule)
+        issued = await _replace(engine, found, (rotation, ()), fresh, now, annotation, rule)
         if issued is not None:
             return issued
     raise contention(key)
 
 
-async def _replaceable(
+async def replaceable(
     engine: Engine, key: bytes, secret: str | None, now: datetime, annotation: Annotation
-) -> _Replaceable | None:
+) -> Standing | None:
     """The session of a key, if it is live. Reuse of its token ends its family."""
     row = await engine.log.row(engine.topic, key)
     old = session_of(row)
@@ -106,32 +117,46 @@ async def _replaceable(
         return None
     found = ActiveSession(row, old)
     newest = await _newest(engine, found, now)
-    return None if newest is None else _Replaceable(found, newest, secret)
+    return None if newest is None else Standing(found, newest, secret)
 
 
 async def _replace(
     engine: Engine,
-    found: _Replaceable,
-    rotation: Rotation,
+    found: Standing,
+    within: Within,
     fresh: str,
     now: datetime,
     annotation: Annotation,
     rule: Rule | None,
 ) -> IssuedSession | None:
     """The session that replaces another; None where others were faster."""
+    rotation, reads = within
     headers = engine.annotate(annotation)
     context = {} if annotation.context else carried(found.newest.session.context)
     steps = [
         Step(rotation.restricted, headers, found.old.row.key, found.old.row),
         Step(rotation.created, headers | context, digest(fresh), None),
     ]
-    reads = [(found.newest.row.key, found.newest.row.version)]
+    reads = [(found.newest.row.key, found.newest.row.version), *reads]
     outcome = await engine.commit(steps, now, found.secret, reads, rule=rule)
     if isinstance(outcome, Conflict):
         return None
     session = outcome.sessions[-1]
     assert session is not None
     return IssuedSession.of(session, fresh)
+
+
+async def _within_parent(
+    engine: Engine, found: Standing, rotation: Rotation, now: datetime
+) -> Within | None:
+    """A rotation as the parent of a child allows it; None where the parent is over."""
+    if not found.old.session.ancestors:
+        return rotation, ()
+    parent = await parent_of(engine, found.old.session, now)
+    if parent is None:
+        return None
+    created = within_parent(rotation.created, parent.session, found.newest.session)
+    return Rotation(rotation.restricted, created), [(parent.row.key, parent.row.version)]
 
 
 async def _newest(engine: Engine, old: ActiveSession, now: datetime) -> ActiveSession | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from sessionledger.core.children import decide_ends_below
 from sessionledger.core.ends import decide_sweep, sweepable_before
+from sessionledger.core.events import Expired
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
+from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
-from sessionledger.logs.base import Appended, Row, RowFilter, Unit
+from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Unit
 from sessionledger.store.engine import NOTICE_SECONDS, Engine
+from sessionledger.store.operations.active_sessions import ending
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
@@ -72,7 +76,14 @@ def _unit(engine: Engine, row: Row, now: datetime, written: datetime) -> Unit | 
     event = decide_sweep(state_of(row), handle_of(row.key), now, engine.policy)
     if event is None:
         return None
-    unit, _ = engine.unit([Step(event, {}, row.key, row)], written)
+    rule = None
+    if row.group is not None:
+
+        def choose(tree: Sequence[Session]) -> list[Expired]:
+            return decide_ends_below(tree, [event.token_handle], written)
+
+        rule = ending(engine, RowFilter(group=row.group, live_at=OVER), choose, written, {})
+    unit, _ = engine.unit([Step(event, {}, row.key, row)], written, rule=rule)
     return unit
 
 

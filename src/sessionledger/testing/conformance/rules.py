@@ -134,6 +134,51 @@ class RuleConformance(Conformance):
         assert keys == KEYS[1::2]
         assert live_keys(ledger.log) == KEYS[::2]
 
+    def test_what_follows_is_given_all_live_rows_of_the_groups(self, ledger: Ledger) -> None:
+        for key, owner, group in zip(KEYS, "abbbbc", (*"ggghx", None), strict=True):
+            add(ledger.log, [event(key, owner, group=group, live=key != KEYS[2])])
+        given: list[Row] = []
+
+        def follow(verdict: Verdict, related: Sequence[Row]) -> Verdict:
+            given[:] = related
+            assert [row.key for row, _ in verdict] == KEYS[:1]
+            return end_all(related[1:])
+
+        where = RowFilter(owner="a", live_at=OVER)
+        outcome = ended(ledger.log, Rule(where, end_all, follow=follow, groups=["h", "none"]))
+        assert [row.key for row in given] == [KEYS[0], KEYS[1], KEYS[3]]
+        assert [row.key for row, _ in outcome.ruled] == [KEYS[1], KEYS[3], KEYS[0]]
+        assert [one.value["key"] for one in every_event(ledger.log)[6:]] == [
+            row.key.hex() for row, _ in outcome.ruled
+        ]
+        for row in rows_of(every_event(ledger.log)).values():
+            assert ledger.log.row(TOPIC, row.key) == row
+            assert row.live == (row.key in KEYS[4:])
+
+    def test_what_follows_sees_the_units_before_it(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(KEYS[0], group="g"), event(KEYS[1], "bob", group="g")])
+
+        def follow(_: Verdict, related: Sequence[Row]) -> Verdict:
+            return end_all([row for row in related if row.owner != "alice"])
+
+        rule = Unit(rule=Rule(ALICES, end_all, follow=follow))
+        away = Unit([Change(event(KEYS[1], live=False))])
+        batch = [creation(KEYS[2], "bob", group="g"), away, rule, rule]
+        *_, first, second = ledger.log.append(TOPIC, batch)
+        told = [outcome for outcome in (first, second) if isinstance(outcome, Appended)]
+        keys = [[row.key for row, _ in outcome.ruled] for outcome in told]
+        assert keys == [[KEYS[2], KEYS[0]], []]
+
+    def test_nothing_follows_a_refusal(self, ledger: Ledger) -> None:
+        add(ledger.log, [event(KEYS[0], group="g")])
+        rules = [
+            Rule(ALICES, lambda _: None, follow=lambda _, related: end_all(related)),
+            Rule(ALICES, end_all, follow=lambda *_: None),
+        ]
+        for rule in rules:
+            assert ledger.log.append(TOPIC, [Unit(rule=rule)]) == [Conflict()]
+        assert live_keys(ledger.log) == KEYS[:1]
+
     def test_a_rule_goes_by_a_name_and_a_fold(self, ledger: Ledger) -> None:
         for where in (RowFilter(live_at=OVER), RowFilter(owner="alice", expires_before=1)):
             with pytest.raises(InvalidEvent):

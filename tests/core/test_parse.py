@@ -15,7 +15,7 @@ from sessionledger import InvalidSession, Policy, Session, VersionConflict
 from sessionledger.core.decide import Patch, decide_patch
 from sessionledger.core.events import Touched
 from sessionledger.core.fold import evolve
-from sessionledger.core.merge_patch import merged
+from sessionledger.core.parse import merged
 from tests.sameness import same_json
 from tests.strategies import HANDLE, START, json_objects, json_values, texts
 

@@ -1,0 +1,104 @@
+"""Touching: what happens to a live session, within what its parent allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeAlias
+
+from sessionledger.core import decide
+from sessionledger.core.events import Touched
+from sessionledger.core.session import Session, State
+from sessionledger.core.token import Handle, digest, handle_of, parse_token
+from sessionledger.logs.base import Conflict, Row
+from sessionledger.store.engine import (
+    MAX_ATTEMPTS,
+    NO_ANNOTATION,
+    Annotation,
+    Engine,
+    contention,
+)
+from sessionledger.store.operations.relatives import among_relatives
+from sessionledger.store.session_fold import session_of, state_of
+from sessionledger.store.steps import Step
+
+Decide: TypeAlias = Callable[[State, Handle, datetime], Touched | None]
+
+
+async def touch(
+    engine: Engine,
+    token: object,
+    command: decide.Touch,
+    annotation: Annotation = NO_ANNOTATION,
+) -> Session | None:
+    """Record that a live session was seen; None for any other."""
+
+    def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
+        return decide.decide_touch(state, handle, command, now, engine.policy)
+
+    secret = parse_token(token, engine.policy)
+    return await _see(engine, digest(secret), secret, decision, annotation)
+
+
+async def reauthenticate(
+    engine: Engine, token: object, handle: object, annotation: Annotation = NO_ANNOTATION
+) -> Session | None:
+    """Record that the bearer of a live session proved who it is; None for any other."""
+    key, secret = engine.named("reauthenticate", token, handle)
+
+    def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
+        return decide.decide_reauthenticate(state, handle, now, engine.policy)
+
+    return await _see(engine, key, secret, decision, annotation)
+
+
+async def _see(
+    engine: Engine, key: bytes, secret: str | None, decided: Decide, annotation: Annotation
+) -> Session | None:
+    """Carry out what happens to a live session only; None for any other."""
+    happened = False
+
+    def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
+        nonlocal happened
+        event = decided(state, handle, now)
+        happened = event is not None
+        return event
+
+    session = await carry_out(engine, key, decision, annotation, secret)
+    return session if happened else None
+
+
+async def carry_out(
+    engine: Engine, key: bytes, decided: Decide, annotation: Annotation, secret: str | None
+) -> Session | None:
+    """Decide on the row of a key, append, and decide again where others were faster.
+
+    The session afterwards, whether or not anything had to be appended; None where the key never
+    had one, or where its parent is over.
+    """
+    handle, now = handle_of(key), engine.clock()
+    headers = engine.annotate(annotation)
+    row = await engine.log.row(engine.topic, key)
+    for _ in range(MAX_ATTEMPTS):
+        event = decided(state_of(row), handle, now)
+        if event is None:
+            return session_of(row)
+        step = Step(event, headers, key, row)
+        if row is None or row.group is None:
+            outcome = await engine.commit_one(step, now, secret)
+        else:
+            outcome = await _commit_in_tree(engine, step, row, now, secret)
+        if not isinstance(outcome, Conflict):
+            return outcome
+        row = outcome.current if outcome.key == key else await engine.log.row(engine.topic, key)
+    raise contention(key)
+
+
+async def _commit_in_tree(
+    engine: Engine, step: Step, row: Row, now: datetime, secret: str | None
+) -> Session | Conflict | None:
+    unit = await among_relatives(engine, session_of(row), [step], now)
+    if unit is None:
+        return None
+    outcome = await engine.commit(unit.steps, now, secret, unit.reads, unit.rule)
+    return outcome if isinstance(outcome, Conflict) else outcome.sessions[0]
