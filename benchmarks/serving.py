@@ -42,9 +42,9 @@ OTHERS = {
     "fastapi-users, database": "fastapi_users",
 }
 GOALS = (
-    Goal(AUTH, CONSTANT, 0.7, at_least=True),
-    Goal(INTROSPECT, CONSTANT, 0.7, at_least=True),
-    Goal(INTROSPECT, CONSTANT_TO_A_FORM, 0.7, at_least=True),
+    Goal(AUTH, CONSTANT, 0.8, at_least=True),
+    Goal(INTROSPECT, CONSTANT, 0.65, at_least=True),
+    Goal(INTROSPECT, CONSTANT_TO_A_FORM, 0.65, at_least=True),
     *(Goal(AUTH, name, 1.0, at_least=True) for name in OTHERS),
 )
 

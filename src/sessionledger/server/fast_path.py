@@ -19,7 +19,6 @@ from sessionledger.server.error_handlers import problem_of
 from sessionledger.server.http.asgi import ASGIApp, PlainResponse, Receive, Scope, Send, respond
 from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.server.service.keys import Key
-from sessionledger.web.credentials import RawHeaders
 
 T = TypeVar("T")
 
@@ -40,97 +39,16 @@ class Projection(Generic[T]):
     def of(self, session: Session) -> T:
         """What the function makes of a session. It is shared: do not change it."""
         key = (session.handle, session.version)
-        if key not in self._made:
+        made = self._made.get(key)
+        if made is None:
             if len(self._made) >= MAX_PROJECTIONS:
                 self._made.clear()
-            self._made[key] = self._make(session)
-        return self._made[key]
+            made = self._made[key] = self._make(session)
+        return made
 
 
-class EndpointRequest(Protocol):
-    """A request, and what an endpoint may ask of it. caller: the admin key that it came with."""
-
-    method: str
-    path: str
-    query: bytes
-    caller: Key | None
-
-    @property
-    def headers(self) -> RawHeaders:
-        """The headers, their names in lower case."""
-
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body. Raises `HTTPProblem` for a larger one."""
-
-    async def authenticate(
-        self,
-        store: AsyncSessionStore,
-        token: str | None,
-        max_auth_age: timedelta | None = None,
-    ) -> Session | None:
-        """What `authenticate` of the store answers."""
-
-
-class Endpoint(Protocol):
-    """Answers the requests to one path. is_fast: whether it may be tried at once."""
-
-    is_fast: bool
-
-    async def respond(self, request: EndpointRequest) -> PlainResponse:
-        """The response. Raises `HTTPProblem`, and what the stores raise."""
-
-    def error_response(self, error: HTTPProblem) -> PlainResponse:
-        """The response to a request that is not carried out."""
-
-
-class ASGIRequest:
-    """A request over ASGI, whose body may still be on its way."""
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._scope = scope
-        self._receive = receive
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: bytes = scope["query_string"]
-        self.headers: RawHeaders = scope["headers"]
-
-    @property
-    def caller(self) -> Key | None:
-        """The admin key, where the framework keeps it too."""
-        return caller_in(self._scope)
-
-    @caller.setter
-    def caller(self, key: Key | None) -> None:
-        self._scope.setdefault("state", {})["caller"] = key
-
-    async def body(self, max_bytes: int) -> bytes:
-        """Wait for the whole body."""
-        body, more = b"", True
-        while more:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise HTTPProblem(400, "invalid_request", "the client is gone")
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            _check_size(body, max_bytes)
-        return body
-
-    async def authenticate(
-        self,
-        store: AsyncSessionStore,
-        token: str | None,
-        max_auth_age: timedelta | None = None,
-    ) -> Session | None:
-        """Ask the store, which may write for it."""
-        return await store.authenticate(token, max_auth_age=max_auth_age)
-
-
-class NotAtOnce(Exception):
-    """More than a read is due before a request can be answered."""
-
-
-class CompleteRequest(msgspec.Struct, gc=False):
-    """A request that has arrived as a whole. It is answered at once or not at all."""
+class EndpointRequest(msgspec.Struct, gc=False):
+    """A request to an endpoint, with its whole body. caller: the admin key that it came with."""
 
     method: str
     path: str
@@ -139,22 +57,42 @@ class CompleteRequest(msgspec.Struct, gc=False):
     query: bytes = b""
     caller: Key | None = None
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The body that arrived."""
-        _check_size(self.content, max_bytes)
-        return self.content
-
     async def authenticate(
         self,
         store: AsyncSessionStore,
         token: str | None,
         max_auth_age: timedelta | None = None,
     ) -> Session | None:
-        """Look without waiting and without writing. Raises `NotAtOnce` where that is not enough."""
-        session = None if max_auth_age is not None else store.peek(token)
-        if session is None:
-            raise NotAtOnce
-        return session
+        """Ask the store, which may write for it. Endpoints `peek` first, which costs less."""
+        return await store.authenticate(token, max_auth_age=max_auth_age)
+
+
+class Endpoint(Protocol):
+    """Answers the requests to one path.
+
+    is_fast: whether it may be tried at once. max_body_bytes: 0 where no body is read.
+    """
+
+    is_fast: bool
+    max_body_bytes: int
+
+    async def respond(self, request: EndpointRequest) -> PlainResponse:
+        """The response. Raises `HTTPProblem`, and what the stores raise."""
+
+    def error_response(self, error: HTTPProblem) -> PlainResponse:
+        """The response to a request that is not carried out."""
+
+
+class NotAtOnce(Exception):
+    """More than a read is due before a request can be answered."""
+
+
+class CompleteRequest(EndpointRequest, gc=False):
+    """A request that is answered at once or not at all."""
+
+    async def authenticate(self, *_: object) -> Session | None:
+        """Raises `NotAtOnce`: what `peek` did not answer may have to wait, or to write."""
+        raise NotAtOnce
 
 
 def at_once(endpoint: Endpoint, request: CompleteRequest) -> PlainResponse | None:
@@ -175,21 +113,38 @@ def as_application(endpoint: Endpoint) -> ASGIApp:
     """The endpoint as an ASGI application."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        request = EndpointRequest(
+            scope["method"], scope["path"], scope["headers"], b"", scope["query_string"]
+        )
         try:
-            response = await endpoint.respond(ASGIRequest(scope, receive))
+            if endpoint.max_body_bytes:
+                request.content = await _body(receive, endpoint.max_body_bytes)
+            response = await endpoint.respond(request)
         except Exception as error:  # noqa: BLE001  every request gets a response
             response = endpoint.error_response(problem_of(error))
+        finally:
+            # Where the framework keeps the caller, too.
+            scope.setdefault("state", {})["caller"] = request.caller
         await respond(send, response)
 
     return application
+
+
+async def _body(receive: Receive, max_bytes: int) -> bytes:
+    """The whole body. Raises `HTTPProblem` for a larger one, and when the client is gone."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise HTTPProblem(400, "invalid_request", "the client is gone")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > max_bytes:
+            raise HTTPProblem(413, "too_large", f"the body is larger than {max_bytes} bytes")
+    return body
 
 
 def caller_in(scope: Scope) -> Key | None:
     """The admin key that a request was made with, if one was found."""
     caller = scope.get("state", {}).get("caller")
     return caller if isinstance(caller, Key) else None
-
-
-def _check_size(body: bytes, max_bytes: int) -> None:
-    if len(body) > max_bytes:
-        raise HTTPProblem(413, "too_large", f"the body is larger than {max_bytes} bytes")

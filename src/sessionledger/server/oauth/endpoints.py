@@ -17,7 +17,6 @@ from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.forms import form_in
 from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.oauth.clients import JSON, authenticate_client, oauth_error
-from sessionledger.server.service.keys import Key
 from sessionledger.server.service.service import Service
 from sessionledger.web.claims import scope_of, text_of
 
@@ -45,59 +44,62 @@ def _response(introspection: Introspection) -> PlainResponse:
 _INACTIVE = _response(Introspection(active=False))
 
 
-class Introspect:
+class OAuthEndpoint:
+    """What both endpoints do: they take a form from a client, and their errors are OAuth's."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.max_body_bytes = service.settings.max_body_bytes
+
+    def error_response(self, error: HTTPProblem) -> PlainResponse:
+        """An error of OAuth."""
+        return oauth_error(error)
+
+
+class Introspect(OAuthEndpoint):
     """Tells an admin key with the scope `introspect` what is known of a token."""
 
     is_fast = True
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        super().__init__(service)
         audience = service.settings.audience
         self._active = Projection(lambda session: _response(introspection(session, audience)))
 
     async def respond(self, request: EndpointRequest) -> PlainResponse:
         """What is known of the token in the body."""
-        service = self._service
-        _, token = await _client_and_token(service, request, "introspect")
-        session = await request.authenticate(service.ledger.sessions, token)
+        form = _form_in(request)
+        await authenticate_client(self._service, request, form, "introspect")
+        token, sessions = _token_in(form), self._service.ledger.sessions
+        session = sessions.peek(token) or await request.authenticate(sessions, token)
         return _INACTIVE if session is None else self._active.of(session)
 
-    def error_response(self, error: HTTPProblem) -> PlainResponse:
-        """An error of OAuth."""
-        return oauth_error(error)
 
-
-class Revoke:
+class Revoke(OAuthEndpoint):
     """Ends the session of a token, for an admin key with the scope `sessions:revoke`."""
 
     is_fast = False
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
     async def respond(self, request: EndpointRequest) -> PlainResponse:
         """200, whether or not there was such a session (section 2.2)."""
-        service = self._service
-        caller, token = await _client_and_token(service, request, "sessions:revoke")
+        form = _form_in(request)
+        caller = await authenticate_client(self._service, request, form, "sessions:revoke")
+        token, sessions = _token_in(form), self._service.ledger.sessions
         with suppress(InvalidSession):
-            await service.ledger.sessions.expire(token, reason=REVOKED, actor=caller.name)
+            await sessions.expire(token, reason=REVOKED, actor=caller.name)
         return PlainResponse(200, Headers(NO_STORE))
 
-    def error_response(self, error: HTTPProblem) -> PlainResponse:
-        """An error of OAuth."""
-        return oauth_error(error)
 
-
-async def _client_and_token(
-    service: Service, request: EndpointRequest, scope: str
-) -> tuple[Key, str]:
+def _form_in(request: EndpointRequest) -> dict[str, str]:
     if request.method != "POST":
         raise HTTPProblem(405, "method_not_allowed", "it takes POST", headers={"Allow": "POST"})
-    form = form_in(request.headers, await request.body(service.settings.max_body_bytes))
-    client = await authenticate_client(service, request, form, scope)
+    return form_in(request.headers, request.content)
+
+
+def _token_in(form: dict[str, str]) -> str:
     if "token" not in form:
         raise invalid("token", "is required")
-    return client, form["token"]
+    return form["token"]
 
 
 def introspection(session: Session, audience: str | None) -> Introspection:

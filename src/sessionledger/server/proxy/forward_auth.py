@@ -75,6 +75,7 @@ class ForwardAuth:
     """The endpoint."""
 
     is_fast = True
+    max_body_bytes = 0
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -87,7 +88,8 @@ class ForwardAuth:
         token = bearer_token(request.headers, self._realm) or self._cookie_of(request)
         sessions, age = self._service.ledger.sessions, required.max_auth_age
         try:
-            session = await request.authenticate(sessions, token, age)
+            session = sessions.peek(token) if age is None else None
+            session = session or await request.authenticate(sessions, token, age)
         except ReauthenticationRequired:
             assert age is not None
             raise too_old(self._realm, age) from None
