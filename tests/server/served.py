@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -62,9 +63,10 @@ def make_key(folder: Path, name: str, *scopes: str, ledger: str | None = None) -
 class Served:
     """A running service. Its lines on stderr are kept, the first without which it is not up."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+    def __init__(self, folder: Path, *options: str, port: int = 0, by: Sequence[str] = ()) -> None:
+        """by: the program that starts it, with its arguments."""
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port), *options],
+            [*by, *COMMAND, "serve", "--port", str(port), *options],
             cwd=folder,
             env=environment(),
             stderr=subprocess.PIPE,

@@ -63,3 +63,34 @@ def test_what_is_wrong_with_a_body_is_said_in_words(web: Web, body: bytes, told:
     headers = {"Content-Type": "application/json"}
     answer = web("POST", "/v1/sessions", content=body, headers=headers)
     assert answer.json()["detail"].startswith(told)
+
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
+DEEP = "[" * 100 + "]" * 100
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "field"),
+    [
+        ("POST", "/v1/sessions", {}, "{}", "principal"),
+        ("POST", "/v1/sessions", {}, '{"principal": "a", "context": {"a": 1}}', "context"),
+        ("POST", "/v1/sessions", {}, '{"principal":"a","attributes":{"a":1e999}}', "attributes"),
+        ("POST", "/v1/sessions", {}, '{"principal": "a", "nope": {"a": 1}}', "nope"),
+        ("POST", "/v1/sessions", {}, "[]", "body"),
+        ("PATCH", "/v1/sessions/HANDLE", MERGE, "{}", "attributes"),
+        ("PATCH", "/v1/sessions/HANDLE", MERGE, f'{{"attributes": {{"a": {DEEP}}}}}', "attributes"),
+        ("DELETE", "/v1/sessions?principal=a&keep=x", {}, "", "keep"),
+        ("GET", "/v1/events?after=999999", {}, "", "after"),
+        ("GET", "/v1/events", {"Last-Event-ID": "999999"}, "", "Last-Event-ID"),
+        ("GET", "/v1/events?after=0", {"Last-Event-ID": "999999"}, "", "Last-Event-ID"),
+        ("GET", "/v1/events", {"Last-Event-ID": "x"}, "", "Last-Event-ID"),
+    ],
+)
+def test_the_field_at_fault_is_named_as_the_client_named_it(
+    web: Web, method: str, path: str, headers: dict[str, str], body: str, field: str
+) -> None:
+    path = path.replace("HANDLE", web.create("alice")["handle"])
+    told = {"Content-Type": "application/json"} | headers
+    answer = web(method, path, headers=told, content=body.encode())
+    assert answer.json()["field"] == field, answer.text
+    assert answer.json()["detail"].startswith(field)

@@ -126,3 +126,16 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
         before = children(served.process.pid)
         os.kill(before[0], signal.SIGKILL)
         assert "ended by itself" in served.line()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_children_of_others_are_reaped(tmp_path: Path, workers: str) -> None:
+    """Process 1 of a container gets them. Here one begins before the service does."""
+    os.mkfifo(tmp_path / "go")
+    by = ["sh", "-c", '(read _ < go) & exec "$@"', "sh"]
+    with Served(tmp_path, "--no-access-log", "--workers", workers, by=by) as served:
+        pid = served.process.pid
+        (stranger, *_) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        (tmp_path / "go").write_text("\n")
+        until(lambda: not Path(f"/proc/{stranger}").exists())
+        assert served.call("GET", "/healthz").status_code == 200

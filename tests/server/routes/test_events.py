@@ -129,6 +129,17 @@ def test_so_many_streams_may_be_open(served: Served, key: str) -> None:
             assert (answer.status_code, answer.json()["code"]) == (503, "too_many_streams")
 
 
+def test_an_empty_last_event_id_is_none(served: Served, key: str) -> None:
+    """A client that saw no event has an empty one, and some send it."""
+    created = served.create(key, "dora")
+    for query, first in (("", ""), ("?after=0", "session_created")):
+        with listening(served, key, query, Last_Event_ID="") as stream:
+            if not first:
+                stream.until_caught_up()
+            assert not first or next(stream.events())[1]["kind"] == first
+    assert created["principal"] == "dora"
+
+
 @pytest.mark.parametrize(
     ("query", "headers", "status", "field"),
     [
@@ -138,7 +149,7 @@ def test_so_many_streams_may_be_open(served: Served, key: str) -> None:
         ("", {"Last-Event-ID": "9" * 19}, 400, "Last-Event-ID"),
         ("?principal=%20", {}, 422, "principal"),
         ("?after=99999", {}, 422, "after"),
-        ("", {"Last-Event-ID": "99999"}, 422, "after"),
+        ("", {"Last-Event-ID": "99999"}, 422, "Last-Event-ID"),
     ],
 )
 def test_what_can_t_be_taken_is_named(

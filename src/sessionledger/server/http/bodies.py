@@ -18,7 +18,7 @@ from sessionledger.server.http.problems import HTTPProblem, in_a_sentence, inval
 JSON = "application/json"
 
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
-_UNKNOWN = re.compile(r"unknown field `(.*)`")
+_MEMBER = re.compile(r"(?:unknown|missing required) field `(.*)`")
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -63,7 +63,10 @@ def _decoder(document: Any) -> msgspec.json.Decoder[Any]:
 
 def _misfit(said: str) -> HTTPProblem:
     """What msgspec says of a body, with the member that it says it of."""
-    place, unknown = _PLACE.search(said), _UNKNOWN.search(said)
-    where = unknown or place
+    where = _MEMBER.search(said) or _PLACE.search(said)
+    # What is within a member is the application's own, and named by that member.
+    member = "" if where is None else where[1].partition("[")[0]
     problem = _PLACE.sub("", said)
-    return invalid((where and where[1]) or "body", in_a_sentence(problem))
+    if "missing required" in problem:
+        problem = "is required"
+    return invalid(member or "body", in_a_sentence(problem))

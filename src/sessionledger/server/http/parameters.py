@@ -16,6 +16,7 @@ MAX_ID_DIGITS = 18
 
 HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
 EVENT_ID_PATTERN = f"^[0-9]{{1,{MAX_ID_DIGITS}}}$"
+LAST_EVENT_ID_PATTERN = f"^([0-9]{{1,{MAX_ID_DIGITS}}})?$"
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
 _TAG = r'(W/)?"[!#-~]*"'
 TAGS_PATTERN = rf"^(\*|({_TAG}( *, *{_TAG})*)?)$"
@@ -24,6 +25,7 @@ _STRONG_TAG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
 EXPECTED = {
     HANDLE_PATTERN: "must be a handle: sha256:v1: and 64 lower-case hex digits",
     EVENT_ID_PATTERN: "must be the id of an event, in digits",
+    LAST_EVENT_ID_PATTERN: "must be the id of an event, in digits, or empty",
     TAGS_PATTERN: "must be *, or ETags in double quotes",
     KEY_PATTERN: "must be 1 to 255 characters of printable ASCII without spaces",
 }
@@ -68,8 +70,8 @@ LastEventId: TypeAlias = Annotated[
     HeaderParameter(
         name="Last-Event-ID",
         required=False,
-        pattern=EVENT_ID_PATTERN,
-        description="As `after`, from a client that comes back.",
+        pattern=LAST_EVENT_ID_PATTERN,
+        description="As `after`, from a client that comes back; empty where it saw no event.",
     ),
 ]
 
@@ -96,7 +98,7 @@ def mismatch() -> HTTPProblem:
 
 def parse_event_id(name: str, id: str | None) -> int | None:
     """The id of an event, from a parameter of that name. Raises `HTTPProblem`."""
-    if id is None:
+    if not id:
         return None
     if not (id.isascii() and id.isdecimal()) or len(id) > MAX_ID_DIGITS:
         raise invalid(name, EXPECTED[EVENT_ID_PATTERN])

@@ -99,7 +99,8 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
     """What an error of the library is as a problem."""
     match error:
         case InvalidSession():
-            return HTTPProblem(422, error.code, str(error), field=error.field)
+            field = _CLIENT_NAMES.get(error.field, error.field)
+            return HTTPProblem(422, error.code, f"{field} {error.message}", field=field)
         case InvalidEvent():
             return HTTPProblem(422, error.code, str(error))
         case VersionConflict():
@@ -112,6 +113,10 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
             # Its message is for who keeps the ledger, and may name files.
             return unavailable(error.code, "the ledger can't be used now")
     return unavailable(error.code, str(error))
+
+
+# Where the library's name of an argument is another one.
+_CLIENT_NAMES = {"changes": "attributes", "page_size": "limit"}
 
 
 def unavailable(code: str, detail: str) -> HTTPProblem:

@@ -17,7 +17,7 @@ from sessionledger.server.app import LABELS, create_app
 from sessionledger.server.asgi_app import Application
 from sessionledger.server.observe.log_writer import LogHandler
 from sessionledger.server.observe.metrics import RequestMetrics
-from sessionledger.server.process.workers import supervise
+from sessionledger.server.process.workers import reaped, supervise
 from sessionledger.server.settings import Settings
 
 BACKLOG = 2048
@@ -177,6 +177,8 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in STOPS:
             loop.add_signal_handler(number, self._stop)
+        # The loop keeps this signal to itself.
+        signal.signal(signal.SIGCHLD, lambda *_: [*reaped()])
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, self._orphaned)
         yield

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, NoReturn, TypeAlias
 
@@ -76,10 +77,19 @@ def _become(work: Callable[[], int]) -> NoReturn:
 
 def _ended(workers: dict[int, _Worker]) -> Iterator[tuple[_Worker, int]]:
     """The workers that are gone, each with its exit code; negative for a signal."""
-    for pid in list(workers):
-        gone, status = os.waitpid(pid, os.WNOHANG)
-        if gone:
-            yield workers.pop(pid), os.waitstatus_to_exitcode(status)
+    for pid, code in reaped():
+        if pid in workers:
+            yield workers.pop(pid), code
+
+
+def reaped() -> Iterator[tuple[int, int]]:
+    """The children that have ended, each with its exit code.
+
+    Process 1 of a container gets the children of others, too. They end only when it asks.
+    """
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            yield ended[0], os.waitstatus_to_exitcode(ended[1])
 
 
 def _pause_after(worker: _Worker) -> None:

@@ -17,7 +17,7 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
-from sessionledger import CaughtUp, HistoryEntry, SessionLedgerError
+from sessionledger import CaughtUp, HistoryEntry, InvalidSession, SessionLedgerError
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
 from sessionledger.server.http.schemas import Name, entry_document
@@ -61,7 +61,11 @@ async def stream_events(
         after=cursor, principal=principal, heartbeat=service.settings.heartbeat
     )
     # The first item shows that the request can be answered at all.
-    first = await anext(items)
+    try:
+        first = await anext(items)
+    except InvalidSession as error:
+        field = "Last-Event-ID" if error.field == "after" and resumed is not None else error.field
+        raise InvalidSession(field, error.message) from None
     stream = _stream(service, caller_of(request), items, first)
     cleanup.push_async_callback(stream.aclose)
     return Stream(stream, media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
