@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         LogUnavailable,
         NotALedger,
         ReauthenticationRequired,
+        RotationLimitReached,
         SessionLedgerError,
         SessionLimitReached,
         StoreClosed,
@@ -69,8 +70,8 @@ else:
         "errors": (
             "ClockJumped CorruptLog DuplicateSession InvalidEvent InvalidPolicy InvalidSession "
             "InvalidURL LogError LogUnavailable NotALedger ReauthenticationRequired "
-            "SessionLedgerError SessionLimitReached StoreClosed UnsupportedSchema VersionConflict "
-            "WriteContention"
+            "RotationLimitReached SessionLedgerError SessionLimitReached StoreClosed "
+            "UnsupportedSchema VersionConflict WriteContention"
         ),
         "findings": "Finding",
         "logs.base": (
@@ -133,6 +134,7 @@ __all__ = [
     "Policy",
     "Put",
     "ReauthenticationRequired",
+    "RotationLimitReached",
     "Row",
     "RowFilter",
     "Rule",

@@ -7,6 +7,7 @@
     ├── InvalidURL (ValueError)          a ledger's address that can't be understood
     ├── DuplicateSession                 the token was used before, by a session live or ended
     ├── SessionLimitReached              the principal, or the token, has all that it may have
+    ├── RotationLimitReached             the family was rotated as often as it may be for now
     ├── VersionConflict                  the session is not at the version that was expected
     ├── ReauthenticationRequired         the session is valid, and its authentication too old
     ├── ClockJumped                      the clock can't be trusted to end anybody's session
@@ -24,6 +25,7 @@ No message, argument or attribute of an error ever holds a token.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -79,6 +81,23 @@ class SessionLimitReached(SessionLedgerError):
     allows. Nothing was written."""
 
     code = "session_limit_reached"
+
+
+class RotationLimitReached(SessionLedgerError):
+    """The family was rotated as often as the policy allows within a minute. Nothing was written.
+
+    `retry_after` is how long to wait.
+    """
+
+    code = "rotation_limit_reached"
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message, retry_after)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.message}: try again in {self.retry_after.total_seconds():.1f} s"
 
 
 class VersionConflict(SessionLedgerError):

@@ -14,9 +14,11 @@ GRACE = timedelta(seconds=30)
 INTERVAL = timedelta(seconds=60)
 MARGIN = timedelta(minutes=5)
 TOLERANCE = timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 MOST_SUCCESSORS = 8
 
 LIMIT = "session_limit_reached"
+TOO_OFTEN = "rotation_limit_reached"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Rules:
     most: int | None = None
     evicts: bool = False
     revokes: bool = True
+    family: int = 32
+    turns: int = 30
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Known:
     external_id: str | None = None
     family: str | None = None
     successors: list[str] = field(default_factory=list)
+    superseded: bool = False
+    turns: tuple[datetime, ...] = ()
     version: int = 0
     story: list[tuple[datetime, Known]] = field(default_factory=list)
 
@@ -111,6 +117,7 @@ class Model:
         known, at = self.sessions[token], now if seen is None else seen
         if not known.live(at):
             return False
+        known.superseded = known.superseded and at <= known.last_seen_at
         known.last_seen_at = max(known.last_seen_at, at)
         if new is not None:
             known.attributes = new
@@ -172,6 +179,9 @@ class Model:
         surplus = [] if stays else self._surplus(whom, now)
         if surplus is None:
             return LIMIT
+        turns = self._turns(old, now) if stays else ()
+        if turns is None:
+            return TOO_OFTEN
         successor = replace(
             newest,
             principal=whom,
@@ -181,11 +191,15 @@ class Model:
             proved_at=old.proved_at if stays else now,
             family=old.name if stays else None,
             successors=[],
+            superseded=False,
+            turns=turns,
             story=[],
         )
 
         def happen(fresh: str) -> None:
             self._make_room(surplus, now)
+            if stays:
+                self._bound(old, now)
             self._restrict(old, fresh if stays else None, GRACE if grace is None else grace, now)
             self._happened(replace(successor, token=fresh, created=self.events + 1), now)
 
@@ -210,6 +224,8 @@ class Model:
             proved_at=now,
             family=None,
             successors=[],
+            superseded=False,
+            turns=(),
             story=[],
         )
 
@@ -334,6 +350,26 @@ class Model:
         active = self._active(known.principal)
         return [one for one in active if one.name == known.name]
 
+    def _turns(self, old: Known, now: datetime) -> tuple[datetime, ...] | None:
+        """When the family was rotated within a minute, and now; None where that is too often."""
+        family = [old, *self._family(old)]
+        at = sorted({turn for one in family for turn in one.turns if turn > now - MINUTE})
+        if len(at) >= self.rules.turns:
+            return None
+        return (*at, max(now, at[-1] + timedelta.resolution) if at else now)
+
+    def _bound(self, old: Known, now: datetime) -> None:
+        """End the surplus of a family that gets one more, and hide the rest behind that."""
+        others = [one for one in self._family(old) if one is not old]
+        stand = [one for one in others if not (one.successors or one.superseded)]
+        oldest_first = [one for one in others if one not in stand] + stand
+        surplus = oldest_first[: max(0, len(others) + 2 - self.rules.family)]
+        self._make_room(surplus, now)
+        for one in stand:
+            if one not in surplus:
+                one.superseded = True
+                self._happened(one, now)
+
     def _restrict(self, old: Known, successor: str | None, grace: timedelta, now: datetime) -> None:
         end = min(old.expires_at, now + grace)
         old.successors = old.successors + ([] if successor is None else [successor])
@@ -351,6 +387,7 @@ class Model:
             return
         family = self._family(known)
         self._end_all([one for one in family if one is not known], now, "reused")
+        known.superseded = True
         known.successors = []
         self._end(known, None, now, "reused")
 
@@ -361,6 +398,7 @@ class Model:
     def _end_all(self, which: Iterable[Known], now: datetime, cause: str) -> None:
         for one in list(which):
             if cause == "reused":
+                one.superseded = one.superseded or bool(one.successors)
                 one.successors = []
             self._end(one, None, now, cause)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from sessionledger import (
     CaughtUp,
     DuplicateSession,
     Policy,
+    RotationLimitReached,
     Session,
     SessionLimitReached,
     VersionConflict,
@@ -54,6 +56,8 @@ rules = st.builds(
     most=st.sampled_from([None, None, 1, 3]),
     evicts=st.booleans(),
     revokes=st.booleans(),
+    family=st.sampled_from([2, 3, 32]),
+    turns=st.sampled_from([1, 3, 30]),
 )
 
 
@@ -65,6 +69,8 @@ def policy_of(allowed: Rules) -> Policy:
         max_sessions_per_principal=allowed.most,
         on_limit="evict_oldest" if allowed.evicts else "deny",
         on_reuse="revoke" if allowed.revokes else "deny",
+        max_family=allowed.family,
+        max_rotations_per_minute=allowed.turns,
     )
 
 
@@ -83,6 +89,7 @@ class Machine(RuleBasedStateMachine):
         self.given = 0
         self.watched = 0
         self.ended: set[Handle] = set()
+        self.sizes: Counter[str] = Counter()
         self.deadlines: dict[str, datetime] = {}
 
     def teardown(self) -> None:
@@ -186,13 +193,13 @@ class Machine(RuleBasedStateMachine):
     @rule(target=tokens, token=tokens, who=st.none() | principals, grace=graces)
     def rotate(self, token: str, who: str | None, grace: timedelta | None) -> Any:
         happens = self.model.rotate(token, who, grace, self.now)
-        if happens == LIMIT:
-            with pytest.raises(SessionLimitReached):
+        if isinstance(happens, str):
+            with pytest.raises(SessionLimitReached if happens == LIMIT else RotationLimitReached):
                 self.store.rotate(token, principal=who, grace=grace)
             return multiple()
         issued = self.store.rotate(token, principal=who, grace=grace)
         assert (issued is None) == (happens is None)
-        if issued is None or happens is None or isinstance(happens, str):
+        if issued is None or happens is None:
             return multiple()
         happens(issued.token)
         self.agrees(issued.token, issued)
@@ -375,6 +382,16 @@ class Machine(RuleBasedStateMachine):
             }
 
     @invariant()
+    def no_family_outgrows_its_bound(self) -> None:
+        active = [known for known in self.model.sessions.values() if known.ended_at is None]
+        sizes = Counter(known.name for known in active)
+        for name, size in sizes.items():
+            # A lower bound takes effect with the next rotation.
+            grown = self.sizes.get(name, 0) < size
+            assert size <= self.model.rules.family or not grown, (name, size)
+        self.sizes = sizes
+
+    @invariant()
     def the_chain_holds(self) -> None:
         verified = self.store.verify()
         assert (verified.ok, verified.events) == (True, self.model.events)
@@ -398,6 +415,9 @@ class Machine(RuleBasedStateMachine):
         assert session.external_id == known.external_id
         assert session.family == (known.family and handle(known.family))
         assert session.successors == tuple(map(handle, known.successors))
+        assert (session.superseded_by is not None or bool(session.successors)) == (
+            known.superseded or bool(known.successors)
+        )
         assert session.version == known.version
 
 

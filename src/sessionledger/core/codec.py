@@ -55,6 +55,7 @@ class _Record(msgspec.Struct, gc=False):
     family: str | None = None
     idle_timeout: timedelta | None = None
     ancestors: tuple[Ancestor, ...] | None = None
+    rotations: tuple[int, ...] = ()
 
 
 class _CreatedPayload(msgspec.Struct, gc=False):
@@ -75,6 +76,7 @@ class _NewRecord(msgspec.Struct, gc=False):
     idle_timeout: timedelta | UnsetType
     last_seen_at: datetime | str
     principal: str
+    rotations: tuple[int, ...] | UnsetType
     token_handle: str
 
 
@@ -91,6 +93,7 @@ class _TouchedPayload(msgspec.Struct, gc=False):
     deadline: str | None = None
     successor: str | None = None
     has_children: bool | None = None
+    superseded_by: str | None = None
 
 
 class _ExpiredPayload(msgspec.Struct, gc=False):
@@ -217,6 +220,7 @@ def _record(event: Created) -> _NewRecord:
         UNSET if event.idle_timeout is None else event.idle_timeout,
         written(event.last_seen_at),
         event.principal,
+        event.rotations or UNSET,
         event.token_handle,
     )
 
@@ -235,6 +239,8 @@ def _touch(event: Touched) -> dict[str, object]:
     touch["last_seen_at"] = written(event.last_seen_at)
     if event.successor is not None:
         touch["successor"] = event.successor
+    if event.superseded_by is not None:
+        touch["superseded_by"] = event.superseded_by
     touch["token_handle"] = event.token_handle
     return touch
 
@@ -263,6 +269,7 @@ def _read_created(payload: bytes) -> Created:
         family=record.family,
         idle_timeout=record.idle_timeout,
         ancestors=record.ancestors or (),
+        rotations=record.rotations,
     )
 
 
@@ -278,6 +285,7 @@ def _read_touched(payload: bytes) -> Touched:
         deadline=_optional_instant(touch.deadline),
         successor=touch.successor,
         has_children=bool(touch.has_children),
+        superseded_by=touch.superseded_by,
     )
 
 

@@ -42,6 +42,7 @@ class Created(msgspec.Struct, frozen=True, gc=False):
     `deadline`, the end that no touch can pass; `external_id`, the application's name for it;
     `family`, the first session of those it was rotated from; `idle_timeout`, which it was promised;
     `ancestors`, what a child is below.
+    And `rotations`, the latest ones of its family, in microseconds since 1970 UTC.
     """
 
     attributes: bytes
@@ -56,6 +57,7 @@ class Created(msgspec.Struct, frozen=True, gc=False):
     family: str | None = None
     idle_timeout: timedelta | None = None
     ancestors: tuple[Ancestor, ...] = ()
+    rotations: tuple[int, ...] = ()
     context: Mapping[str, str] = {}
 
 
@@ -64,6 +66,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
 
     Ours: `authenticated_at`, when the bearer proved anew who it is; `deadline`, a nearer one than
     it had; `successor`, which it was rotated into. `has_children`: it is about to get its first.
+    And `superseded_by`, a newer session of its family.
     """
 
     attributes: bytes | None
@@ -74,6 +77,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
     deadline: datetime | None = None
     successor: str | None = None
     has_children: bool = False
+    superseded_by: str | None = None
     context: Mapping[str, str] = {}
 
 

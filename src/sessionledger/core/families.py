@@ -14,6 +14,11 @@ id and ends). Both belong to one family, named by the handle of its first sessio
 4. With another principal, and at a change of credentials, the successor begins a family of its
    own. A holder of the old token can't follow it there by any of the above.
 5. A family ends together: ending one of its sessions ends all that are live.
+6. A session is superseded when a newer one of its family stands for it. Either it was rotated, or
+   a sibling began after it and it was not seen since.
+7. At most `max_family` sessions of a family have no end. One more ends the oldest superseded one.
+8. Each session carries the instants of its family's latest rotations. So the log tells how often a
+   family was rotated within a minute, whichever processes did it.
 """
 
 from __future__ import annotations
@@ -28,14 +33,18 @@ from msgspec.structs import replace
 from sessionledger import canonical
 from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
 from sessionledger.core.events import Created, Expired, Touched
+from sessionledger.core.instant import microseconds
 from sessionledger.core.lifetimes import slid, within
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
-from sessionledger.errors import InvalidSession, SessionLimitReached
+from sessionledger.errors import InvalidSession, RotationLimitReached, SessionLimitReached
 from sessionledger.plain import as_span
 
+_MICROSECOND = timedelta(microseconds=1)
+_MINUTE = timedelta(minutes=1) // _MICROSECOND
+_TOLERANCE = CLOCK_TOLERANCE // _MICROSECOND
 _ON_PURPOSE = ("revoked", "signed_out", "parent_ended", "everybody")
 
 
@@ -88,12 +97,19 @@ def newest_of(family: Iterable[Session]) -> Session | None:
 
 
 def decide_rotate(
-    old: Session, newest: Session, successor: Handle, command: Rotate, now: datetime, policy: Policy
+    old: Session,
+    newest: Session,
+    successor: Handle,
+    command: Rotate,
+    now: datetime,
+    policy: Policy,
+    family: Iterable[Session] = (),
 ) -> Rotation:
     """The rotation of a live session.
 
-    `newest` stands for its family: the session itself, or what it was rotated into before. Raises
-    `SessionLimitReached` when it has as many successors as it may.
+    `newest` stands for its family: the session itself, or what it was rotated into before.
+    `family`: its other active sessions. Raises `SessionLimitReached` when it has as many successors
+    as it may, and `RotationLimitReached` when its family was rotated too often.
     """
     principal = rotated_principal(old, command, policy)
     grace = _grace(command, policy)
@@ -106,7 +122,12 @@ def decide_rotate(
         )
     created = _begun(newest, successor, now, policy)
     if stays:
-        created = replace(created, authenticated_at=old.reauthenticated_at, family=family_of(old))
+        created = replace(
+            created,
+            authenticated_at=old.reauthenticated_at,
+            family=family_of(old),
+            rotations=rotations_with([old, *family], now, policy),
+        )
     else:
         created = replace(created, principal=principal)
     return Rotation(_restricted(old, grace, successor if stays else None, now), created)
@@ -121,6 +142,41 @@ def decide_change_credentials(
     happens to the old family reaches it.
     """
     return Rotation(end_of(old, now, "rotated"), _begun(newest, successor, now, policy))
+
+
+def is_superseded(session: Session) -> bool:
+    """Whether a newer session of its family stands for it."""
+    return bool(session.successors) or session.superseded_by is not None
+
+
+def rotations_with(family: Iterable[Session], now: datetime, policy: Policy) -> tuple[int, ...]:
+    """The instants of a family's rotations within the last minute, and of one more.
+
+    Each is different, so that none is counted twice. Raises `RotationLimitReached`.
+    """
+    at, most = microseconds(now), policy.max_rotations_per_minute
+    known = {instant for session in family for instant in session.rotations}
+    # What a clock far ahead wrote does not count: others would have to wait for it.
+    recent = sorted(one for one in known if at - _MINUTE < one <= at + _TOLERANCE)
+    if len(recent) >= most:
+        wait = (recent[-most] + _MINUTE - at) * _MICROSECOND
+        raise RotationLimitReached(f"the family was rotated {most} times within a minute", wait)
+    return (*recent, max(at, recent[-1] + 1) if recent else at)
+
+
+def decide_family(
+    family: Sequence[Session], old: Session, successor: Handle, now: datetime, policy: Policy
+) -> list[Expired | Touched]:
+    """What a rotation does to the other active sessions of a family, in their order.
+
+    The surplus ends, the superseded first. The rest is superseded from now on.
+    """
+    others = [one for one in family if one.handle != old.handle]
+    surplus = max(0, len(others) + 2 - policy.max_family)
+    going = sorted(others, key=lambda one: not is_superseded(one))[:surplus]
+    ends = [end_of(one, now, "lapsed" if one.is_expired_at(now) else "evicted") for one in going]
+    staying = (one for one in others if one not in going and not is_superseded(one))
+    return [*ends, *(_superseded(one, successor) for one in staying)]
 
 
 def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) -> Created:
@@ -234,3 +290,13 @@ def _grace(command: Rotate, policy: Policy) -> timedelta:
     if span < timedelta(0):
         raise InvalidSession("grace", f"must not be negative, but is {span}")
     return span
+
+
+def _superseded(session: Session, successor: Handle) -> Touched:
+    return Touched(
+        attributes=None,
+        expires_at=None,
+        last_seen_at=session.last_seen_at,
+        token_handle=session.handle,
+        superseded_by=successor,
+    )

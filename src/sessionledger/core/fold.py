@@ -10,7 +10,7 @@
    was last seen. (The reference refuses every session from then on.)
 5. Ours: a deadline only ever comes nearer, and a rotation without grace is one. Successors add
    up, and are forgotten once reuse of the token was recorded. The context is that of the latest
-   sighting that told one.
+   sighting that told one. A session that is seen again is superseded by no sibling any more.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _created(state: State, event: Created) -> State:
         external_id=event.external_id,
         family=None if event.family is None else Handle(event.family),
         ancestors=event.ancestors,
+        rotations=event.rotations,
     )
 
 
@@ -87,6 +88,10 @@ def _told_after(touched: Session, before: Session, event: Touched) -> Session:
         touched = replace(touched, successors=(*before.successors, Handle(event.successor)))
     if event.has_children and not before.has_children:
         touched = replace(touched, has_children=True)
+    if event.superseded_by is not None:
+        return replace(touched, superseded_by=Handle(event.superseded_by))
+    if before.superseded_by is not None and event.last_seen_at > before.last_seen_at:
+        return replace(touched, superseded_by=None)
     return touched
 
 
@@ -114,6 +119,7 @@ def _expired(state: State, event: Expired) -> State:
         ended_at=ended_at,
         cause=event.cause if state.ended_at is None else state.cause,
         successors=_successors_after(state, event),
+        superseded_by=_newest_after(state, event),
     )
 
 
@@ -122,6 +128,13 @@ def _successors_after(state: Session, event: Expired) -> tuple[Handle, ...]:
         return ()
     added = () if event.successor is None else (Handle(event.successor),)
     return (*state.successors, *added)
+
+
+def _newest_after(state: Session, event: Expired) -> Handle | None:
+    """What stands for a session: a recorded reuse forgets its successors, and not that."""
+    if event.cause == "reused" and state.successors:
+        return state.successors[-1]
+    return state.superseded_by
 
 
 def _malformed(state: State) -> State:

@@ -30,6 +30,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     Rotation.
     rotation_grace: how long a rotated token still authenticates.
     max_successors: how many sessions one token can be rotated into within its grace.
+    max_family: how many sessions of a family have no end; one more ends the oldest superseded one.
+    max_rotations_per_minute: how often a family can be rotated within a minute.
     on_reuse: what a rotated token does that is presented after its grace: "revoke" ends its family
         (RFC 9700, section 4.14.2), "deny" only does not authenticate.
 
@@ -67,6 +69,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     rotation_grace: timedelta = timedelta(seconds=30)
     max_successors: int = 8
+    max_family: int = 32
+    max_rotations_per_minute: int = 30
     on_reuse: Literal["revoke", "deny"] = "revoke"
 
     max_sessions_per_principal: int | None = None
@@ -96,8 +100,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
-        for name in ("max_successors", "max_children", "max_child_depth"):
-            self._take(name, _number(name, getattr(self, name)))
+        for name, least in _NUMBERS.items():
+            self._take(name, _number(name, getattr(self, name), least))
         if (most := self.max_sessions_per_principal) is not None:
             self._take("max_sessions_per_principal", _number("max_sessions_per_principal", most))
         if self.max_token_chars is not None and self.max_token_chars < self.min_token_chars:
@@ -157,6 +161,14 @@ def given_policy(policy: object) -> Policy:
 _OPTIONAL_SPANS = ("idle_timeout", "absolute_timeout")
 # Whether each must be positive.
 _SPANS = {"ttl": True, "touch_interval": False, "rotation_grace": False, "sweep_margin": False}
+# How large each must be. A family has room for a session and its successor.
+_NUMBERS = {
+    "max_successors": 1,
+    "max_family": 2,
+    "max_rotations_per_minute": 1,
+    "max_children": 1,
+    "max_child_depth": 1,
+}
 _CHOICES = {"on_reuse": ("revoke", "deny"), "on_limit": ("deny", "evict_oldest")}
 
 
@@ -171,8 +183,8 @@ def _span(name: str, value: object, *, positive: bool) -> timedelta:
     return span
 
 
-def _number(name: str, value: object) -> int:
+def _number(name: str, value: object, least: int = 1) -> int:
     number = as_number(value)
-    if number is None or number < 1:
-        raise InvalidPolicy(f"{name} must be a whole number, 1 or more, not {value!r}")
+    if number is None or number < least:
+        raise InvalidPolicy(f"{name} must be a whole number, {least} or more, not {value!r}")
     return number

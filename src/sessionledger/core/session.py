@@ -40,6 +40,9 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     cause: what ended it (see `Cause`); None if it was not ended, or by a damaged event.
     ancestors: what a child session is below, its parent first; empty for any other.
     has_children: whether a child was begun with this very session, and not with its successor.
+    superseded_by: the newer session of its family that stands for it though it was not rotated.
+    rotations: when its family was rotated within the minute before it began, in microseconds since
+    1970 UTC.
     """
 
     handle: Handle
@@ -65,6 +68,9 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     def parent(self) -> Handle | None:
         """The family of a child session's parent: the handle of its first session."""
         return self.ancestors[0].family if self.ancestors else None
+
+    superseded_by: Handle | None = None
+    rotations: tuple[int, ...] = ()
 
     @property
     def authenticated_at(self) -> datetime:

@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_origins: whose pages may use that cookie too, such as `https://app.example.org`.
     cross_site_cookies: True lets every site use it: the application refuses forged requests.
     max_body_bytes, max_header_bytes: of one request; max_streams: of events, for each worker.
-    writes_per_minute: that one bearer or one handle may cause, for each worker.
+    writes_per_minute: that one family may cause, for each worker; a principal ten times as many.
     request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
     stop_timeout: for what is under way when the service is told to stop.
     heartbeat: between signs of life on a quiet stream; stream_lifetime: until its client has to

@@ -114,3 +114,18 @@ def test_a_bearer_may_write_so_often(web: Web) -> None:
     statuses = [web("POST", "/v1/session/slide", token=token).status_code for _ in range(125)]
     assert 429 in statuses
     assert web("DELETE", "/v1/session", token=token).status_code == 204
+
+
+def test_no_new_token_renews_what_a_bearer_may_write(web: Web) -> None:
+    token = web.create()["token"]
+    answers = []
+    for _ in range(31):
+        answers.append(web("POST", "/v1/session/rotate", token=token))
+        token = answers[-1].json().get("token", token)
+    assert [answer.status_code for answer in answers] == [200] * 30 + [429]
+    assert problem(answers[-1]) == (429, "rotation_limit_reached", None)
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    slides = [web("POST", "/v1/session/slide", token=token) for _ in range(91)]
+    assert {answer.status_code for answer in slides[:80]} == {200}
+    assert problem(slides[-1]) == (429, "too_many_requests", None)
+    assert web("DELETE", "/v1/session", token=token).status_code == 204, "an end is never refused"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sessionledger import InvalidSession, IssuedSession, Policy, SessionStore
+from sessionledger import InvalidSession, IssuedSession, Policy, RotationLimitReached, SessionStore
 from sessionledger.store.operations import principals
 from sessionledger.testing.clock import Clock
 from tests.store.facade import Bench
@@ -138,3 +138,52 @@ def test_of_very_many_most_end_before_and_none_stays(
     new = changed(store, tokens[3])
     assert is_over(store, *tokens)
     assert [one.handle for one in store.sessions(principal="alice")] == [new.handle]
+
+
+# -- what bounds a family
+
+
+def test_the_33rd_ends_the_oldest_superseded_one(bench: Bench) -> None:
+    store = bench.on(bench.log(), policy=Policy(max_rotations_per_minute=100))
+    tokens = [store.create("alice").token]
+    for _ in range(31):
+        tokens.append(rotated(store, tokens[-1]).token)
+    assert all(map(store.get, tokens))
+    before = store.head().id
+    tokens.append(rotated(store, tokens[-1]).token)
+    assert is_over(store, tokens[0])
+    assert all(map(store.get, tokens[1:]))
+    ended = store.history(principal="alice")[-3]
+    assert (ended.cause, store.head().id) == ("evicted", before + 3), "in the same unit"
+    bench.clock.advance(OVER)
+    assert store.authenticate(tokens[0]) is None
+    assert is_over(store, *tokens), "an evicted token that comes back was kept by somebody"
+
+
+def test_a_family_is_rotated_thirty_times_a_minute_by_any_process(bench: Bench) -> None:
+    log = bench.log()
+    stores = [bench.on(log), bench.on(log)]
+    token = stores[0].create("alice").token
+    first, sibling = rotated(stores[0], token).token, rotated(stores[1], token).token
+    for number in range(14):
+        first = rotated(stores[number % 2], first, grace=timedelta(0)).token
+        sibling = rotated(stores[number % 2], sibling).token
+    before = stores[0].head()
+    for newest in (first, sibling):
+        with pytest.raises(RotationLimitReached) as refused:
+            bench.on(log).rotate(newest)
+        assert refused.value.retry_after == MINUTE
+    assert stores[0].head() == before, "nothing was written"
+    assert changed(stores[0], first), "which bounds no change of credentials"
+    bench.clock.advance(MINUTE)
+
+
+def test_once_the_minute_is_over_it_goes_on(store: SessionStore, clock: Clock) -> None:
+    token = store.create("alice").token
+    for _ in range(30):
+        token = rotated(store, token).token
+    with pytest.raises(RotationLimitReached) as refused:
+        store.rotate(token)
+    clock.advance(refused.value.retry_after)
+    session = rotated(store, token)
+    assert len(session.rotations) == 30, "however often it was rotated before"

@@ -14,6 +14,7 @@ _EXIT_CODES = {
     sessionledger.ReauthenticationRequired: NO,
     sessionledger.DuplicateSession: REFUSED,
     sessionledger.SessionLimitReached: REFUSED,
+    sessionledger.RotationLimitReached: REFUSED,
     sessionledger.VersionConflict: REFUSED,
     sessionledger.WriteContention: REFUSED,
     sessionledger.ClockJumped: REFUSED,

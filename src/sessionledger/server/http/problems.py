@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 
 import msgspec
 
@@ -18,6 +19,7 @@ from sessionledger import (
     InvalidSession,
     LogError,
     ReauthenticationRequired,
+    RotationLimitReached,
     SessionLedgerError,
     SessionLimitReached,
     VersionConflict,
@@ -105,6 +107,9 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
             return HTTPProblem(422, error.code, str(error))
         case VersionConflict():
             return HTTPProblem(412, error.code, str(error), field="If-Match")
+        case RotationLimitReached():
+            wait = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
+            return HTTPProblem(429, error.code, str(error), headers=wait)
         case DuplicateSession() | SessionLimitReached():
             return HTTPProblem(409, error.code, str(error))
         case ReauthenticationRequired():

@@ -36,7 +36,7 @@ async def read_own(request: HandlerRequest) -> Response[SessionDocument]:
 async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
     """The session was seen just now; its end moves as the policy says, never past its deadline."""
     token, session = bearer_of(request)
-    service_of(request).writes.take(session.handle)
+    service_of(request).writes.take(session)
     return _answer(_still(request, await ledger_of(request).sessions.touch(token)))
 
 
@@ -44,7 +44,7 @@ async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
 async def rotate_own(request: HandlerRequest) -> IssuedDocument:
     """The new token stands in this answer only; the old one is good for a short grace."""
     token, session = bearer_of(request)
-    service_of(request).writes.take(session.handle)
+    service_of(request).writes.take(session)
     issued = await ledger_of(request).sessions.rotate(token)
     if issued is None:
         raise refused_token(service_of(request).settings.realm)

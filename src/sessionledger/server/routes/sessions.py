@@ -99,7 +99,7 @@ async def patch_session(
     reason: Reason = None,
 ) -> Response[SessionDocument]:
     """RFC 7396. Patches of different names both take effect; `If-Match` makes it conditional."""
-    service_of(request).writes.take(handle)
+    await _count_write(request, handle)
     version = await _expected(request, handle, versions_in(if_match))
     patched = await ledger_of(request).sessions.patch(
         handle=handle,
@@ -121,7 +121,7 @@ async def reauthenticate_session(
     request: HandlerRequest, handle: Handle, data: JSONBody[Proof]
 ) -> Response[SessionDocument]:
     """The bearer of a live session proved anew, just now, who it is; so it was seen as well."""
-    service_of(request).writes.take(handle)
+    await _count_write(request, handle)
     proved = await ledger_of(request).sessions.reauthenticate(
         handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context
     )
@@ -141,7 +141,7 @@ async def rotate_session(
 
     The new token stands in this answer only.
     """
-    service_of(request).writes.take(handle)
+    await _count_write(request, handle)
     issued = await ledger_of(request).sessions.rotate(
         handle=handle,
         principal=data.principal,
@@ -169,10 +169,10 @@ async def change_credentials(
     It also takes the scope `sessions:revoke`. The new token stands in this answer only; the old one
     is no good any more.
     """
-    service, caller = service_of(request), caller_of(request)
+    caller = caller_of(request)
     if REVOKE not in caller.scopes:
-        raise insufficient(service.settings.realm, REVOKE)
-    service.writes.take(handle)
+        raise insufficient(service_of(request).settings.realm, REVOKE)
+    await _count_write(request, handle)
     issued = await ledger_of(request).sessions.change_credentials(
         handle=handle, reason=data.reason, actor=caller.name, context=data.context
     )
@@ -211,6 +211,14 @@ async def read_history(request: HandlerRequest, handle: Handle) -> History:
     if not entries:
         raise HTTPProblem(404, "not_found", "nothing is known of that handle")
     return History([entry_document(entry) for entry in entries])
+
+
+async def _count_write(request: HandlerRequest, handle: str) -> None:
+    """Raises `HTTPProblem` where the session, or its principal, was written too often."""
+    session = await ledger_of(request).sessions.find(handle=handle)
+    if session is None:
+        raise not_found()
+    service_of(request).writes.take(session)
 
 
 async def _expected(

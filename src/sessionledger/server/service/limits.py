@@ -1,4 +1,4 @@
-"""Limits on what one bearer or one session may cause: writes in a minute, and streams at a time."""
+"""Limits on what one bearer may cause: writes in a minute, and streams at a time."""
 
 from __future__ import annotations
 
@@ -6,39 +6,45 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from sessionledger import Session
 from sessionledger.server.http.problems import too_many, unavailable
 
-HANDLES_KEPT = 10_000
+BUCKETS_KEPT = 10_000
+FAMILIES_OF_A_PRINCIPAL = 10
+"""The sessions of a principal may cause so many times the writes of one family."""
 _MINUTE = 60.0
 
 
 class WriteLimit:
-    """How many writes each handle may still cause: a bucket that refills by the minute.
+    """How many writes each family and principal may still cause: buckets that refill by the minute.
 
-    Each worker keeps its own buckets, for the handles that wrote last. Ending a session is never
-    refused, and so never counted.
+    Each worker keeps its own buckets, of those that wrote last. A handle has none: its bearer gets
+    another by rotating. Ending a session is never refused, and so never counted.
     """
 
     def __init__(self, per_minute: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = float(per_minute)
         self._monotonic = monotonic
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
-    def take(self, handle: str) -> None:
-        """Count a write. Raises `HTTPProblem` after too many."""
-        left = self._left(handle)
+    def take(self, session: Session) -> None:
+        """Count a write to a session. Raises `HTTPProblem` after too many."""
+        family, most = session.family or session.handle, self._per_minute
+        self._take(("session", family), most)
+        self._take(("principal", session.principal), most * FAMILIES_OF_A_PRINCIPAL)
+
+    def _take(self, whose: tuple[str, str], most: float) -> None:
+        left = self._left(whose, most)
         if left < 1:
-            seconds = (1 - left) * _MINUTE / self._per_minute
-            raise too_many("too many writes to one session", seconds)
-        self._buckets[handle] = (left - 1, self._monotonic())
-        self._buckets.move_to_end(handle)
-        if len(self._buckets) > HANDLES_KEPT:
+            raise too_many(f"too many writes to one {whose[0]}", (1 - left) * _MINUTE / most)
+        self._buckets[whose] = (left - 1, self._monotonic())
+        self._buckets.move_to_end(whose)
+        if len(self._buckets) > BUCKETS_KEPT:
             self._buckets.popitem(last=False)
 
-    def _left(self, handle: str) -> float:
-        left, since = self._buckets.get(handle, (self._per_minute, 0.0))
-        refilled = (self._monotonic() - since) * self._per_minute / _MINUTE
-        return min(self._per_minute, left + refilled)
+    def _left(self, whose: tuple[str, str], most: float) -> float:
+        left, since = self._buckets.get(whose, (most, 0.0))
+        return min(most, left + (self._monotonic() - since) * most / _MINUTE)
 
 
 class StreamLimit:

@@ -11,20 +11,30 @@ import msgspec
 
 from sessionledger.core.annotations import carried, refuse_secrets
 from sessionledger.core.children import refuse_child, within_parent
+from sessionledger.core.events import Expired, Touched
 from sessionledger.core.families import (
     Rotate,
     Rotation,
+    belongs_to_family,
     decide_change_credentials,
+    decide_family,
     decide_rotate,
+    family_of,
     is_reuse,
     is_rotated,
     newest_of,
 )
-from sessionledger.core.session import IssuedSession
-from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue
+from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.token import TOKEN_RANDOM_BYTES, Handle, digest, handle_of, issue
 from sessionledger.logs.base import Conflict, Rule
 from sessionledger.store.engine import MAX_ATTEMPTS, Annotation, Engine, contention
-from sessionledger.store.operations.active_sessions import ActiveSession, Admission, family
+from sessionledger.store.operations.active_sessions import (
+    ActiveSession,
+    Admission,
+    ending,
+    family,
+    of_tree,
+)
 from sessionledger.store.operations.families import end_reused
 from sessionledger.store.operations.principals import end_many, ending_others
 from sessionledger.store.operations.relatives import parent_of
@@ -38,12 +48,13 @@ Within: TypeAlias = tuple[Rotation, Sequence[tuple[bytes, int]]]
 class Standing(msgspec.Struct, frozen=True):
     """A live session, and the newest of its family, which stands for it.
 
-    secret: the token that it was named by, if it was.
+    secret: the token that it was named by, if it was. family: its active sessions, if it has any.
     """
 
     old: ActiveSession
     newest: ActiveSession
     secret: str | None
+    family: list[Session]
 
 
 async def rotate(
@@ -57,13 +68,15 @@ async def rotate(
         found = await replaceable(engine, key, secret, now, annotation)
         if found is None:
             return None
-        old = found.old.session
+        old, successor = found.old.session, handle_of(digest(fresh))
         rotation = decide_rotate(
-            old, found.newest.session, handle_of(digest(fresh)), command, now, engine.policy
+            old, found.newest.session, successor, command, now, engine.policy, found.family
         )
         headers = engine.annotate(annotation)
         admission = Admission(engine, rotation.created.principal, now, headers, before=old)
-        rule = admission.rule if rotation.created.principal != old.principal else None
+        rule = admission.rule
+        if rotation.created.family is not None:
+            rule = _bounding(engine, old, successor, now, headers)
         within = await _within_parent(engine, found, rotation, now)
         if within is None:
             return None
@@ -116,8 +129,10 @@ async def replaceable(
     if old is None or row is None or old.is_expired_at(now):
         return None
     found = ActiveSession(row, old)
-    newest = await _newest(engine, found, now)
-    return None if newest is None else Standing(found, newest, secret)
+    members = await family(engine, old) if belongs_to_family(old) else []
+    newest = _newest(found, members, now)
+    sessions = [one.session for one in members]
+    return None if newest is None else Standing(found, newest, secret, sessions)
 
 
 async def _replace(
@@ -159,11 +174,24 @@ async def _within_parent(
     return Rotation(rotation.restricted, created), [(parent.row.key, parent.row.version)]
 
 
-async def _newest(engine: Engine, old: ActiveSession, now: datetime) -> ActiveSession | None:
+def _bounding(
+    engine: Engine, old: Session, successor: Handle, now: datetime, headers: dict[str, str]
+) -> Rule:
+    """The rule by which a rotation bounds its family."""
+
+    def choose(tree: Sequence[Session]) -> list[Expired | Touched]:
+        family = [one for one in tree if family_of(one) == family_of(old)]
+        return decide_family(family, old, successor, now, engine.policy)
+
+    return ending(engine, of_tree(old), choose, now, headers)
+
+
+def _newest(
+    old: ActiveSession, members: list[ActiveSession], now: datetime
+) -> ActiveSession | None:
     """What stands for the family of a live session; None where that is over."""
     if not is_rotated(old.session):
         return old
-    members = await family(engine, old.session)
     live = {one.session: one for one in members if not one.session.is_expired_at(now)}
     newest = newest_of(live)
     return None if newest is None else live[newest]
