@@ -16,11 +16,16 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from sessionledger import InvalidSession, IssuedSession, ReauthenticationRequired, Session
+from sessionledger import (
+    AsyncSessionStore,
+    InvalidSession,
+    IssuedSession,
+    ReauthenticationRequired,
+    Session,
+)
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.stores import Store
 from sessionledger.secrecy import without_locals, without_tokens
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
 from sessionledger.web.challenges import Denied, malformed, missing, refused_token, too_old
@@ -41,7 +46,7 @@ class RequestSession:
 
     def __init__(
         self,
-        store: Store,
+        store: AsyncSessionStore,
         request: Request,
         settings: Settings,
         refuse: Refuse,

@@ -5,16 +5,54 @@ A `SessionStore` never suspends, so neither do the coroutines that call it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sessionledger import IssuedSession, Session, SessionStore
+from sessionledger import AsyncSessionStore, SessionStore
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.request_session import Refuse, RequestSession
-from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.stores import StoreInPlace, complete
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _StoreInPlace:
+    """A `SessionStore` with the calls of an asynchronous one, which never suspend."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        call = getattr(self._store, name)
+
+        async def awaited(*given: Any, **named: Any) -> Any:
+            return call(*given, **named)
+
+        return awaited
+
+
+def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        answer: T = done.value
+        return answer
+    raise AssertionError("a synchronous store suspended")
+
+
+def _in_place(
+    method: Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncRequestSession, P], T]:
+    """The method of a `RequestSession` as a plain one."""
+
+    @wraps(method)
+    def called(self: SyncRequestSession, /, *given: P.args, **named: P.kwargs) -> T:
+        return complete(method(self._request_session, *given, **named))
+
+    return called
 
 
 class SyncRequestSession:
@@ -23,7 +61,8 @@ class SyncRequestSession:
     def __init__(
         self, store: SessionStore, request: Request, settings: Settings, refuse: Refuse
     ) -> None:
-        self._request_session = RequestSession(StoreInPlace(store), request, settings, refuse)
+        in_place = cast(AsyncSessionStore, _StoreInPlace(store))
+        self._request_session = RequestSession(in_place, request, settings, refuse)
 
     @property
     def set_cookie(self) -> str | None:
@@ -34,50 +73,10 @@ class SyncRequestSession:
         """As `RequestSession.cache_headers`."""
         return self._request_session.cache_headers(vary, cache_control)
 
-    def session(self) -> Session | None:
-        """As `RequestSession.session`."""
-        return complete(self._request_session.session())
-
-    def required(self, requirements: Requirements = A_SESSION) -> Session:
-        """As `RequestSession.required`."""
-        return complete(self._request_session.required(requirements))
-
-    def log_in(
-        self,
-        principal: str,
-        *,
-        ttl: timedelta | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        external_id: str | None = None,
-        reason: str | None = "logged in",
-    ) -> IssuedSession:
-        """As `RequestSession.log_in`."""
-        return complete(
-            self._request_session.log_in(
-                principal, ttl=ttl, attributes=attributes, external_id=external_id, reason=reason
-            )
-        )
-
-    def log_out(self, *, reason: str | None = "logged out") -> None:
-        """As `RequestSession.log_out`."""
-        complete(self._request_session.log_out(reason=reason))
-
-    def rotate(
-        self,
-        *,
-        principal: str | None = None,
-        grace: timedelta | None = None,
-        reason: str | None = "rotated",
-    ) -> IssuedSession:
-        """As `RequestSession.rotate`."""
-        return complete(
-            self._request_session.rotate(principal=principal, grace=grace, reason=reason)
-        )
-
-    def change_credentials(self, *, reason: str | None = "credentials changed") -> IssuedSession:
-        """As `RequestSession.change_credentials`."""
-        return complete(self._request_session.change_credentials(reason=reason))
-
-    def log_out_everywhere(self, *, reason: str | None = "logged out everywhere") -> int:
-        """As `RequestSession.log_out_everywhere`."""
-        return complete(self._request_session.log_out_everywhere(reason=reason))
+    session = _in_place(RequestSession.session)
+    required = _in_place(RequestSession.required)
+    log_in = _in_place(RequestSession.log_in)
+    log_out = _in_place(RequestSession.log_out)
+    rotate = _in_place(RequestSession.rotate)
+    change_credentials = _in_place(RequestSession.change_credentials)
+    log_out_everywhere = _in_place(RequestSession.log_out_everywhere)

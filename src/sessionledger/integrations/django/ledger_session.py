@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import PermissionDenied
 
-from sessionledger import IssuedSession, Session
-from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.web.challenges import Denied
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Refused(PermissionDenied):
@@ -21,36 +24,24 @@ class Refused(PermissionDenied):
         self.denied = denied
 
 
+def _in_thread(method: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    @wraps(method)
+    async def awaited(*given: P.args, **named: P.kwargs) -> T:
+        return await asyncio.to_thread(method, *given, **named)
+
+    return awaited
+
+
 class DjangoRequestSession(SyncRequestSession):
     """One request and its session.
 
     The calls that begin with `a` run in a thread, as Django's own do.
     """
 
-    async def asession(self) -> Session | None:
-        """As `session`."""
-        return await asyncio.to_thread(self.session)
-
-    async def arequired(self, requirements: Requirements = A_SESSION) -> Session:
-        """As `required`."""
-        return await asyncio.to_thread(self.required, requirements)
-
-    async def alog_in(self, principal: str, **options: Any) -> IssuedSession:
-        """As `log_in`."""
-        return await asyncio.to_thread(self.log_in, principal, **options)
-
-    async def alog_out(self, **options: Any) -> None:
-        """As `log_out`."""
-        await asyncio.to_thread(self.log_out, **options)
-
-    async def arotate(self, **options: Any) -> IssuedSession:
-        """As `rotate`."""
-        return await asyncio.to_thread(self.rotate, **options)
-
-    async def achange_credentials(self, **options: Any) -> IssuedSession:
-        """As `change_credentials`."""
-        return await asyncio.to_thread(self.change_credentials, **options)
-
-    async def alog_out_everywhere(self, **options: Any) -> int:
-        """As `log_out_everywhere`."""
-        return await asyncio.to_thread(self.log_out_everywhere, **options)
+    asession = _in_thread(SyncRequestSession.session)
+    arequired = _in_thread(SyncRequestSession.required)
+    alog_in = _in_thread(SyncRequestSession.log_in)
+    alog_out = _in_thread(SyncRequestSession.log_out)
+    arotate = _in_thread(SyncRequestSession.rotate)
+    achange_credentials = _in_thread(SyncRequestSession.change_credentials)
+    alog_out_everywhere = _in_thread(SyncRequestSession.log_out_everywhere)
