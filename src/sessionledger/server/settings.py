@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cross_site_cookies: bool = False
     max_body_bytes: int = 128 * 1024
     max_header_bytes: int = 64 * 1024
-    max_streams: int = 100
+    max_streams: int = 1000
     writes_per_minute: int = 120
     request_timeout: timedelta = timedelta(seconds=15)
     keep_alive: timedelta = timedelta(seconds=150)

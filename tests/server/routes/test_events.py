@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,55 @@ def test_who_reads_nothing_is_hung_up_on(folder: Path, key: str) -> None:
         ) as stuck:
             assert stuck.status_code == 200
             until(lambda: place_is_free(served, key))
+
+
+@pytest.mark.middle
+def test_a_client_that_falls_behind_misses_nothing(folder: Path, key: str) -> None:
+    """More happens than its connection and the newest frames hold, and it reads all of it later."""
+    with (
+        Served(folder, "--no-access-log", "--request-timeout", "5m") as served,
+        listening(served, key) as stream,
+    ):
+        stream.until_caught_up()
+        with SessionStore.open(f"sqlite:///{folder}/sessions.db") as store:
+            text = "x" * 60_000
+            made = [store.create("alice", attributes={"text": text}).handle for _ in range(250)]
+        with listening(served, key) as other:
+            other.until_caught_up()
+        told = [event["handle"] for _, event in islice(stream.events(), len(made))]
+    assert told == made
+
+
+@pytest.mark.slow
+def test_a_thousand_streams_are_told_and_end_with_their_key(tmp_path: Path) -> None:
+    key, watching = make_key(tmp_path, "root"), make_key(tmp_path, "watcher", "events:read")
+    asked = f"GET /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {watching}\r\n\r\n"
+
+    async def begin(served: Served) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(asked.encode())
+        await reader.readuntil(b": caught up")
+        readers[reader] = writer
+        return reader
+
+    async def watch(served: Served) -> list[bytes]:
+        streams = [await begin(served) for _ in range(1000)]
+        made = await asyncio.to_thread(served.create, key)
+        told = await asyncio.gather(*(one.readuntil(made["handle"].encode()) for one in streams))
+        with SessionStore.open(
+            f"sqlite:///{tmp_path}/sessions.db", topic="sessionledger.keys"
+        ) as keys:
+            keys.expire(watching)
+        await asyncio.gather(*(one.readuntil(b"\r\n0\r\n\r\n") for one in streams))
+        for writer in readers.values():
+            writer.close()
+        return told
+
+    readers: dict[asyncio.StreamReader, asyncio.StreamWriter] = {}
+    with Served(tmp_path, "--no-access-log") as served:
+        told = asyncio.run(watch(served))
+        until(lambda: "sessionledger_event_streams 0" in served.call("GET", "/metrics").text)
+    assert len([one for one in told if b"event: session_created" in one]) == 1000
 
 
 def place_is_free(served: Served, key: str) -> bool:

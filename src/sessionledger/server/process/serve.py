@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -46,6 +47,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """
     _check_uvicorn(uvicorn.__version__)
     listening = _bind(settings.host, settings.port)
+    _allow_open_files()
     metrics = RequestMetrics(LABELS, settings.workers)
     first = _first_of_all(lambda: ready(_address(listening)))
 
@@ -70,6 +72,12 @@ def _check_uvicorn(version: str) -> None:
             f"uvicorn {version} is installed, and only versions from {first} to below {below} were "
             f"tested: pip install 'uvicorn>={first},<{below}'"
         )
+
+
+def _allow_open_files() -> None:
+    """Allow as many connections as the system does: the usual limit is made for `select`."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _bind(host: str, port: int) -> socket.socket:

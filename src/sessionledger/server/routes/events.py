@@ -7,12 +7,10 @@ was, at this process or any other, and misses and repeats nothing.
 from __future__ import annotations
 
 import asyncio
-from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Annotated, TypeAlias
 
-import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import Stream
@@ -20,7 +18,8 @@ from litestar.response import Stream
 from sessionledger import CaughtUp, HistoryEntry, InvalidSession, SessionLedgerError
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
-from sessionledger.server.http.schemas import Name, entry_document
+from sessionledger.server.http.schemas import Name
+from sessionledger.server.service.feed import encode_entry
 from sessionledger.server.service.keys import Key, is_good
 from sessionledger.server.service.service import (
     HandlerRequest,
@@ -35,8 +34,6 @@ RETRY_MILLISECONDS = 1000
 
 WatchItem: TypeAlias = HistoryEntry | CaughtUp
 WatchItems: TypeAlias = AsyncIterator[WatchItem]
-
-_encode = msgspec.json.Encoder().encode
 
 
 @get("/v1/events", opt=requires("events:read"), media_type=MEDIA_TYPE, summary="What happens")
@@ -55,68 +52,91 @@ async def stream_events(
     service.streams.acquire()
     cleanup = cleanup_of(request)
     cleanup.callback(service.streams.release)
+    await cleanup.enter_async_context(service.feed.joined())
     resumed = parse_event_id("Last-Event-ID", last_event_id)
     cursor = parse_event_id("after", after) if resumed is None else resumed
-    items = service.ledger.sessions.watch(
-        after=cursor, principal=principal, heartbeat=service.settings.heartbeat
-    )
+    items = service.ledger.sessions.watch(after=cursor, principal=principal)
     # The first item shows that the request can be answered at all.
     try:
         first = await anext(items)
     except InvalidSession as error:
         field = "Last-Event-ID" if error.field == "after" and resumed is not None else error.field
         raise InvalidSession(field, error.message) from None
-    stream = _stream(service, caller_of(request), items, first)
+    stream = _Stream(service, caller_of(request), principal).frames(first, items)
     cleanup.push_async_callback(stream.aclose)
     return Stream(stream, media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
 
 
-async def _stream(
-    service: Service, key: Key, items: WatchItems, first: WatchItem
-) -> AsyncGenerator[bytes, None]:
-    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-    yield _frame(first)
-    async with aclosing(_until_stopped(service, items)) as following:
+class _Stream:
+    """What one client is sent."""
+
+    def __init__(self, service: Service, key: Key, principal: str | None) -> None:
+        self._service = service
+        self._key = key
+        self._principal = principal and principal.strip()
+        self._cursor = 0
+        self._clock = asyncio.get_running_loop().time
+        self._heartbeat = service.settings.heartbeat.total_seconds()
+        self._sent_at = self._clock()
+        self._end = self._clock() + service.settings.stream_lifetime.total_seconds()
+
+    async def frames(self, first: WatchItem, items: WatchItems) -> AsyncGenerator[bytes, None]:
+        """All that is sent, until the stream has to end or the ledger can't be read."""
+        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
         with suppress(SessionLedgerError):
-            async for item in following:
-                if not await is_good(service.ledger.keys, key):
-                    return
-                yield _frame(item)
+            while await self._may_go_on():
+                async with aclosing(self._caught_up(first, items)) as missed:
+                    async for frame in missed:
+                        yield frame
+                async with aclosing(self._followed()) as following:
+                    async for frame in following:
+                        yield frame
+                items = self._service.ledger.sessions.watch(
+                    after=self._cursor, principal=self._principal
+                )
+                first = await anext(items)
 
-
-async def _until_stopped(service: Service, items: WatchItems) -> AsyncGenerator[WatchItem, None]:
-    """The items until the service stops, which waits for nothing else, or until time is up."""
-    clock = asyncio.get_running_loop().time
-    end = clock() + service.settings.stream_lifetime.total_seconds()
-    stopping = asyncio.ensure_future(service.stopping.wait())
-    coming: asyncio.Future[WatchItem] | None = None
-    try:
-        while True:
-            coming = asyncio.ensure_future(anext(items))
-            left = max(0, end - clock())
-            await asyncio.wait({coming, stopping}, timeout=left, return_when=FIRST_COMPLETED)
-            if stopping.done() or not coming.done():
+    async def _caught_up(self, item: WatchItem, items: WatchItems) -> AsyncGenerator[bytes, None]:
+        """What the ledger has above the cursor."""
+        while isinstance(item, HistoryEntry):
+            self._cursor = item.event_id
+            yield encode_entry(item)
+            item = await anext(items)
+            if not await self._may_go_on():
                 return
-            yield await coming
-    finally:
-        stopping.cancel()
-        await _abandon(coming)
+        self._cursor = item.cursor
+        yield _caught_up(item.cursor)
+
+    async def _followed(self) -> AsyncGenerator[bytes, None]:
+        """What happens, as long as the stream does not fall behind."""
+        feed = self._service.feed
+        while True:
+            due = self._sent_at + self._heartbeat
+            if feed.cursor <= self._cursor:
+                await feed.wait(max(0, min(due, self._end) - self._clock()))
+            frames, cursor = feed.after(self._cursor), feed.cursor
+            if frames is None or not await self._may_go_on():
+                return
+            self._cursor = max(self._cursor, cursor)
+            told = [one.data for one in frames if self._principal in (None, one.principal)]
+            if told or self._clock() >= due:
+                self._sent_at = self._clock()
+                yield b"".join([*told, _caught_up(self._cursor)])
+
+    async def _may_go_on(self) -> bool:
+        """Whether the service runs, it is not over yet, and the key is still good."""
+        service = self._service
+        return (
+            not service.stopping.is_set()
+            and service.feed.is_running
+            and self._clock() < self._end
+            and await is_good(service.ledger.keys, self._key)
+        )
 
 
-async def _abandon(coming: asyncio.Future[WatchItem] | None) -> None:
-    """Wait for nothing more, and leave no task behind."""
-    if coming is not None and not coming.done():
-        coming.cancel()
-        await asyncio.wait({coming})
-
-
-def _frame(item: WatchItem) -> bytes:
-    """An event; or only the id up to which all was sent, from which a client can continue too."""
-    if isinstance(item, CaughtUp):
-        return b": caught up\nid: %d\n\n" % item.cursor
-    document = entry_document(item)
-    kind = document.kind.encode()
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (document.event_id, kind, _encode(document))
+def _caught_up(cursor: int) -> bytes:
+    """Only the id up to which all was sent, from which a client can continue too."""
+    return b": caught up\nid: %d\n\n" % cursor
 
 
 ROUTES = [stream_events]

@@ -12,8 +12,9 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 
 from sessionledger import Log, Session, SessionLedgerError
-from sessionledger.server.http.problems import unavailable
+from sessionledger.server.http.problems import HTTPProblem, unavailable
 from sessionledger.server.observe.metrics import RequestMetrics
+from sessionledger.server.service.feed import Feed
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.ledger import Ledger, open_ledger
 from sessionledger.server.service.limits import StreamLimit, WriteLimit
@@ -40,6 +41,7 @@ class Service:
         self.settings = settings
         self.metrics = metrics
         self._ledger: Ledger | None = None
+        self._feed: Feed | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -53,23 +55,33 @@ class Service:
     def ledger(self) -> Ledger:
         """The ledger. Raises `HTTPProblem` before it is open and after it is closed."""
         if self._ledger is None:
-            raise unavailable("not_open", "the service is starting or stopping")
+            raise _not_open()
         return self._ledger
+
+    @property
+    def feed(self) -> Feed:
+        """What the event streams read. Raises `HTTPProblem` where `ledger` does."""
+        if self._feed is None:
+            raise _not_open()
+        return self._feed
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The ledger is open in here. The service may run again once it has stopped."""
         self._reset()
         async with open_ledger(self.settings) as self._ledger:
+            self._feed = Feed(self._ledger)
             try:
                 yield
             finally:
                 self.stop()
-                self._ledger = None
+                self._ledger = self._feed = None
 
     def stop(self) -> None:
         """End the streams."""
         self.stopping.set()
+        if self._feed is not None:
+            self._feed.wake()
 
 
 class Readiness:
@@ -107,6 +119,10 @@ async def _can_write(log: Log) -> bool:
     except SessionLedgerError:
         return False
     return True
+
+
+def _not_open() -> HTTPProblem:
+    return unavailable("not_open", "the service is starting or stopping")
 
 
 def service_of(connection: Connection) -> Service:
