@@ -73,7 +73,7 @@ def creating(store: SessionStore) -> Steps:
     linked = chain.link(SESSIONS_TOPIC, change.event, 5, HASH)
 
     def plan() -> None:
-        units.plan(SESSIONS_TOPIC, batch, fold, units.Tail(chain.Head(5, HASH), {}))
+        units.plan(SESSIONS_TOPIC, batch, fold, units.BatchState(chain.Head(5, HASH), {}))
 
     return {
         "issue a token": lambda: issue(urandom(32)),

@@ -72,6 +72,7 @@ NAMES = [
 
 FOR_WHO_WRITES_A_LOG = [
     "ALL_ROWS",
+    "BatchState",
     "EMPTY",
     "Check",
     "Finding",
@@ -86,7 +87,6 @@ FOR_WHO_WRITES_A_LOG = [
     "Progress",
     "RemoteLog",
     "Snapshot",
-    "Tail",
     "View",
     "check_limit",
     "check_name",

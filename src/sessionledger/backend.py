@@ -20,13 +20,14 @@ from sessionledger.logs.base import (
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.snapshot import Snapshot
-from sessionledger.logs.units import Link, Plan, Tail, keys_of, plan, refold, rules_of
+from sessionledger.logs.units import BatchState, Link, Plan, keys_of, plan, refold, rules_of
 from sessionledger.logs.units import check as check_units
 
 __all__ = [
     "ALL_ROWS",
     "EMPTY",
     "OVER",
+    "BatchState",
     "Check",
     "Finding",
     "Findings",
@@ -39,7 +40,6 @@ __all__ = [
     "Progress",
     "RemoteLog",
     "Snapshot",
-    "Tail",
     "View",
     "check_limit",
     "check_name",

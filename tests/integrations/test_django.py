@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from sessionledger import SessionStore, StoreClosed
 from sessionledger.integrations.django import LedgerMiddleware, Refused, required, store
+from sessionledger.testing.fixtures import PATIENCE, concurrently
 from tests.integrations.apps.django_app import current
 from tests.integrations.conformance import Conformance
 from tests.integrations.django_site import CoroutineSite, DjangoSite, running
@@ -131,6 +133,24 @@ def test_a_store_is_opened_once_and_closed_when_the_setting_changes() -> None:
         assert store() is first
     with pytest.raises(StoreClosed):
         first.count()
+
+
+def test_threads_that_open_at_the_same_time_get_one_store() -> None:
+    both = threading.Barrier(2)
+    opened: list[SessionStore] = []
+
+    def open_beside_the_other() -> SessionStore:
+        both.wait(PATIENCE)
+        opened.append(SessionStore.open("memory:"))
+        return opened[-1]
+
+    with override_settings(SESSIONLEDGER={"OPEN": open_beside_the_other}):
+        first, second = concurrently(store, store)
+        assert first is second
+        (other,) = [one for one in opened if one is not first]
+        with pytest.raises(StoreClosed):
+            other.count()
+        assert first.count() == 0
 
 
 @pytest.mark.middle

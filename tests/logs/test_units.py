@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 
 from sessionledger import Appended, Change, Conflict, InvalidEvent, LogEvent, Row, Unit
 from sessionledger.logs import chain, units
-from sessionledger.logs.units import Tail
+from sessionledger.logs.units import BatchState
 from sessionledger.testing.fixtures import FOLD, TOPIC, creation, event, rows_of
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 
 
-def tail(**rows: Row) -> Tail:
-    return Tail(chain.EMPTY, {row.key: row for row in rows.values()})
+def state(**rows: Row) -> BatchState:
+    return BatchState(chain.EMPTY, {row.key: row for row in rows.values()})
 
 
 class TestPlan:
     """Judging a batch, without any log."""
 
     def test_units_see_those_before_them(self) -> None:
-        planned = units.plan(TOPIC, [creation(KEYS[0]), creation(KEYS[0])], FOLD, tail())
+        planned = units.plan(TOPIC, [creation(KEYS[0]), creation(KEYS[0])], FOLD, state())
         assert planned.outcomes == [
             Appended((1,)),
             Conflict(key=KEYS[0], current=planned.rows[KEYS[0]]),
@@ -31,13 +31,13 @@ class TestPlan:
     def test_one_failed_condition_stops_the_whole_unit(self) -> None:
         taken = creation(KEYS[0])
         both = Unit([*creation(KEYS[1]).changes, *taken.changes])
-        planned = units.plan(TOPIC, [taken, both], FOLD, tail())
+        planned = units.plan(TOPIC, [taken, both], FOLD, state())
         assert len(planned.events) == 1
         assert KEYS[1] not in planned.rows
 
     def test_links_lead_back(self) -> None:
         batch = [Unit([Change(event(key, n=n))]) for n, key in enumerate([KEYS[0], KEYS[1]] * 2)]
-        planned = units.plan(TOPIC, batch, FOLD, tail())
+        planned = units.plan(TOPIC, batch, FOLD, state())
         assert [(link.id, link.previous) for link in planned.links] == [
             (1, 0),
             (2, 0),
@@ -46,14 +46,14 @@ class TestPlan:
         ]
 
     def test_what_was_planned_is_chained(self) -> None:
-        planned = units.plan(TOPIC, [creation(key) for key in KEYS], FOLD, tail())
+        planned = units.plan(TOPIC, [creation(key) for key in KEYS], FOLD, state())
         assert chain.verify(TOPIC, planned.events) == planned.head
 
     @given(st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 9)), max_size=20))
     def test_planning_folding_and_refolding_agree(self, told: list[tuple[bytes, int]]) -> None:
         happened = [event(key, n=n) for key, n in told]
         batch = [Unit([Change(one)]) for one in happened]
-        planned = units.plan(TOPIC, batch, FOLD, tail())
+        planned = units.plan(TOPIC, batch, FOLD, state())
         refolded = units.refold(FOLD, planned.events, {})
         assert planned.rows == refolded.rows == rows_of(planned.events)
         assert planned.links == refolded.links

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from sessionledger import Policy, Session, SessionLedgerError, SessionStore
 from sessionledger.testing.clock import Clock
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.logs.children import running
 
 POLICY = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3)
@@ -90,7 +90,7 @@ class Threads:
         }
 
     def race(self, *calls: Call) -> list[Answer]:
-        return together(*[lambda made=made: perform(self._stores, made) for made in calls])
+        return concurrently(*[lambda made=made: perform(self._stores, made) for made in calls])
 
 
 class Processes:

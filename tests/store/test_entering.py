@@ -10,7 +10,7 @@ import pytest
 
 from sessionledger import AsyncSessionStore, Log, StoreClosed, open_log
 from sessionledger.store.aio import store as module
-from sessionledger.testing.fixtures import PATIENCE, together
+from sessionledger.testing.fixtures import PATIENCE, concurrently
 
 
 class Opened:
@@ -89,7 +89,7 @@ def test_of_several_loops_one_opens(store: AsyncSessionStore, opened: Opened) ->
             end.wait(PATIENCE)
         return True
 
-    assert any(together(*[lambda: asyncio.run(enter())] * 4))
+    assert any(concurrently(*[lambda: asyncio.run(enter())] * 4))
     asyncio.run(store.close())
     assert len(opened.logs) == 1
     assert opened.are_closed()

@@ -20,7 +20,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.store.facade import URLS
 
 INNOCENTS = 4
@@ -68,7 +68,7 @@ def test_a_bad_event_among_threads(url: str, event: LogEvent, topic: str) -> Non
                 log.append(topic, [Unit([Change(event)])])
         return []
 
-    answers = together(guilty, *[innocent(store)] * INNOCENTS)
+    answers = concurrently(guilty, *[innocent(store)] * INNOCENTS)
     check(store, list(chain(*answers)))
     log.close()
 
@@ -98,6 +98,6 @@ def test_a_context_of_another_text_among_threads(url: str) -> None:
         def create() -> list[int]:
             return [store.create("eve", context=given).version for _ in range(ROUNDS)]
 
-        eves, *answers = together(create, *[innocent(store)] * INNOCENTS)
+        eves, *answers = concurrently(create, *[innocent(store)] * INNOCENTS)
         check(store, list(chain(*answers)), others=len(eves))
         assert store.history(principal="eve")[0].context == {"a": "b", "c": "d"}

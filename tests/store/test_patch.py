@@ -18,7 +18,7 @@ from sessionledger import (
 )
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.clock import NOON, Clock
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 from tests.store.test_store import some
@@ -108,7 +108,7 @@ def test_a_token_is_refused_in_changes(store: SessionStore) -> None:
 def test_threads_that_patch_different_names_lose_nothing(bench: Bench, clock: Clock) -> None:
     store = SessionStore(bench.log(), clock=clock)
     store.create("alice", token=OTHER)
-    patched = together(
+    patched = concurrently(
         *[lambda name=f"k{n}": store.patch(OTHER, {name: 1}) for n in range(MANY)],
     )
     assert all(patched)
@@ -130,7 +130,7 @@ def test_tasks_that_patch_different_names_lose_nothing(bench: Bench, clock: Cloc
 def test_of_patches_of_one_name_the_last_wins(bench: Bench, clock: Clock) -> None:
     store = SessionStore(bench.log(), clock=clock)
     store.create("alice", token=OTHER)
-    patched = together(
+    patched = concurrently(
         *[lambda n=n: some(store.patch(OTHER, {"k": n})) for n in range(MANY)],
     )
     last = max(patched, key=lambda session: session.version)
@@ -147,7 +147,7 @@ def test_of_patches_that_expect_one_version_one_wins(bench: Bench, clock: Clock)
         except VersionConflict as error:
             return error
 
-    answers = together(*[lambda n=n: patch(n) for n in range(MANY)])
+    answers = concurrently(*[lambda n=n: patch(n) for n in range(MANY)])
     winners = [answer for answer in answers if isinstance(answer, Session)]
     losers = [answer for answer in answers if isinstance(answer, VersionConflict)]
     assert (len(winners), len(losers)) == (1, MANY - 1)

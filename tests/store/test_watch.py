@@ -32,7 +32,7 @@ from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.operations import history
 from sessionledger.testing.clock import Clock
-from sessionledger.testing.fixtures import PATIENCE, together
+from sessionledger.testing.fixtures import PATIENCE, concurrently
 from tests.logs.children import ask, running
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
@@ -279,10 +279,10 @@ def test_who_waits_is_woken_and_many_may_watch(either: Bench) -> None:
 
     def write() -> list[int]:
         ready.wait(PATIENCE)
-        together(*[lambda: [store.create("alice") for _ in range(20)] for _ in range(3)])
+        concurrently(*[lambda: [store.create("alice") for _ in range(20)] for _ in range(3)])
         return list(range(1, 61))
 
-    assert together(write, *[watch] * 4) == [list(range(1, 61))] * 5
+    assert concurrently(write, *[watch] * 4) == [list(range(1, 61))] * 5
 
 
 @pytest.mark.parametrize("owned", [False, True])
@@ -301,7 +301,7 @@ def test_a_watch_ends_when_the_store_is_closed(either: Bench, owned: bool) -> No
         store.close()
         return True
 
-    assert together(watch, close) == [True, True]
+    assert concurrently(watch, close) == [True, True]
 
 
 def test_a_watching_task_ends_when_the_store_is_closed(either: Bench) -> None:

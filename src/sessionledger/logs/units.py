@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import astuple
 
 from sessionledger.canonical import is_unicode, nests_deeper
 from sessionledger.errors import CorruptLog, InvalidEvent
@@ -49,20 +50,20 @@ class Link(msgspec.Struct, frozen=True, gc=False):
     previous: int
 
 
-class Tail(msgspec.Struct):
+class BatchState(msgspec.Struct):
     """What a batch starts from: the head, and the rows that it touches.
 
     rows: the current row of every key in `keys_of(units)`, where it exists.
     pages: for each of `rules_of(units)`, in order, the rows that it asks for.
     relatives: for each of them, the live rows of `groups_of(rule, page)`.
-    placed: the keys that units of this batch wrote, by their names.
+    written: the keys that units of this batch wrote, by their names.
     """
 
     head: Head
     rows: dict[bytes, Row]
     pages: Sequence[Sequence[Row]] = ()
     relatives: Sequence[Sequence[Row]] = ()
-    placed: dict[str, set[bytes]] = {}
+    written: dict[str, set[bytes]] = {}
 
 
 class Plan(msgspec.Struct):
@@ -188,17 +189,17 @@ def fold_pages(fold_page: Callable[[], int], progress: Progress | None) -> None:
             progress(done)
 
 
-def plan(topic: str, units: Iterable[Unit], fold: Fold | None, tail: Tail) -> Plan:
-    """Judge the units against the tail, which is updated in place as they take effect."""
-    planned = Plan([], [], {}, [], tail.head)
-    for page in (*tail.pages, *tail.relatives):
-        tail.rows.update((row.key, row) for row in page)
-    pages = zip(tail.pages, tail.relatives, strict=True)
+def plan(topic: str, units: Iterable[Unit], fold: Fold | None, state: BatchState) -> Plan:
+    """Judge the units against the state, which is updated in place as they take effect."""
+    planner = _Planner(topic, fold, state, Plan([], [], {}, [], state.head))
+    for page in (*state.pages, *state.relatives):
+        state.rows.update((row.key, row) for row in page)
+    pages = zip(state.pages, state.relatives, strict=True)
     for unit in units:
-        ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), tail)
-        outcome = _conflict(unit, tail) or _write(topic, unit, ruling, fold, tail, planned)
-        planned.outcomes.append(outcome)
-    return planned
+        ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), state)
+        outcome = _conflict(unit, state) or planner.write(unit, ruling)
+        planner.plan.outcomes.append(outcome)
+    return planner.plan
 
 
 def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) -> Plan:
@@ -206,12 +207,13 @@ def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) ->
 
     `rows` holds the current row of every key that the events concern, where it exists.
     """
-    tail = Tail(chain.EMPTY, rows)
     planned = Plan([], [], {}, [], chain.EMPTY)
+    planner = _Planner("", fold, BatchState(chain.EMPTY, rows), planned)
     event = None
     for event in events:
-        _fold_in(event, event.id, fold, tail, planned)
-    planned.head = chain.EMPTY if event is None else chain.head_after(event)
+        planner.fold_in(event, event.id)
+    if event is not None:
+        planned.head = chain.head_after(event)
     return planned
 
 
@@ -221,9 +223,9 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
     return None if fold is None else fold.key(change.event)
 
 
-def _conflict(unit: Unit, tail: Tail) -> Conflict | None:
+def _conflict(unit: Unit, state: BatchState) -> Conflict | None:
     for key, version in _expected(unit):
-        row = tail.rows.get(key)
+        row = state.rows.get(key)
         if (0 if row is None else row.version) != version:
             return Conflict(key=key, current=row)
     return None
@@ -254,11 +256,13 @@ class _Ruling(msgspec.Struct, frozen=True):
         return None if further is None else (*further, *verdict)
 
 
-def _ruling(rule: Rule, page: Sequence[Row], relatives: Sequence[Row], tail: Tail) -> _Ruling:
+def _ruling(
+    rule: Rule, page: Sequence[Row], relatives: Sequence[Row], state: BatchState
+) -> _Ruling:
     """What a rule is given: its page, as the units before it in the batch have changed it."""
     where, after = rule.where, rule.after
     name = where.group or where.alias or where.owner or ""
-    rows = _as_changed(page, [name], where.matches, tail)
+    rows = _as_changed(page, [name], where.matches, state)
     if after is not None:
         rows = [row for row in rows if row.created > after.created]
     last = None
@@ -266,55 +270,78 @@ def _ruling(rule: Rule, page: Sequence[Row], relatives: Sequence[Row], tail: Tai
         rows = rows[: rule.limit]
         last = rows[-1] if len(rows) == rule.limit else page[-1]
     groups = dict.fromkeys(groups_of(rule, rows))
-    related = _as_changed(relatives, groups, lambda row: row.live and row.group in groups, tail)
+    related = _as_changed(relatives, groups, lambda row: row.live and row.group in groups, state)
     return _Ruling(rule, rows, related, last)
 
 
 def _as_changed(
-    page: Sequence[Row], names: Iterable[str], matches: Callable[[Row], bool], tail: Tail
+    page: Sequence[Row], names: Iterable[str], matches: Callable[[Row], bool], state: BatchState
 ) -> list[Row]:
     """The rows that match, of a page and of those that the batch wrote under the names."""
-    keys = {row.key for row in page}.union(*(tail.placed.get(name, ()) for name in names))
-    rows = [row for key in keys if matches(row := tail.rows[key])]
+    keys = {row.key for row in page}.union(*(state.written.get(name, ()) for name in names))
+    rows = [row for key in keys if matches(row := state.rows[key])]
     rows.sort(key=lambda row: row.created)
     return rows
 
 
-def _write(
-    topic: str,
-    unit: Unit,
-    ruling: _Ruling | None,
-    fold: Fold | None,
-    tail: Tail,
-    planned: Plan,
-) -> Outcome:
-    verdict: Verdict | None = () if ruling is None else ruling.decide()
-    if verdict is None:
-        return Conflict()
-    ids: list[int] = []
-    total = len(verdict) + len(unit.changes)
-    for row, event in verdict:
-        assert fold is not None
-        ids.append(_add(topic, event, len(ids) + 1, total, planned))
-        draft = fold.evolve(tail.rows[row.key], event)
-        assert draft is not None
-        _place(row.key, ids[-1], draft, tail, planned)
-    for change in unit.changes:
-        ids.append(_add(topic, change.event, len(ids) + 1, total, planned))
-        if change.put is not None:
-            _place(change.put.key, ids[-1], change.put.draft, tail, planned)
-        elif fold is not None:
-            # As it was given: a fold may remember that it has read it.
-            _fold_in(change.event, ids[-1], fold, tail, planned)
-    return Appended(tuple(ids), tuple(verdict), None if ruling is None else ruling.last)
+class _Planner(msgspec.Struct):
+    """What a batch is planned with: the plan grows, and the state follows it."""
 
+    topic: str
+    fold: Fold | None
+    state: BatchState
+    plan: Plan
 
-def _add(topic: str, given: LogEvent, number: int, of: int, planned: Plan) -> int:
-    """Chain an event of a unit to those before it; its id."""
-    event = chain.link(topic, _numbered(given, number, of), planned.head.id + 1, planned.head.hash)
-    planned.events.append(event)
-    planned.head = chain.head_after(event)
-    return event.id
+    def write(self, unit: Unit, ruling: _Ruling | None) -> Outcome:
+        verdict: Verdict | None = () if ruling is None else ruling.decide()
+        if verdict is None:
+            return Conflict()
+        ids: list[int] = []
+        total = len(verdict) + len(unit.changes)
+        for row, event in verdict:
+            assert self.fold is not None
+            ids.append(self._add(event, len(ids) + 1, total))
+            draft = self.fold.evolve(self.state.rows[row.key], event)
+            assert draft is not None
+            self._put(row.key, ids[-1], draft)
+        for change in unit.changes:
+            ids.append(self._add(change.event, len(ids) + 1, total))
+            if change.put is not None:
+                self._put(change.put.key, ids[-1], change.put.draft)
+            else:
+                # As it was given: a fold may remember that it has read it.
+                self.fold_in(change.event, ids[-1])
+        return Appended(tuple(ids), tuple(verdict), None if ruling is None else ruling.last)
+
+    def _add(self, given: LogEvent, number: int, of: int) -> int:
+        """Chain an event of a unit to those before it; its id."""
+        head = self.plan.head
+        event = chain.link(self.topic, _numbered(given, number, of), head.id + 1, head.hash)
+        self.plan.events.append(event)
+        self.plan.head = chain.head_after(event)
+        return event.id
+
+    def fold_in(self, event: LogEvent | StoredEvent, id: int) -> None:
+        key = None if self.fold is None else self.fold.key(event)
+        if self.fold is None or key is None:
+            return
+        before = self.state.rows.get(key)
+        if before is not None and id <= before.version:
+            return
+        draft = self.fold.evolve(before, event)
+        if draft is not None:
+            self._put(key, id, draft)
+
+    def _put(self, key: bytes, id: int, draft: Draft) -> None:
+        before = self.state.rows.get(key)
+        created, previous = (id, 0) if before is None else (before.created, before.version)
+        row = Row(key, id, created, *astuple(draft))
+        self.plan.links.append(Link(id, key, previous))
+        self.state.rows[key] = self.plan.rows[key] = row
+        if self.state.pages:
+            for name in (row.owner, row.alias, row.group):
+                if name is not None:
+                    self.state.written.setdefault(name, set()).add(key)
 
 
 def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
@@ -322,37 +349,3 @@ def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
         return event
     headers = {**event.headers, UNIT_HEADER: f"{number}/{of}"}
     return LogEvent(event.kind, event.payload, headers, event.occurred_at_ms)
-
-
-def _fold_in(event: LogEvent | StoredEvent, id: int, fold: Fold, tail: Tail, planned: Plan) -> None:
-    key = fold.key(event)
-    if key is None:
-        return
-    before = tail.rows.get(key)
-    if before is not None and id <= before.version:
-        return
-    draft = fold.evolve(before, event)
-    if draft is not None:
-        _place(key, id, draft, tail, planned)
-
-
-def _place(key: bytes, id: int, draft: Draft, tail: Tail, planned: Plan) -> None:
-    before = tail.rows.get(key)
-    created, previous = (id, 0) if before is None else (before.created, before.version)
-    row = Row(
-        key,
-        id,
-        created,
-        draft.owner,
-        draft.expires,
-        draft.live,
-        draft.state,
-        draft.alias,
-        draft.group,
-    )
-    planned.links.append(Link(id, key, previous))
-    tail.rows[key] = planned.rows[key] = row
-    if tail.pages:
-        for name in (row.owner, row.alias, row.group):
-            if name is not None:
-                tail.placed.setdefault(name, set()).add(key)

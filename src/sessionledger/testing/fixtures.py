@@ -199,7 +199,7 @@ def _open(harness: Harness, path: Path) -> Log:
 
 
 @contextmanager
-def restless() -> Iterator[None]:
+def frequent_switches() -> Iterator[None]:
     """Let threads take turns so often that one is interrupted wherever it can be."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -218,7 +218,7 @@ def until(holds: Callable[[], bool]) -> None:
         pause = min(pause * 2, 0.02)
 
 
-def together(*jobs: Callable[[], T]) -> list[T]:
+def concurrently(*jobs: Callable[[], T]) -> list[T]:
     """What the jobs answer, each run in a thread of its own, begun at the same moment."""
     start = threading.Barrier(len(jobs))
     answers: dict[int, T] = {}
@@ -232,7 +232,7 @@ def together(*jobs: Callable[[], T]) -> list[T]:
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]
-    with restless():
+    with frequent_switches():
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -9,7 +9,7 @@ import pytest
 from sessionledger import SessionLimitReached, SessionStore
 from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.cli.running import Line
 from tests.cli.screen import Screen
 
@@ -90,7 +90,7 @@ def test_of_many_that_make_a_key_of_one_name_at_once_one_does(line: Line) -> Non
                 return False
             return True
 
-    assert sorted(together(*[make] * 6)) == [False] * 5 + [True]
+    assert sorted(concurrently(*[make] * 6)) == [False] * 5 + [True]
     assert line("keys", "create", "api", *INTROSPECT).code == 3
 
 

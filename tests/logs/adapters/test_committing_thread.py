@@ -27,7 +27,7 @@ from sessionledger import (
 )
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import Outcome
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, event, every_event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event, every_event
 
 SESSIONS = "orchestrator.sessions"
 
@@ -70,7 +70,7 @@ def test_several_loops_share_one_store(ledger: Ledger) -> None:
         assert all(found)
         return [one.token for one in issued]
 
-    tokens = together(*(partial(run, visit(loop)) for loop in range(4)))
+    tokens = concurrently(*(partial(run, visit(loop)) for loop in range(4)))
 
     async def leave() -> None:
         for mine in tokens:

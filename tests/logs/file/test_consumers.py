@@ -9,7 +9,7 @@ import pytest
 
 from sessionledger import CorruptLog, InvalidEvent
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.fixtures import TOPIC, together
+from sessionledger.testing.fixtures import TOPIC, concurrently
 from tests.logs.file.locations import opened
 
 
@@ -60,6 +60,6 @@ def test_a_file_that_can_t_be_read_is_named(log: FileLog, root: Path) -> None:
 def test_of_many_at_once_the_furthest_stays(root: Path) -> None:
     with opened(root) as one, opened(root) as other:
         logs = [one, other]
-        together(*[lambda n=n: logs[n % 2].ack(TOPIC, "mailer", n) for n in range(1, 21)])
+        concurrently(*[lambda n=n: logs[n % 2].ack(TOPIC, "mailer", n) for n in range(1, 21)])
         assert one.cursor(TOPIC, "mailer") == other.cursor(TOPIC, "mailer") == 20
     assert [path.name for path in cursor_file(root).parent.iterdir()] == [cursor_file(root).name]

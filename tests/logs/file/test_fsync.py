@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, add, concurrently, event, every_event
 from sessionledger.testing.forked_child import in_fork
 from tests.logs import bare_file
 from tests.logs.children import run
@@ -94,12 +94,12 @@ def test_other_threads_are_refused_too(log: FileLog, disk: Disk) -> None:
     store = SessionStore(log)
     token = store.create("alice").token
     disk.broken = True
-    said = together(*[lambda: refusal(lambda: store.create("bob"))] * 4)
+    said = concurrently(*[lambda: refusal(lambda: store.create("bob"))] * 4)
     disk.broken = False
-    said += together(*[lambda: refusal(lambda: store.create("bob"))] * 4)
+    said += concurrently(*[lambda: refusal(lambda: store.create("bob"))] * 4)
     assert all(str(log.path) in one for one in said)
     assert all("open it again" in one for one in said[4:])
-    assert together(*[lambda: store.get(token)] * 4) == [store.get(token)] * 4
+    assert concurrently(*[lambda: store.get(token)] * 4) == [store.get(token)] * 4
 
 
 def test_reads_still_answer_and_see_other_processes(log: FileLog, disk: Disk, root: Path) -> None:

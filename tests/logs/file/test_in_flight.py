@@ -13,7 +13,15 @@ import pytest
 
 from sessionledger import StoredEvent
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import (
+    FOLD,
+    PATIENCE,
+    TOPIC,
+    add,
+    concurrently,
+    event,
+    every_event,
+)
 from tests.logs import bare_file
 from tests.logs.children import ask, finish, running
 from tests.logs.file.locations import opened, topic_file
@@ -195,5 +203,5 @@ def test_readers_and_foreign_writers_agree_whatever_comes_first(log: FileLog, ro
             assert events[: len(seen)] == seen
             seen = events
 
-    together(write, read, read)
+    concurrently(write, read, read)
     check_sees(log, list(range(1, 60)))

@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import LogUnavailable, NotALedger, SessionStore, open_log
 from sessionledger.logs.file import FileLog
-from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, add, concurrently, event, every_event
 from tests.logs import bare_file
 from tests.logs.children import run
 from tests.logs.file.locations import durable_file, opened, store_on, topic_file
@@ -134,7 +134,7 @@ def test_a_lock_file_that_somebody_removed_lets_no_two_write(root: Path) -> None
         (root / "ledger.lock").unlink()
         writers = [lambda: [add(log, [event()])[0] for _ in range(40)]]
         writers += [lambda: [add(other, [event()])[0] for _ in range(40)]]
-        ids = [id for mine in together(*writers) for id in mine]
+        ids = [id for mine in concurrently(*writers) for id in mine]
         assert sorted(ids) == list(range(2, 82))
         assert [one.id for one in every_event(log)] == list(range(1, 82))
 

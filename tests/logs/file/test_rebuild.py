@@ -11,7 +11,7 @@ from sessionledger import SessionStore
 from sessionledger.logs.base import Fold, Progress
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file.index import TopicIndex
-from sessionledger.testing.fixtures import PATIENCE, together
+from sessionledger.testing.fixtures import PATIENCE, concurrently
 
 
 def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path:
             patch.object(TopicIndex, "rebuilt", held),
             patch.object(TopicIndex, "is_current", slow),
         ):
-            together(rebuild, end)
+            concurrently(rebuild, end)
             reader.join(PATIENCE)
         assert found == [None]

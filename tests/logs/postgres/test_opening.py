@@ -22,7 +22,7 @@ from sessionledger import (
     parse_url,
 )
 from sessionledger.logs.postgres.opening import address_of
-from sessionledger.testing.fixtures import TOPIC, add, event, together
+from sessionledger.testing.fixtures import TOPIC, add, concurrently, event
 from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.logs import bare_postgres
 from tests.postgres_server import (
@@ -241,7 +241,7 @@ def test_settings_of_a_database_change_nothing_that_is_stored(tmp_path: Path, se
 
 def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:
     url = address(tmp_path)
-    logs = together(*[lambda: open_log(url)] * 8)
+    logs = concurrently(*[lambda: open_log(url)] * 8)
     assert [add(log, [event()]) for log in logs] == [(n,) for n in range(1, 9)]
     for log in logs:
         log.close()
@@ -272,7 +272,7 @@ def test_an_older_ledger_gets_its_groups(tmp_path: Path) -> None:
     bare_postgres.execute(tmp_path, "DROP INDEX ledger_live_rows_by_owner")
     bare_postgres.execute(tmp_path, "ALTER TABLE ledger_rows DROP COLUMN group_name")
     bare_postgres.execute(tmp_path, "UPDATE ledger_meta SET value = '1' WHERE name = 'schema'")
-    for log in together(*[lambda: open_log(address(tmp_path))] * 4):
+    for log in concurrently(*[lambda: open_log(address(tmp_path))] * 4):
         log.close()
     with SessionStore.open(address(tmp_path)) as store:
         assert new is not None

@@ -12,7 +12,7 @@ import pytest
 
 from sessionledger import Log, LogUnavailable, NotALedger, SessionStore, StoreClosed
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, creation, event, together
+from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, add, concurrently, creation, event
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -60,7 +60,7 @@ def test_threads_that_read_at_the_same_time_are_forgotten_too(log: SQLiteLog) ->
     add(log, [event(b"k")])
     before = descriptors_on(log.path)
     for _ in range(5):
-        together(*[lambda: log.row(TOPIC, b"k")] * 20)
+        concurrently(*[lambda: log.row(TOPIC, b"k")] * 20)
     in_a_thread(lambda: log.row(TOPIC, b"k"))
     # SQLite keeps the descriptors of closed connections for the next ones, as many as there were
     # at a time: closing one would drop the locks of all.
@@ -102,7 +102,7 @@ def test_a_file_that_was_refused_is_let_go(tmp_path: Path) -> None:
 
 def test_closing_leaves_only_the_ledger_and_its_lock(log: SQLiteLog) -> None:
     add(log, [event(b"k")])
-    together(*[lambda: log.row(TOPIC, b"k")] * 4)
+    concurrently(*[lambda: log.row(TOPIC, b"k")] * 4)
     log.close()
     assert {one.name for one in log.path.parent.iterdir()} == {"ledger", "ledger-lock"}
 
@@ -182,7 +182,7 @@ def test_a_close_amid_others_lets_each_answer_or_refuses(
             return "refused"
 
         jobs = [*(lambda call=call: repeat(call) for call in calls.values()), close]
-        assert set(together(*jobs)) == {"refused"}
+        assert set(concurrently(*jobs)) == {"refused"}
 
 
 def test_a_reader_in_a_snapshot_is_waited_for(log: SQLiteLog) -> None:
@@ -198,7 +198,7 @@ def test_a_reader_in_a_snapshot_is_waited_for(log: SQLiteLog) -> None:
         log.close()
         return 5000
 
-    assert together(count, count, close, count) == [5000] * 4
+    assert concurrently(count, count, close, count) == [5000] * 4
 
 
 def test_a_handler_of_the_thread_that_closes_the_gate_is_refused(log: SQLiteLog) -> None:

@@ -17,7 +17,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.logs.sqlite import SQLiteLog, queries
-from sessionledger.testing.fixtures import FOLD, TOPIC, add, event, together
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, concurrently, event
 from tests.logs.children import run
 
 OTHERS = "another application's tables"
@@ -196,7 +196,7 @@ def test_a_lock_file_that_somebody_removed_stops_nobody(tmp_path: Path) -> None:
     add(log, [event()])
     (tmp_path / "ledger-lock").unlink()
     try:
-        assert together(lambda: log.latest(TOPIC)) == [1]
+        assert concurrently(lambda: log.latest(TOPIC)) == [1]
     finally:
         log.close()
 

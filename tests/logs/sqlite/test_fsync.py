@@ -11,7 +11,7 @@ import pytest
 
 from sessionledger import LogUnavailable, SessionStore
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from sessionledger.testing.forked_child import in_fork
 
 
@@ -102,12 +102,12 @@ def test_other_threads_are_refused_too(log: SQLiteLog, disk: BrokenDisk) -> None
     store = SessionStore(log)
     token = store.create("alice").token
     disk.broken = True
-    said = together(*[lambda: refusal(lambda: store.create("bob"))] * 4)
+    said = concurrently(*[lambda: refusal(lambda: store.create("bob"))] * 4)
     disk.broken = False
-    said += together(*[lambda: refusal(lambda: store.create("bob"))] * 4)
+    said += concurrently(*[lambda: refusal(lambda: store.create("bob"))] * 4)
     assert all(str(log.path) in one for one in said)
     assert all("open it again" in one for one in said[4:])
-    assert together(*[lambda: store.get(token)] * 4) == [store.get(token)] * 4
+    assert concurrently(*[lambda: store.get(token)] * 4) == [store.get(token)] * 4
 
 
 def test_reads_still_answer(log: SQLiteLog, disk: BrokenDisk) -> None:

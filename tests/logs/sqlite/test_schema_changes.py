@@ -9,7 +9,7 @@ import pytest
 
 from sessionledger import CorruptLog, IssuedSession, SessionStore
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.logs import bare_sqlite
 
 # How a stranger's migration rebuilds a table; our triggers go with the old one.
@@ -173,5 +173,5 @@ def test_an_end_beyond_the_head_counts_when_it_is_covered(store: SessionStore, p
 
 def ids(store: SessionStore, session: IssuedSession) -> list[int]:
     """The events of a session's history, which must end."""
-    (entries,) = together(lambda: store.history(handle=session.handle))
+    (entries,) = concurrently(lambda: store.history(handle=session.handle))
     return [entry.event_id for entry in entries]

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from sessionledger import SessionStore
 from sessionledger.server.process.serve import UVICORN_BELOW, UVICORN_FROM
-from sessionledger.testing.fixtures import together, until
+from sessionledger.testing.fixtures import concurrently, until
 from tests.server.served import COMMAND, PATIENCE_SECONDS, Served, environment, make_key
 
 OPTIONS = ("--request-timeout", "1s", "--stop-timeout", "5s")
@@ -93,7 +93,7 @@ def late(served: Served, key: str) -> dict[str, bytes]:
         "a session": [beginning("/v1/sessions", "application/json", key)],
         "a form": [beginning("/revoke", "application/x-www-form-urlencoded", key)],
     }
-    answers = together(*[partial(spoken, served, *sent) for sent in parts.values()])
+    answers = concurrently(*[partial(spoken, served, *sent) for sent in parts.values()])
     return dict(zip(parts, answers, strict=True))
 
 

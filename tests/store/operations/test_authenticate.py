@@ -23,7 +23,7 @@ from sessionledger import (
 from sessionledger.logs.base import Outcome, Unit
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import NOON, Clock
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.logs.test_full_disk import fill, small_disk
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
@@ -113,7 +113,7 @@ def test_a_hundred_threads_cause_one_write(bench: Bench, clock: Clock) -> None:
     store = SessionStore(log, clock=clock)
     store.create("alice", token=TOKEN)
     clock.advance(MINUTE)
-    answers = together(*[lambda: store.authenticate(TOKEN) for _ in range(100)])
+    answers = concurrently(*[lambda: store.authenticate(TOKEN) for _ in range(100)])
     assert {some(answer).last_seen_at for answer in answers} == {clock.now}
     assert store.head().id == 2
 

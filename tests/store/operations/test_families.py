@@ -19,7 +19,7 @@ from sessionledger import (
 from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.core.token import digest, handle_of
 from sessionledger.testing.clock import NOON, Clock
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
 from tests.store.test_store import some
@@ -276,7 +276,7 @@ def test_many_who_present_it_at_once_write_it_down_once(bench: Bench, clock: Clo
     clock.advance(OVER)
     before = store.head().id
     calls = [lambda: store.authenticate(OTHER), lambda: store.rotate(OTHER)] * 8
-    assert together(*calls) == [None] * 16
+    assert concurrently(*calls) == [None] * 16
     assert store.head().id == before + 2
     assert is_over(store, issued.token)
 

@@ -24,7 +24,7 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import NOON, Clock
-from sessionledger.testing.fixtures import PATIENCE, together, until
+from sessionledger.testing.fixtures import PATIENCE, concurrently, until
 from tests.logs.children import finish, start
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench, Kind
@@ -187,7 +187,7 @@ def test_of_many_threads_that_sweep_each_session_is_ended_once(bench: Bench, clo
     store = SessionStore(bench.log(), clock=clock)
     created(store, 50, ttl=HOUR)
     clock.advance(2 * HOUR)
-    assert sum(together(*[store.sweep for _ in range(8)])) == 50
+    assert sum(concurrently(*[store.sweep for _ in range(8)])) == 50
     assert store.head().id == 100
 
 

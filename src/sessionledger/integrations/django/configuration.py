@@ -1,11 +1,10 @@
-"""The stores of this process, as the project's settings say: each opened once, when it is needed.
+"""The stores of this process, as the settings say: each opened when it is needed, and kept.
 
 A server may fork afterwards. When the setting changes, as in tests, they are closed.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from sessionledger.integrations.settings import Settings
 NAME = "SESSIONLEDGER"
 _KNOWN = {"OPEN", "SESSIONS", "SETTINGS"}
 
-_lock = threading.Lock()
 _opened: dict[str, SessionStore] = {}
 
 
@@ -48,10 +46,12 @@ def _open(name: str) -> SessionStore:
     opener = _configured().get(name)
     if not callable(opener):
         raise ImproperlyConfigured(f"{NAME}['{name}'] must be a function that opens a SessionStore")
-    with _lock:
-        if name not in _opened:
-            _opened[name] = _checked(name, opener())
-        return _opened[name]
+    # Without a lock, which an interrupt could leave locked: `setdefault` is one step.
+    store = _checked(name, opener())
+    kept = _opened.setdefault(name, store)
+    if kept is not store:
+        store.close()
+    return kept
 
 
 def _checked(name: str, opened: object) -> SessionStore:
@@ -69,9 +69,8 @@ def _configured() -> Mapping[str, Any]:
 
 def _forget(*, setting: str, **_: object) -> None:
     if setting == NAME:
-        with _lock:
-            while _opened:
-                _opened.popitem()[1].close()
+        for name in [*_opened]:
+            _opened.pop(name).close()
 
 
 setting_changed.connect(_forget)

@@ -21,7 +21,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Head
 from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
-from sessionledger.logs.units import Link, Plan, Tail
+from sessionledger.logs.units import BatchState, Link, Plan
 
 
 class RowTable:
@@ -41,7 +41,7 @@ class RowTable:
 
     # -- changing
 
-    def tail(self, head: Head, batch: Iterable[Unit], fold: Fold | None) -> Tail:
+    def batch_state(self, head: Head, batch: Iterable[Unit], fold: Fold | None) -> BatchState:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
         rows = {key: self.rows[key] for key in keys if key in self.rows}
@@ -51,7 +51,7 @@ class RowTable:
             [row for group in units.groups_of(rule, page) for row in self._live_of_group(group)]
             for rule, page in zip(rules, pages, strict=True)
         ]
-        return Tail(head, rows, pages, relatives)
+        return BatchState(head, rows, pages, relatives)
 
     def _live_of_group(self, group: str) -> Iterator[Row]:
         return self._by_group.walk(group, None, True)

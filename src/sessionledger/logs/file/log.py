@@ -160,8 +160,8 @@ class FileLog:
             self._topics.keep_rows(topic)
             index = self._topics.adopt(topic).index
             table = index.table if fold is None else self._topics.rows(topic, index)
-            tail = table.tail(index.head, batch, fold)
-        plan = units.plan(topic, batch, fold, tail)
+            state = table.batch_state(index.head, batch, fold)
+        plan = units.plan(topic, batch, fold, state)
         if plan.events:
             texts = [lines.encode(event) for event in plan.events]
             start = index.end

@@ -116,8 +116,8 @@ class MemoryLog:
         table = self._topic(topic)
         units.check(batch, table.fold)
         table.catch_up()
-        tail = table.table.tail(table.head, batch, table.fold)
-        plan = units.plan(topic, batch, table.fold, tail)
+        state = table.table.batch_state(table.head, batch, table.fold)
+        plan = units.plan(topic, batch, table.fold, state)
         try:
             table.store(plan)
         finally:

@@ -38,8 +38,8 @@ class Writer(writer.Writer):
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
         relatives = self._relatives(topic, rules, pages)
-        tail = units.Tail(head, {row.key: row for row in rows}, pages, relatives)
-        plan = units.plan(topic, batch, fold, tail)
+        state = units.BatchState(head, {row.key: row for row in rows}, pages, relatives)
+        plan = units.plan(topic, batch, fold, state)
         if plan.events:
             self._store(topic, line.number, plan, has_rows=fold is not None)
             self.transaction.proof = Proof(line.xid, topic, plan.events[0])

@@ -42,9 +42,9 @@ class Writer(writer.Writer):
         if fold is not None and line.folded != line.head:
             self.fold_gap(topic, fold)
             line = self.line(topic)
-        tail = self._tail(line, batch, fold)
-        known = dict(tail.rows)
-        plan = units.plan(topic, batch, fold, tail)
+        state = self._batch_state(line, batch, fold)
+        known = dict(state.rows)
+        plan = units.plan(topic, batch, fold, state)
         if plan.events:
             self._store_events(topic, plan.events)
             self._heads[topic] = plan.head
@@ -87,13 +87,15 @@ class Writer(writer.Writer):
             self.connection.execute(statement, (line.number,))
         self.connection.execute(queries.COPY_HEADS)
 
-    def _tail(self, line: TopicLine, batch: Sequence[Unit], fold: Fold | None) -> units.Tail:
+    def _batch_state(
+        self, line: TopicLine, batch: Sequence[Unit], fold: Fold | None
+    ) -> units.BatchState:
         rows = self._rows(line, units.keys_of(batch, fold))
         rules = units.rules_of(batch)
         pages = [self._page(line.number, rule.where, rule.after, rule.limit) for rule in rules]
         relatives = [self._relatives(line.number, *of) for of in zip(rules, pages, strict=True)]
         rows.update((row.key, row) for page in (*pages, *relatives) for row in page)
-        return units.Tail(self._head(line.topic, line.head), rows, pages, relatives)
+        return units.BatchState(self._head(line.topic, line.head), rows, pages, relatives)
 
     def _page(
         self, number: int, where: RowFilter, after: Row | None = None, limit: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, together
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, concurrently, event
 
 
 class CursorConformance(Conformance):
@@ -28,7 +28,7 @@ class CursorConformance(Conformance):
             for cursor in range(first, 60, 6):
                 ledger.log.ack(TOPIC, "mailer", cursor)
 
-        together(*(partial(acknowledge, first) for first in range(6)))
+        concurrently(*(partial(acknowledge, first) for first in range(6)))
         assert ledger.log.cursor(TOPIC, "mailer") == 59
 
     def test_cursors_survive_reopening(self, persistent: Ledger) -> None:

@@ -15,9 +15,9 @@ from sessionledger.testing.fixtures import (
     TOPIC,
     Ledger,
     add,
+    concurrently,
     event,
     every_event,
-    together,
 )
 
 # What some encoder once changed: wide integers, floats, separators, control characters.
@@ -133,7 +133,7 @@ class EventConformance(Conformance):
                 ids += outcome.ids
             return ids
 
-        ids = together(*(partial(write, writer) for writer in range(8)))
+        ids = concurrently(*(partial(write, writer) for writer in range(8)))
         for mine in ids:
             assert mine == sorted(mine)
         stored = {one.id: (one.value["w"], one.value["n"]) for one in every_event(ledger.log)}

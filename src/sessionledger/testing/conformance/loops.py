@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import Appended, Change, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, event, together
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ class LoopConformance(Conformance):
             assert await log.latest(TOPIC) >= max(ids)
             return ids
 
-        ids = together(*(partial(in_new_loop, visit(loop)) for loop in range(LOOPS)))
+        ids = concurrently(*(partial(in_new_loop, visit(loop)) for loop in range(LOOPS)))
         events = in_new_loop(log.read(TOPIC))
         assert [one.id for one in events] == sorted(id for mine in ids for id in mine)
         assert sorted(one.value["n"] for one in events) == list(range(LOOPS * TASKS))

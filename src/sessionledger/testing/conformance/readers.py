@@ -9,7 +9,7 @@ from operator import eq
 
 from sessionledger.logs.base import Change, Log, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, concurrently, event, every_event
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
 WRITERS = 16
@@ -56,7 +56,7 @@ def beside_readers(write: Callable[[int], object], look: Callable[[], object]) -
         finally:
             over.set()
 
-    together(write_on, *(partial(look_on, reader) for reader in range(READERS)))
+    concurrently(write_on, *(partial(look_on, reader) for reader in range(READERS)))
 
 
 class ReaderConformance(Conformance):
@@ -83,7 +83,7 @@ class ReaderConformance(Conformance):
             for n in range(each):
                 add(ledger.log, [event(w=writer, n=n)])
 
-        together(tail, *(partial(write, writer) for writer in range(WRITERS)))
+        concurrently(tail, *(partial(write, writer) for writer in range(WRITERS)))
         assert seen == every_event(ledger.log)
         for writer in range(WRITERS):
             mine = [one.value["n"] for one in seen if one.value["w"] == writer]

@@ -17,12 +17,12 @@ from sessionledger.testing.fixtures import (
     TOPIC,
     Ledger,
     add,
+    concurrently,
     creation,
     event,
     every_event,
     put,
     rows_of,
-    together,
 )
 
 KEYS = [bytes([n]) * 4 for n in range(5)]
@@ -173,7 +173,7 @@ class RowConformance(Conformance):
             for n in range(25):
                 add(logs[n % 2], [event(KEYS[(n + seed) % 5], n=n)])
 
-        together(*(partial(alternate, seed) for seed in range(3)))
+        concurrently(*(partial(alternate, seed) for seed in range(3)))
         assert logs[0].rows(TOPIC) == logs[1].rows(TOPIC)
         assert every_event(logs[0]) == every_event(logs[1])
         for log in logs:

@@ -28,12 +28,12 @@ from sessionledger.testing.fixtures import (
     TOPIC,
     Ledger,
     add,
+    concurrently,
     creation,
     event,
     every_event,
     put,
     rows_of,
-    together,
 )
 
 KEYS = [bytes([n]) * 4 for n in range(6)]
@@ -197,7 +197,7 @@ class RuleConformance(Conformance):
             outcomes.append(ended(ledger.log, Rule(ALICES, end_all), Change(event())))
 
         calls: list[Callable[[], None]] = [partial(create, n) for n in range(RIVALS)]
-        together(*calls, end_them, end_them)
+        concurrently(*calls, end_them, end_them)
         last = max(outcome.ids[-1] for outcome in outcomes)
         rows = [ledger.log.row(TOPIC, bytes([n]) * 4) for n in range(RIVALS)]
         assert all(row is not None and row.live == (row.created > last) for row in rows)
@@ -210,7 +210,7 @@ class RuleConformance(Conformance):
             unit = Unit(creation(bytes([n]) * 4).changes, rule=Rule(ALICES, room))
             return isinstance(ledger.log.append(TOPIC, [unit])[0], Appended)
 
-        won = together(*(partial(create, n) for n in range(RIVALS)))
+        won = concurrently(*(partial(create, n) for n in range(RIVALS)))
         assert sum(won) == LIMIT == len(live_keys(ledger.log))
 
     def test_a_rule_holds_over_two_logs(self, shared: Ledger) -> None:

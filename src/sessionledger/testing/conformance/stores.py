@@ -11,7 +11,7 @@ from sessionledger.errors import DuplicateSession
 from sessionledger.store.sync import SessionStore
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import Ledger, together
+from sessionledger.testing.fixtures import Ledger, concurrently
 
 TOKEN = "a token that is long enough to be one"  # noqa: S105  it opens nothing
 RIVALS = 8
@@ -54,7 +54,7 @@ class StoreConformance(Conformance):
             except DuplicateSession:
                 return False
 
-        won = together(*(partial(create, n) for n in range(RIVALS)))
+        won = concurrently(*(partial(create, n) for n in range(RIVALS)))
         assert sum(won) == 1
         session = store.get(TOKEN)
         assert session is not None

@@ -10,11 +10,11 @@ from sessionledger.testing.fixtures import (
     TOPIC,
     Ledger,
     add,
+    concurrently,
     creation,
     event,
     every_event,
     put,
-    together,
 )
 
 KEYS = [bytes([n]) * 4 for n in range(4)]
@@ -90,7 +90,7 @@ class UnitConformance(Conformance):
             (outcome,) = ledger.log.append(TOPIC, [creation(KEYS[0], n=n)])
             return isinstance(outcome, Appended)
 
-        won = together(*(partial(create, n) for n in range(RIVALS)))
+        won = concurrently(*(partial(create, n) for n in range(RIVALS)))
         assert sum(won) == 1
         (only,) = every_event(ledger.log)
         assert won[only.value["n"]]
@@ -105,7 +105,7 @@ class UnitConformance(Conformance):
             unit = Unit([put(event(KEYS[0], n=n), row, expected=version)])
             return isinstance(ledger.log.append(TOPIC, [unit])[0], Appended)
 
-        won = together(*(partial(change, n) for n in range(RIVALS)))
+        won = concurrently(*(partial(change, n) for n in range(RIVALS)))
         assert sum(won) == 1
         assert won[every_event(ledger.log)[-1].value["n"]]
 
@@ -120,6 +120,6 @@ class UnitConformance(Conformance):
                 if isinstance(ledger.log.append(TOPIC, [unit])[0], Appended):
                     return
 
-        together(*(partial(change, n) for n in range(8)))
+        concurrently(*(partial(change, n) for n in range(8)))
         history = ledger.log.read_key(TOPIC, KEYS[0])
         assert sorted(one.value["n"] for one in history) == list(range(8))

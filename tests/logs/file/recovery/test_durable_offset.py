@@ -18,7 +18,7 @@ from sessionledger.logs.file.recovery.durable_offset import (
     this_boot,
 )
 from sessionledger.ownership import owner_of
-from sessionledger.testing.fixtures import together
+from sessionledger.testing.fixtures import concurrently
 
 OWNER = owner_of(Path("/nowhere"))
 
@@ -81,4 +81,4 @@ def test_a_reader_never_sees_half_a_record(path: Path) -> None:
         while not over.is_set():
             assert published(path) in (old, new)
 
-    together(write, read, read)
+    concurrently(write, read, read)

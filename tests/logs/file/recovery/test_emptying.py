@@ -23,7 +23,7 @@ from sessionledger.logs.base import Log
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.session_fold import SessionFold
-from sessionledger.testing.fixtures import TOPIC, add, event, every_event, together
+from sessionledger.testing.fixtures import TOPIC, add, concurrently, event, every_event
 from tests.logs import bare_file
 from tests.logs.children import start
 from tests.logs.file.locations import (
@@ -385,6 +385,6 @@ def test_readers_notice_nothing_but_that_events_are_gone(root: Path) -> None:
             version = 0 if row is None else row.version
 
     with opened(root) as log, opened(root) as another:
-        together(partial(write, log), partial(read, log), partial(read, another))
+        concurrently(partial(write, log), partial(read, log), partial(read, another))
         assert told(log) == told(another)
         assert log.latest(TOPIC) == 40

@@ -20,7 +20,7 @@ from sessionledger import AsyncSessionStore, LogUnavailable, Session, SessionSto
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.row_cache import generations
 from sessionledger.testing.clock import Clock
-from sessionledger.testing.fixtures import FOLD, TOPIC, add, event, together
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, concurrently, event
 from sessionledger.testing.forked_child import in_fork
 from tests.logs import bare_sqlite
 from tests.logs.children import run
@@ -490,7 +490,7 @@ def test_threads_that_read_while_the_log_forks_and_closes(path: Path) -> None:
         log.close()
         return 1
 
-    assert all(together(read, read, fork_and_close))
+    assert all(concurrently(read, read, fork_and_close))
 
 
 # -- where there is no trusting the header
@@ -565,7 +565,7 @@ def test_a_file_in_the_place_of_another_ends_the_keeping(
     # Before long that is noticed, and a thread that has no connection yet opens the new file.
     while log._row_cache._header.header() is not None:
         store.get(token)
-    assert together(lambda: store.get(token)) == [None]
+    assert concurrently(lambda: store.get(token)) == [None]
 
 
 def test_a_read_in_a_signal_handler_waits_for_nobody(store: SessionStore) -> None:
