@@ -91,6 +91,7 @@ FOR_WHO_WRITES_A_LOG = [
     "check_limit",
     "check_name",
     "check_units",
+    "groups_of",
     "head_after",
     "key_state_of",
     "keys_of",

@@ -20,7 +20,16 @@ from sessionledger.logs.base import (
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.snapshot import Snapshot
-from sessionledger.logs.units import BatchState, Link, Plan, keys_of, plan, refold, rules_of
+from sessionledger.logs.units import (
+    BatchState,
+    Link,
+    Plan,
+    groups_of,
+    keys_of,
+    plan,
+    refold,
+    rules_of,
+)
 from sessionledger.logs.units import check as check_units
 
 __all__ = [
@@ -44,6 +53,7 @@ __all__ = [
     "check_limit",
     "check_name",
     "check_units",
+    "groups_of",
     "head_after",
     "key_state_of",
     "keys_of",
