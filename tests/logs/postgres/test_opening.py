@@ -38,14 +38,23 @@ LOCATIONS = {
     "postgresql://alice@db.example:5433/app": "postgresql://db.example:5433/app",
     f"postgresql://alice:{SECRET}@db.example/app": "postgresql://db.example/app",
     "postgresql://db.example/app?schema=other": "postgresql://db.example/app?schema=other",
-    f"postgresql://a,b:5/app?user=al&password={SECRET}": "postgresql://a,b:,5/app",
-    "postgresql:///app": "postgresql://localhost/app",
+    f"postgresql://a,b:5/app?user=al&password={SECRET}": "postgresql://a,b:5/app",
+    "postgresql://a:5,b:6/app": "postgresql://a:5,b:6/app",
+    "postgresql:///app?host=a,b&port=5": "postgresql://a:5,b:5/app",
+    "postgresql://[2001:db8::1]:5433/app": "postgresql://[2001:db8::1]:5433/app",
+    "postgresql:///app": "postgresql:///app",
+    "postgresql:///a%2Fb?host=/run/postgresql": "postgresql:///a%2Fb?host=/run/postgresql",
+    "postgresql://%2Frun%2Fpg:5433/app?schema=s": (
+        "postgresql:///app?host=/run/pg&port=5433&schema=s"
+    ),
+    "postgresql://": "postgresql:///",
 }
 
 
 @pytest.mark.parametrize(("url", "location"), LOCATIONS.items())
 def test_a_location_tells_where_and_no_secret(url: str, location: str) -> None:
     assert address_of(url).location == location
+    assert address_of(location).location == location, "which names the same ledger"
 
 
 @pytest.mark.parametrize("url", HOLDING_A_SECRET)

@@ -144,9 +144,25 @@ def _tables(connection: Connection, address: Address) -> set[str]:
 
 
 def _location(parameters: dict[str, str], schema: str) -> str:
-    """Host, port, database and schema."""
-    host = parameters.get("host") or parameters.get("hostaddr") or "localhost"
-    port = f":{parameters['port']}" if "port" in parameters else ""
-    database = parameters.get("dbname") or parameters.get("user") or ""
-    within = "" if schema == SCHEMA else f"?schema={schema}"
-    return f"postgresql://{host}{port}/{database}{within}"
+    """Hosts, ports, database and schema, as an address that opens the same ledger.
+
+    A folder of a socket is a parameter, since nobody reads it percent-encoded.
+    """
+    hosts = (parameters.get("host") or parameters.get("hostaddr") or "").split(",")
+    ports = parameters.get("port", "").split(",")
+    database = quote(parameters.get("dbname") or parameters.get("user") or "", safe="")
+    asked = {} if schema == SCHEMA else {"schema": schema}
+    servers = ""
+    if any(host.startswith(("/", "@")) for host in hosts):
+        port = {"port": ",".join(ports)} if any(ports) else {}
+        asked = {"host": ",".join(hosts)} | port | asked
+    else:
+        pairs = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+        servers = ",".join(_server(host, port) for host, port in pairs)
+    query = f"?{urlencode(asked, safe='/,@', quote_via=quote)}" if asked else ""
+    return f"postgresql://{servers}/{database}{query}"
+
+
+def _server(host: str, port: str) -> str:
+    named = f"[{host}]" if ":" in host else host
+    return f"{named}:{port}" if port else named
