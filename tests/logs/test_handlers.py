@@ -70,6 +70,35 @@ assert store.create("carol").version
 assert store.verify().ok
 """
 
+READS_AMID_WRITES = """
+import signal, sys
+from sessionledger import LogUnavailable, SessionStore
+
+store = SessionStore.open(sys.argv[1], durability="normal")
+token = store.create("alice").token
+created = answered = 0
+
+def read(*_):
+    global answered
+    try:
+        assert store.get(token).principal == "alice"
+        # Each of the acknowledged ones, and perhaps the one that was interrupted.
+        assert created <= store.count(principal="bob") <= created + 1
+        answered += 1
+    except LogUnavailable as error:
+        assert "signal handler" in str(error), error
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+signal.signal(signal.SIGALRM, read)
+signal.setitimer(signal.ITIMER_REAL, 0.0003)
+while answered < 20:
+    store.create("bob")
+    created += 1
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+assert store.count(principal="bob") == created
+assert store.verify().ok
+"""
+
 FORKS = """
 import os, signal, sys
 from sessionledger import LogUnavailable, SessionStore
@@ -181,6 +210,13 @@ assert store.verify().ok and other.verify().ok
 @pytest.mark.parametrize("url", ["memory:", "file://{}/ledger", "sqlite:///{}/ledger.db"])
 def test_a_handler_that_writes_amid_a_write_is_refused(tmp_path: Path, url: str) -> None:
     run(WRITES, url.format(tmp_path))
+
+
+@pytest.mark.parametrize("url", ["memory:", "file://{}/ledger", "sqlite:///{}/ledger.db"])
+def test_a_handler_that_reads_amid_a_write_sees_what_was_acknowledged(
+    tmp_path: Path, url: str
+) -> None:
+    run(READS_AMID_WRITES, url.format(tmp_path))
 
 
 def test_a_handler_that_reads_amid_a_read_of_sqlite_is_refused(tmp_path: Path) -> None:
