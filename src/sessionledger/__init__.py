@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         Unit,
     )
     from sessionledger.logs.url import LedgerURL, open_log, open_snapshot, parse_url
-    from sessionledger.store.aio import AsyncSessionStore
+    from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
     from sessionledger.store.operations.history import CaughtUp
@@ -79,7 +79,7 @@ else:
             "RowFilter Rule StoredEvent Unit"
         ),
         "logs.url": "LedgerURL open_log open_snapshot parse_url",
-        "store.aio": "AsyncSessionStore",
+        "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LedgerHead Stats Verification",
         "store.operations.history": "CaughtUp",

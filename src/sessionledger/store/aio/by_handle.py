@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sessionledger.core.ends import Expire
 from sessionledger.core.history import HistoryEntry
@@ -17,6 +17,9 @@ from sessionledger.store.operations import families, history, listings, principa
 from sessionledger.store.operations.history import CaughtUp
 from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
+
+if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
+    import asyncio
 
 
 class AsyncSessions:
@@ -157,6 +160,8 @@ class ByHandle(Facade):
 
         It occupies its task. Errors are told to the store's `on_error`, and it goes on.
         """
+        import asyncio
+
         engine, stopped = self._engine, stop or asyncio.Event()
         engine.check_open()
         left = sweep.rest_until(interval)

@@ -4,49 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sessionledger.findings import Examining, Finding
-from sessionledger.logs.base import Progress, StoredEvent
-from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
+from sessionledger.logs.base import StoredEvent
+from sessionledger.store.aio import by_ledger as aio
 from sessionledger.store.engine import EVENT_PAGE
 from sessionledger.store.facade import Facade
-from sessionledger.store.sync.drive import drive
+from sessionledger.store.sync.drive import drive, in_place
 
 
 class ByLedger(Facade):
     """The calls about all events and rows of the topic."""
+
+    head = in_place(aio.ByLedger.head)
+    verify = in_place(aio.ByLedger.verify)
+    rebuild = in_place(aio.ByLedger.rebuild)
+    diagnose = in_place(aio.ByLedger.diagnose)
+    stats = in_place(aio.ByLedger.stats)
 
     def events(self, *, after: int = 0) -> Iterator[StoredEvent]:
         """Every event of the topic with an id above `after`, as it is stored."""
         while page := drive(self._engine.events(after, EVENT_PAGE)):
             yield from page
             after = page[-1].id
-
-    def head(self) -> LedgerHead:
-        """The newest event's id and hash: keep it elsewhere, and `verify` against it."""
-        return drive(self._engine.head())
-
-    def verify(
-        self, *, expect: str | None = None, progress: Progress | None = None
-    ) -> Verification:
-        """Walk the hash chain, and find the first event that was changed, removed or moved.
-
-        `expect` is an earlier head as text: with it a log that was cut short or rewritten as a
-        whole is found too.
-        """
-        return drive(self._engine.verify(expect, progress))
-
-    def rebuild(self, *, progress: Progress | None = None) -> int:
-        """Fold all rows anew from the log; how many events that were."""
-        return drive(self._engine.rebuild(progress))
-
-    def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
-        """What is wrong with the ledger as it stands, the worst first; nothing when it is well.
-
-        Changes nothing. What an opening mends is mended already: `diagnose(url)` looks at a ledger
-        that is not open.
-        """
-        return drive(self._engine.diagnose(progress))
-
-    def stats(self) -> Stats:
-        """How much there is, and on what."""
-        return drive(self._engine.stats())

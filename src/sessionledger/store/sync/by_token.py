@@ -4,71 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from sessionledger.core.decide import Create, Patch, Touch
-from sessionledger.core.ends import Expire
-from sessionledger.core.families import Rotate
-from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.session import Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.secrecy import clear_locals, without_locals
+from sessionledger.secrecy import clear_locals
+from sessionledger.store.aio import by_token as aio
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
-from sessionledger.store.operations import (
-    authenticate,
-    create,
-    families,
-    principals,
-    rotation,
-    touch,
-)
-from sessionledger.store.sync.drive import drive
+from sessionledger.store.operations import authenticate
+from sessionledger.store.sync.drive import drive, in_place
 
 
 class ByToken(TokenFacade):
     """The calls that take a token, or issue one."""
 
-    @without_locals
-    def create(
-        self,
-        principal: str,
-        *,
-        token: str | None = None,
-        created_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        ttl: timedelta | None = None,
-        idle_timeout: timedelta | None = None,
-        absolute_timeout: timedelta | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        external_id: str | None = None,
-        parent: str | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> IssuedSession:
-        """Begin a session and answer it with its token, this once.
-
-        Without `token` a new one is made, which is better: a guessable one can be tried offline
-        against a stolen ledger. The session ends at `expires_at`, or `ttl` after `created_at`, or
-        as the policy says, whose timeouts can be given for this session alone. `external_id` is
-        the application's own name for it, such as an OIDC `sid`; several may share one.
-
-        `parent` is the token or the handle of a live session. A child of it, for an agent or a
-        job, has some of its attributes, ends no later, and ends with it.
-        Raises `InvalidSession`, `DuplicateSession` for a used token, and `SessionLimitReached`.
-        """
-        command = Create(
-            principal=principal,
-            created_at=created_at,
-            expires_at=expires_at,
-            ttl=ttl,
-            idle_timeout=idle_timeout,
-            absolute_timeout=absolute_timeout,
-            attributes=attributes,
-            external_id=external_id,
-        )
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(create.create(self._engine, command, token, annotation, parent))
+    create = in_place(aio.ByToken.create)
 
     def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
@@ -113,144 +63,10 @@ class ByToken(TokenFacade):
             clear_locals(error)
             raise
 
-    @without_locals
-    def reauthenticate(
-        self,
-        token: str | None = None,
-        *,
-        handle: str | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> Session | None:
-        """Record that the bearer of a live session proved anew, just now, who it is.
-
-        Takes the token or `handle`.
-        """
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(touch.reauthenticate(self._engine, token, handle, annotation))
-
-    @without_locals
-    def touch(
-        self,
-        token: str,
-        *,
-        last_seen_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        ttl: timedelta | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> Session | None:
-        """Record that a live session was seen, now or at `last_seen_at`.
-
-        `attributes` replaces all of them. `expires_at`, or `ttl` after the moment it was seen,
-        moves the expiry, never past the deadline; without either it slides as the policy says.
-        """
-        command = Touch(
-            last_seen_at=last_seen_at, expires_at=expires_at, ttl=ttl, attributes=attributes
-        )
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(touch.touch(self._engine, token, command, annotation))
-
-    @without_locals
-    def patch(
-        self,
-        token: str | None = None,
-        changes: Mapping[str, Any] | None = None,
-        *,
-        handle: str | None = None,
-        if_version: int | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> Session | None:
-        """Merge changes into the attributes of a live session (JSON Merge Patch, RFC 7396).
-
-        None for a name removes it. Concurrent patches of different names both take effect, of one
-        name the last. It is no sighting: the expiry does not slide. Takes the token or `handle`.
-        Raises `InvalidSession`, and `VersionConflict` when the session is not at `if_version`.
-        """
-        command = Patch(changes=changes, if_version=if_version)
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(families.patch(self._engine, token, handle, command, annotation))
-
-    @without_locals
-    def rotate(
-        self,
-        token: str | None = None,
-        *,
-        handle: str | None = None,
-        principal: str | None = None,
-        grace: timedelta | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> IssuedSession | None:
-        """Replace the token of a live session by a new one, which is answered this once.
-
-        The new session carries on the old one's attributes, creation and ends, for `principal` if
-        one is given: who just logged in. The old token authenticates for `grace` more, the
-        policy's if none is given; presented later, it ends the family. Takes the token or `handle`.
-        None for a session that is not live. Raises `SessionLimitReached`.
-        """
-        command = Rotate(principal=principal, grace=grace)
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(rotation.rotate(self._engine, token, handle, command, annotation))
-
-    @without_locals
-    def change_credentials(
-        self,
-        token: str | None = None,
-        *,
-        handle: str | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> IssuedSession | None:
-        """Replace the token, and end all other sessions of the principal: after a new password.
-
-        Call it when the bearer has just proved who it is. All of it happens in one unit. The old
-        token ends at once. The new session carries on attributes, creation and ends, in a family of
-        its own. So nobody who holds an older token can reach it. Takes the token or `handle`. None
-        for a session that is not live. Raises `InvalidSession`.
-        """
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(rotation.change_credentials(self._engine, token, handle, annotation))
-
-    @without_locals
-    def log_out_everywhere(
-        self,
-        token: str,
-        *,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> int:
-        """End all sessions of the token's principal, its own too; how many logins ended.
-
-        0 for a token whose session was ended before, or that is unknown. More than 10,000 sessions
-        end as `revoke_all` ends them.
-        """
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(principals.log_out_everywhere(self._engine, token, annotation))
-
-    @without_locals
-    def expire(
-        self,
-        token: str,
-        *,
-        expired_at: datetime | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-        context: Mapping[str, str] | None = None,
-    ) -> Session | None:
-        """End the session of a token, for good; the session as it ended, None for an unknown one.
-
-        What it was rotated from or into ends with it. A session that was ended before stays as it
-        was, unless an earlier `expired_at` is given.
-        """
-        command = Expire(cause="signed_out", expired_at=expired_at)
-        annotation = Annotation(reason=reason, actor=actor, context=context)
-        return drive(families.expire(self._engine, token, command, annotation))
+    reauthenticate = in_place(aio.ByToken.reauthenticate)
+    touch = in_place(aio.ByToken.touch)
+    patch = in_place(aio.ByToken.patch)
+    rotate = in_place(aio.ByToken.rotate)
+    change_credentials = in_place(aio.ByToken.change_credentials)
+    log_out_everywhere = in_place(aio.ByToken.log_out_everywhere)
+    expire = in_place(aio.ByToken.expire)

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sessionledger.secrecy import without_locals
+
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def in_place(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """A method of the asynchronous store as one of the synchronous store."""
+    # Its own frames are emptied here, once.
+    coroutine: Callable[..., Coroutine[Any, Any, T]] = getattr(method, "__wrapped__", method)
+
+    @without_locals
+    @wraps(method)
+    def called(self: Any, /, *given: P.args, **named: P.kwargs) -> T:
+        return drive(coroutine(self, *given, **named))
+
+    return called
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
