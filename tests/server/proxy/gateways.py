@@ -123,7 +123,7 @@ class _Application(BaseHTTPRequestHandler):
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", b64encode(sha1(key.encode()).digest()).decode())
         self.end_headers()
-        self.wfile.write(self.rfile.read1())
+        self.wfile.write(self.rfile.read(11))
         self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = _answer  # noqa: N815

@@ -168,6 +168,23 @@ def test_a_page_of_another_site_changes_nothing(gateway: Gateway, served: Served
         assert gateway("POST", "/orders", [*bearer(made), *headers.items()]).status_code == 200
 
 
+def test_a_preflight_is_the_applications_to_answer(
+    gateway: Gateway, served: Served, key: str
+) -> None:
+    """Browsers send none of their credentials with it."""
+    preflight = [("Origin", "https://pages.test"), ("Access-Control-Request-Method", "PUT")]
+    for path in ("/orders", "/admin/", "/pages/1"):
+        spelled = [one for one in FORGED if gateway.name != "traefik" or "_" not in one[0]]
+        found = told(gateway("OPTIONS", path, [*preflight, *spelled]))
+        assert found["ORIGIN"] == ["https://pages.test"]
+        values = {value for name in found if name.startswith("X_AUTH_") for value in found[name]}
+        assert values <= {""}
+        for lacking in ([], preflight[:1], preflight[1:]):
+            assert gateway("OPTIONS", path, lacking).status_code != 200
+        for method in ("GET", "POST", "DELETE"):
+            assert gateway(method, path, preflight).status_code != 200
+
+
 def handshake(gateway: Gateway, headers: list[tuple[str, str]]) -> tuple[int, bytes]:
     """The status of the answer to a WebSocket's handshake, and what it repeats."""
     lines = [
