@@ -51,8 +51,13 @@ class Asking:
             *(request("POST /introspect", poor, f"token={token}") for token in asked),
         ]
 
-    def __call__(self, pieces: Sequence[bytes], count: int) -> list[bytes]:
-        """What is answered to what comes in these pieces over one connection."""
+    def __call__(
+        self, pieces: Sequence[bytes], count: int, closed_by: Sequence[bytes] = ()
+    ) -> list[bytes]:
+        """What is answered to what comes in these pieces over one connection.
+
+        closed_by: what comes then, and ends the connection without another answer.
+        """
 
         async def ask() -> list[bytes]:
             loop = asyncio.get_running_loop()
@@ -64,7 +69,11 @@ class Asking:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     for piece in pieces:
                         protocol.data_received(piece)
-                    return [await read_answer(reader) for _ in range(count)]
+                    answers = [await read_answer(reader) for _ in range(count)]
+                    for piece in closed_by:
+                        protocol.data_received(piece)
+                    assert not closed_by or await reader.read() == b""
+                    return answers
             finally:
                 transport.close()
                 writer.close()
@@ -117,3 +126,11 @@ def test_an_answer_that_is_under_way_comes_first(ask: Asking) -> None:
     known = ask.live
     pieces = [known, known, request("GET /healthz", ""), known]
     assert ask(pieces, len(pieces)) == [ask([piece], 1)[0] for piece in pieces]
+
+
+@pytest.mark.parametrize("beside", ["2;", "2\r\nab\r\n0\r\nx: "])
+def test_what_is_too_large_beside_a_body_is_not_answered_twice(ask: Asking, beside: str) -> None:
+    head = request("DELETE /auth", "x").removesuffix(b"\r\n")
+    begun = head + b"transfer-encoding: chunked\r\n\r\n" + beside.encode()
+    (answer,) = ask([begun], 1, closed_by=[b"x" * 40_000] * 2)
+    assert answer.startswith(b"HTTP/1.1 401 ")

@@ -77,7 +77,7 @@ SPELLINGS = [
     *(
         "/auth#?scope=admin",
         "/auth?#scope=admin",
-        "/auth/%23?scope=admin",
+        "/auth/any/#?scope=admin",
         "/auth/any%3Fscope=admin",
     ),
 ]
@@ -193,7 +193,7 @@ def test_a_ledger_in_trouble_lets_nobody_pass(web: Web, made: JSON) -> None:
 FROM: dict[str, dict[str, str]] = {
     "nginx": {"Host": HOST},
     "caddy": {"Host": HOST, "X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"},
-    "traefik": {"X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"},
+    "traefik": {"Host": "127.0.0.1:8420", "X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https"},
 }
 METHOD = {"nginx": "X-Original-Method", "caddy": "X-Forwarded-Method"}
 
