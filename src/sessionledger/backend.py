@@ -19,6 +19,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import EMPTY, Head, head_after
 from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.marks import Mark, matching
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import (
     BatchState,
@@ -44,6 +45,7 @@ __all__ = [
     "KeyState",
     "Link",
     "Log",
+    "Mark",
     "Outcome",
     "Plan",
     "Progress",
@@ -57,6 +59,7 @@ __all__ = [
     "head_after",
     "key_state_of",
     "keys_of",
+    "matching",
     "plan",
     "refold",
     "rules_of",

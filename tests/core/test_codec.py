@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from sessionledger import Session, canonical
 from sessionledger.core.codec import (
-    KINDS,
     decode_event,
     decode_session,
     decode_state,
@@ -24,6 +23,7 @@ from sessionledger.core.codec import (
 from sessionledger.core.events import (
     CREATED,
     EXPIRED,
+    KINDS,
     SIGNED_OUT,
     TOUCHED,
     Created,

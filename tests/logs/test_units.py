@@ -54,7 +54,7 @@ class TestPlan:
         happened = [event(key, n=n) for key, n in told]
         batch = [Unit([Change(one)]) for one in happened]
         planned = units.plan(TOPIC, batch, FOLD, state())
-        refolded = units.refold(FOLD, planned.events, {})
+        refolded = units.refold(FOLD, planned.events, {}, None)
         assert planned.rows == refolded.rows == rows_of(planned.events)
         assert planned.links == refolded.links
 

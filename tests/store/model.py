@@ -57,6 +57,7 @@ class Known:
     turns: tuple[datetime, ...] = ()
     version: int = 0
     story: list[tuple[datetime, Known]] = field(default_factory=list)
+    unmarked: Known | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ class Known:
 
     def reused(self, at: datetime) -> bool:
         over = (self.deadline or self.expires_at) + TOLERANCE <= at
-        on_purpose = self.cause in ("revoked", "signed_out")
+        on_purpose = self.cause in ("revoked", "signed_out", "everybody")
         return bool(self.successors) and not on_purpose and (over or self.cause == "rotated")
 
 
@@ -79,6 +80,8 @@ class Model:
         self.rules = rules
         self.sessions: dict[str, Known] = {}
         self.events = 0
+        self.marks: list[int] = []
+        self.marked = False
 
     def create(
         self,
@@ -278,8 +281,38 @@ class Model:
         self._end_all(ended, now, "revoked")
         return len({one.name for one in ended} - {one.name for one in kept})
 
+    def revoke_everybody(self, now: datetime) -> int:
+        """The event of the mark: what is active ends, and has yet to get an end of its own."""
+        self.events += 1
+        self.marks.append(self.events)
+        self.marked = True
+        for one in self.sessions.values():
+            if one.unmarked is not None:
+                one.story.pop()
+                one.expires_at, one.ended_at = one.unmarked.expires_at, None
+            if one.ended_at is None:
+                one.unmarked = replace(one, story=[])
+                one.cause, one.version = "everybody", self.events
+                one.ended_at = one.expires_at = min(now, one.expires_at)
+                one.story.append((now, replace(one, story=[], successors=list(one.successors))))
+        return self.events
+
     def sweep(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
         """How many were ended, the first in the order that is given."""
+        swept = self._end_marked(now, limit, order) if self.marked else 0
+        return swept + self._sweep(now, limit - swept, order)
+
+    def _end_marked(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
+        marked = [one for one in self.sessions.values() if one.unmarked is not None]
+        marked.sort(key=lambda one: order(one.unmarked or one))
+        for one in marked[:limit]:
+            self._end(one, one.expires_at, now, "everybody")
+        if len(marked) < limit:
+            self.events += 1
+            self.marked = False
+        return len(marked[:limit])
+
+    def _sweep(self, now: datetime, limit: int, order: Callable[[Known], Any]) -> int:
         lapsed = [
             one
             for one in self.sessions.values()
@@ -404,14 +437,22 @@ class Model:
 
     def _end(self, known: Known, at: datetime | None, now: datetime, cause: str) -> None:
         at = min(now, known.expires_at) if at is None else at
+        was_marked = known.unmarked is not None
         known.cause = cause if known.ended_at is None else known.cause
         known.ended_at = at if known.ended_at is None else min(known.ended_at, at)
         known.expires_at = min(known.expires_at, at)
         self._happened(known, now)
+        if was_marked:
+            # It was over when the mark came.
+            known.story[-1] = (known.expires_at, known.story[-1][1])
 
     def _happened(self, known: Known, now: datetime) -> None:
         self.events += 1
         known.version = self.events
+        if known.unmarked is not None:
+            # Its own end is told instead of the mark.
+            known.story.pop()
+            known.unmarked = None
         self.sessions[known.token] = known
         known.story.append((now, replace(known, story=[], successors=list(known.successors))))
 

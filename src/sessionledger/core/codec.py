@@ -19,10 +19,14 @@ from msgspec import UNSET, UnsetType
 from sessionledger.canonical import nests_deeper
 from sessionledger.core.events import (
     CREATED,
+    EVERYBODY,
+    EVERYBODY_ENDED,
     EXPIRED,
     SIGNED_OUT,
     TOUCHED,
     Created,
+    Everybody,
+    EverybodyEnded,
     Expired,
     Happened,
     Malformed,
@@ -103,6 +107,10 @@ class _ExpiredPayload(msgspec.Struct, gc=False):
     successor: str | None = None
 
 
+class _EverybodyPayload(msgspec.Struct, gc=False):
+    revoked_at: str
+
+
 class _Named(msgspec.Struct, gc=False):
     token_handle: str
 
@@ -114,6 +122,8 @@ class _NamedRecord(msgspec.Struct, gc=False):
 _created = msgspec.json.Decoder(_CreatedPayload)
 _touched = msgspec.json.Decoder(_TouchedPayload)
 _expired = msgspec.json.Decoder(_ExpiredPayload)
+_everybody = msgspec.json.Decoder(_EverybodyPayload)
+_everybody_ended = msgspec.json.Decoder(EverybodyEnded)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
@@ -135,7 +145,7 @@ _HANDLE = re.compile(rb"sha256:v1:[0-9a-f]{64}(?![0-9a-f])")
 _NAMED_HANDLE = re.compile(rb'"token_handle"\s*:\s*"(sha256:v1:[0-9a-f]{64})"')
 
 
-def encode_event(event: SessionEvent) -> tuple[str, bytes]:
+def encode_event(event: SessionEvent | Everybody | EverybodyEnded) -> tuple[str, bytes]:
     """An event as its kind and canonical payload."""
     match event:
         case Created():
@@ -144,6 +154,10 @@ def encode_event(event: SessionEvent) -> tuple[str, bytes]:
             return TOUCHED, _encode(_touch(event))
         case Expired():
             return EXPIRED, _encode(_end(event))
+        case Everybody():
+            return EVERYBODY, _encode({"revoked_at": written(event.revoked_at)})
+        case EverybodyEnded():
+            return EVERYBODY_ENDED, _encode({"mark": event.mark})
 
 
 def decode_event(kind: str, payload: bytes) -> Happened | None:
@@ -299,14 +313,17 @@ def _read_expired(payload: bytes) -> Expired:
     )
 
 
+def _read_everybody(payload: bytes) -> Everybody:
+    return Everybody(_instant(_everybody.decode(payload).revoked_at))
+
+
 _READERS: dict[str, Callable[[bytes], Happened]] = {
     CREATED: _read_created,
     TOUCHED: _read_touched,
     EXPIRED: _read_expired,
+    EVERYBODY: _read_everybody,
+    EVERYBODY_ENDED: _everybody_ended.decode,
 }
-
-KINDS = frozenset(_READERS)
-"""The kinds of events that can happen to a session."""
 
 
 def _instant(text: str) -> datetime:

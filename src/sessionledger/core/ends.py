@@ -43,7 +43,11 @@ def decide_expire(state: State, handle: Handle, command: Expire, now: datetime) 
         return None
     if isinstance(state, Session) and command.expired_at is None:
         return None if state.ended_at is not None else end_of(state, now, command.cause)
-    return Expired(expired_at=expired_at, token_handle=handle, cause=command.cause)
+    cause = command.cause
+    if isinstance(state, Session) and state.cause == "everybody":
+        # The reference does not know the mark that ended it before.
+        expired_at, cause = min(expired_at, state.expires_at), "everybody"
+    return Expired(expired_at=expired_at, token_handle=handle, cause=cause)
 
 
 def decide_end_all(

@@ -1,4 +1,4 @@
-"""What can happen to a session: three kinds of events, and no others.
+"""What can happen to a session: three kinds of events, and marks, which concern all sessions.
 
 The fields are the reference's. A field of ours is left out while unset, so that an event which
 uses none of them is byte for byte what the reference would have written. `attributes` is the text
@@ -20,6 +20,11 @@ CREATED = "session_created"
 TOUCHED = "session_touched"
 EXPIRED = "session_expired"
 KINDS = frozenset((CREATED, TOUCHED, EXPIRED))
+
+EVERYBODY = "everybody_revoked"
+EVERYBODY_ENDED = "everybody_ended"
+MARKS = frozenset((EVERYBODY, EVERYBODY_ENDED))
+"""Events of no single session, which the reference ignores."""
 
 Cause: TypeAlias = Literal[
     "revoked",
@@ -94,6 +99,20 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
     successor: str | None = None
 
 
+class Everybody(msgspec.Struct, frozen=True, gc=False):
+    """Every session that began before this event ended then, for good. It names no handle."""
+
+    revoked_at: datetime
+    token_handle: str = ""
+
+
+class EverybodyEnded(msgspec.Struct, frozen=True, gc=False):
+    """Each session that the event `mark` ended has an `Expired` of its own by now."""
+
+    mark: int
+    token_handle: str = ""
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
@@ -101,7 +120,7 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 
 
 SessionEvent: TypeAlias = Created | Touched | Expired
-"""What we write."""
+"""What we write about one session."""
 
-Happened: TypeAlias = Created | Touched | Expired | Malformed
+Happened: TypeAlias = Created | Touched | Expired | Everybody | EverybodyEnded | Malformed
 """What we may read."""

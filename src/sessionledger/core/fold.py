@@ -11,6 +11,7 @@
 5. Ours: a deadline only ever comes nearer, and a rotation without grace is one. Successors add
    up, and are forgotten once reuse of the token was recorded. The context is that of the latest
    sighting that told one. A session that is seen again is superseded by no sibling any more.
+6. Ours: `Everybody` is an end of every session that began before it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from sessionledger.canonical import decode_object
-from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
+from sessionledger.core.events import (
+    Created,
+    Everybody,
+    EverybodyEnded,
+    Expired,
+    Happened,
+    Malformed,
+    Touched,
+)
 from sessionledger.core.lifetimes import nearer
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import Handle
@@ -36,6 +45,10 @@ def evolve(state: State, event: Happened) -> State:
             return _touched(state, event)
         case Expired():
             return _expired(state, event)
+        case Everybody():
+            return _revoked(state, event)
+        case EverybodyEnded():
+            return state
         case Malformed():
             return _malformed(state)
 
@@ -121,6 +134,17 @@ def _expired(state: State, event: Expired) -> State:
         successors=_successors_after(state, event),
         superseded_by=_newest_after(state, event),
     )
+
+
+def _revoked(state: State, event: Everybody) -> State:
+    if not isinstance(state, Session) or state.ended_at is not None:
+        return state
+    end = Expired(
+        expired_at=min(event.revoked_at, state.expires_at),
+        token_handle=state.handle,
+        cause="everybody",
+    )
+    return _expired(state, end)
 
 
 def _successors_after(state: Session, event: Expired) -> tuple[Handle, ...]:

@@ -10,7 +10,7 @@ import msgspec
 
 from sessionledger.core.annotations import ACTOR, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import Expired, Happened, Malformed
+from sessionledger.core.events import Everybody, Expired, Happened, Malformed
 from sessionledger.core.fold import evolve
 from sessionledger.core.instant import from_milliseconds
 from sessionledger.core.session import Session, State
@@ -49,14 +49,15 @@ class Recorded(Told, Protocol):
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a session: when, what, why, who, from where, and what it changed.
 
-    principal: whom the session is for, None where no session was ever there. cause: what ended it,
-    where the event is an end. reason: what the caller said. changes: the
+    handle: None for an event that concerns all sessions. principal: whom the session is for, None
+    where no session was ever there. cause: what ended it, where the event is an end. reason: what
+    the caller said. changes: the
     session's fields that differ afterwards, with their new values; empty for an event that changed
     nothing. readable: False for an event that can't be decoded.
     """
 
     event_id: int
-    handle: Handle
+    handle: Handle | None
     principal: str | None
     kind: str
     occurred_at: datetime
@@ -90,7 +91,7 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
         principal=after.principal if isinstance(after, Session) else None,
         kind=event.kind,
         occurred_at=from_milliseconds(event.occurred_at_ms),
-        cause=happened.cause if isinstance(happened, Expired) else None,
+        cause=_cause(happened),
         reason=event.headers.get(REASON),
         actor=event.headers.get(ACTOR),
         context=context_of(event.headers),
@@ -98,6 +99,12 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
         readable=not isinstance(happened, Malformed),
     )
     return entry, after
+
+
+def tell_all(event: Recorded) -> HistoryEntry:
+    """An event that concerns all sessions."""
+    entry, _ = tell(Handle(""), None, event)
+    return msgspec.structs.replace(entry, handle=None)
 
 
 def fold(handle: Handle, events: Iterable[Recorded], before: State = None) -> State:
@@ -112,6 +119,12 @@ def happening(event: Told) -> Happened | None:
     """What a recorded event stands for, with the context that stands in its headers."""
     happened = decode_event(event.kind, event.payload)
     return None if happened is None else with_context(happened, event.headers)
+
+
+def _cause(happened: Happened) -> str | None:
+    if isinstance(happened, Expired):
+        return happened.cause
+    return "everybody" if isinstance(happened, Everybody) else None
 
 
 def _changes(before: State, after: State) -> dict[str, Any]:

@@ -103,7 +103,23 @@ Check: TypeAlias = Callable[[View], Sequence[Finding]]
 
 
 class Fold(Protocol):
-    """What the events of a key make of its row. Pure: equal input, equal output, no exceptions."""
+    """What the events of a key make of its row. Pure: equal input, equal output, no exceptions.
+
+    marks: the kinds of events that set or lift the topic's mark. They concern no key.
+    """
+
+    @property
+    def marks(self) -> frozenset[str]: ...
+
+    def mark(self, event: StoredEvent, before: int) -> int:
+        """The id of the mark that is in force after an event of such a kind.
+
+        The event's own if it is a mark, 0 if it lifts the mark `before`, and else `before`. A mark
+        ends every key that was begun before it: `evolve` tells what it makes of a row. Such a row
+        is not live from then on, whatever else concerns its key. Of a mark that was removed from
+        the log `evolve` gets the id alone, and an event of no kind.
+        """
+        ...
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         """The key that an event concerns, None when it concerns none."""
@@ -151,6 +167,10 @@ class Log(Protocol):
 
     def latest(self, topic: str) -> int:
         """The id of the newest event, 0 for an empty topic. Never smaller than it was before."""
+        ...
+
+    def mark(self, topic: str) -> int:
+        """The id of the mark that is in force, 0 for none."""
         ...
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:

@@ -30,6 +30,7 @@ from sessionledger.logs.base import (
     Verdict,
 )
 from sessionledger.logs.chain import Head
+from sessionledger.logs.marks import Mark
 
 UNIT_HEADER = "sessionledger.unit"
 """On each event of a unit of several: `i/n`, counted from 1. A log that stores events one after
@@ -57,6 +58,7 @@ class BatchState(msgspec.Struct):
     pages: for each of `rules_of(units)`, in order, the rows that it asks for.
     relatives: for each of them, the live rows of `groups_of(rule, page)`.
     written: the keys that units of this batch wrote, by their names.
+    mark: the mark that is in force. All rows here are as they are stored: `row` applies it.
     """
 
     head: Head
@@ -64,16 +66,23 @@ class BatchState(msgspec.Struct):
     pages: Sequence[Sequence[Row]] = ()
     relatives: Sequence[Sequence[Row]] = ()
     written: dict[str, set[bytes]] = {}
+    mark: Mark | None = None
+
+    def row(self, key: bytes) -> Row | None:
+        """The current row of a key, as it is to be read."""
+        row = self.rows.get(key)
+        return row if row is None or self.mark is None else self.mark.apply(row)
 
 
 class Plan(msgspec.Struct):
-    """What to store: the events in order, the rows as they are at the end, and the links."""
+    """What to store: the events in order, and the rows, the links and the mark at the end."""
 
     outcomes: list[Outcome]
     events: list[StoredEvent]
     rows: dict[bytes, Row]
     links: list[Link]
     head: Head
+    mark: Mark | None = None
 
 
 def check(units: Iterable[Unit], fold: Fold | None) -> None:
@@ -93,8 +102,8 @@ def _check_rule(rule: Rule, fold: Fold | None) -> None:
     """Raises `InvalidEvent` for a rule that can't be decided."""
     if fold is None:
         raise InvalidEvent("rules go by rows, which a topic has only with its fold: fold_with()")
-    if not rule.where.is_named or rule.where.expires_before is not None:
-        raise InvalidEvent("a rule goes by the rows of an owner, an alias or a group")
+    if not rule.where.is_named or rule.where.live_at is None or rule.where.by_end:
+        raise InvalidEvent("a rule goes by the live rows of an owner, an alias or a group")
 
 
 def _check_event(event: LogEvent) -> None:
@@ -199,19 +208,24 @@ def plan(topic: str, units: Iterable[Unit], fold: Fold | None, state: BatchState
         ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), state)
         outcome = _conflict(unit, state) or planner.write(unit, ruling)
         planner.plan.outcomes.append(outcome)
+    planner.plan.mark = state.mark
     return planner.plan
 
 
-def refold(fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row]) -> Plan:
+def refold(
+    fold: Fold, events: Iterable[StoredEvent], rows: dict[bytes, Row], mark: Mark | None
+) -> Plan:
     """Fold events that came without rows into those of their keys: others' appends, a rebuild.
 
-    `rows` holds the current row of every key that the events concern, where it exists.
+    `rows` holds the current row of every key that the events concern, where it exists; `mark` is
+    the one in force before them.
     """
     planned = Plan([], [], {}, [], chain.EMPTY)
-    planner = _Planner("", fold, BatchState(chain.EMPTY, rows), planned)
+    planner = _Planner("", fold, BatchState(chain.EMPTY, rows, mark=mark), planned)
     event = None
     for event in events:
         planner.fold_in(event, event.id)
+    planned.mark = planner.state.mark
     if event is not None:
         planned.head = chain.head_after(event)
     return planned
@@ -226,6 +240,8 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
 def _conflict(unit: Unit, state: BatchState) -> Conflict | None:
     for key, version in _expected(unit):
         row = state.rows.get(key)
+        if row is not None and state.mark is not None:
+            row = state.mark.apply(row)
         if (0 if row is None else row.version) != version:
             return Conflict(key=key, current=row)
     return None
@@ -279,7 +295,7 @@ def _as_changed(
 ) -> list[Row]:
     """The rows that match, of a page and of those that the batch wrote under the names."""
     keys = {row.key for row in page}.union(*(state.written.get(name, ()) for name in names))
-    rows = [row for key in keys if matches(row := state.rows[key])]
+    rows = [row for key in keys if (row := state.row(key)) is not None and matches(row)]
     rows.sort(key=lambda row: row.created)
     return rows
 
@@ -301,7 +317,7 @@ class _Planner(msgspec.Struct):
         for row, event in verdict:
             assert self.fold is not None
             ids.append(self._add(event, len(ids) + 1, total))
-            draft = self.fold.evolve(self.state.rows[row.key], event)
+            draft = self.fold.evolve(self.state.row(row.key), event)
             assert draft is not None
             self._put(row.key, ids[-1], draft)
         for change in unit.changes:
@@ -322,15 +338,30 @@ class _Planner(msgspec.Struct):
         return event.id
 
     def fold_in(self, event: LogEvent | StoredEvent, id: int) -> None:
-        key = None if self.fold is None else self.fold.key(event)
-        if self.fold is None or key is None:
+        if self.fold is None:
+            return
+        if event.kind in self.fold.marks:
+            self._move_mark(event if isinstance(event, StoredEvent) else self.plan.events[-1])
+            return
+        key = self.fold.key(event)
+        if key is None:
             return
         before = self.state.rows.get(key)
         if before is not None and id <= before.version:
             return
         draft = self.fold.evolve(before, event)
+        if draft is not None and not draft.live and self.state.mark is not None:
+            # It is an end of the row's own. Otherwise the row waits for one.
+            draft = self.fold.evolve(self.state.row(key), event)
         if draft is not None:
             self._put(key, id, draft)
+
+    def _move_mark(self, event: StoredEvent) -> None:
+        assert self.fold is not None
+        before = 0 if self.state.mark is None else self.state.mark.id
+        after = self.fold.mark(event, before)
+        if after != before:
+            self.state.mark = Mark(event, self.fold) if after else None
 
     def _put(self, key: bytes, id: int, draft: Draft) -> None:
         before = self.state.rows.get(key)

@@ -96,7 +96,8 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     owner, alias, group: rows that have it. live_at: rows that are live at this instant, `OVER` for
     all live ones. expires_before: live rows that end before this instant. Instants are
-    microseconds since 1970 UTC.
+    microseconds since 1970 UTC. marked: rows that are over by the topic's mark alone, and have no
+    end of their own.
     """
 
     owner: str | None = None
@@ -104,6 +105,12 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     group: str | None = None
     live_at: int | None = None
     expires_before: int | None = None
+    marked: bool = False
+
+    @property
+    def by_end(self) -> bool:
+        """Whether it orders rows by their end."""
+        return self.marked or self.expires_before is not None
 
     @property
     def is_named(self) -> bool:
@@ -111,7 +118,7 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return not self.owner is self.alias is self.group is None
 
     def matches(self, row: Row) -> bool:
-        """Whether the row meets the conditions."""
+        """Whether the row meets the conditions, except for `marked`."""
         return (
             self.owner in (None, row.owner)
             and self.alias in (None, row.alias)
@@ -121,9 +128,9 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         )
 
     def position(self, row: Row) -> tuple[int | bytes, ...]:
-        """What orders the rows of a listing: their end if `expires_before` is given, else their
-        creation if a name is, else their key."""
-        if self.expires_before is not None:
+        """What orders the rows of a listing: their end if `expires_before` or `marked` is given,
+        else their creation if a name is, else their key."""
+        if self.by_end:
             return row.expires, row.key
         return (row.created,) if self.is_named else (row.key,)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessionledger.core.children import belongs_to_tree, tree_of
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
-from sessionledger.core.events import KINDS, Happened
+from sessionledger.core.events import EVERYBODY, KINDS, MARKS, EverybodyEnded, Happened, Malformed
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
@@ -20,6 +20,8 @@ _MOST_REMEMBERED = 1000
 class SessionFold:
     """Events of the sessions topic into rows: the key is the handle's digest."""
 
+    marks = MARKS
+
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._read: dict[int, tuple[LogEvent | StoredEvent, Happened | None]] = {}
@@ -32,12 +34,17 @@ class SessionFold:
         return _key_of(self._happening(event))
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
-        happened = self.happened(event)
+        # A mark that can't be read ends sessions nevertheless.
+        happened = self.happened(event) or Malformed("")
         self._read.pop(id(event), None)
-        assert happened is not None
         state = evolve(state_of(row), happened)
         # A touch of a handle that was never created leaves nothing behind.
         return None if state is None else draft_of(state)
+
+    def mark(self, event: StoredEvent, before: int) -> int:
+        if event.kind == EVERYBODY:
+            return event.id
+        return 0 if self._happening(event) == EverybodyEnded(before) else before
 
     def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
         """What an event says; None for one that concerns nobody.

@@ -35,12 +35,21 @@ from sessionledger.testing.other_process import Child
 T = TypeVar("T")
 
 TOPIC = "tallies"
+MARKED, LIFTED = "marked", "lifted"
 PATIENCE = 60.0
 """Seconds after which something that never happens counts as never happening."""
 
 
 class TallyFold:
     """A row that knows the order of everything that happened to its key."""
+
+    marks = frozenset((MARKED, LIFTED))
+
+    def mark(self, event: StoredEvent, before: int) -> int:
+        """The mark that is in force after an event of these kinds."""
+        if event.kind == MARKED:
+            return event.id
+        return 0 if canonical.decode(event.payload)["mark"] == before else before
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         """The key that the payload names, if it does."""
@@ -49,16 +58,30 @@ class TallyFold:
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
         """A digest of all that happened to the key, in its order."""
-        told = canonical.decode(event.payload)
+        if row is not None and event.kind in (MARKED, ""):
+            told: Any = {"expires": row.expires, "live": False}
+        else:
+            told = canonical.decode(event.payload)
         before = b"" if row is None else row.state
         owner = told["owner"] if row is None or told.get("moves") else row.owner
         state = sha256(before + event.payload).digest()
         alias = told.get("alias", None if row is None else row.alias)
         group = told.get("group", None if row is None else row.group)
+
         return Draft(owner, told["expires"], told["live"], state, alias, group)
 
 
 FOLD = TallyFold()
+
+
+def mark() -> LogEvent:
+    """An event that ends every key begun before it."""
+    return LogEvent.of(MARKED, {}, occurred_at_ms=1)
+
+
+def lift(id: int) -> LogEvent:
+    """An event that lifts the mark with that id."""
+    return LogEvent.of(LIFTED, {"mark": id}, occurred_at_ms=1)
 
 
 def event(

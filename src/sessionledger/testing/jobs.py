@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sessionledger.logs.base import (
+    OVER,
     Appended,
     Change,
     Log,
@@ -63,7 +64,7 @@ def create_within(log: Log, is_stopped: Stopped, keys: list[bytes], owner: str, 
     def room(rows: Sequence[Row]) -> Verdict | None:
         return () if len(rows) < limit else None
 
-    rule = Rule(RowFilter(owner=owner), room)
+    rule = Rule(RowFilter(owner=owner, live_at=OVER), room)
     units = [Unit(creation(key, owner).changes, rule=rule) for key in keys]
     outcomes = [log.append(TOPIC, [unit])[0] for unit in units]
     return sum(isinstance(outcome, Appended) for outcome in outcomes)

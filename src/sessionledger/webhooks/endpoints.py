@@ -20,10 +20,10 @@ import msgspec
 
 from sessionledger import LogUnavailable
 from sessionledger.ownership import Owner, open_companion, open_trusted, owner_of
-from sessionledger.webhooks.messages import CREATED, EXPIRED, TYPES
+from sessionledger.webhooks.messages import CREATED, EVERYBODY, EXPIRED, TYPES
 from sessionledger.webhooks.signing import new_secret
 
-DEFAULT_TYPES = (CREATED, EXPIRED)
+DEFAULT_TYPES = (CREATED, EXPIRED, EVERYBODY)
 MAX_ENDPOINTS = 100
 
 _ID_BYTES = 6
@@ -71,7 +71,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, type: str, principal: str | None) -> bool:
         """Whether it wants a message of that type about a session of that principal."""
-        return type in self.types and (not self.principals or principal in self.principals)
+        concerns = type == EVERYBODY or not self.principals or principal in self.principals
+        return type in self.types and concerns
 
 
 def new_endpoint(

@@ -16,9 +16,15 @@ from sessionledger import HistoryEntry
 CREATED: Final = "session.created"
 TOUCHED: Final = "session.touched"
 EXPIRED: Final = "session.expired"
-TYPES = (CREATED, TOUCHED, EXPIRED)
+EVERYBODY: Final = "everybody.revoked"
+TYPES = (CREATED, TOUCHED, EXPIRED, EVERYBODY)
 
-_OF_KIND = {"session_created": CREATED, "session_touched": TOUCHED, "session_expired": EXPIRED}
+_OF_KIND = {
+    "session_created": CREATED,
+    "session_touched": TOUCHED,
+    "session_expired": EXPIRED,
+    "everybody_revoked": EVERYBODY,
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,12 +32,13 @@ _encode = msgspec.json.Encoder().encode
 class Data(msgspec.Struct, frozen=True):
     """Which session, and what happened to it, why and by whom.
 
-    cause: what ended it, where the event is an end. changed: names of the fields that are different
-    now. readable: False for an event that was damaged, and so ended its session.
+    handle: None where every session was ended. cause: what ended it, where the event is an end.
+    changed: names of the fields that are different now. readable: False for an event that was
+    damaged, and so ended its session.
     """
 
     event_id: int
-    handle: str
+    handle: str | None
     principal: str | None
     cause: str | None
     reason: str | None

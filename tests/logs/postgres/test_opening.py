@@ -280,6 +280,8 @@ def test_an_older_ledger_gets_its_groups(tmp_path: Path) -> None:
     bare_postgres.execute(tmp_path, "DROP INDEX ledger_live_rows_by_group")
     bare_postgres.execute(tmp_path, "DROP INDEX ledger_live_rows_by_owner")
     bare_postgres.execute(tmp_path, "ALTER TABLE ledger_rows DROP COLUMN group_name")
+    bare_postgres.execute(tmp_path, "ALTER TABLE topic_heads DROP COLUMN mark")
+    bare_postgres.execute(tmp_path, "ALTER TABLE topic_heads RENAME COLUMN upto TO folded")
     bare_postgres.execute(tmp_path, "UPDATE ledger_meta SET value = '1' WHERE name = 'schema'")
     for log in concurrently(*[lambda: open_log(address(tmp_path))] * 4):
         log.close()
@@ -287,7 +289,7 @@ def test_an_older_ledger_gets_its_groups(tmp_path: Path) -> None:
         assert new is not None
         assert list(store.sessions(principal="alice")) == rows_then
         assert store.diagnose() == []
-        store.expire(old.token)
+        store.revoke_everybody()
         assert store.get(new.token) is None
 
 

@@ -14,6 +14,7 @@ from sessionledger import (
     NotALedger,
     SessionStore,
     UnsupportedSchema,
+    diagnose,
     open_log,
 )
 from sessionledger.logs.sqlite import SQLiteLog, queries
@@ -97,8 +98,14 @@ def test_a_newer_schema_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-# What schema 4 added, undone.
+# What schema 5 changed, undone, and what schema 4 did.
+TO_SCHEMA_4 = (
+    "ALTER TABLE ledger_topics DROP COLUMN mark",
+    "ALTER TABLE ledger_topics RENAME COLUMN upto TO folded",
+    "UPDATE ledger_meta SET value = 4 WHERE name = 'schema'",
+)
 TO_SCHEMA_3 = (
+    *TO_SCHEMA_4,
     "DROP INDEX ledger_live_rows_by_owner",
     "DROP INDEX ledger_live_rows_by_alias",
     "DROP INDEX ledger_live_rows_by_group",
@@ -125,6 +132,22 @@ def test_an_older_file_gets_its_groups(tmp_path: Path) -> None:
         assert store.diagnose() == []
         store.expire(old.token)
         assert store.get(new.token) is None
+
+
+def test_an_older_file_gets_its_marks(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        session = store.create("alice")
+    older = apsw.Connection(str(path))
+    for statement in TO_SCHEMA_4:
+        older.execute(statement)
+    older.close()
+    assert [one.code for one in diagnose(f"sqlite:///{path}")] == ["schema_old"]
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        assert store.get(session.token) is not None
+        store.revoke_everybody()
+        assert store.get(session.token) is None
+        assert store.diagnose() == []
 
 
 def test_rows_of_a_table_without_rowid_go_on(tmp_path: Path) -> None:

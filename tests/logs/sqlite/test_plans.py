@@ -42,8 +42,7 @@ def test_the_rows_of_an_owner_are_counted_alone(tmp_path: Path, live_at: int | N
 
 
 def test_nor_is_one_of_an_examination(tmp_path: Path) -> None:
-    columns = set(statements.ROW_COLUMNS.split(", "))
-    page = plan(tmp_path, queries.rows_after(columns), (1, b"", 10))
+    page = plan(tmp_path, queries.ROWS_AFTER, (1, b"", 10))
     assert "(key>?)" in page
     assert "TEMP B-TREE" not in page
     assert "(key<?)" in plan(tmp_path, queries.COUNT_STRANGE_KEYS, ("tallies",))

@@ -63,6 +63,9 @@ class ImmediateLog:
     async def latest(self, topic: str) -> int:
         return await self._look_up(self.log.latest, topic)
 
+    async def mark(self, topic: str) -> int:
+        return self.log.mark(topic)
+
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self.log.wait(topic, after, timeout)
 

@@ -87,6 +87,9 @@ class RemoteLoopLog(LoopLog):
 
     _look_up = _call
 
+    async def mark(self, topic: str) -> int:
+        return await self._call(self.log.mark, topic)
+
     async def row(self, topic: str, key: bytes) -> Row | None:
         return await self._call(self.log.row, topic, key)
 

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
+from itertools import islice, takewhile
 from typing import Any
 
 from sessionledger.logs import units
@@ -21,14 +22,20 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Head
 from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
+from sessionledger.logs.marks import Mark, matching
 from sessionledger.logs.units import BatchState, Link, Plan
 
 
 class RowTable:
-    """Every key's newest state, found by key, by owner, in the order of keys or of their ends."""
+    """Every key's newest state, found by key, by owner, in the order of keys or of their ends.
+
+    mark: the one in force, which is applied to whatever is read.
+    """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
+        # As they are stored.
         self.rows: dict[bytes, Row] = {}
+        self.mark: Mark | None = None
         self._by_owner = _KeysByName(self.rows)
         self._by_alias = _KeysByName(self.rows)
         self._by_group = _KeysByName(self.rows)
@@ -51,17 +58,18 @@ class RowTable:
             [row for group in units.groups_of(rule, page) for row in self._live_of_group(group)]
             for rule, page in zip(rules, pages, strict=True)
         ]
-        return BatchState(head, rows, pages, relatives)
+        return BatchState(head, rows, pages, relatives, mark=self.mark)
 
     def _live_of_group(self, group: str) -> Iterator[Row]:
         return self._by_group.walk(group, None, True)
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""
-        self.store(units.refold(fold, events, _Newest(self.rows)))
+        self.store(units.refold(fold, events, _Newest(self.rows), self.mark))
 
     def store(self, plan: Plan) -> None:
         """Take in what was planned."""
+        self.mark = plan.mark
         for row in plan.rows.values():
             self._put(row)
         for link in plan.links:
@@ -92,7 +100,14 @@ class RowTable:
         row = self.rows.get(key)
         if row is None:
             return None
+        if self.mark is not None:
+            row = self.mark.apply(row)
         return (row.version, row.expires if row.live else OVER, row.state)
+
+    def row(self, key: bytes) -> Row | None:
+        """What `Log.row` answers."""
+        row = self.rows.get(key)
+        return row if row is None or self.mark is None else self.mark.apply(row)
 
     def history(self, key: bytes, after: int, limit: int) -> Sequence[int]:
         """The ids of the key's events above `after`, in order, at most `limit` of them."""
@@ -106,23 +121,19 @@ class RowTable:
         if where == ALL_ROWS:
             return len(self.rows)
         rows = self._named(where, None) if where.is_named else self.rows.values()
-        return sum(map(where.matches, rows))
+        return sum(1 for _ in matching(self.mark, rows, where))
 
     def list(self, where: RowFilter, after: Row | None, limit: int | None) -> list[Row]:
         """What `Log.rows` answers."""
-        page: list[Row] = []
-        for row in self._ordered(where, after):
-            if where.expires_before is not None and row.expires >= where.expires_before:
-                break
-            if where.matches(row):
-                page.append(row)
-                if len(page) == limit:
-                    break
-        return page
+        rows = self._ordered(where, after)
+        if where.expires_before is not None:
+            end = where.expires_before
+            rows = takewhile(lambda row: row.expires < end, rows)
+        return list(islice(matching(self.mark, rows, where), limit))
 
     def _ordered(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
         """The rows of those names, or all, behind one of them, in the order that is asked for."""
-        by_end = where.expires_before is not None
+        by_end = where.by_end
         if not where.is_named:
             return self._in_order(self._by_end if by_end else self._by_key, after)
         if not by_end:

@@ -61,6 +61,7 @@ from sessionledger.logs.file.recovery.emptying import empty
 from sessionledger.logs.file.refresh import Refreshed
 from sessionledger.logs.file.topics import Topics
 from sessionledger.logs.file.writer_lock import WriterLock
+from sessionledger.logs.marks import apply, id_of
 from sessionledger.ownership import resolved
 
 T = TypeVar("T")
@@ -182,7 +183,8 @@ class FileLog:
     def _empty(self, topic: str) -> None:
         with self._lock:
             index = self._topics.adopt(topic).index
-            rows = list(self._topics.rows(topic, index).rows.values())
+            table = self._topics.rows(topic, index)
+            rows = apply(table.mark, table.rows.values())
         if len(index):
             empty(self._disk, topic, index, rows)
 
@@ -247,13 +249,16 @@ class FileLog:
     def latest(self, topic: str) -> int:
         return self._ask(topic, lambda index: index.head.id)
 
+    def mark(self, topic: str) -> int:
+        return self._ask_rows(topic, lambda table: id_of(table.mark))
+
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._group.waiters.wait_above(after, lambda: self.latest(topic), timeout)
 
     # -- rows
 
     def row(self, topic: str, key: bytes) -> Row | None:
-        return self._ask_rows(topic, lambda table: table.rows.get(key))
+        return self._ask_rows(topic, lambda table: table.row(key))
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         index = self._known.get(topic)

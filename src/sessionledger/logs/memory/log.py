@@ -29,6 +29,7 @@ from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
 from sessionledger.logs.concurrency.waiting import Waiters
 from sessionledger.logs.embedded.row_table import RowTable
+from sessionledger.logs.marks import id_of
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
 
@@ -140,12 +141,16 @@ class MemoryLog:
         with self._lock:
             return self._topic(topic).head.id
 
+    def mark(self, topic: str) -> int:
+        with self._lock:
+            return id_of(self._caught_up(topic).table.mark)
+
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._waiters.wait_above(after, lambda: self.latest(topic), timeout, POLL_SECONDS)
 
     def row(self, topic: str, key: bytes) -> Row | None:
         with self._lock:
-            return self._caught_up(topic).table.rows.get(key)
+            return self._caught_up(topic).table.row(key)
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         with self._lock:

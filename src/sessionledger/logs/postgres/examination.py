@@ -17,7 +17,7 @@ class _View:
         self._ask = connection.ask
         self._topic = topic
         (found,) = self._ask((queries.TOPIC, (topic,)))
-        _, self.folded, self.head = found[0] if found else (0, 0, 0)
+        _, self.folded, self.head, _ = found[0] if found else (0, 0, 0, 0)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         (found,) = self._ask((queries.EVENTS_AFTER, (self._topic, after, limit)))

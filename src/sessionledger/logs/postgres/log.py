@@ -107,27 +107,25 @@ class PostgresLog(DatabaseLog[Writer]):
         }
         missing = [key for key in keys if key not in states]
         if missing:
-            found = self._of_topic(topic, queries.ROWS_OF_KEYS, (missing,))
-            rows = queries.stored_rows(found)
+            rows = self._rows(topic, queries.ROWS_OF_KEYS, (missing,))
             states |= dict.fromkeys(missing) | {row.key: key_state_of(row) for row in rows}
         return states
 
-    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> Lines:
+    def _with_mark(self, topic: str, sql: str, values: Sequence[Any]) -> tuple[Lines, int]:
         asked: Statement = (sql, (topic, *values))
         return self._current(
             topic,
             partial(self._if_current, topic, asked),
-            lambda writer: writer.transaction.ask(asked)[0],
+            lambda writer: writer.ask(topic, asked),
         )
 
-    def _if_current(self, topic: str, asked: Statement) -> Lines | None:
+    def _if_current(self, topic: str, asked: Statement) -> tuple[Lines, int] | None:
         """What is answered in a snapshot in which the rows are folded up to the head."""
         begin, commit = (queries.BEGIN_READING, ()), ("COMMIT", ())
         line = (queries.TOPIC, (topic,))
         _, lines, found, _ = self._read(lambda one: one.ask(begin, line, asked, commit))
-        if lines and lines[0][1] != lines[0][2]:
-            return None
-        return found
+        _, upto, head, mark = lines[0] if lines else (0, 0, 0, 0)
+        return (found, mark) if upto == head else None
 
     # -- the whole
 

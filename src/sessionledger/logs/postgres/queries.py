@@ -4,7 +4,7 @@
 add have defaults, so a program that writes as the reference does is a proper writer.
 
 - `topic_heads`: a topic's newest id, a number for the topic, and the id up to which its rows are
-  folded. An append locks this line.
+  folded, `upto`. Also the id of the mark in force, or 0. An append locks this line.
 - `ledger_rows`: the newest state of every key.
 - `ledger_links`: which events a key has.
 - `ledger_meta`: the version of our schema.
@@ -12,6 +12,9 @@ add have defaults, so a program that writes as the reference does is a proper wr
 Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an order of their own.
 Ids come from the topic's line, which stays locked until they are committed. Those of a sequence
 would become visible out of order, and readers would skip events.
+
+A newer schema gives `upto` another name. So a process of an older version that has the ledger
+open fails at its next read or append. It would not know what the newer events mean.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
@@ -35,7 +38,8 @@ SCHEMA = (
         topic text COLLATE "C" PRIMARY KEY,
         last_id bigint NOT NULL,
         number integer NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
-        folded bigint NOT NULL DEFAULT 0
+        upto bigint NOT NULL DEFAULT 0,
+        mark bigint NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE IF NOT EXISTS main.events (
         topic text COLLATE "C" NOT NULL,
@@ -93,6 +97,10 @@ MIGRATIONS = {
         "DELETE FROM main.ledger_links",
         "UPDATE main.topic_heads SET folded = 0",
     ),
+    2: (
+        "ALTER TABLE main.topic_heads RENAME COLUMN folded TO upto",
+        "ALTER TABLE main.topic_heads ADD COLUMN mark bigint NOT NULL DEFAULT 0",
+    ),
 }
 
 # -- opening
@@ -143,11 +151,12 @@ _NUMBER = "(SELECT number FROM main.topic_heads WHERE topic_heads.topic = %s)"
 
 ADD_TOPIC = """INSERT INTO main.topic_heads (topic, last_id) VALUES (%s, 0)
     ON CONFLICT (topic) DO NOTHING"""
-LOCK_TOPIC = """SELECT number, folded, last_id, pg_current_xact_id()::text
+LOCK_TOPIC = """SELECT number, upto, last_id, mark, pg_current_xact_id()::text
     FROM main.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
-TOPIC = "SELECT number, folded, last_id FROM main.topic_heads WHERE topic = %s"
+TOPIC = "SELECT number, upto, last_id, mark FROM main.topic_heads WHERE topic = %s"
 MOVE_HEAD = "UPDATE main.topic_heads SET last_id = %s WHERE topic = %s"
-SET_FOLDED = "UPDATE main.topic_heads SET folded = %s WHERE topic = %s"
+SET_FOLDED = "UPDATE main.topic_heads SET upto = %s WHERE topic = %s"
+SET_MARK = "UPDATE main.topic_heads SET mark = %s WHERE topic = %s"
 
 EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
 EVENTS_AFTER = statements.EVENTS_AFTER.format(EVENT_COLUMNS)
@@ -166,13 +175,15 @@ ADD_EVENTS = """INSERT INTO main.events
 
 # -- rows
 
-# Answers only if the rows are folded up to the topic's head: told in the row's own snapshot.
+# Answers only if the rows are folded up to the topic's head and no mark ended this one: the row's
+# own snapshot tells.
 STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND folded = last_id AND key = %s"""
+    WHERE topic_heads.topic = %s AND upto = last_id AND mark < created AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND folded = last_id AND key = ANY (%s::bytea[])"""
+    WHERE topic_heads.topic = %s AND upto = last_id AND mark < created
+        AND key = ANY (%s::bytea[])"""
 ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
 ROWS_OF_GROUPS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows WHERE topic = {_NUMBER}
@@ -194,7 +205,7 @@ ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 # All that an append of sessions writes, in one statement.
 ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
-    UPDATE main.topic_heads SET last_id = %s, folded = %s WHERE topic = %s"""
+    UPDATE main.topic_heads SET last_id = %s, upto = %s WHERE topic = %s"""
 
 # -- consumers
 
@@ -208,10 +219,15 @@ def listing(
     return _listing(what, shape), texts_as_bytes
 
 
+_OF_LINE = "WITH line AS (SELECT number, mark FROM main.topic_heads WHERE topic = %s) "
+
+
 @cache
 def _listing(what: str, shape: Shape) -> str:
     conditions = {
-        f"topic = {_NUMBER}": True,
+        "topic = (SELECT number FROM line)": True,
+        "created > (SELECT mark FROM line)": shape.live,
+        "live AND created < (SELECT mark FROM line)": shape.marked,
         "owner = ?": shape.owner,
         "alias = ?": shape.alias,
         "group_name = ?": shape.group,
@@ -219,7 +235,7 @@ def _listing(what: str, shape: Shape) -> str:
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
     }
-    return re.sub(r"\?\d+", "%s", shape.select(what, "main.ledger_rows", conditions))
+    return _OF_LINE + re.sub(r"\?\d+", "%s", shape.select(what, "main.ledger_rows", conditions))
 
 
 def stored_events(lines: Iterable[Any]) -> list[StoredEvent]:

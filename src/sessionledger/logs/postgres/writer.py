@@ -33,15 +33,18 @@ class Writer(writer.Writer):
         line, (newest, *found) = self._locked(topic, (queries.NEWEST_EVENT, (topic, topic)), *asked)
         if fold is not None and line.folded != line.head:
             self.fold_gap(topic, fold)
-            found = self.transaction.ask(*asked)
+            line, found = self._locked(topic, *asked)
         rows, *pages = map(queries.stored_rows, found)
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
         relatives = self._relatives(topic, rules, pages)
-        state = units.BatchState(head, {row.key: row for row in rows}, pages, relatives)
+        mark = self.mark(line, fold)
+        keyed = {row.key: row for row in rows}
+        state = units.BatchState(head, keyed, pages, relatives, mark=mark)
         plan = units.plan(topic, batch, fold, state)
         if plan.events:
             self._store(topic, line.number, plan, has_rows=fold is not None)
+            self.move_mark(line, mark, plan)
             self.transaction.proof = Proof(line.xid, topic, plan.events[0])
         return plan.outcomes
 
@@ -73,8 +76,13 @@ class Writer(writer.Writer):
     def then(self, sql: str, *values: Any) -> None:
         self.transaction.then(sql, *values)
 
-    def _gap(self, line: TopicLine) -> list[StoredEvent]:
-        values = (line.topic, line.folded, line.head, FOLD_PAGE)
+    def ask(self, topic: str, statement: Statement) -> tuple[Lines, int]:
+        """What a statement answers, and the id of the mark in force."""
+        line, (found,) = self._locked(topic, statement)
+        return found, line.mark
+
+    def _events(self, topic: str, after: int, until: int) -> list[StoredEvent]:
+        values = (topic, after, until, FOLD_PAGE)
         return queries.stored_events(self.transaction.ask((queries.GAP, values))[0])
 
     def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
@@ -86,10 +94,14 @@ class Writer(writer.Writer):
             self.then(queries.ADD_ROWS, *_rows(line.number, plan))
         self.then(queries.SET_FOLDED, until, line.topic)
 
+    def _set_mark(self, line: TopicLine, mark: int) -> None:
+        self.then(queries.SET_MARK, mark, line.topic)
+
     def _drop(self, line: TopicLine) -> None:
         self.then(statements.DROP_ROWS, line.number)
         self.then(statements.DROP_LINKS, line.number)
         self.then(queries.SET_FOLDED, 0, line.topic)
+        self._set_mark(line, 0)
 
     def _locked(self, topic: str, *statements: Statement) -> tuple[TopicLine, list[Lines]]:
         """The line of a topic, which nobody else writes from here on, and what is asked after."""

@@ -23,6 +23,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS
+from sessionledger.logs.marks import apply, mark_of
 from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.writer import Writer
 
@@ -59,12 +60,34 @@ class DatabaseReads(ABC):
     def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         """All lines of one statement."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._folds: dict[str, Fold] = {}
+
     @abstractmethod
-    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
-        """All lines of a statement about rows, which are folded up to the head.
+    def _with_mark(self, topic: str, sql: str, values: Sequence[Any]) -> tuple[list[Any], int]:
+        """All lines of a statement about rows, which are folded up to the head, and the id of the
+        mark in force.
 
         The first value, which stands for the topic, is still missing.
         """
+
+    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
+        return self._with_mark(topic, sql, values)[0]
+
+    def _rows(self, topic: str, sql: str, values: Sequence[Any]) -> list[Row]:
+        """The rows that a statement finds, as they are to be read."""
+        found, mark = self._with_mark(topic, sql, values)
+        rows = self._queries.stored_rows(found)
+        if not mark:
+            return rows
+        events = self._queries.stored_events(
+            self._select(self._queries.EVENTS_AFTER, (topic, mark - 1, 1))
+        )
+        return apply(mark_of(mark, events, units.fold_of(self._folds, topic)), rows)
+
+    def fold_with(self, topic: str, fold: Fold) -> None:
+        self._folds[check_name("topic", topic)] = fold
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         values = (check_name("topic", topic), after, check_limit(limit))
@@ -73,16 +96,19 @@ class DatabaseReads(ABC):
     def latest(self, topic: str) -> int:
         return self._number(statements.HEAD, check_name("topic", topic))
 
+    def mark(self, topic: str) -> int:
+        return self._with_mark(topic, self._queries.ROW, (b"",))[1]
+
     def row(self, topic: str, key: bytes) -> Row | None:
-        found = self._of_topic(topic, self._queries.ROW, (key,))
-        return self._queries.stored_rows(found)[0] if found else None
+        found = self._rows(topic, self._queries.ROW, (key,))
+        return found[0] if found else None
 
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
         check_limit(limit)
         sql, values = self._queries.listing(statements.ROW_COLUMNS, where, after, limit)
-        return self._queries.stored_rows(self._of_topic(topic, sql, values))
+        return self._rows(topic, sql, values)
 
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         sql, values = self._queries.listing("count(*)", where)
@@ -105,10 +131,6 @@ class DatabaseLog(DatabaseReads, Generic[W]):
 
     _poll_seconds = POLL_SECONDS
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._folds: dict[str, Fold] = {}
-
     def _begin(self) -> None:
         """Start without threads and connections: at first, and again in a forked child."""
         self._group = GroupCommit(self._commit)
@@ -128,9 +150,6 @@ class DatabaseLog(DatabaseReads, Generic[W]):
     def _change(self, work: Callable[[W], T]) -> T:
         """Do something else than an append in a transaction. Raises `Reentered`."""
         return self._group.run(partial(self._transact, work))
-
-    def fold_with(self, topic: str, fold: Fold) -> None:
-        self._folds[check_name("topic", topic)] = fold
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         self._check_open()

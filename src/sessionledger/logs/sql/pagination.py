@@ -18,6 +18,7 @@ class Shape(NamedTuple):
     group: bool
     live_at: bool
     ends: bool
+    marked: bool
     after: bool
     limit: bool
 
@@ -27,16 +28,26 @@ class Shape(NamedTuple):
         return self.owner or self.alias or self.group
 
     @property
+    def by_end(self) -> bool:
+        """Whether it lists rows in the order of their ends."""
+        return self.ends or self.marked
+
+    @property
+    def live(self) -> bool:
+        """Whether it lists live rows only: those that no mark ended."""
+        return self.live_at or self.ends
+
+    @property
     def order(self) -> str:
         """The columns that order it, as `RowFilter.position` does."""
-        if self.ends:
+        if self.by_end:
             return "expires, key"
         return "created" if self.named else "key"
 
     @property
     def follows(self) -> str:
         """The condition that a row comes after another one, given as its position."""
-        return "(expires, key) > (?, ?)" if self.ends else f"{self.order} > ?"
+        return "(expires, key) > (?, ?)" if self.by_end else f"{self.order} > ?"
 
     def select(
         self, what: str, table: str, conditions: Mapping[str, bool], halves: Sequence[str] = ()
@@ -66,4 +77,5 @@ def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape,
         values += where.position(after)
     if limit is not None:
         values.append(limit)
-    return Shape(*[value is not None for value in (*given, after, limit)]), values
+    told = [value is not None for value in (*given, where.marked or None, after, limit)]
+    return Shape(*told), values

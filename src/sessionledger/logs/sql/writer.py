@@ -10,6 +10,7 @@ import msgspec
 
 from sessionledger.logs import units
 from sessionledger.logs.base import Fold, Row, StoredEvent
+from sessionledger.logs.marks import Mark, id_of, mark_of
 
 Rows: TypeAlias = dict[bytes, Row]
 
@@ -17,15 +18,17 @@ FOLD_PAGE = 1000
 
 
 class TopicLine(msgspec.Struct, frozen=True, gc=False):
-    """A topic, its number in the tables, up to where its rows are folded, and its head.
+    """A topic, its number in the tables, up to where its rows are folded, its head and its mark.
 
-    xid: the number of the transaction that has the line, if the database has such numbers.
+    mark: the id of its event, 0 for none. xid: the number of the transaction that has the line, if
+    the database has such numbers.
     """
 
     topic: str
     number: int
     folded: int
     head: int
+    mark: int
     xid: str = ""
 
 
@@ -41,8 +44,8 @@ class Writer(ABC):
         """Write something, with the commit at the latest."""
 
     @abstractmethod
-    def _gap(self, line: TopicLine) -> list[StoredEvent]:
-        """The next events that have no rows yet, at most `FOLD_PAGE` of them."""
+    def _events(self, topic: str, after: int, until: int) -> list[StoredEvent]:
+        """The events above one id and up to another, at most `FOLD_PAGE` of them."""
 
     @abstractmethod
     def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
@@ -53,8 +56,23 @@ class Writer(ABC):
         """Store the rows of a plan, and up to where they are folded; `known`: those before it."""
 
     @abstractmethod
+    def _set_mark(self, line: TopicLine, mark: int) -> None:
+        """Store the id of the mark that is in force, 0 for none."""
+
+    @abstractmethod
     def _drop(self, line: TopicLine) -> None:
-        """Delete the rows and links, and store that nothing is folded."""
+        """Delete the rows and links, and store that nothing is folded and no mark is in force."""
+
+    def mark(self, line: TopicLine, fold: Fold | None) -> Mark | None:
+        """The mark that is in force, for a log that has the topic's fold."""
+        if not line.mark or fold is None:
+            return None
+        return mark_of(line.mark, self._events(line.topic, line.mark - 1, line.mark), fold)
+
+    def move_mark(self, line: TopicLine, before: Mark | None, plan: units.Plan) -> None:
+        """Store the mark that is in force after a plan."""
+        if plan.mark is not before:
+            self._set_mark(line, id_of(plan.mark))
 
     def fold_gap(self, topic: str, fold: Fold) -> None:
         """Fold what was appended without rows, all of it."""
@@ -67,12 +85,14 @@ class Writer(ABC):
         units.refuse_shortened(topic, line.folded, line.head)
         if line.head == line.folded:
             return 0
-        events = self._gap(line)
+        events = self._events(topic, line.folded, line.head)
+        mark = self.mark(line, fold)
         rows = self._rows(line, {key for event in events if (key := fold.key(event)) is not None})
         known = dict(rows)
-        plan = units.refold(fold, events, rows)
+        plan = units.refold(fold, events, rows, mark)
         until = events[-1].id if len(events) == FOLD_PAGE else line.head
         self._store_folded(line, known, plan, until)
+        self.move_mark(line, mark, plan)
         return len(events)
 
     def drop_rows(self, topic: str) -> None:

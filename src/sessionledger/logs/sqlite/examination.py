@@ -56,15 +56,14 @@ class _View:
 
     chained = True
 
-    def __init__(self, snapshot: ReadSnapshot, topic: str, has_rows: bool) -> None:
+    def __init__(self, snapshot: ReadSnapshot, topic: str, has_rows: bool | None) -> None:
+        """has_rows: None where the rows are those of an older schema, which are not compared."""
         self._select = snapshot.select
         self._topic = topic
-        self._number, self.folded = 0, 0
-        self._rows_after = queries.rows_after(
-            {name for (name,) in self._select(queries.ROW_COLUMN_NAMES)}
-        )
+        self._number = 0
+        self.folded: int | None = None if has_rows is None else 0
         if has_rows:
-            for number, folded in self._select(queries.TOPIC, (topic,)):
+            for number, folded, _ in self._select(queries.TOPIC, (topic,)):
                 self._number, self.folded = number, _number([(folded,)])
         self.head = _number(self._select(statements.HEAD, (topic,)))
 
@@ -75,7 +74,7 @@ class _View:
     def rows(self, after: bytes, limit: int) -> list[Row]:
         if not self._number:
             return []
-        found = self._select(self._rows_after, (self._number, after, limit))
+        found = self._select(queries.ROWS_AFTER, (self._number, after, limit))
         return queries.stored_rows(found)
 
 
@@ -194,8 +193,8 @@ def _name_of(pid: int) -> str:
         return str(pid)
 
 
-def _look_at_schema(snapshot: ReadSnapshot, path: Path, found: Findings) -> bool:
-    """Whether the tables of rows are there."""
+def _look_at_schema(snapshot: ReadSnapshot, path: Path, found: Findings) -> bool | None:
+    """Whether the tables of rows are there; None if they are of an older schema."""
     ours = {name for (name,) in snapshot.select(queries.OUR_NAMES)}
     missing = sorted((queries.NAMES | epoch.NAMES) - ours)
     if not ours:
@@ -208,6 +207,7 @@ def _look_at_schema(snapshot: ReadSnapshot, path: Path, found: Findings) -> bool
     elif _schema_is_old(snapshot, ours):
         problem = "an older sessionledger wrote it"
         found.add("schema_old", str(path), problem, "nothing: opening it brings it up to date")
+        return None
     elif missing:
         problem = f"{', '.join(missing)} went missing: what others append may go unnoticed"
         found.add("schema_incomplete", str(path), problem, _OPEN)

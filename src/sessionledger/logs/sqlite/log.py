@@ -121,31 +121,28 @@ class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
     ) -> list[Row]:
         sql, values = queries.listing(statements.ROW_COLUMNS, where, after, check_limit(limit))
         found = self._select(queries.if_current(sql), (self._row_cache.number(topic), *values))
-        return queries.stored_rows(found or self._of_topic(topic, sql, values))
+        return queries.stored_rows(found) or self._rows(topic, sql, values)
 
-    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
-        def ask_within(writer: Writer) -> list[Any]:
-            return ask(writer.connection.execute, writer.line(topic).number)
+    def _in_current(self, topic: str, ask: Ask[T]) -> T:
+        def ask_within(writer: Writer) -> T:
+            line = writer.line(topic)
+            return ask(writer.connection.execute, line.number, line.mark)
 
         return self._current(topic, partial(self._if_current, topic, ask), ask_within)
 
-    def _if_current(self, topic: str, ask: Ask) -> list[Any] | None:
-        def ask_if_current(execute: Execute) -> list[Any] | None:
-            number = self._number_if_current(execute, topic)
-            return None if number is None else ask(execute, number)
+    def _if_current(self, topic: str, ask: Ask[T]) -> T | None:
+        def ask_if_current(execute: Execute) -> T | None:
+            head = execute(statements.HEAD, (topic,)).fetchall()
+            mine = execute(queries.TOPIC, (topic,)).fetchall()
+            number, folded, mark = cast(tuple[int, int, int], mine[0]) if mine else (0, 0, 0)
+            if (head[0][0] if head else 0) != folded:
+                return None
+            if mine:
+                self._row_cache.know(topic, number)
+            return ask(execute, number, mark)
 
         with self._reading():
             return self._readers.mine().in_snapshot(ask_if_current)
-
-    def _number_if_current(self, execute: Execute, topic: str) -> int | None:
-        head = execute(statements.HEAD, (topic,)).fetchall()
-        mine = execute(queries.TOPIC, (topic,)).fetchall()
-        number, folded = cast(tuple[int, int], mine[0]) if mine else (0, 0)
-        if (head[0][0] if head else 0) != folded:
-            return None
-        if mine:
-            self._row_cache.know(topic, number)
-        return number
 
     # -- the whole
 

@@ -5,14 +5,17 @@ create has no rowid, which saves an index and changes no statement. Our own tabl
 begin with `ledger_`:
 
 - `ledger_meta`: the version of our schema.
-- `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded.
-  For the row cache also an epoch, and the last changes.
+- `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded,
+  `upto`. Also the id of the mark in force, or 0. For the row cache an epoch, and the last changes.
 - `ledger_rows`: the newest state of every key, in the order of their creation. An index finds
   a key.
 - `ledger_links`: for an event of a key that had one before, the id of the event before.
 
 Triggers copy every head into `ledger_topics`, whichever program wrote it. So a read learns whether
 the rows are current without looking into the reference's table.
+
+A newer schema gives `upto` another name. So a process of an older version that has the ledger
+open fails at its next read or append. It would not know what the newer events mean.
 
 The last changes are in `superseded`: the versions that were superseded by the events after `since`,
 up to `until`. Each stands before a comma. NULL means that they are not known.
@@ -31,7 +34,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -64,12 +67,13 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS ledger_topics (
         id INTEGER PRIMARY KEY,
         topic TEXT NOT NULL UNIQUE,
-        folded INTEGER NOT NULL,
+        upto INTEGER NOT NULL,
         head INTEGER NOT NULL,
         epoch INTEGER NOT NULL DEFAULT 0,
         since INTEGER,
         until INTEGER,
-        superseded TEXT
+        superseded TEXT,
+        mark INTEGER NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE IF NOT EXISTS ledger_rows (
         key BLOB NOT NULL,
@@ -110,7 +114,7 @@ SCHEMA = (
 )
 
 FOLD_ALL_AGAIN = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
-    UPDATE ledger_topics SET folded = 0, superseded = NULL"""
+    UPDATE ledger_topics SET upto = 0, superseded = NULL, mark = 0"""
 
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {
@@ -127,13 +131,17 @@ MIGRATIONS = {
         "ALTER TABLE ledger_rows ADD COLUMN group_name TEXT",
         "DROP INDEX IF EXISTS ledger_rows_by_owner",
         "DROP INDEX IF EXISTS ledger_rows_by_alias",
-        FOLD_ALL_AGAIN,
+        """DELETE FROM ledger_rows; DELETE FROM ledger_links;
+        UPDATE ledger_topics SET folded = 0, superseded = NULL""",
+    ),
+    4: (
+        "ALTER TABLE ledger_topics RENAME COLUMN folded TO upto",
+        "ALTER TABLE ledger_topics ADD COLUMN mark INTEGER NOT NULL DEFAULT 0",
     ),
 }
 
 # All our names that the schema makes.
 NAMES = frozenset(re.findall(r"IF NOT EXISTS (ledger_\w+)", "".join(SCHEMA)))
-ROW_COLUMN_NAMES = "SELECT name FROM pragma_table_info('ledger_rows')"
 OUR_NAMES = "SELECT name FROM sqlite_master WHERE name GLOB 'ledger_*'"
 COPY_HEADS = """UPDATE ledger_topics SET head =
     ifnull((SELECT last_id FROM topic_heads WHERE topic_heads.topic = ledger_topics.topic), 0)"""
@@ -146,16 +154,18 @@ COLUMNS = "SELECT name FROM pragma_table_info(?)"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 
-# Answers only if the rows are folded up to the topic's head. The same snapshot tells that, for one
-# look-up by number.
+# Answers only if the rows are folded up to the topic's head, and no mark ended this one. The same
+# snapshot tells that, for one look-up by number.
 STATE_IF_CURRENT = (
     f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
-    "WHERE key=? AND topic={0} AND(SELECT head=folded FROM ledger_topics WHERE id={0})"
+    "WHERE key=? AND topic={0} AND"
+    "(SELECT head=upto AND mark<created FROM ledger_topics WHERE id={0})"
 )
 # The same, and what tells whether other rows are as they were.
 STATE_AND_CHANGES = f"""SELECT version, iif(live, expires, {OVER}), state,
-    head = folded, head, epoch, since, until, superseded
-    FROM ledger_topics LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}}
+    head = upto, head, epoch, since, until, superseded
+    FROM ledger_topics
+    LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}} AND created > mark
     WHERE id = {{0}}"""
 # For a cache that missed too many writes; NULL for more than so many versions.
 SUPERSEDED_BETWEEN = """SELECT
@@ -165,13 +175,13 @@ SUPERSEDED_BETWEEN = """SELECT
 ROWS_OF_KEYS = f"SELECT {ROW_COLUMNS} FROM ledger_rows WHERE topic = ? AND key IN ({{}})"
 ROW = ROWS_OF_KEYS.format("?")
 # With the plus the rows come in the order of their keys, and are not sorted: see `listing`.
-ROWS_AFTER = """SELECT {} FROM ledger_rows
+ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger_rows
     WHERE +topic = ? AND key > ? ORDER BY key LIMIT ?"""
 # Bytes come after everything else in SQLite's order.
 COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
     WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
-TOPIC = "SELECT id, folded FROM ledger_topics WHERE topic = ?"
-TOPIC_LINE = """SELECT id, folded, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0)
+TOPIC = "SELECT id, upto, mark FROM ledger_topics WHERE topic = ?"
+TOPIC_LINE = """SELECT id, upto, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), mark
     FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
@@ -196,15 +206,17 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
             AND previous < history.id
     ) SELECT id FROM history"""
 
-ADD_TOPIC = """INSERT INTO ledger_topics (topic, folded, head, epoch) VALUES
+ADD_TOPIC = """INSERT INTO ledger_topics (topic, upto, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
 # The line keeps the changes of several writes, one after the other, until it is long enough.
 _GOES_ON = "until = ?2 AND length(superseded) < 512"
-SET_FOLDED = f"""UPDATE ledger_topics SET folded = ?1, until = ?1,
+SET_FOLDED = f"""UPDATE ledger_topics SET upto = ?1, until = ?1,
     since = iif({_GOES_ON}, since, ?2),
     superseded = iif({_GOES_ON}, superseded || ?3, ?3)
     WHERE id = ?4"""
-SET_UNFOLDED = "UPDATE ledger_topics SET folded = 0, superseded = NULL WHERE id = ?"
+SET_UNFOLDED = "UPDATE ledger_topics SET upto = 0, superseded = NULL, mark = 0 WHERE id = ?"
+# Rows are read otherwise then, and no version shows it. So the caches begin again.
+SET_MARK = "UPDATE ledger_topics SET mark = ?, epoch = random() WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
     ON CONFLICT (topic) DO UPDATE SET last_id = excluded.last_id"""
 # Whatever fails in a transaction ends all of it. So says OR ROLLBACK, and saves SQLite the copies
@@ -252,12 +264,6 @@ def inserting(statement: str, columns: int, lines: int) -> str:
     return statement.format(",".join([line] * lines))
 
 
-def rows_after(columns: set[str]) -> str:
-    """The statement for a page of rows by key, of a table that has at least some of the columns."""
-    names = ROW_COLUMNS.split(", ")
-    return ROWS_AFTER.format(", ".join(name if name in columns else "NULL" for name in names))
-
-
 def listing(
     what: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int | None = None
 ) -> tuple[str, list[Any]]:
@@ -266,15 +272,21 @@ def listing(
     return _listing(what, shape), values
 
 
-_TOPIC_IF_CURRENT = "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND folded = head)"
+_TOPIC_IF_CURRENT = (
+    "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND upto = head AND mark = 0)"
+)
 
 
 @cache
 def if_current(listing: str) -> str:
-    """The listing, which answers nothing where the rows are behind."""
+    """The listing, which answers nothing where the rows are behind, or a mark is in force."""
     return listing.replace("topic = ?1", _TOPIC_IF_CURRENT)
 
 
+_MARK = "(SELECT mark FROM ledger_topics WHERE id = :topic)"
+_UNMARKED = f"created > {_MARK}"
+# Without a mark the indexes answer alone, and no row is looked up for its creation.
+_UNMARKED_OF_ALL = f"({_MARK} = 0 OR {_UNMARKED})"
 _HALVES = ("live = 1", "live = 0")
 
 
@@ -285,7 +297,7 @@ def _listing(what: str, shape: Shape) -> str:
     A `+` keeps SQLite from choosing an index by that column. SQLite does not know how many rows
     there are, and would walk all live ones for the few of one owner.
     """
-    by_key = shape.limit and not shape.named and not shape.ends
+    by_key = shape.limit and not shape.named and not shape.by_end
     is_live = "live = 1" if shape.named else "live"
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
@@ -295,7 +307,10 @@ def _listing(what: str, shape: Shape) -> str:
         f"{is_live} AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
         shape.follows: shape.after,
+        _UNMARKED if shape.named else _UNMARKED_OF_ALL: shape.live,
+        f"live AND created < {_MARK}": shape.marked,
     }
     # The indexes by name have live rows apart from the others.
-    halves = shape.named and not shape.ends and not shape.live_at
-    return shape.select(what, "ledger_rows", conditions, _HALVES if halves else ())
+    halves = shape.named and not shape.by_end and not shape.live_at
+    listing = shape.select(what, "ledger_rows", conditions, _HALVES if halves else ())
+    return listing.replace(":topic", "?1")

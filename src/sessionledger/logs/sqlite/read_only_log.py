@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import apsw
 
@@ -19,7 +19,6 @@ from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import (
     Check,
     Description,
-    Fold,
     KeyState,
     Outcome,
     Progress,
@@ -88,20 +87,16 @@ class SQLiteSnapshot(SQLiteReads):
     def state(self, topic: str, key: bytes) -> KeyState | None:
         return key_state_of(self.row(topic, key))
 
-    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
-        number = self._topic_number(topic)
-        return self._read(lambda execute: ask(execute, number))
-
-    def _topic_number(self, topic: str) -> int:
-        """The topic's number in our tables, 0 for one without. Raises where its rows are behind."""
+    def _in_current(self, topic: str, ask: Ask[T]) -> T:
+        """Raises `LogUnavailable` where the rows are behind."""
         found = self._select(queries.TOPIC_LINE, (check_name("topic", topic),))
-        number, folded, head = found[0] if found else (0, 0, self.latest(topic))
+        number, folded, head, mark = found[0] if found else (0, 0, self.latest(topic), 0)
         if folded != head:
             raise LogUnavailable(
                 f"events of {topic!r} have yet to be folded, which takes permission to write "
                 f"{self.path}: {_WHOLE}"
             )
-        return cast(int, number)
+        return self._read(lambda execute: ask(execute, number, mark))
 
     # -- the whole
 
@@ -130,10 +125,6 @@ class SQLiteSnapshot(SQLiteReads):
             self._opened.close()
 
     # -- what would change it
-
-    def fold_with(self, topic: str, fold: Fold) -> None:
-        """Nothing: the rows are those of the snapshot, and nothing is folded."""
-        check_name("topic", topic)
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         self._refuse()

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from sessionledger.logs.arguments import check_limit
 from sessionledger.logs.base import StoredEvent
@@ -14,8 +14,10 @@ from sessionledger.logs.sql.database import DatabaseReads
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.readers import Execute
 
-Ask: TypeAlias = Callable[[Execute, int], list[Any]]
-"""Asks about the rows of a topic, given its number, with statements that see one state."""
+T = TypeVar("T")
+
+Ask: TypeAlias = Callable[[Execute, int, int], T]
+"""Asks about the rows of a topic, given its number and mark, by statements that see one state."""
 
 
 class SQLiteReads(DatabaseReads):
@@ -28,12 +30,12 @@ class SQLiteReads(DatabaseReads):
         self._key_histories = KeyHistories()
 
     @abstractmethod
-    def _in_current(self, topic: str, ask: Ask) -> list[Any]:
+    def _in_current(self, topic: str, ask: Ask[T]) -> T:
         """Ask in a state in which the rows of the topic are folded up to its head."""
 
-    def _of_topic(self, topic: str, sql: str, values: Sequence[Any]) -> list[Any]:
+    def _with_mark(self, topic: str, sql: str, values: Sequence[Any]) -> tuple[list[Any], int]:
         return self._in_current(
-            topic, lambda execute, number: execute(sql, (number, *values)).fetchall()
+            topic, lambda execute, number, mark: (execute(sql, (number, *values)).fetchall(), mark)
         )
 
     def read_key(
@@ -41,7 +43,7 @@ class SQLiteReads(DatabaseReads):
     ) -> list[StoredEvent]:
         check_limit(limit)
 
-        def ask(execute: Execute, number: int) -> list[Any]:
+        def ask(execute: Execute, number: int, _: int) -> list[Any]:
             ids = self._key_histories.page(execute, number, key, after, limit)
             found = [execute(queries.EVENT, (topic, id)).fetchall() for id in ids]
             return [line for lines in found for line in lines]

@@ -43,6 +43,7 @@ class Writer(writer.Writer):
             self.fold_gap(topic, fold)
             line = self.line(topic)
         state = self._batch_state(line, batch, fold)
+        state.mark = mark = self.mark(line, fold)
         known = dict(state.rows)
         plan = units.plan(topic, batch, fold, state)
         if plan.events:
@@ -50,6 +51,7 @@ class Writer(writer.Writer):
             self._heads[topic] = plan.head
             if fold is not None:
                 self._store_folded(line, known, plan, plan.head.id)
+                self.move_mark(line, mark, plan)
         return plan.outcomes
 
     def write_meta(self) -> None:
@@ -66,8 +68,8 @@ class Writer(writer.Writer):
     def then(self, sql: str, *values: Any) -> None:
         self.connection.execute(sql, values).fetchall()
 
-    def _gap(self, line: TopicLine) -> list[StoredEvent]:
-        values = (line.topic, line.folded, line.head, FOLD_PAGE)
+    def _events(self, topic: str, after: int, until: int) -> list[StoredEvent]:
+        values = (topic, after, until, FOLD_PAGE)
         return queries.stored_events(self.connection.execute(queries.GAP, values))
 
     def _store_folded(self, line: TopicLine, known: Rows, plan: units.Plan, until: int) -> None:
@@ -81,6 +83,9 @@ class Writer(writer.Writer):
         self._insert(queries.ADD_LINKS, followed)
         told = (until, line.folded, _superseded(plan.links), line.number)
         self.connection.execute(queries.SET_FOLDED, told)
+
+    def _set_mark(self, line: TopicLine, mark: int) -> None:
+        self.connection.execute(queries.SET_MARK, (mark, line.number))
 
     def _drop(self, line: TopicLine) -> None:
         for statement in (statements.DROP_ROWS, statements.DROP_LINKS, queries.SET_UNFOLDED):

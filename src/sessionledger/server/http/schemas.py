@@ -117,7 +117,7 @@ class EntryDocument(msgspec.Struct, kw_only=True):
     event_id: int
     occurred_at: datetime
     kind: str
-    handle: str
+    handle: str | None
     principal: str | None
     cause: str | None
     reason: str | None

@@ -13,7 +13,14 @@ from sessionledger.core.session import Session
 from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.facade import Facade
-from sessionledger.store.operations import families, history, listings, principals, sweep
+from sessionledger.store.operations import (
+    everybody,
+    families,
+    history,
+    listings,
+    principals,
+    sweep,
+)
 from sessionledger.store.operations.history import CaughtUp
 from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import PAGE_SIZE, Page
@@ -115,6 +122,21 @@ class ByHandle(Facade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         which = Selection(principal, external_id)
         return await principals.revoke_all(self._engine, which, keep, annotation)
+
+    async def revoke_everybody(
+        self,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> HistoryEntry:
+        """End every session that began before this, of every principal, by one event.
+
+        When it returns none of them is live, for any process. It costs the same however many there
+        are. `sweep` then records an end for each, which listings and the reference wait for.
+        """
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await everybody.revoke_everybody(self._engine, annotation)
 
     @without_locals
     async def history(

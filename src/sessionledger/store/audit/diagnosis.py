@@ -15,6 +15,7 @@ from sessionledger.core.token import handle_of
 from sessionledger.findings import Examining, Finding, Findings
 from sessionledger.logs import units
 from sessionledger.logs.base import Check, LogEvent, Row, StoredEvent, View
+from sessionledger.logs.marks import Mark
 from sessionledger.store.audit.event_checks import Inspection
 from sessionledger.store.session_fold import SessionFold
 
@@ -41,6 +42,7 @@ class _Share(SessionFold):
         self.after = after
         self.until: bytes | None = None
         self.rows: dict[bytes, Row] = {}
+        self.mark_in_force: Mark | None = None
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         handle = handle_in_sight(event.payload)
@@ -54,7 +56,8 @@ class _Share(SessionFold):
 
     def fold(self, events: Iterable[StoredEvent]) -> None:
         """Fold a page of events, and let go of what is too much then."""
-        units.refold(self, events, self.rows)
+        plan = units.refold(self, events, self.rows, self.mark_in_force)
+        self.mark_in_force = plan.mark
         if len(self.rows) > MOST_ROWS_HELD:
             # The others' turn comes in another walk; a little less, not to be back at once.
             self.until = sorted(self.rows)[MOST_ROWS_HELD * 9 // 10]

@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import msgspec
 
-from sessionledger.core.codec import decode_state, encode_state
-from sessionledger.core.history import HistoryEntry, fold, narrate, tell
+from sessionledger.core.codec import decode_event, decode_state, encode_state
+from sessionledger.core.events import EVERYBODY, EXPIRED, MARKS, Expired
+from sessionledger.core.history import HistoryEntry, fold, narrate, tell, tell_all
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.parse import parse_principal
@@ -19,6 +20,7 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import RowFilter, StoredEvent
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
+from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
 
 KEPT_BYTES = 4 * 1024 * 1024
@@ -50,7 +52,15 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     """The session as its events up to an instant had made it; None where it had not begun."""
     key, instant = parse_handle(handle), parse_instant("at", at)
     until = microseconds(instant) // 1000
-    state, version = await _folded(engine, key, lambda event: event.occurred_at_ms <= until)
+
+    def counts(event: StoredEvent) -> bool:
+        if event.occurred_at_ms <= until:
+            return True
+        # The end that follows a mark: it was over when the mark was there.
+        end = decode_event(event.kind, event.payload) if event.kind == EXPIRED else None
+        return isinstance(end, Expired) and end.cause == "everybody" and end.expired_at <= instant
+
+    state, version = await _folded(engine, key, counts)
     if not isinstance(state, Session):
         return None
     return msgspec.structs.replace(state, version=version)
@@ -97,6 +107,10 @@ class _Narrator:
     async def tell(self, event: StoredEvent) -> HistoryEntry | None:
         """The event as an entry; None for one that concerns no session, or another owner's."""
         key = self._engine.fold.key_unremembered(event)
+        if event.kind == EVERYBODY:
+            # It concerns every owner. The states are read again, since it ended them.
+            self._states = _States()
+            return tell_all(event)
         if key is None or not await self._may_concern(key):
             return None
         before = await self._before(key, event)
@@ -161,7 +175,7 @@ async def _narrated(engine: Engine, key: bytes) -> list[HistoryEntry]:
     state: State = None
     async for page in _pages(engine, key):
         told, state = narrate(handle_of(key), page, state)
-        entries += told
+        entries += [one for one in told if one.changes or one.kind not in MARKS]
     return entries
 
 
@@ -173,16 +187,29 @@ async def _folded(
     version = 0
     async for page in _pages(engine, key):
         if counted := [event for event in page if counts(event)]:
-            state, version = fold(handle_of(key), counted, state), counted[-1].id
+            before, state = state, fold(handle_of(key), counted, state)
+            # A mark is no event of a session that was over.
+            if state is not before or counted[-1].kind not in MARKS:
+                version = counted[-1].id
     return state, version
 
 
 async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]:
-    """The events of a key, in order. An event loop goes on between one page and the next."""
+    """The events of a key, in order. An event loop goes on between one page and the next.
+
+    The mark follows them, alone, where it is the end of a session that has none of its own.
+    """
+    mark = await mark_in_force(engine)
     after = 0
     while page := await engine.log.read_key(engine.topic, key, after, EVENT_PAGE):
         yield page
+        if mark is not None and not after and page[0].id > mark.id:
+            mark = None
+        if mark is not None and any(e.id > mark.id and e.kind == EXPIRED for e in page):
+            mark = None
         after = page[-1].id
+    if mark is not None and after:
+        yield [mark]
 
 
 async def _beginning(engine: Engine, after: object) -> int:

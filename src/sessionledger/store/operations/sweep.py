@@ -17,6 +17,7 @@ from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Unit
 from sessionledger.store.engine import NOTICE_SECONDS, Engine
 from sessionledger.store.operations.active_sessions import ending
+from sessionledger.store.operations.everybody import end_marked
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
@@ -24,15 +25,16 @@ BATCH = 1000
 
 
 async def sweep(engine: Engine, now: object, limit: int) -> int:
-    """End at most `limit` sessions that lapsed; how many were ended here.
+    """End at most `limit` sessions that lapsed, or that a mark ended; how many were ended here.
 
     Who sweeps beside us ends others: each is ended once. Raises `ClockJumped`.
     """
     if type(limit) is not int or limit < 1:
         raise InvalidSession("limit", "must be a whole number, 1 or more")
     at = engine.clock() if now is None else parse_instant("now", now)
+    # These ends ask no clock.
+    swept, after = await end_marked(engine, limit), None
     await _check_clock(engine, at)
-    swept, after = 0, None
     lapsed = RowFilter(expires_before=microseconds(sweepable_before(at, engine.policy)))
     while swept < limit:
         rows = await engine.log.rows(engine.topic, lapsed, after, min(BATCH, limit - swept))

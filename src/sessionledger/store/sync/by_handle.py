@@ -65,6 +65,7 @@ class ByHandle(Facade):
     count = in_place(aio.ByHandle.count)
     revoke = in_place(aio.ByHandle.revoke)
     revoke_all = in_place(aio.ByHandle.revoke_all)
+    revoke_everybody = in_place(aio.ByHandle.revoke_everybody)
     history = in_place(aio.ByHandle.history)
     as_of = in_place(aio.ByHandle.as_of)
 

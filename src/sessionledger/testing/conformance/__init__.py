@@ -27,6 +27,7 @@ from sessionledger.testing.conformance.forks import ForkConformance  # noqa: E40
 from sessionledger.testing.conformance.ids import IdConformance  # noqa: E402
 from sessionledger.testing.conformance.listings import ListingConformance  # noqa: E402
 from sessionledger.testing.conformance.loops import LoopConformance  # noqa: E402
+from sessionledger.testing.conformance.marks import MarkConformance  # noqa: E402
 from sessionledger.testing.conformance.names import NameConformance  # noqa: E402
 from sessionledger.testing.conformance.processes import ProcessConformance  # noqa: E402
 from sessionledger.testing.conformance.readers import ReaderConformance  # noqa: E402
@@ -43,6 +44,7 @@ class LogConformance(
     CursorConformance,
     UnitConformance,
     RuleConformance,
+    MarkConformance,
     RowConformance,
     ListingConformance,
     ReaderConformance,
@@ -67,6 +69,7 @@ __all__ = [
     "ListingConformance",
     "LogConformance",
     "LoopConformance",
+    "MarkConformance",
     "NameConformance",
     "ProcessConformance",
     "ReaderConformance",
