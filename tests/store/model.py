@@ -323,12 +323,16 @@ class Model:
             self._end(one, one.expires_at, now, "lapsed")
         return len(swept)
 
-    def of(self, principal: str | None, now: datetime | None) -> list[str]:
+    def of(
+        self, principal: str | None, now: datetime | None, *, superseded: bool = True
+    ) -> list[str]:
         """The tokens of a principal, or of all, oldest first; all or those live now."""
         return [
             known.token
             for known in self._in_order()
-            if principal in (None, known.principal) and (now is None or known.live(now))
+            if principal in (None, known.principal)
+            and (now is None or known.live(now))
+            and (superseded or not (known.superseded or known.successors))
         ]
 
     def called(self, external_id: str, now: datetime | None) -> list[str]:

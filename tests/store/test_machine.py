@@ -303,19 +303,22 @@ class Machine(RuleBasedStateMachine):
         assert happened == CaughtUp(self.model.events)
         self.watched = self.model.events
 
-    @rule(who=st.none() | principals, live=st.booleans(), size=st.integers(1, 4))
-    def list(self, who: str | None, live: bool, size: int) -> None:
-        tokens = self.model.of(who, self.now if live else None)
+    @rule(
+        who=st.none() | principals, live=st.booleans(), size=st.integers(1, 4), rest=st.booleans()
+    )
+    def list(self, who: str | None, live: bool, size: int, rest: bool) -> None:
+        tokens = self.model.of(who, self.now if live else None, superseded=rest)
         handles = [handle(token) for token in tokens]
-        listed = [s.handle for s in self.store.sessions(principal=who, live=live, page_size=size)]
+        which: dict[str, Any] = {"principal": who, "live": live, "superseded": rest}
+        listed = [one.handle for one in self.store.sessions(**which, page_size=size)]
         assert listed == (sorted(handles) if who is None else handles)
-        assert self.store.count(principal=who, live=live) == len(handles)
+        assert self.store.count(**which) == len(handles)
 
     @rule(sid=external_ids, live=st.booleans())
     def list_called(self, sid: str, live: bool) -> None:
         tokens = self.model.called(sid, self.now if live else None)
-        listed = [session.handle for session in self.store.sessions(external_id=sid, live=live)]
-        assert listed == [handle(token) for token in tokens]
+        found = self.store.sessions(external_id=sid, live=live, superseded=True)
+        assert [session.handle for session in found] == [handle(token) for token in tokens]
 
     # -- what happens around them
 
@@ -358,7 +361,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def what_was_ended_never_comes_back(self) -> None:
-        listed = list(self.store.sessions(live=False))
+        listed = list(self.store.sessions(live=False, superseded=True))
         ended = {session.handle for session in listed if session.ended_at is not None}
         assert ended >= self.ended
         self.ended = ended
@@ -405,6 +408,17 @@ class Machine(RuleBasedStateMachine):
             grown = self.sizes.get(name, 0) < size
             assert size <= self.model.rules.family or not grown, (name, size)
         self.sizes = sizes
+
+    @invariant()
+    def every_login_is_listed_and_once_unless_siblings_are_in_use(self) -> None:
+        """What hides a session is there, live, and newer."""
+        listed = {session.handle for session in self.store.sessions()}
+        for session in self.store.sessions(superseded=True):
+            if session.handle not in listed:
+                assert session.superseded_by is not None or session.successors
+        model = self.model.of(None, self.now, superseded=False)
+        assert listed == set(map(handle, model))
+        assert self.store.stats().live == len(listed)
 
     @invariant()
     def the_chain_holds(self) -> None:

@@ -49,6 +49,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
             draft.state,
             row.alias,
             row.group,
+            row.replaced,
         )
 
 

@@ -63,7 +63,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     owner: whom listings go by. expires: microseconds since 1970 UTC. live: False once nothing can
     happen to the key any more. state: what the fold reads back. alias: another name that rows can
     be listed by, or None; several keys may share one. group: a third one, for keys that belong
-    together.
+    together. replaced: whether another key of the group stands for it in listings.
     """
 
     owner: str
@@ -72,6 +72,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     state: bytes
     alias: str | None = None
     group: str | None = None
+    replaced: bool = False
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +90,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     state: bytes
     alias: str | None = None
     group: str | None = None
+    replaced: bool = False
 
 
 class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -97,7 +99,7 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     owner, alias, group: rows that have it. live_at: rows that are live at this instant, `OVER` for
     all live ones. expires_before: live rows that end before this instant. Instants are
     microseconds since 1970 UTC. marked: rows that are over by the topic's mark alone, and have no
-    end of their own.
+    end of their own. replaced: False for rows that no other one stands for.
     """
 
     owner: str | None = None
@@ -106,6 +108,7 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     live_at: int | None = None
     expires_before: int | None = None
     marked: bool = False
+    replaced: bool = True
 
     @property
     def by_end(self) -> bool:
@@ -123,6 +126,7 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             self.owner in (None, row.owner)
             and self.alias in (None, row.alias)
             and self.group in (None, row.group)
+            and (self.replaced or not row.replaced)
             and (self.live_at is None or (row.live and row.expires > self.live_at))
             and (self.expires_before is None or (row.live and row.expires < self.expires_before))
         )

@@ -281,7 +281,9 @@ class Engine:
             topic=self.topic,
             events=await self.log.latest(self.topic),
             sessions=await self.log.count(self.topic),
-            live=await self.log.count(self.topic, RowFilter(live_at=microseconds(self.clock()))),
+            live=await self.log.count(
+                self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
+            ),
             log=await self.log.describe(),
         )
 

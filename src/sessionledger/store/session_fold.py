@@ -5,6 +5,7 @@ from __future__ import annotations
 from sessionledger.core.children import belongs_to_tree, tree_of
 from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
 from sessionledger.core.events import EVERYBODY, KINDS, MARKS, EverybodyEnded, Happened, Malformed
+from sessionledger.core.families import is_superseded
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
@@ -98,7 +99,10 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
         expires = microseconds(state.expires_at)
         live = state.ended_at is None
         group = tree_of(state) if belongs_to_tree(state) else None
-        return Draft(state.principal, expires, live, encode_state(state), state.external_id, group)
+        names = (state.external_id, group)
+        return Draft(
+            state.principal, expires, live, encode_state(state), *names, is_superseded(state)
+        )
     return Draft("", 0, False, encode_state(state))
 
 

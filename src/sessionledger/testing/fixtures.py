@@ -67,8 +67,8 @@ class TallyFold:
         state = sha256(before + event.payload).digest()
         alias = told.get("alias", None if row is None else row.alias)
         group = told.get("group", None if row is None else row.group)
-
-        return Draft(owner, told["expires"], told["live"], state, alias, group)
+        replaced = told.get("replaced", row is not None and row.replaced)
+        return Draft(owner, told["expires"], told["live"], state, alias, group, replaced)
 
 
 FOLD = TallyFold()
@@ -147,6 +147,7 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
             draft.state,
             draft.alias,
             draft.group,
+            draft.replaced,
         )
     return rows
 

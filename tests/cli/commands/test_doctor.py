@@ -277,6 +277,8 @@ def test_a_schema_of_before(line: Line, path: Path) -> None:
     for index, column in (("alias", "alias"), ("group", "group_name")):
         bare_sqlite.execute(path, f"DROP INDEX ledger_live_rows_by_{index}")
         bare_sqlite.execute(path, f"ALTER TABLE ledger_rows DROP COLUMN {column}")
+    bare_sqlite.execute(path, "DROP INDEX ledger_rows_by_expiry")
+    bare_sqlite.execute(path, "ALTER TABLE ledger_rows DROP COLUMN replaced")
     for trigger in ("ledger_rows_removed", "ledger_rows_rewritten"):
         bare_sqlite.execute(path, f"DROP TRIGGER {trigger}")
     for column in ("epoch", "since", "until", "superseded", "mark"):

@@ -31,6 +31,13 @@ def test_sessions_page_by_page(line: Line) -> None:
     assert line("sessions", "--after", "no cursor").code == 2
 
 
+def test_one_browser_is_one_entry_unless_the_rest_is_asked_for(line: Line) -> None:
+    token, _ = line.create("alice")
+    assert line("rotate", given=token).code == 0
+    assert len(line("sessions").out.splitlines()) == 1
+    assert len(line("sessions", "--superseded").out.splitlines()) == 2
+
+
 def test_history_of_a_principal(line: Line) -> None:
     token, _ = line.create("alice")
     line("touch", given=token)

@@ -102,6 +102,9 @@ def test_a_newer_schema_is_refused_and_kept(tmp_path: Path) -> None:
 TO_SCHEMA_4 = (
     "ALTER TABLE ledger_topics DROP COLUMN mark",
     "ALTER TABLE ledger_topics RENAME COLUMN upto TO folded",
+    "DROP INDEX ledger_rows_by_expiry",
+    "ALTER TABLE ledger_rows DROP COLUMN replaced",
+    "CREATE INDEX ledger_rows_by_expiry ON ledger_rows (topic, expires, key) WHERE live",
     "UPDATE ledger_meta SET value = 4 WHERE name = 'schema'",
 )
 TO_SCHEMA_3 = (
@@ -115,14 +118,15 @@ TO_SCHEMA_3 = (
 )
 
 
-def test_an_older_file_gets_its_groups(tmp_path: Path) -> None:
+@pytest.mark.parametrize("undo", [TO_SCHEMA_3, TO_SCHEMA_4], ids=["3", "4"])
+def test_an_older_file_gets_its_groups(tmp_path: Path, undo: tuple[str, ...]) -> None:
     path = tmp_path / "ledger"
     with SessionStore.open(f"sqlite:///{path}") as store:
         old = store.create("alice", external_id="sid")
         new = store.rotate(old.token)
         rows_then = list(store.sessions(principal="alice"))
     older = apsw.Connection(str(path))
-    for statement in TO_SCHEMA_3:
+    for statement in undo:
         older.execute(statement)
     older.close()
     with SessionStore.open(f"sqlite:///{path}") as store:

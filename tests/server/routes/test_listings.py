@@ -79,3 +79,13 @@ def test_stats_count_and_name_no_path(web: Web) -> None:
     told = web("GET", "/v1/stats").json()
     assert (told["events"], told["sessions"], told["live"]) == (1, 1, 1)
     assert "location" not in told
+
+
+def test_one_browser_is_one_entry_unless_the_rest_is_asked_for(web: Web) -> None:
+    made = web.create()
+    fresh = web("POST", "/v1/session/rotate", token=made["token"]).json()
+    shown = web("GET", "/v1/sessions?principal=alice").json()["sessions"]
+    assert [one["handle"] for one in shown] == [fresh["handle"]]
+    rest = web("GET", "/v1/sessions?principal=alice&superseded=true").json()["sessions"]
+    assert [one["handle"] for one in rest] == [made["handle"], fresh["handle"]]
+    assert web("GET", "/v1/stats").json()["live"] == 1

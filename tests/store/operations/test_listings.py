@@ -9,6 +9,7 @@ import pytest
 from sessionledger import HistoryEntry, IssuedSession, SessionStore
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
+from tests.store.operations.test_families import rotated
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -157,3 +158,42 @@ def test_cursors_hold_no_token_and_no_principal(store: SessionStore) -> None:
     cursors = [page.cursor for page in store.sessions(page_size=1).pages() if page.cursor]
     assert cursors
     assert all(cursor.isascii() and "alice" not in cursor for cursor in cursors)
+
+
+# -- what a rotation replaced
+
+
+def test_one_browser_is_one_entry(store: SessionStore) -> None:
+    here, elsewhere = store.create("alice"), store.create("alice")
+    new = rotated(store, here.token)
+    listed = [elsewhere.handle, new.handle]
+    assert handles(store, principal="alice") == listed
+    assert handles(store, principal="alice", live=False) == listed
+    assert {one.handle for one in store.sessions()} == set(listed)
+    assert store.count() == store.count(principal="alice") == store.stats().live == 2
+    rest = [one.handle for one in store.sessions(principal="alice", superseded=True)]
+    assert rest == [here.handle, *listed]
+    assert store.count(superseded=True) == 3
+    assert store.revoke_all("alice") == 2, "which ends them all, and counts logins"
+    assert store.count(superseded=True) == 0
+
+
+def test_a_sibling_shows_once_it_is_used(store: SessionStore, clock: Clock) -> None:
+    old = store.create("alice")
+    first, second = rotated(store, old.token), rotated(store, old.token)
+    assert [one.handle for one in store.sessions(principal="alice")] == [second.handle]
+    clock.advance(timedelta(minutes=2))
+    assert store.authenticate(first.token) is not None
+    listed = [one.handle for one in store.sessions(principal="alice")]
+    assert listed == [first.handle, second.handle], "two parties may hold one each"
+
+
+def test_pages_leave_out_what_was_replaced(store: SessionStore) -> None:
+    tokens = [store.create("alice").token for _ in range(5)]
+    news = [rotated(store, token).handle for token in tokens]
+    pages = list(store.sessions(principal="alice", page_size=2).pages())
+    assert [[one.handle for one in page.sessions] for page in pages] == [
+        news[:2],
+        news[2:4],
+        news[4:],
+    ]

@@ -25,6 +25,7 @@ PAGE = 1000
     options.PRINCIPAL,
     options.EXTERNAL_ID,
     Option("--all", "Also those that lapsed or were ended."),
+    Option("--superseded", "Also those that a rotation replaced by a newer one."),
     options.LIMIT,
     Option("--after CURSOR", "Go on where a page ended."),
 )
@@ -34,6 +35,7 @@ def sessions(
     principal: str | None,
     external_id: str | None,
     all: bool,
+    superseded: bool,
     limit: int | None,
     after: str | None,
 ) -> None:
@@ -44,7 +46,13 @@ def sessions(
     """
     now = datetime.now(UTC)
     with ledger.store_to_read() as store:
-        found = partial(store.sessions, principal=principal, external_id=external_id, live=not all)
+        found = partial(
+            store.sessions,
+            principal=principal,
+            external_id=external_id,
+            live=not all,
+            superseded=superseded,
+        )
         pages = _pages(found, after, limit)
         record = records.listed_record if on_terminal() and not json else records.session_record
         listed = (record(session, now) for page in pages for session in page.sessions)

@@ -69,6 +69,7 @@ SCHEMA = (
         state bytea NOT NULL,
         alias bytea,
         group_name bytea,
+        replaced boolean NOT NULL DEFAULT false,
         PRIMARY KEY (topic, key)
     )""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
@@ -78,7 +79,7 @@ SCHEMA = (
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
         ON main.ledger_rows (topic, group_name, created) WHERE live AND group_name IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry
-        ON main.ledger_rows (topic, expires, key) WHERE live""",
+        ON main.ledger_rows (topic, expires, key) INCLUDE (replaced) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_alias
         ON main.ledger_rows (topic, alias, created) WHERE alias IS NOT NULL""",
     """CREATE TABLE IF NOT EXISTS main.ledger_links (
@@ -100,6 +101,11 @@ MIGRATIONS = {
     2: (
         "ALTER TABLE main.topic_heads RENAME COLUMN folded TO upto",
         "ALTER TABLE main.topic_heads ADD COLUMN mark bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE main.ledger_rows ADD COLUMN replaced boolean NOT NULL DEFAULT false",
+        "DROP INDEX IF EXISTS main.ledger_rows_by_expiry",
+        "DELETE FROM main.ledger_rows",
+        "DELETE FROM main.ledger_links",
+        "UPDATE main.topic_heads SET upto = 0",
     ),
 }
 
@@ -193,11 +199,11 @@ ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key > %s ORDER BY key LIMIT %s"""
 PUT_ROWS = f"""INSERT INTO main.ledger_rows (topic, {ROW_COLUMNS})
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[],
-        %s::boolean[], %s::bytea[], %s::bytea[], %s::bytea[])
+        %s::boolean[], %s::bytea[], %s::bytea[], %s::bytea[], %s::boolean[])
     ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version,
         created = excluded.created, owner = excluded.owner, expires = excluded.expires,
         live = excluded.live, state = excluded.state, alias = excluded.alias,
-        group_name = excluded.group_name"""
+        group_name = excluded.group_name, replaced = excluded.replaced"""
 ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
     SELECT %s, * FROM unnest(%s::bytea[], %s::bigint[])
     ON CONFLICT (topic, key, event_id) DO NOTHING"""
@@ -233,6 +239,7 @@ def _listing(what: str, shape: Shape) -> str:
         "group_name = ?": shape.group,
         "live AND expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
+        "NOT replaced": shape.standing,
         shape.follows: shape.after,
     }
     return _OF_LINE + re.sub(r"\?\d+", "%s", shape.select(what, "main.ledger_rows", conditions))
@@ -259,6 +266,7 @@ def stored_rows(lines: Iterable[Any]) -> list[Row]:
             state,
             None if alias is None else alias.decode(),
             None if group is None else group.decode(),
+            replaced,
         )
-        for key, version, created, owner, expires, live, state, alias, group in lines
+        for key, version, created, owner, expires, live, state, alias, group, replaced in lines
     ]

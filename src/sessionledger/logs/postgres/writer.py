@@ -139,6 +139,7 @@ def _rows(number: int, plan: units.Plan) -> list[Any]:
         [row.state for row in rows],
         [None if row.alias is None else row.alias.encode() for row in rows],
         [None if row.group is None else row.group.encode() for row in rows],
+        [row.replaced for row in rows],
         number,
         [link.key for link in links],
         [link.id for link in links],

@@ -17,6 +17,7 @@ class Shape(NamedTuple):
     alias: bool
     group: bool
     live_at: bool
+    standing: bool
     ends: bool
     marked: bool
     after: bool
@@ -71,11 +72,14 @@ class Shape(NamedTuple):
 
 def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape, list[Any]]:
     """The shape of a listing, and its values in the order of the shape's fields."""
-    given = (where.owner, where.alias, where.group, where.live_at, where.expires_before)
+    names = (where.owner, where.alias, where.group, where.live_at)
+    given = (*names, where.expires_before)
     values: list[Any] = [value for value in given if value is not None]
     if after is not None:
         values += where.position(after)
     if limit is not None:
         values.append(limit)
-    told = [value is not None for value in (*given, where.marked or None, after, limit)]
-    return Shape(*told), values
+    named = [value is not None for value in names]
+    told = [value is not None for value in (where.marked or None, after, limit)]
+    ends = where.expires_before is not None
+    return Shape(*[*named, not where.replaced, ends, *told]), values

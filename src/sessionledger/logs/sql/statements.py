@@ -15,7 +15,7 @@ EVENTS_AFTER = """SELECT {} FROM main.events
 GAP = """SELECT {} FROM main.events
     WHERE topic = ? AND event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?"""
 
-ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name"
+ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_name, replaced"
 # By the number of their topic.
 DROP_ROWS = "DELETE FROM main.ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM main.ledger_links WHERE topic = ?"

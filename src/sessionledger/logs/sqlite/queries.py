@@ -86,12 +86,13 @@ SCHEMA = (
         state BLOB NOT NULL,
         alias TEXT,
         group_name TEXT,
+        replaced INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (key, topic)
     )""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
         ON ledger_rows (topic, owner, live, created)""",
-    """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows (topic, expires, key)
-        WHERE live""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows
+        (topic, expires, key, replaced) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_alias
         ON ledger_rows (topic, alias, live, created) WHERE alias IS NOT NULL""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
@@ -137,6 +138,9 @@ MIGRATIONS = {
     4: (
         "ALTER TABLE ledger_topics RENAME COLUMN folded TO upto",
         "ALTER TABLE ledger_topics ADD COLUMN mark INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ledger_rows ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX IF EXISTS ledger_rows_by_expiry",
+        FOLD_ALL_AGAIN,
     ),
 }
 
@@ -229,7 +233,7 @@ ADD_ROWS = f"""INSERT OR ROLLBACK INTO ledger_rows
 RENEW_ROWS = f"""INSERT INTO ledger_rows
     (topic, {ROW_COLUMNS}) VALUES {{}}
     ON CONFLICT (key, topic) DO UPDATE SET version = excluded.version,
-    expires = excluded.expires, state = excluded.state"""
+    expires = excluded.expires, state = excluded.state, replaced = excluded.replaced"""
 END_ROWS = f"{RENEW_ROWS}, live = excluded.live"
 PUT_ROWS = f"""{END_ROWS}, created = excluded.created, owner = excluded.owner,
     alias = excluded.alias, group_name = excluded.group_name"""
@@ -253,8 +257,8 @@ def stored_events(lines: Iterable[Any]) -> list[StoredEvent]:
 def stored_rows(lines: Iterable[Any]) -> list[Row]:
     """The rows of lines of `ledger_rows`."""
     return [
-        Row(key, version, created, owner, expires, live == 1, state, alias, group)
-        for key, version, created, owner, expires, live, state, alias, group in lines
+        Row(key, version, created, owner, expires, live == 1, state, alias, group, replaced == 1)
+        for key, version, created, owner, expires, live, state, alias, group, replaced in lines
     ]
 
 
@@ -306,6 +310,7 @@ def _listing(what: str, shape: Shape) -> str:
         "group_name = ?": shape.group,
         f"{is_live} AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
+        "NOT replaced": shape.standing,
         shape.follows: shape.after,
         _UNMARKED if shape.named else _UNMARKED_OF_ALL: shape.live,
         f"live AND created < {_MARK}": shape.marked,

@@ -40,15 +40,21 @@ async def list_sessions(
     principal: Annotated[Name | None, QueryParameter(name="principal", required=False)] = None,
     external_id: Annotated[Name | None, QueryParameter(name="external_id", required=False)] = None,
     live: Annotated[bool, QueryParameter(name="live")] = True,
+    superseded: Annotated[bool, QueryParameter(name="superseded")] = False,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> SessionPage:
     """Those of a principal or with an external id, oldest first; without either all, by handle.
 
-    `live=false` lists ended sessions too.
+    `live=false` lists ended sessions too, `superseded=true` those that a rotation replaced.
     """
     listing = ledger_of(request).sessions.sessions(
-        principal=principal, external_id=external_id, live=live, after=cursor, page_size=limit
+        principal=principal,
+        external_id=external_id,
+        live=live,
+        superseded=superseded,
+        after=cursor,
+        page_size=limit,
     )
     page = await anext(listing.pages())
     return SessionPage([session_document(one) for one in page.sessions], page.cursor)

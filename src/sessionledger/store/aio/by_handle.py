@@ -66,24 +66,29 @@ class ByHandle(Facade):
         principal: str | None = None,
         external_id: str | None = None,
         live: bool = True,
+        superseded: bool = False,
         after: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> AsyncSessions:
         """The sessions of a principal or with an external id, oldest first, or everybody's, by
         handle.
 
-        `live=False` lists the ended and lapsed ones too; `after` is the cursor of a page.
+        `live=False` lists the ended and lapsed ones too, and `superseded=True` those that a newer
+        session of their family stands for. `after` is the cursor of a page.
         """
-        which = Selection(principal, external_id, live)
+        which = Selection(principal, external_id, live, superseded)
         return AsyncSessions(self._engine, which, after, page_size)
 
-    async def count(self, *, principal: str | None = None, live: bool = True) -> int:
-        """How many live sessions there are, of a principal or in all.
+    async def count(
+        self, *, principal: str | None = None, live: bool = True, superseded: bool = False
+    ) -> int:
+        """How many live sessions there are, of a principal or in all; one for each login.
 
         `live=False` counts also those that ended or lapsed, and handles that were expired, by
-        others, before they were ever created.
+        others, before they were ever created. `superseded=True` counts those as well that a newer
+        session of their family stands for.
         """
-        return await listings.count(self._engine, Selection(principal, None, live))
+        return await listings.count(self._engine, Selection(principal, None, live, superseded))
 
     @without_locals
     async def revoke(

@@ -20,11 +20,15 @@ ANYBODY = Policy.reference()
 
 
 class Selection(msgspec.Struct, frozen=True, gc=False):
-    """Which sessions: of a principal, with an external id of the application, live ones."""
+    """Which sessions: of a principal, with an external id of the application, live ones.
+
+    superseded: also those that a newer one of their family stands for.
+    """
 
     principal: object = None
     external_id: object = None
     live: bool = True
+    superseded: bool = False
 
     def owner(self) -> str | None:
         """Whose. Raises `InvalidSession`."""
@@ -68,4 +72,6 @@ async def count(engine: Engine, which: Selection) -> int:
 
 def _filter(engine: Engine, which: Selection) -> RowFilter:
     live_at = engine.nanoseconds() // 1000 if which.live else None
-    return RowFilter(owner=which.owner(), alias=which.alias(), live_at=live_at)
+    return RowFilter(
+        owner=which.owner(), alias=which.alias(), live_at=live_at, replaced=which.superseded
+    )

@@ -51,15 +51,17 @@ class ByHandle(Facade):
         principal: str | None = None,
         external_id: str | None = None,
         live: bool = True,
+        superseded: bool = False,
         after: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> Sessions:
         """The sessions of a principal or with an external id, oldest first, or everybody's, by
         handle.
 
-        `live=False` lists the ended and lapsed ones too; `after` is the cursor of a page.
+        `live=False` lists the ended and lapsed ones too, and `superseded=True` those that a newer
+        session of their family stands for. `after` is the cursor of a page.
         """
-        which = Selection(principal, external_id, live)
+        which = Selection(principal, external_id, live, superseded)
         return Sessions(self._engine, which, after, page_size)
 
     count = in_place(aio.ByHandle.count)

@@ -20,6 +20,7 @@ happenings = st.lists(
             "group": st.sampled_from(["x", "y", None]),
             "expires": st.integers(-3, 3),
             "live": st.booleans(),
+            "replaced": st.booleans(),
         }
     ),
     min_size=1,
@@ -42,6 +43,10 @@ def assert_pages_tell_all(log: Log, size: int, instant: int) -> None:
     listings: list[tuple[RowFilter, Callable[[Row], Any]]] = [
         (ALL_ROWS, by_key),
         (RowFilter(live_at=instant), by_key),
+        (RowFilter(live_at=instant, replaced=False), by_key),
+        (RowFilter(replaced=False), by_key),
+        (RowFilter(owner="a", replaced=False), by_creation),
+        (RowFilter(alias="x", live_at=instant, replaced=False), by_creation),
         (RowFilter(owner="a"), by_creation),
         (RowFilter(owner="a", live_at=instant), by_creation),
         (RowFilter(alias="x"), by_creation),
@@ -65,6 +70,7 @@ def is_among(row: Row, where: RowFilter) -> bool:
         (where.owner is None or row.owner == where.owner)
         and (where.alias is None or row.alias == where.alias)
         and (where.group is None or row.group == where.group)
+        and (where.replaced or not row.replaced)
         and (where.live_at is None or (row.live and row.expires > where.live_at))
         and (where.expires_before is None or (row.live and row.expires < where.expires_before))
     )
