@@ -45,10 +45,20 @@ def test_the_document_is_complete(web: Web) -> None:
     assert {"/auth", "/introspect", "/revoke"} <= set(document["paths"])
 
 
+def test_what_a_new_session_can_be_used_for_is_linked(web: Web) -> None:
+    paths = web("GET", "/openapi.json", token="").json()["paths"]
+    links = paths["/v1/sessions"]["post"]["responses"]["201"]["links"]
+    known = {one["operationId"] for path in paths.values() for one in path.values()}
+    assert {link["operationId"] for link in links.values()} <= known
+    by_handle = [path for path in paths if "{handle}" in path]
+    assert len(links) == sum(len(paths[path]) for path in by_handle) + 2
+
+
 @pytest.mark.parametrize(
     ("phases", "examples"),
     [
         ("fuzzing,stateful", 2),
+        pytest.param("stateful", 30, marks=pytest.mark.middle),
         pytest.param("examples,coverage,fuzzing,stateful", 60, marks=pytest.mark.slow),
     ],
 )
@@ -79,3 +89,5 @@ def test_schemathesis_finds_nothing(tmp_path: Path, phases: str, examples: int) 
         )
         assert served.call("GET", "/readyz").status_code == 200
     assert done.returncode == 0, done.stdout + done.stderr
+    if "stateful" in phases and examples > 2:
+        assert " 0 covered" not in done.stdout, "it goes on with sessions that it created"

@@ -54,6 +54,7 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
                 if method != "OPTIONS":
                     _complete(operation[method.lower()], route.opt["permission"])
     document["paths"] |= _without_framework()
+    _link(document["paths"])
     _add_components(document.setdefault("components", {}))
     return msgspec.json.encode(document)
 
@@ -89,6 +90,24 @@ def _complete(operation: dict[str, Any], permission: str) -> None:
     if permission != BEARER:
         operation["description"] += f" Takes the scope `{permission}`."
         responses["403"] = _problem("The key lacks the scope.")
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """What can be done next with a new session: by its handle, and with its token."""
+    by_handle = [
+        operation["operationId"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "{handle}" in path and method in METHODS
+    ]
+    links = {
+        id: {"operationId": id, "parameters": {"handle": "$response.body#/handle"}}
+        for id in by_handle
+    } | {
+        id: {"operationId": id, "requestBody": {"token": "$response.body#/token"}}
+        for id in ("introspectToken", "revokeToken")
+    }
+    paths["/v1/sessions"]["post"]["responses"]["201"]["links"] = links
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +162,8 @@ def _auth(method: str) -> dict[str, Any]:
         "responses": {
             "200": {"description": "It may; the identity headers say whose it is."},
             "401": _problem("Not with these credentials."),
-            "403": _problem("Not with this session."),
+            "403": _problem("Not with this session, or not for this request."),
+            "503": _problem("Nobody can tell now; `Retry-After` says when to ask again."),
         },
     }
 

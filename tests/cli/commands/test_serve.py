@@ -20,6 +20,7 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
         SESSIONLEDGER_URL="postgresql://me:secret@db/x",
         SESSIONLEDGER_TTL="2h",
         SESSIONLEDGER_ACCESS_LOG="0",
+        SESSIONLEDGER_TRUSTED_ORIGINS="https://a.test, https://b.test:8443",
     )
     assert "secret" not in answer.out
     told = {record["setting"]: (record["value"], record["source"]) for record in answer.records}
@@ -27,6 +28,9 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
     assert told["port"] == (1234, "commandline")
     assert told["ttl"] == ("PT7200S", "environment")
     assert told["access_log"] == (False, "environment")
+    origins = ["https://a.test", "https://b.test:8443"]
+    assert told["trusted_origins"] == (origins, "environment")
+    assert told["cross_site_cookies"] == (False, "default")
     assert told["host"] == ("127.0.0.1", "default")
     assert list(line.folder.iterdir()) == []
 
