@@ -32,6 +32,7 @@ NAMES = [
     "Fold",
     "Handle",
     "HistoryEntry",
+    "HistoryPage",
     "InvalidEvent",
     "InvalidPolicy",
     "InvalidSession",

@@ -85,7 +85,7 @@ def test_enums_and_lazy_translations_are_text(text: Any) -> None:
         )
         assert [one.principal for one in store.sessions(principal=text)] == ["admin"]
         store.revoke(handle=session.handle, reason=text)
-        created, ended = store.history(handle=session.handle)
+        created, ended = list(store.history(handle=session.handle))
     assert session.attributes == {"role": "admin"}
     assert created.actor == "admin"
     assert created.context == {"app": "admin"}

@@ -11,6 +11,7 @@ from sessionledger import (
     Finding,
     Handle,
     HistoryEntry,
+    HistoryPage,
     IssuedSession,
     LedgerHead,
     Log,
@@ -28,7 +29,7 @@ from sessionledger.integrations import Requirements, flask, starlette
 from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.store.aio.by_handle import AsyncSessions
-from sessionledger.store.sync.by_handle import Sessions
+from sessionledger.store.sync.by_handle import History, Sessions
 
 
 def opening(log: Log) -> None:
@@ -82,7 +83,9 @@ def using(store: SessionStore, token: str) -> None:
     assert_type(store.expire(token, reason="logout"), Session | None)
     assert_type(store.find(handle=issued.handle), Session | None)
     assert_type(store.revoke(handle="sha256:v1:…"), Session | None)
-    assert_type(store.history(principal="alice"), list[HistoryEntry])
+    assert_type(store.history(principal="alice"), History)
+    assert_type(list(store.history(principal="alice")), list[HistoryEntry])
+    assert_type(store.history(principal="alice").pages(), Iterator[HistoryPage])
     assert_type(store.sessions(), Sessions)
     assert_type(iter(store.sessions()), Iterator[Session])
     assert_type(store.sessions().pages(), Iterator[Page])
@@ -108,7 +111,8 @@ async def awaiting(store: AsyncSessionStore, token: str) -> None:
     assert_type(await store.expire(token), Session | None)
     assert_type(await store.find(handle=issued.handle), Session | None)
     assert_type(await store.revoke(handle=issued.handle), Session | None)
-    assert_type(await store.history(handle=issued.handle), list[HistoryEntry])
+    assert_type([one async for one in store.history(handle=issued.handle)], list[HistoryEntry])
+    assert_type(store.history(handle=issued.handle).pages(), AsyncIterator[HistoryPage])
     assert_type(store.sessions(principal="alice"), AsyncSessions)
     assert_type(aiter(store.sessions()), AsyncIterator[Session])
     assert_type(store.sessions().pages(), AsyncIterator[Page])

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
-    from sessionledger.store.operations.history import CaughtUp
+    from sessionledger.store.operations.history import CaughtUp, HistoryPage
     from sessionledger.store.pages import Page
     from sessionledger.store.sync import SessionStore
 else:
@@ -82,7 +82,7 @@ else:
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LedgerHead Stats Verification",
-        "store.operations.history": "CaughtUp",
+        "store.operations.history": "CaughtUp HistoryPage",
         "store.pages": "Page",
         "store.sync": "SessionStore",
     }
@@ -118,6 +118,7 @@ __all__ = [
     "Fold",
     "Handle",
     "HistoryEntry",
+    "HistoryPage",
     "InvalidEvent",
     "InvalidPolicy",
     "InvalidSession",

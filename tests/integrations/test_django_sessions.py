@@ -268,7 +268,7 @@ def test_clearing_writes_down_what_lapsed(ledger: Ledger, clock: Clock) -> None:
 
 def events(ledger: Ledger) -> list[Any]:
     handle = next(iter(ledger.sessions(live=False))).handle
-    return ledger.history(handle=handle)
+    return list(ledger.history(handle=handle))
 
 
 def test_a_limit_for_each_principal_is_none_for_visitors_together(ledger: Ledger) -> None:

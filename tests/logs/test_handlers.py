@@ -53,7 +53,7 @@ def read(*_):
     global refused
     try:
         assert store.count()
-        assert store.history(handle=handle)
+        assert list(store.history(handle=handle))
     except LogUnavailable as error:
         assert "signal handler" in str(error), error
         refused += 1

@@ -57,8 +57,8 @@ actions = {
     "gets": [lambda: store.get(base)],
     "waits": [lambda: store._log.wait("orchestrator.sessions", 1 << 60, 1e-4)],
     "writes": [lambda: store.create("bob"), lambda: store.touch(base)],
-    "listings": [lambda: list(store.sessions(principal="alice")), lambda: store.history(
-        principal="alice")],
+    "listings": [lambda: list(store.sessions(principal="alice")), lambda: list(store.history(
+        principal="alice"))],
 }[mode]
 longest = {"reads": 2e-4, "gets": 5e-5, "writes": 1e-3, "listings": 5e-4,
     "waits": 2e-4}[mode]

@@ -12,8 +12,18 @@ from urllib.parse import quote
 
 import pytest
 
-from sessionledger import AsyncSessionStore, Log, Page, Policy, Session, SessionStore, open_log
-from sessionledger.store.aio.by_handle import AsyncSessions
+from sessionledger import (
+    AsyncSessionStore,
+    HistoryEntry,
+    HistoryPage,
+    Log,
+    Page,
+    Policy,
+    Session,
+    SessionStore,
+    open_log,
+)
+from sessionledger.store.aio.by_handle import AsyncHistory, AsyncSessions
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
 from tests import postgres_server
@@ -87,22 +97,22 @@ class Blocking:
             return self._runner.run(answer)
         if isasyncgen(answer):
             return drain(self._runner, answer)
-        if isinstance(answer, AsyncSessions):
-            return BlockingSessions(answer, self._runner)
+        if isinstance(answer, AsyncSessions | AsyncHistory):
+            return BlockingPages(answer, self._runner)
         return answer
 
 
-class BlockingSessions:
-    """An asynchronous listing that is iterated as the synchronous one is."""
+class BlockingPages:
+    """An asynchronous listing or history that is iterated as the synchronous one is."""
 
-    def __init__(self, listing: AsyncSessions, runner: asyncio.Runner) -> None:
+    def __init__(self, listing: AsyncSessions | AsyncHistory, runner: asyncio.Runner) -> None:
         self._listing = listing
         self._runner = runner
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self) -> Iterator[Page | HistoryPage]:
         return drain(self._runner, self._listing.pages())
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[Session | HistoryEntry]:
         return drain(self._runner, aiter(self._listing))
 
 

@@ -184,4 +184,4 @@ def test_annotations_of_just_the_allowed_length_are_taken(ready: SessionStore) -
     reason = "x" * (4096 - len("sessionledger.reason"))
     session = ready.expire(TOKEN, reason=reason)
     assert session is not None
-    assert ready.history(handle=session.handle)[-1].reason == reason
+    assert list(ready.history(handle=session.handle))[-1].reason == reason

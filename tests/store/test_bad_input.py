@@ -58,7 +58,7 @@ def with_handle(why: str, handle: Any) -> list[Refused]:
     calls: dict[str, Call] = {
         "find": lambda s: s.find(handle=handle),
         "revoke": lambda s: s.revoke(handle=handle),
-        "history": lambda s: s.history(handle=handle),
+        "history": lambda s: list(s.history(handle=handle)),
     }
     return [Refused("handle", f"{name}-{why}", call) for name, call in calls.items()]
 
@@ -68,7 +68,7 @@ def with_principal(why: str, principal: Any) -> list[Refused]:
         "create": lambda s: s.create(principal),
         "sessions": lambda s: list(s.sessions(principal=principal)),
         "count": lambda s: s.count(principal=principal),
-        "history": lambda s: s.history(principal=principal),
+        "history": lambda s: list(s.history(principal=principal)),
     }
     return [Refused("principal", f"{name}-{why}", call) for name, call in calls.items()]
 
@@ -101,8 +101,8 @@ HANDLES = [
     *with_handle("long", HANDLE_SHAPED + "0"),
     *with_handle("other-digits", "sha256:v1:" + "\u0663" * 64),
     *with_handle("bytes", HANDLE_SHAPED.encode()),
-    Refused("handle", "history-of-nothing", lambda s: s.history()),
-    Refused("handle", "history-of-both", lambda s: s.history(handle=TOKEN, principal="bob")),
+    Refused("handle", "history-of-nothing", lambda s: list(s.history())),
+    Refused("handle", "history-of-both", lambda s: list(s.history(handle=TOKEN, principal="bob"))),
 ]
 PRINCIPALS = [
     *with_principal("blank", " \t\u3000"),
@@ -221,7 +221,11 @@ def test_what_is_just_allowed_is_taken(store: SessionStore) -> None:
 def test_one_may_ask_about_whom_others_made_sessions_for(
     settled: SessionStore, principal: str
 ) -> None:
-    assert list(settled.sessions(principal=principal)) == settled.history(principal=principal) == []
+    assert (
+        list(settled.sessions(principal=principal))
+        == list(settled.history(principal=principal))
+        == []
+    )
     assert settled.count(principal=principal, live=False) == 0
 
 

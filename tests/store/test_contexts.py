@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[SessionStore], object]] = {
     "whole cursor": lambda store: list(store.sessions(after=TOKEN)),
     "listed principal": lambda store: list(store.sessions(principal=TORN)),
     "counted principal": lambda store: store.count(principal=TORN),
-    "principal's history": lambda store: store.history(principal=TORN),
+    "principal's history": lambda store: list(store.history(principal=TORN)),
     "handle": lambda store: store.find(handle=TORN),
     "head": lambda store: store.verify(expect=TORN),
 }

@@ -69,7 +69,7 @@ def test_a_damaged_session_can_be_revoked_and_stays_ended(tmp_path: Path, how: s
         assert store.get(damaged.token) is None
         store.rebuild()
         assert store.get(damaged.token) is None
-        assert store.history(handle=damaged.handle)[-1].cause == "revoked"
+        assert list(store.history(handle=damaged.handle))[-1].cause == "revoked"
 
 
 @pytest.mark.parametrize("how", HARMED)

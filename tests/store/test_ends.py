@@ -185,7 +185,7 @@ def test_no_limit_is_passed_by_what_lapsed(log: Interrupted, clock: Clock, on_li
     first = store.create("alice")
     assert touched_late(store, log, clock, first.token, lambda: store.create("alice")) is None
     assert store.count(principal="alice") == 1
-    last = store.history(handle=first.handle)[-1]
+    last = list(store.history(handle=first.handle))[-1]
     assert (last.cause, last.kind) == ("lapsed", "session_expired")
     assert some(store.as_of(handle=first.handle, at=clock.now)).ended_at == first.expires_at
 

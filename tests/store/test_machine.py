@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(token=tokens)
     def history(self, token: str) -> None:
-        entries = self.store.history(handle=handle(token))
+        entries = list(self.store.history(handle=handle(token)))
         assert [entry.event_id for entry in entries] == [
             state.version for _, state in self.model.sessions[token].story
         ]

@@ -100,4 +100,4 @@ def test_a_context_of_another_text_among_threads(url: str) -> None:
 
         eves, *answers = concurrently(create, *[innocent(store)] * INNOCENTS)
         check(store, list(chain(*answers)), others=len(eves))
-        assert store.history(principal="eve")[0].context == {"a": "b", "c": "d"}
+        assert next(iter(store.history(principal="eve"))).context == {"a": "b", "c": "d"}

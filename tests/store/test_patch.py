@@ -44,7 +44,7 @@ def test_it_merges_by_token_and_by_handle(store: SessionStore) -> None:
     assert patched == store.get(TOKEN)
     again = some(store.patch(handle=HANDLE, changes={"a": None, "d": [None]}, actor="root"))
     assert again.attributes == {"deep": {"b": 2, "c": 3}, "d": [None]}
-    assert store.history(handle=HANDLE)[-1].actor == "root"
+    assert list(store.history(handle=HANDLE))[-1].actor == "root"
 
 
 def test_it_takes_the_token_or_the_handle(store: SessionStore) -> None:
@@ -113,7 +113,7 @@ def test_threads_that_patch_different_names_lose_nothing(bench: Bench, clock: Cl
     )
     assert all(patched)
     assert some(store.get(OTHER)).attributes == {f"k{n}": 1 for n in range(MANY)}
-    assert len(store.history(handle=handle_of(digest(OTHER)))) == 1 + MANY
+    assert len(list(store.history(handle=handle_of(digest(OTHER))))) == 1 + MANY
 
 
 def test_tasks_that_patch_different_names_lose_nothing(bench: Bench, clock: Clock) -> None:

@@ -53,7 +53,7 @@ def handle(token: str) -> Handle:
 
 
 def history(arena: Arena, token: str) -> list[HistoryEntry]:
-    return arena.store.history(handle=handle(token))
+    return list(arena.store.history(handle=handle(token)))
 
 
 def ends(entries: list[HistoryEntry]) -> list[HistoryEntry]:
@@ -347,7 +347,7 @@ def test_what_is_revoked_and_what_is_begun_are_told_apart(arena: Arena, rounds: 
         revoked, *created = arena.race(
             call("revoke_all", principal=principal), *[call("create", principal=principal)] * 3
         )
-        entries = arena.store.history(principal=principal)
+        entries = list(arena.store.history(principal=principal))
         moment = [entry.event_id for entry in ends(entries)]
         assert revoked.number == len(moment)
         # One unit: whatever was begun before it is over, whatever was begun after it is live.

@@ -28,7 +28,12 @@ def test_the_token_is_in_nothing_that_is_answered(store: SessionStore) -> None:
     tokens = [store.create("alice", token=TOKEN).token, store.create("alice").token]
     store.touch(TOKEN, attributes={"a": 1}, reason="seen")
     store.expire(TOKEN, actor="root")
-    told = [list(store.events()), store.history(principal="alice"), store.stats(), store.head()]
+    told = [
+        list(store.events()),
+        list(store.history(principal="alice")),
+        store.stats(),
+        store.head(),
+    ]
     told += [list(store.sessions(live=False)), list(store.sessions().pages()), store.verify()]
     for token in tokens:
         assert token not in repr(told)

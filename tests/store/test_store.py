@@ -76,7 +76,7 @@ def test_unknown_sessions_are_none_and_nothing_is_written(store: SessionStore) -
     assert store.get(OTHER) is store.touch(OTHER) is store.expire(OTHER) is None
     assert store.expire(OTHER, expired_at=NOON) is None
     assert store.find(handle=handle) is store.revoke(handle=handle) is None
-    assert store.history(handle=handle) == []
+    assert list(store.history(handle=handle)) == []
     assert store.head().id == 0
 
 

@@ -45,7 +45,7 @@ BY_TOKEN: dict[str, Call] = {
 BY_HANDLE: dict[str, Call] = {
     "find": lambda store, token: store.find(handle=token),
     "revoke": lambda store, token: store.revoke(handle=token),
-    "history": lambda store, token: store.history(handle=token),
+    "history": lambda store, token: list(store.history(handle=token)),
     "as_of": lambda store, token: store.as_of(handle=token, at=datetime.now(UTC)),
     "patch": lambda store, token: store.patch(handle=token, changes={"a": 1}),
     "rotate": lambda store, token: store.rotate(handle=token),
@@ -172,7 +172,7 @@ def test_no_frame_shows_a_token_that_stood_in_what_was_to_be_stored(
     error = raised_by(lambda: outcome(colour, log, None, lambda s: WITHIN[where](s, token)))
     assert isinstance(error, InvalidSession)
     assert shown(error, token) == []
-    assert len(SessionStore(log).history(principal="alice")) == 1, "nothing was stored"
+    assert len(list(SessionStore(log).history(principal="alice"))) == 1, "nothing was stored"
 
 
 @pytest.mark.parametrize("name", BY_HANDLE)

@@ -13,7 +13,7 @@ def test_an_event_is_told_by_type_and_session_and_without_attributes() -> None:
         issued = store.create("alice", attributes={"role": "a secret role"}, context=MAC)
         store.touch(issued.token, attributes={"role": "another"})
         store.revoke(handle=issued.handle, reason="lost it", actor="bob")
-        created, touched, expired = store.history(handle=issued.handle)
+        created, touched, expired = list(store.history(handle=issued.handle))
     assert [type_of(one) for one in (created, touched, expired)] == [
         "session.created",
         "session.touched",
@@ -47,6 +47,6 @@ def test_a_damaged_event_ended_its_session() -> None:
         payload = f'{{"token_handle":"{handle}","last_seen_at":7}}'.encode()
         damaged = LogEvent("session_touched", payload, {}, 0)
         store._log.append("orchestrator.sessions", [Unit([Change(damaged)])])
-        _, entry = store.history(handle=handle)
+        _, entry = list(store.history(handle=handle))
     assert type_of(entry) == "session.expired"
     assert msgspec.json.decode(body_of(entry))["data"]["readable"] is False

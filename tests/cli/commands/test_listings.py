@@ -129,3 +129,14 @@ def test_bad_input_to_as_of(line: Line) -> None:
     _, handle = line.create()
     for options in (["--at", "yesterday", "--handle", handle], ["--handle", handle]):
         assert line("as-of", *options).code == 2
+
+
+def test_history_page_by_page(line: Line) -> None:
+    for _ in range(3):
+        line("create", "alice")
+    whole = line("history", "--principal", "alice", "--json").records
+    first = line("history", "--principal", "alice", "--limit", "2", "--json")
+    assert (first.records, first.err) == (whole[:2], f"more: --after {whole[1]['event_id']}\n")
+    after = first.err.split()[-1]
+    rest = line("history", "--principal", "alice", "--after", after, "--limit", "1", "--json")
+    assert (rest.records, rest.err) == (whole[2:], "")

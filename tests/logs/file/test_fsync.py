@@ -109,7 +109,7 @@ def test_reads_still_answer_and_see_other_processes(log: FileLog, disk: Disk, ro
     refusal(lambda: store.create("alice"))
     assert store.get(issued.token) is not None
     assert [one.handle for one in store.sessions(principal="alice")] == [issued.handle]
-    assert len(store.history(handle=issued.handle)) == store.head().id == 1
+    assert len(list(store.history(handle=issued.handle))) == store.head().id == 1
     with store_on(root) as another:
         another.expire(issued.token)
     assert store.get(issued.token) is None

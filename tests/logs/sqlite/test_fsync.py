@@ -118,7 +118,7 @@ def test_reads_still_answer(log: SQLiteLog, disk: BrokenDisk) -> None:
     assert store.get(issued.token) is not None
     assert [one.handle for one in store.sessions(principal="alice")] == [issued.handle]
     assert [one.id for one in store.events()] == [1]
-    assert len(store.history(handle=issued.handle)) == 1
+    assert len(list(store.history(handle=issued.handle))) == 1
     assert store.head().id == 1
 
 

@@ -56,7 +56,7 @@ def told(store: SessionStore) -> list[Any]:
         [session.handle for session in store.sessions(principal="user1", page_size=1)],
         [session.handle for session in store.sessions(external_id="sid1")],
         [store.find(handle=handle) for handle in handles],
-        [store.history(handle=handle) for handle in handles],
+        [list(store.history(handle=handle)) for handle in handles],
         [store.count(), store.count(principal="user2", live=False)],
         [store.head(), store.verify(), store.stats().sessions],
         list(store.events()),

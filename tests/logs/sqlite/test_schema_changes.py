@@ -124,7 +124,7 @@ def check_refuses(store: SessionStore, ended: IssuedSession) -> None:
         with pytest.raises(CorruptLog):
             list(store.sessions())
         with pytest.raises(CorruptLog):
-            store.history(handle=ended.handle)
+            list(store.history(handle=ended.handle))
         with pytest.raises(CorruptLog):
             store.rebuild()
         with pytest.raises(CorruptLog):
@@ -173,5 +173,5 @@ def test_an_end_beyond_the_head_counts_when_it_is_covered(store: SessionStore, p
 
 def ids(store: SessionStore, session: IssuedSession) -> list[int]:
     """The events of a session's history, which must end."""
-    (entries,) = concurrently(lambda: store.history(handle=session.handle))
+    (entries,) = concurrently(lambda: list(store.history(handle=session.handle)))
     return [entry.event_id for entry in entries]

@@ -120,7 +120,7 @@ def test_so_do_listings_and_counts(store: SessionStore, stranger: subprocess.Pop
     assert store.count() == 5
     assert store.count(live=False) == 7
     ask(stranger, created(handle_of(SECRET.format("last"))))
-    assert store.history(principal="alice")[-1].handle == handle_of(SECRET.format("last"))
+    assert list(store.history(principal="alice"))[-1].handle == handle_of(SECRET.format("last"))
 
 
 def test_our_decisions_rest_on_what_a_stranger_appended(

@@ -283,3 +283,26 @@ def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
     for name, scopes, status in (("one", (scope,), 200), ("rest", others, 403)):
         key = web.make_key(name, *scopes)
         assert web("POST", f"{path(session)}/{call}", token=key, json={}).status_code == status
+
+
+def test_a_history_is_told_in_pages(web: Web) -> None:
+    made = web.create()
+    for n in range(4):
+        patched = {"attributes": {"n": n}}
+        assert web(
+            "PATCH", f"/v1/sessions/{made['handle']}", json=patched, headers=MERGE
+        ).is_success
+    path = f"/v1/history/{made['handle']}"
+    whole = web("GET", path).json()
+    assert (len(whole["events"]), whole["cursor"]) == (5, None)
+    first = web("GET", f"{path}?limit=3").json()
+    assert (first["events"], first["cursor"]) == (
+        whole["events"][:3],
+        first["events"][-1]["event_id"],
+    )
+    rest = web("GET", f"{path}?limit=3&after={first['cursor']}").json()
+    assert (rest["events"], rest["cursor"]) == (whole["events"][3:], None)
+    last = whole["events"][-1]["event_id"]
+    assert web("GET", f"{path}?after={last}").json() == {"events": [], "cursor": None}
+    assert problem(web("GET", f"{path}?limit=0"))[0] == 400
+    assert problem(web("GET", f"{path}?after=x"))[::2] == (400, "after")

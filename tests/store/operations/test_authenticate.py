@@ -177,7 +177,7 @@ def test_a_log_that_refuses_turns_nobody_away(colour: str, tmp_path: Path) -> No
     assert some(store.authenticate(TOKEN)).last_seen_at == NOON + 2 * MINUTE
     assert store.authenticate(OTHER) is store.get(successor) is None
     assert len(told) == 2
-    assert store.history(handle=rotated.handle)[-1].cause == "reused"
+    assert list(store.history(handle=rotated.handle))[-1].cause == "reused"
     bench.close()
 
 
@@ -249,7 +249,7 @@ def test_a_recent_proof_may_be_asked_for(store: SessionStore, clock: Clock) -> N
     proved = some(store.reauthenticate(TOKEN, reason="password"))
     assert proved.authenticated_at == proved.reauthenticated_at == clock.now
     assert store.authenticate(TOKEN, max_auth_age=SECOND) is not None
-    entry = store.history(handle=issued.handle)[-1]
+    entry = list(store.history(handle=issued.handle))[-1]
     assert (entry.reason, entry.changes["reauthenticated_at"]) == ("password", clock.now)
     clock.advance(HOUR)
     assert some(store.reauthenticate(handle=issued.handle)).authenticated_at == clock.now

@@ -52,7 +52,7 @@ def test_a_child_names_its_parents(store: SessionStore, parent: Session) -> None
     assert [one.family for one in grandchild.ancestors] == [child.handle, parent.handle]
     assert store.get(grandchild.token) == grandchild
     assert grandchild.token not in repr(grandchild)
-    first, *_ = store.history(handle=child.handle)
+    first, *_ = list(store.history(handle=child.handle))
     assert first.changes["ancestors"] == child.ancestors
 
 
@@ -181,7 +181,7 @@ def test_the_ends_of_children_stand_before_that_of_their_parent(
     store.revoke(handle=parent.handle, reason="stolen", actor="admin")
     events = list(store.events(after=before))
     assert [event.value["token_handle"] for event in events] == [child.handle, parent.handle]
-    entry = store.history(handle=child.handle)[-1]
+    entry = list(store.history(handle=child.handle))[-1]
     assert (entry.cause, entry.reason, entry.actor) == ("parent_ended", "stolen", "admin")
 
 

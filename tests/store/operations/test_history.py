@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import AsyncSessionStore, InvalidSession, SessionStore
+from sessionledger import AsyncSessionStore, HistoryEntry, InvalidSession, SessionStore
 from sessionledger.core import history as core_history
 from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
+from sessionledger.store.aio.by_handle import AsyncHistory
 from sessionledger.store.operations import history
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
@@ -37,7 +38,7 @@ def test_a_history_tells_who_why_whence_and_what_changed(store: SessionStore, cl
     clock.advance(MINUTE)
     store.authenticate(TOKEN)
     store.expire(TOKEN, reason="logout")
-    created, patched, seen, ended = store.history(handle=HANDLE)
+    created, patched, seen, ended = list(store.history(handle=HANDLE))
     assert [one.event_id for one in (created, patched, seen, ended)] == [1, 2, 3, 4]
     assert (created.kind, created.occurred_at, created.principal) == (
         "session_created",
@@ -64,12 +65,12 @@ def test_a_principal_s_history_is_that_of_all_its_sessions_in_order(
     store.touch(TOKEN)
     successor = rotated(store)
     store.revoke_all("alice", reason="stolen")
-    entries = store.history(principal="alice")
+    entries = list(store.history(principal="alice"))
     assert [entry.event_id for entry in entries] == [1, 4, 5, 6, 7, 8]
     assert {entry.handle for entry in entries} == {HANDLE, successor.handle}
     assert entries[2].changes["successors"] == (successor.handle,)
     assert entries[3].changes["family"] == HANDLE
-    assert store.history(principal="nobody") == []
+    assert list(store.history(principal="nobody")) == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_principal_s_history_is_that_of_all_its_sessions_in_order(
 )
 def test_a_history_is_of_a_handle_or_a_principal(store: SessionStore, told: Any) -> None:
     with pytest.raises(InvalidSession) as caught:
-        store.history(**told)
+        list(store.history(**told))
     assert TOKEN not in str(caught.value)
 
 
@@ -120,13 +121,17 @@ def test_all_changes_together_are_what_the_session_is(calls: list[str]) -> None:
         elif call != "wait":
             getattr(store, call)(TOKEN)
     told: dict[str, Any] = {}
-    entries = store.history(handle=HANDLE)
+    entries = list(store.history(handle=HANDLE))
     for entry in entries:
         told |= entry.changes
     session = some(store.as_of(handle=HANDLE, at=clock.now))
     assert {name: getattr(session, name) for name in told} == told
     assert {"principal", "created_at", "external_id", "attributes"} <= told.keys()
     assert session.version == entries[-1].event_id
+
+
+async def entries_of(told: AsyncHistory) -> list[HistoryEntry]:
+    return [entry async for entry in told]
 
 
 async def most_at_once(asked: Awaitable[Any], done: Callable[[], int]) -> int:
@@ -162,8 +167,8 @@ def test_a_long_history_lets_an_event_loop_go_on(
     async def main() -> None:
         async with AsyncSessionStore(log, clock=bench.clock) as store:
             for asked in (
-                store.history(handle=HANDLE),
-                store.history(principal="alice"),
+                entries_of(store.history(handle=HANDLE, page_size=PAGE)),
+                entries_of(store.history(principal="alice", page_size=PAGE)),
                 store.as_of(handle=HANDLE, at=NOON),
                 anext(store.watch(after=3 * PAGE)),
             ):
@@ -186,9 +191,71 @@ def test_pages_make_no_difference(size: int, touches: int) -> None:
 
     def told() -> list[Any]:
         then = [store.as_of(handle=HANDLE, at=NOON + n * MINUTE) for n in range(-1, touches + 1)]
-        return [store.history(handle=HANDLE), next(store.watch(after=touches)), then]
+        return [next(store.watch(after=touches)), then]
 
-    whole = told()
+    whole, entries = told(), list(store.history(handle=HANDLE))
     with pytest.MonkeyPatch.context() as patching:
         patching.setattr(history, "EVENT_PAGE", size)
         assert told() == whole
+        assert list(store.history(handle=HANDLE, page_size=size)) == entries
+
+
+def test_a_history_is_read_page_by_page(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN)
+    for n in range(7):
+        store.patch(TOKEN, {"n": n})
+    whole = list(store.history(handle=HANDLE))
+    pages = list(store.history(handle=HANDLE, page_size=3).pages())
+    assert [len(page.entries) for page in pages] == [3, 3, 2]
+    assert [entry for page in pages for entry in page.entries] == whole
+    assert [page.cursor for page in pages] == [whole[2].event_id, whole[5].event_id, None]
+    for page in pages[:-1]:
+        following = store.history(handle=HANDLE, after=page.cursor)
+        assert list(following) == [one for one in whole if one.event_id > (page.cursor or 0)]
+    assert list(store.history(handle=HANDLE, after=whole[-1].event_id)) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_the_pages_of_a_principal_tell_its_sessions_in_order(
+    store: SessionStore, size: int
+) -> None:
+    tokens = [store.create("alice").token for _ in range(4)]
+    other = store.create("bob").token
+    for n in range(3):
+        for token in (*tokens, other, tokens[0]):
+            store.patch(token, {"n": n})
+    store.expire(tokens[1])
+    store.create("alice")
+    told = list(store.history(principal="alice", page_size=size))
+    handles = {entry.handle for entry in told}
+    assert [entry.event_id for entry in told] == sorted(entry.event_id for entry in told)
+    by_handle = [entry for handle in handles for entry in store.history(handle=handle)]
+    assert told == sorted(by_handle, key=lambda entry: entry.event_id)
+    pages = store.history(principal="alice", page_size=size).pages()
+    cursors = [page.cursor for page in pages if page.cursor is not None]
+    for cursor in cursors:
+        page = next(iter(store.history(principal="alice", after=cursor, page_size=size).pages()))
+        assert page.entries == [one for one in told if one.event_id > cursor][:size]
+
+
+@pytest.mark.parametrize(
+    "told", [{"after": -1}, {"after": "1"}, {"page_size": 0}, {"page_size": 1001}]
+)
+def test_a_page_that_can_t_be_is_refused_before_it_is_read(
+    store: SessionStore, told: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidSession):
+        store.history(handle=HANDLE, **told)
+
+
+def test_a_mark_is_told_once_whichever_page_it_is_on(store: SessionStore) -> None:
+    first, _ = store.create("alice"), store.create("alice")
+    store.patch(first.token, {"a": 1})
+    store.revoke_everybody(reason="stolen keys")
+    store.create("alice")
+    whole = list(store.history(principal="alice"))
+    assert [entry.reason for entry in whole].count("stolen keys") == 2
+    for size in range(1, 7):
+        assert list(store.history(principal="alice", page_size=size)) == whole
+        told = list(store.history(handle=first.handle, page_size=size))
+        assert told == [one for one in whole if one.handle == first.handle]

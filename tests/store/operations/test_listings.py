@@ -46,7 +46,7 @@ def test_history_tells_what_why_who_and_whence(store: SessionStore, clock: Clock
     clock.advance(MINUTE)
     store.touch(issued.token, attributes={"role": "admin"})
     store.expire(issued.token, reason="logout", actor="alice", context={})
-    created, touched, expired = store.history(handle=issued.handle)
+    created, touched, expired = list(store.history(handle=issued.handle))
     assert created.kind == "session_created"
     assert (created.actor, created.context, created.reason) == ("login", {"device": "phone"}, None)
     assert created.changes["principal"] == "alice"
@@ -74,7 +74,7 @@ def test_history_of_a_principal_is_of_all_their_sessions_in_order(store: Session
     store.touch(OTHER)
     assert [entry.event_id for entry in store.history(principal=" alice ")] == [1, 3, 4, 5]
     assert [entry.event_id for entry in store.history(principal="bob")] == [2]
-    assert store.history(principal="carol") == []
+    assert list(store.history(principal="carol")) == []
 
 
 def test_sessions_of_a_principal_come_oldest_first(store: SessionStore) -> None:

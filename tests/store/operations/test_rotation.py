@@ -153,7 +153,7 @@ def test_the_33rd_ends_the_oldest_superseded_one(bench: Bench) -> None:
     tokens.append(rotated(store, tokens[-1]).token)
     assert is_over(store, tokens[0])
     assert all(map(store.get, tokens[1:]))
-    ended = store.history(principal="alice")[-3]
+    ended = list(store.history(principal="alice"))[-3]
     assert (ended.cause, store.head().id) == ("evicted", before + 3), "in the same unit"
     bench.clock.advance(OVER)
     assert store.authenticate(tokens[0]) is None

@@ -46,7 +46,7 @@ def test_what_lapsed_is_ended_at_the_end_it_had(store: SessionStore, clock: Cloc
     store.create("alice", token=OTHER, ttl=3 * HOUR)
     clock.advance(2 * HOUR)
     assert store.sweep() == 1
-    entry = store.history(handle=handle_of(digest(TOKEN)))[-1]
+    entry = list(store.history(handle=handle_of(digest(TOKEN))))[-1]
     assert (entry.kind, entry.cause) == ("session_expired", "lapsed")
     assert (entry.occurred_at, entry.changes["ended_at"]) == (clock.now, NOON + HOUR)
     assert store.get(OTHER) is not None

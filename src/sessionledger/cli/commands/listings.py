@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
-from sessionledger import Page
+from sessionledger import HistoryEntry, Page
 from sessionledger.cli.exit_codes import unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
@@ -62,15 +63,29 @@ def sessions(
 @ledger_command(
     Option("--handle HANDLE", "The history of one session."),
     Option("--principal NAME", "That of all sessions of a principal."),
+    options.LIMIT,
+    options.AFTER,
 )
-def history(ledger: Ledger, json: bool, handle: str | None, principal: str | None) -> None:
-    """Show the history of a session or a principal, oldest first."""
-    with ledger.store_to_read() as store:
-        entries = store.history(handle=handle, principal=principal)
-    if not entries:
-        raise unknown("handle" if principal is None else "principal")
+def history(
+    ledger: Ledger,
+    json: bool,
+    handle: str | None,
+    principal: str | None,
+    limit: int | None,
+    after: int | None,
+) -> None:
+    """Show the history of a session or a principal, oldest first.
+
+    With --limit, the event for --after is printed on stderr when there is more.
+    """
     titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.HISTORY_TITLES
-    show_all(map(records.entry_record, entries), titles, json)
+    with ledger.store_to_read() as store:
+        entries = iter(store.history(handle=handle, principal=principal, after=after))
+        first = next(entries, None)
+        if first is None and not after:
+            raise unknown("handle" if principal is None else "principal")
+        told = _limited(entries if first is None else chain([first], entries), limit)
+        show_all(map(records.entry_record, told), titles, json)
 
 
 @ledger_command(
@@ -82,6 +97,16 @@ def as_of(ledger: Ledger, json: bool, handle: str, at: datetime) -> None:
     with ledger.store_to_read() as store:
         found = store.as_of(handle=handle, at=at)
     records.show_session(found, json, unknown("handle at that time"), at)
+
+
+def _limited(entries: Iterator[HistoryEntry], limit: int | None) -> Iterator[HistoryEntry]:
+    last: HistoryEntry | None = None
+    for count, entry in enumerate(entries):
+        if last is not None and count == limit:
+            print(f"more: --after {last.event_id}", file=sys.stderr)
+            return
+        yield entry
+        last = entry
 
 
 def _pages(listing: Callable[..., Any], after: str | None, limit: int | None) -> Iterator[Page]:

@@ -65,6 +65,8 @@ After: TypeAlias = Annotated[
         description="Begin with what followed this event; 0 for all.",
     ),
 ]
+MAX_PAGE = 1000
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PAGE)]
 LastEventId: TypeAlias = Annotated[
     str | None,
     HeaderParameter(

@@ -128,9 +128,11 @@ class EntryDocument(msgspec.Struct, kw_only=True):
 
 
 class History(msgspec.Struct):
-    """What happened to a session, oldest first."""
+    """What happened to a session, oldest first. cursor: the event after which the next page begins,
+    null after the last."""
 
     events: list[EntryDocument]
+    cursor: int | None
 
 
 class StatsDocument(msgspec.Struct):

@@ -9,11 +9,9 @@ from litestar.params import QueryParameter
 from msgspec import Meta
 
 from sessionledger.server.auth.permissions import requires
-from sessionledger.server.http.parameters import HANDLE_PATTERN, Reason
+from sessionledger.server.http.parameters import HANDLE_PATTERN, Limit, Reason
 from sessionledger.server.http.schemas import Ended, Name, SessionPage, session_document
 from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of
-
-MAX_PAGE = 1000
 
 Principal = Annotated[str, QueryParameter(name="principal", min_length=1, max_length=512)]
 ExternalId = Annotated[str, QueryParameter(name="external_id", min_length=1, max_length=512)]
@@ -21,7 +19,6 @@ Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", required=False, description="The `cursor` of the page before."),
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PAGE)]
 Keep = Annotated[
     list[Annotated[str, Meta(pattern=HANDLE_PATTERN)]] | None,
     QueryParameter(

@@ -11,12 +11,15 @@ from sessionledger import IssuedSession, Session
 from sessionledger.server.auth.credentials import insufficient
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import (
+    After,
     Handle,
     IdempotencyKey,
     IfMatch,
+    Limit,
     Reason,
     etag,
     mismatch,
+    parse_event_id,
     versions_in,
 )
 from sessionledger.server.http.problems import HTTPProblem, not_found
@@ -205,12 +208,19 @@ async def revoke_session(
     opt=requires("sessions:read"),
     summary="What happened to a session",
 )
-async def read_history(request: HandlerRequest, handle: Handle) -> History:
-    """Every event, oldest first, also of a session that is over."""
-    entries = await ledger_of(request).sessions.history(handle=handle)
-    if not entries:
+async def read_history(
+    request: HandlerRequest, handle: Handle, after: After = None, limit: Limit = 100
+) -> History:
+    """Its events, oldest first, also of a session that is over.
+
+    `cursor` is the `after` of the next page, null after the last.
+    """
+    begin = parse_event_id("after", after)
+    told = ledger_of(request).sessions.history(handle=handle, after=begin, page_size=limit)
+    page = await anext(told.pages())
+    if not page.entries and not begin:
         raise HTTPProblem(404, "not_found", "nothing is known of that handle")
-    return History([entry_document(entry) for entry in entries])
+    return History([entry_document(entry) for entry in page.entries], page.cursor)
 
 
 async def _count_write(request: HandlerRequest, handle: str) -> None:

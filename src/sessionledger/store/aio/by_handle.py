@@ -21,9 +21,14 @@ from sessionledger.store.operations import (
     principals,
     sweep,
 )
-from sessionledger.store.operations.history import CaughtUp
+from sessionledger.store.operations.history import (
+    CaughtUp,
+    HistoryPage,
+    HistoryRange,
+    HistoryReader,
+)
 from sessionledger.store.operations.listings import Selection
-from sessionledger.store.pages import PAGE_SIZE, Page
+from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     import asyncio
@@ -50,6 +55,27 @@ class AsyncSessions:
         async for page in self.pages():
             for session in page.sessions:
                 yield session
+
+
+class AsyncHistory:
+    """A history: iterate it, or take it `.pages()` by page."""
+
+    def __init__(self, engine: Engine, part: HistoryRange) -> None:
+        self._engine = engine
+        self._part = part
+
+    async def pages(self) -> AsyncIterator[HistoryPage]:
+        """Page by page; `HistoryPage.cursor` given as `after=` goes on where it ended."""
+        reader, more = HistoryReader(self._engine, self._part), True
+        while more:
+            page = await reader.page()
+            more = page.cursor is not None
+            yield page
+
+    async def __aiter__(self) -> AsyncIterator[HistoryEntry]:
+        async for page in self.pages():
+            for entry in page.entries:
+                yield entry
 
 
 class ByHandle(Facade):
@@ -144,11 +170,22 @@ class ByHandle(Facade):
         return await everybody.revoke_everybody(self._engine, annotation)
 
     @without_locals
-    async def history(
-        self, *, handle: str | None = None, principal: str | None = None
-    ) -> list[HistoryEntry]:
-        """What happened to a session, or to all of a principal, ended ones too, oldest first."""
-        return await history.history(self._engine, handle, principal)
+    def history(
+        self,
+        *,
+        handle: str | None = None,
+        principal: str | None = None,
+        after: int | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> AsyncHistory:
+        """What happened to a session, or to all of a principal, ended ones too, oldest first.
+
+        It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
+        page, or the id of an event.
+        """
+        return AsyncHistory(
+            self._engine, history.history_range(handle, principal, after, page_size)
+        )
 
     @without_locals
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:

@@ -19,9 +19,11 @@ from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import RowFilter, StoredEvent
+from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
+from sessionledger.store.pages import check_size
 
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
@@ -35,17 +37,104 @@ class CaughtUp(msgspec.Struct, frozen=True):
     cursor: int
 
 
-async def history(engine: Engine, handle: object, principal: object) -> list[HistoryEntry]:
-    """What happened to a session, or to all of a principal, oldest first."""
+class HistoryPage(msgspec.Struct, frozen=True):
+    """Some of a history, and the event after which the next page begins; None after the last."""
+
+    entries: list[HistoryEntry]
+    cursor: int | None
+
+
+class HistoryRange(msgspec.Struct, frozen=True):
+    """A part of a history: of which session or principal, after which event, in which pages."""
+
+    key: bytes | None
+    owner: str | None
+    after: int
+    page_size: int
+
+
+def history_range(handle: object, principal: object, after: object, page_size: int) -> HistoryRange:
+    """The part that a caller asks for. Raises `InvalidSession`."""
     if (handle is None) == (principal is None):
         raise InvalidSession("handle", "or principal: history takes one of them")
-    if handle is not None:
-        return await _narrated(engine, parse_handle(handle))
-    owner = parse_principal(principal, ANYBODY)
-    entries: list[HistoryEntry] = []
-    async for row in engine.rows(RowFilter(owner=owner)):
-        entries += await _narrated(engine, row.key)
-    return sorted(entries, key=lambda entry: entry.event_id)
+    key = None if handle is None else parse_handle(handle)
+    owner = None if principal is None else parse_principal(principal, ANYBODY)
+    return HistoryRange(
+        key, owner, 0 if after is None else _parse_after(after), check_size(page_size)
+    )
+
+
+class HistoryReader:
+    """Reads a history page by page, oldest first. It keeps no more than a page, and some states."""
+
+    def __init__(self, engine: Engine, part: HistoryRange) -> None:
+        self._engine = engine
+        self._part = part
+        self._after = part.after
+        self._states = _States()
+        # The last session told of, also if it is over: `_states` keeps only live ones.
+        self._last: tuple[bytes, State] = (b"", None)
+
+    async def page(self) -> HistoryPage:
+        """The next page."""
+        size = self._part.page_size
+        # One more than is told, to know whether another page follows.
+        found = await self._events(size + 1)
+        told = _first(found, size)
+        if told:
+            self._after = told[-1][1].id
+        entries = await self._entries(told)
+        return HistoryPage(entries, self._after if len(found) > len(told) else None)
+
+    async def _events(self, limit: int) -> list[tuple[bytes, StoredEvent]]:
+        """The next events, each with its key."""
+        engine, key = self._engine, self._part.key
+        mark = await mark_in_force(engine)
+        if mark is not None and mark.id <= self._after:
+            mark = None
+        if key is not None:
+            row = None if mark is None else await engine.log.row(engine.topic, key)
+            begins = row is not None and mark is not None and row.created <= mark.id
+            return await self._events_of(key, mark if begins else None, limit)
+        nearest: list[tuple[bytes, StoredEvent]] = []
+        async for row in engine.rows(RowFilter(owner=self._part.owner)):
+            if len(nearest) >= limit and row.created > nearest[-1][1].id:
+                break  # rows come by their first event: all that follow begin later
+            ends = mark if mark is not None and row.created <= mark.id else None
+            if ends is not None or row.version > self._after:
+                nearest += await self._events_of(row.key, ends, limit)
+                nearest = _first(sorted(nearest, key=lambda one: one[1].id), limit)
+        return nearest
+
+    async def _events_of(
+        self, key: bytes, mark: StoredEvent | None, limit: int
+    ) -> list[tuple[bytes, StoredEvent]]:
+        """The next events of a key, and the mark if it is the end of a session without its own."""
+        log, topic = self._engine.log, self._engine.topic
+        events = await log.read_key(topic, key, self._after, limit)
+        if mark is not None and (len(events) < limit or mark.id < events[-1].id):
+            later = [event for event in events if event.id > mark.id]
+            if not any(event.kind == EXPIRED for event in later):
+                events = [*events[: len(events) - len(later)], mark, *later][:limit]
+        return [(key, event) for event in events]
+
+    async def _entries(self, found: list[tuple[bytes, StoredEvent]]) -> list[HistoryEntry]:
+        by_key: dict[bytes, list[StoredEvent]] = {}
+        for key, event in found:
+            by_key.setdefault(key, []).append(event)
+        entries: list[HistoryEntry] = []
+        for key, events in by_key.items():
+            told, state = narrate(handle_of(key), events, await self._before(key, events[0].id))
+            self._states.keep(key, state)
+            self._last = (key, state)
+            entries += [one for one in told if one.changes or one.kind not in MARKS]
+        return sorted(entries, key=lambda entry: entry.event_id)
+
+    async def _before(self, key: bytes, id: int) -> State:
+        if key == self._last[0]:
+            return self._last[1]
+        kept = self._states.take(key)
+        return kept if kept is not None else await _state_before(self._engine, key, id)
 
 
 async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
@@ -169,14 +258,23 @@ class _States:
             self._bytes -= len(oldest)
 
 
-async def _narrated(engine: Engine, key: bytes) -> list[HistoryEntry]:
-    """The history of a key."""
-    entries: list[HistoryEntry] = []
+def _first(found: list[tuple[bytes, StoredEvent]], limit: int) -> list[tuple[bytes, StoredEvent]]:
+    """So many of them, and all that have the id of the last one: a mark ends several sessions."""
+    if len(found) <= limit:
+        return found
+    last = found[limit - 1][1].id
+    return found[:limit] + [one for one in found[limit:] if one[1].id == last]
+
+
+async def _state_before(engine: Engine, key: bytes, id: int) -> State:
+    """The state that a key's events before one fold to."""
     state: State = None
     async for page in _pages(engine, key):
-        told, state = narrate(handle_of(key), page, state)
-        entries += [one for one in told if one.changes or one.kind not in MARKS]
-    return entries
+        earlier = [event for event in page if event.id < id]
+        state = fold(handle_of(key), earlier, state)
+        if len(earlier) < len(page):
+            break
+    return state
 
 
 async def _folded(
@@ -212,14 +310,20 @@ async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]
         yield [mark]
 
 
+def _parse_after(after: object) -> int:
+    number = as_number(after)
+    if number is None or number < 0:
+        raise InvalidSession("after", "must be the id of an event, or 0")
+    return number
+
+
 async def _beginning(engine: Engine, after: object) -> int:
     """The event to begin after. Raises `InvalidSession` for one that has not happened: all that
     comes up to it would be missed, in silence."""
-    if after is not None and (type(after) is not int or after < 0):
-        raise InvalidSession("after", "must be the id of an event, or 0")
     newest = await engine.log.latest(engine.topic)
     if after is None:
         return newest
+    after = _parse_after(after)
     if after > newest:
         raise InvalidSession(
             "after",

@@ -9,13 +9,19 @@ from itertools import chain
 
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
+from sessionledger.secrecy import without_locals
 from sessionledger.store.aio import by_handle as aio
 from sessionledger.store.engine import Engine
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import history, listings, sweep
-from sessionledger.store.operations.history import CaughtUp
+from sessionledger.store.operations.history import (
+    CaughtUp,
+    HistoryPage,
+    HistoryRange,
+    HistoryReader,
+)
 from sessionledger.store.operations.listings import Selection
-from sessionledger.store.pages import PAGE_SIZE, Page
+from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 from sessionledger.store.sync.drive import drive, drive_all, in_place
 
 
@@ -38,6 +44,25 @@ class Sessions:
 
     def __iter__(self) -> Iterator[Session]:
         return chain.from_iterable(page.sessions for page in self.pages())
+
+
+class History:
+    """A history: iterate it, or take it `.pages()` by page."""
+
+    def __init__(self, engine: Engine, part: HistoryRange) -> None:
+        self._engine = engine
+        self._part = part
+
+    def pages(self) -> Iterator[HistoryPage]:
+        """Page by page; `HistoryPage.cursor` given as `after=` goes on where it ended."""
+        reader, more = HistoryReader(self._engine, self._part), True
+        while more:
+            page = drive(reader.page())
+            more = page.cursor is not None
+            yield page
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        return chain.from_iterable(page.entries for page in self.pages())
 
 
 class ByHandle(Facade):
@@ -68,7 +93,6 @@ class ByHandle(Facade):
     revoke = in_place(aio.ByHandle.revoke)
     revoke_all = in_place(aio.ByHandle.revoke_all)
     revoke_everybody = in_place(aio.ByHandle.revoke_everybody)
-    history = in_place(aio.ByHandle.history)
     as_of = in_place(aio.ByHandle.as_of)
 
     def watch(
@@ -86,6 +110,22 @@ class ByHandle(Facade):
         from: nothing is missed, and nothing repeated.
         """
         return drive_all(history.watch(self._engine, after, principal, heartbeat))
+
+    @without_locals
+    def history(
+        self,
+        *,
+        handle: str | None = None,
+        principal: str | None = None,
+        after: int | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> History:
+        """What happened to a session, or to all of a principal, ended ones too, oldest first.
+
+        It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
+        page, or the id of an event.
+        """
+        return History(self._engine, history.history_range(handle, principal, after, page_size))
 
     sweep = in_place(aio.ByHandle.sweep)
 

@@ -54,7 +54,9 @@ def check_works(root: Path) -> None:
         issued = store.create("carol")
         assert issued.version > max(ids, default=0)
         before = list(store.sessions(live=False))
-        assert [len(store.history(handle=s.handle)) > 0 for s in before] == [True] * len(before)
+        assert [len(list(store.history(handle=s.handle))) > 0 for s in before] == [True] * len(
+            before
+        )
         store.rebuild()
         assert list(store.sessions(live=False)) == before
         seen = list(store.events())
@@ -351,7 +353,7 @@ def test_an_end_whose_kind_was_altered_stays_an_end(root: Path, text: bytes) -> 
     place(root, altered(text))
     with store_on(root) as store:
         assert store.get(ENDED) is None
-        history = store.history(handle=handle_of(digest(ENDED)))
+        history = list(store.history(handle=handle_of(digest(ENDED))))
         assert [one.readable for one in history] == [True, False]
         assert store.get(LIVE) is not None
 
@@ -363,6 +365,6 @@ def test_a_stranger_s_event_of_another_kind_ends_nothing(root: Path) -> None:
         store._log.append(SESSIONS_TOPIC, [Unit([Change(note)])])
         bare_file.append(root, SESSIONS_TOPIC, [note])
         assert store.get(issued.token) is not None
-        assert len(store.history(handle=issued.handle)) == 1
+        assert len(list(store.history(handle=issued.handle))) == 1
     with store_on(root) as store:
         assert store.get(issued.token) is not None
