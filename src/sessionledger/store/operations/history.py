@@ -79,15 +79,15 @@ class HistoryReader:
         """The next page."""
         size = self._part.page_size
         # One more than is told, to know whether another page follows.
-        found = await self._events(size + 1)
+        found = await self._events(size)
         told = _first(found, size)
         if told:
             self._after = told[-1][1].id
         entries = await self._entries(told)
         return HistoryPage(entries, self._after if len(found) > len(told) else None)
 
-    async def _events(self, limit: int) -> list[tuple[bytes, StoredEvent]]:
-        """The next events, each with its key."""
+    async def _events(self, size: int) -> list[tuple[bytes, StoredEvent]]:
+        """The next events, each with its key: those of a page, and one more."""
         engine, key = self._engine, self._part.key
         mark = await mark_in_force(engine)
         if mark is not None and mark.id <= self._after:
@@ -95,15 +95,16 @@ class HistoryReader:
         if key is not None:
             row = None if mark is None else await engine.log.row(engine.topic, key)
             begins = row is not None and mark is not None and row.created <= mark.id
-            return await self._events_of(key, mark if begins else None, limit)
+            return await self._events_of(key, mark if begins else None, size + 1)
         nearest: list[tuple[bytes, StoredEvent]] = []
         async for row in engine.rows(RowFilter(owner=self._part.owner)):
-            if len(nearest) >= limit and row.created > nearest[-1][1].id:
+            if len(nearest) > size and row.created > nearest[-1][1].id:
                 break  # rows come by their first event: all that follow begin later
             ends = mark if mark is not None and row.created <= mark.id else None
             if ends is not None or row.version > self._after:
-                nearest += await self._events_of(row.key, ends, limit)
-                nearest = _first(sorted(nearest, key=lambda one: one[1].id), limit)
+                nearest += await self._events_of(row.key, ends, size + 1)
+                nearest.sort(key=lambda one: one[1].id)
+                del nearest[len(_first(nearest, size)) + 1 :]
         return nearest
 
     async def _events_of(
