@@ -98,7 +98,7 @@ class HistoryReader:
             return await self._events_of(key, mark if begins else None, size + 1)
         nearest: list[tuple[bytes, StoredEvent]] = []
         async for row in engine.rows(RowFilter(owner=self._part.owner)):
-            if len(nearest) > size and row.created > nearest[-1][1].id:
+            if len(nearest) > len(_first(nearest, size)) and row.created > nearest[-1][1].id:
                 break  # rows come by their first event: all that follow begin later
             ends = mark if mark is not None and row.created <= mark.id else None
             if ends is not None or row.version > self._after:
