@@ -46,7 +46,8 @@ def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
 def test_completion_completes(line: Line) -> None:
     variables = {"_SESSIONLEDGER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     answer = line.process(COMP_WORDS="sessionledger re", **variables)
-    assert set(answer.out.split()) == {"reauthenticate", "rebuild", "revoke", "revoke-all"}
+    ours = {"reauthenticate", "rebuild", "revoke", "revoke-all", "revoke-everybody"}
+    assert set(answer.out.split()) == ours
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def run(line: Line, apart: Path, *command: str) -> list[str]:
 
 def test_bash_completes_also_behind_a_colon(line: Line, apart: Path) -> None:
     found = run(line, apart, "bash", "-c", BASH, "_", "sessionledger re")
-    assert found == ["reauthenticate", "revoke", "revoke-all", "rebuild"]
+    assert found == ["reauthenticate", "revoke", "revoke-all", "revoke-everybody", "rebuild"]
     found = run(
         line, apart, "bash", "-c", BASH, "_", "sessionledger keys create --scope sessions:c"
     )

@@ -448,7 +448,8 @@ class Model:
         self._happened(known, now)
         if was_marked:
             # It was over when the mark came.
-            known.story[-1] = (known.expires_at, known.story[-1][1])
+            since = max(known.story[0][0], known.expires_at)
+            known.story[-1] = (since, known.story[-1][1])
 
     def _happened(self, known: Known, now: datetime) -> None:
         self.events += 1

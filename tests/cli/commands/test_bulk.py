@@ -35,6 +35,24 @@ def test_revoke_all_but_some(line: Line) -> None:
     assert states(line) == {first: "live", second: "ended", third: "live"}
 
 
+def test_revoke_everybody(line: Line) -> None:
+    handles = [line.create(name)[1] for name in ("alice", "bob")]
+    answer = line("revoke-everybody", "--yes", "--reason", "leak")
+    assert (answer.code, answer.out) == (0, "3\t2\n")
+    assert "event 3 ended every session" in answer.err
+    assert states(line) == dict.fromkeys(handles, "ended")
+    assert line("history", "--handle", handles[0]).rows[-1][4] == "leak"
+    assert line("revoke-everybody", "--yes", "--json").record["ended"] == 0
+
+
+def test_revoke_everybody_asks_first(line: Line) -> None:
+    line.create("alice")
+    answer = line("revoke-everybody")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--yes" in answer.err
+    assert list(states(line).values()) == ["live"]
+
+
 def test_revoke_all_with_an_external_id(line: Line) -> None:
     ours = [line.create(name, "--external-id", "sid-1")[1] for name in ("alice", "bob")]
     other = line.create("alice", "--external-id", "sid-2")[1]

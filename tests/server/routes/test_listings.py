@@ -89,3 +89,13 @@ def test_one_browser_is_one_entry_unless_the_rest_is_asked_for(web: Web) -> None
     rest = web("GET", "/v1/sessions?principal=alice&superseded=true").json()["sessions"]
     assert [one["handle"] for one in rest] == [made["handle"], fresh["handle"]]
     assert web("GET", "/v1/stats").json()["live"] == 1
+
+
+def test_everybody_s_sessions_end_by_one_event(web: Web) -> None:
+    made = [web.create(name) for name in ("alice", "bob")]
+    told = web("DELETE", "/v1/all-sessions?reason=leak").json()
+    assert (told["kind"], told["handle"]) == ("everybody_revoked", None)
+    assert (told["cause"], told["reason"]) == ("everybody", "leak")
+    for one in made:
+        assert web("GET", "/v1/session", token=one["token"]).status_code == 401
+    assert handles(web, "") == []

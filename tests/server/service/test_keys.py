@@ -31,6 +31,7 @@ CALLS = [
     ("sessions:revoke", "DELETE", f"/v1/sessions/{HANDLE}"),
     ("sessions:revoke", "DELETE", "/v1/sessions?principal=alice"),
     ("sessions:revoke", "DELETE", "/v1/external-sessions?external_id=x"),
+    ("sessions:revoke_everybody", "DELETE", "/v1/all-sessions"),
 ]
 
 

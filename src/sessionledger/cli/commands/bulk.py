@@ -1,15 +1,18 @@
-"""The commands that end many sessions: revoke-all, sweep."""
+"""The commands that end many sessions: revoke-all, revoke-everybody, sweep."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Unpack
 
 from sessionledger import SessionStore
+from sessionledger.cli.exit_codes import bad_usage
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.options import Annotations
 from sessionledger.cli.output.answers import show
+from sessionledger.cli.output.errors import tell
 from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal, write
 from sessionledger.cli.parser import Option, appended
@@ -35,6 +38,37 @@ def revoke_all(
     with ledger.store() as store:
         ended = store.revoke_all(principal, external_id=external_id, keep=keep or (), **annotations)
     _show_count("ended", ended, json)
+
+
+@ledger_command(
+    Option("--yes", "Do it without asking. For scripts."),
+    *options.ANNOTATIONS,
+)
+def revoke_everybody(
+    ledger: Ledger, json: bool, yes: bool | None, **annotations: Unpack[Annotations]
+) -> None:
+    """End every session, of every principal, at once.
+
+    They are over as soon as one event is written. Then each gets an event of its own, which may
+    take long. If that is interrupted, the next `sweep` goes on with it.
+    """
+    with ledger.store() as store:
+        if not yes:
+            _confirm(f"{store.count()} live sessions will end", ledger.topic)
+        mark = store.revoke_everybody(**annotations)
+        tell(f"event {mark.event_id} ended every session that began before it")
+        with progress("recording each end") as bar:
+            ended = _sweep(store, None, bar)
+    show({"event_id": mark.event_id, "ended": ended}, json)
+
+
+def _confirm(what: str, word: str) -> None:
+    """Have somebody type a word before that happens. Raises `Failure`."""
+    if not sys.stdin.isatty():
+        raise bad_usage("this ends every session: give --yes where nobody can be asked")
+    tell(f"{what}. Type {word} to go on:")
+    if sys.stdin.readline().strip() != word:
+        raise bad_usage("nothing was ended: that was not what was to be typed")
 
 
 @ledger_command(options.LIMIT)

@@ -28,6 +28,11 @@ def warn(error: sessionledger.SessionLedgerError) -> None:
     print(f"warning: {escape(str(error))}", file=sys.stderr)
 
 
+def tell(message: str) -> None:
+    """Say something beside the answer."""
+    print(escape(message), file=sys.stderr)
+
+
 def report(error: Exception, as_json: bool) -> int:
     """Say what went wrong, and return the exit code. Raises an error that nobody expects."""
     exit_code, code = _meaning(error)

@@ -19,7 +19,7 @@ from sessionledger import CaughtUp, HistoryEntry, InvalidSession, SessionLedgerE
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
 from sessionledger.server.http.schemas import Name
-from sessionledger.server.service.feed import encode_entry
+from sessionledger.server.service.feed import Frame, encode_entry
 from sessionledger.server.service.keys import Key, is_good
 from sessionledger.server.service.service import (
     HandlerRequest,
@@ -118,10 +118,13 @@ class _Stream:
             if frames is None or not await self._may_go_on():
                 return
             self._cursor = max(self._cursor, cursor)
-            told = [one.data for one in frames if self._principal in (None, one.principal)]
+            told = [one.data for one in frames if self._wants(one)]
             if told or self._clock() >= due:
                 self._sent_at = self._clock()
                 yield b"".join([*told, _caught_up(self._cursor)])
+
+    def _wants(self, frame: Frame) -> bool:
+        return frame.concerns_all or self._principal in (None, frame.principal)
 
     async def _may_go_on(self) -> bool:
         """Whether the service runs, it is not over yet, and the key is still good."""

@@ -1,4 +1,4 @@
-"""`/v1/sessions`: many sessions at once, listed by page or ended together."""
+"""Many sessions at once, listed by page or ended together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from msgspec import Meta
 
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import HANDLE_PATTERN, Limit, Reason
-from sessionledger.server.http.schemas import Ended, Name, SessionPage, session_document
+from sessionledger.server.http.schemas import (
+    Ended,
+    EntryDocument,
+    Name,
+    SessionPage,
+    entry_document,
+    session_document,
+)
 from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of
 
 Principal = Annotated[str, QueryParameter(name="principal", min_length=1, max_length=512)]
@@ -91,4 +98,19 @@ async def revoke_external(
     )
 
 
-ROUTES = [list_sessions, revoke_principal, revoke_external]
+@delete(
+    "/v1/all-sessions",
+    opt=requires("sessions:revoke_everybody"),
+    status_code=200,
+    summary="End everybody's",
+)
+async def revoke_everybody(request: HandlerRequest, reason: Reason = None) -> EntryDocument:
+    """Every session ends at once, of every principal. The answer is the event that ended them."""
+    return entry_document(
+        await ledger_of(request).sessions.revoke_everybody(
+            reason=reason, actor=caller_of(request).name
+        )
+    )
+
+
+ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody]

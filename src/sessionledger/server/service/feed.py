@@ -38,6 +38,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     event_id: int
     principal: str | None
+    concerns_all: bool
     data: bytes
 
 
@@ -123,7 +124,11 @@ class Feed:
                     self.cursor = item.cursor
                     self.wake()
                 else:
-                    self._keep(Frame(item.event_id, item.principal, encode_entry(item)))
+                    self._keep(
+                        Frame(
+                            item.event_id, item.principal, item.handle is None, encode_entry(item)
+                        )
+                    )
         except SessionLedgerError:
             return  # the streams end, and their clients come back
 

@@ -30,6 +30,7 @@ SCOPES = (
     "sessions:read",
     "sessions:write",
     "sessions:revoke",
+    "sessions:revoke_everybody",
     "introspect",
     "events:read",
 )
