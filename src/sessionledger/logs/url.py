@@ -14,7 +14,6 @@ when its address is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -53,7 +52,7 @@ def parse_url(url: str) -> LedgerURL:
     Raises `InvalidURL`, which repeats nothing: there may be a password.
     """
     scheme, rest = _divide(url)
-    return _PARSERS[scheme](scheme, rest)
+    return _PARSERS[scheme](rest)
 
 
 @without_locals
@@ -64,10 +63,24 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
     durability, and what the log raises.
     """
-    scheme, rest = _divide(url)
+    parsed = parse_url(url)
     if durability not in DURABILITIES:
         raise InvalidPolicy("durability must be 'full' or 'normal'")
-    return _OPENERS[scheme](rest, durability)
+    if parsed.scheme == "memory":
+        from sessionledger.logs.memory.log import MemoryLog
+
+        return MemoryLog()
+    if parsed.path is None:
+        from sessionledger.logs.postgres import PostgresLog
+
+        return PostgresLog(f"postgresql:{_divide(url)[1]}", durability=durability)
+    if parsed.scheme == "sqlite":
+        from sessionledger.logs.sqlite import SQLiteLog
+
+        return SQLiteLog(parsed.path, durability=durability)
+    from sessionledger.logs.file import FileLog
+
+    return FileLog(parsed.path, durability=durability)
 
 
 def open_snapshot(url: str) -> Log:
@@ -114,7 +127,7 @@ def _divide(url: object) -> tuple[str, str]:
     if not isinstance(url, str):
         raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
     scheme, colon, rest = url.partition(":")
-    if colon and scheme.lower() in _OPENERS:
+    if colon and scheme.lower() in _PARSERS:
         return scheme.lower(), rest
     said = (
         f"begins with {scheme}:" if colon and scheme.isalpha() else f"has no scheme; {_FOR_A_FILE}"
@@ -122,24 +135,14 @@ def _divide(url: object) -> tuple[str, str]:
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
 
 
-def _memory_url(scheme: str, rest: str) -> LedgerURL:
+def _memory_url(rest: str) -> LedgerURL:
     if rest not in ("", "//"):
         raise InvalidURL("memory: takes nothing after it: each one is a log of its own")
-    return LedgerURL(scheme, None, "memory:")
+    return LedgerURL("memory", None, "memory:")
 
 
-def _memory(rest: str, _durability: str) -> Log:
-    _memory_url("memory", rest)
-    from sessionledger.logs.memory.log import MemoryLog
-
-    return MemoryLog()
-
-
-def _sqlite(rest: str, durability: str) -> Log:
-    path = _sqlite_path(rest)
-    from sessionledger.logs.sqlite import SQLiteLog
-
-    return SQLiteLog(path, durability=durability)
+def _sqlite_url(rest: str) -> LedgerURL:
+    return LedgerURL("sqlite", _sqlite_path(rest), f"sqlite:{rest}")
 
 
 def _sqlite_path(rest: str) -> Path:
@@ -149,11 +152,8 @@ def _sqlite_path(rest: str) -> Path:
     return _path(written)
 
 
-def _file(rest: str, durability: str) -> Log:
-    path = _file_path(rest)
-    from sessionledger.logs.file import FileLog
-
-    return FileLog(path, durability=durability)
+def _file_url(rest: str) -> LedgerURL:
+    return LedgerURL("file", _file_path(rest), f"file:{rest}")
 
 
 def _file_path(rest: str) -> Path:
@@ -164,22 +164,7 @@ def _file_path(rest: str) -> Path:
     return _path("/" + written.lstrip("/") if absolute else written)
 
 
-def _postgres_url(_: str, rest: str) -> LedgerURL:
-    _require_psycopg()
-    from sessionledger.logs.postgres.opening import address_of
-
-    address = address_of(f"postgresql:{rest}")
-    return LedgerURL("postgresql", None, address.location, address.holds_secret)
-
-
-def _postgres(rest: str, durability: str) -> Log:
-    _require_psycopg()
-    from sessionledger.logs.postgres import PostgresLog
-
-    return PostgresLog(f"postgresql:{rest}", durability=durability)
-
-
-def _require_psycopg() -> None:
+def _postgres_url(rest: str) -> LedgerURL:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
@@ -188,19 +173,16 @@ def _require_psycopg() -> None:
         raise InvalidURL(
             "a PostgreSQL ledger needs psycopg: pip install 'sessionledger[postgres]'"
         ) from None
+    from sessionledger.logs.postgres.opening import address_of
+
+    address = address_of(f"postgresql:{rest}")
+    return LedgerURL("postgresql", None, address.location, address.holds_secret)
 
 
-_OPENERS = {
-    "memory": _memory,
-    "sqlite": _sqlite,
-    "file": _file,
-    "postgresql": _postgres,
-    "postgres": _postgres,
-}
-_PARSERS: dict[str, Callable[[str, str], LedgerURL]] = {
+_PARSERS = {
     "memory": _memory_url,
-    "sqlite": lambda scheme, rest: LedgerURL(scheme, _sqlite_path(rest), f"{scheme}:{rest}"),
-    "file": lambda scheme, rest: LedgerURL(scheme, _file_path(rest), f"{scheme}:{rest}"),
+    "sqlite": _sqlite_url,
+    "file": _file_url,
     "postgresql": _postgres_url,
     "postgres": _postgres_url,
 }
