@@ -14,6 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import astuple
+
 from sessionledger import canonical
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.adapters.immediate import ImmediateLog
@@ -137,18 +139,7 @@ def rows_of(events: Iterable[StoredEvent]) -> dict[bytes, Row]:
         before = rows.get(key)
         draft = FOLD.evolve(before, happened)
         created = happened.id if before is None else before.created
-        rows[key] = Row(
-            key,
-            happened.id,
-            created,
-            draft.owner,
-            draft.expires,
-            draft.live,
-            draft.state,
-            draft.alias,
-            draft.group,
-            draft.replaced,
-        )
+        rows[key] = Row(key, happened.id, created, *astuple(draft))
     return rows
 
 
