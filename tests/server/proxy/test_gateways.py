@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -280,3 +283,27 @@ def test_the_example_reads_what_a_gateway_tells(served: Served, key: str, tmp_pa
     finally:
         example.terminate()
         example.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/%61dmin/", "/admin%2F", "//admin/", "/./admin/", "/x/../admin/", "/x/%2e%2e/admin/"),
+        *("/%2e/admin/", "/x%2F..%2Fadmin/", "/%61dmin/x?y", "/;/admin/", "/\\admin/"),
+    ],
+)
+def test_no_spelling_of_a_path_opens_it(
+    gateway: Gateway, served: Served, key: str, path: str
+) -> None:
+    """What an application takes for `/admin/` needs the scope, however the client spells it."""
+    if gateway.name == "envoy":
+        return
+    token = served.create(key)["token"]
+    connection = HTTPConnection(*gateway.address, timeout=PATIENCE_SECONDS)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status == 200:
+        passed = unquote(json.loads(body)["path"].partition("?")[0])
+        assert not posixpath.normpath(passed).lstrip("/").startswith("admin"), passed
+    connection.close()
