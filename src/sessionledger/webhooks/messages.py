@@ -63,15 +63,6 @@ def type_of(entry: HistoryEntry) -> str:
 
 def body_of(entry: HistoryEntry) -> bytes:
     """The message about an event, as JSON: the same bytes whenever it is sent."""
-    data = Data(
-        entry.event_id,
-        entry.handle,
-        entry.principal,
-        entry.cause,
-        entry.reason,
-        entry.actor,
-        entry.context,
-        sorted(entry.changes),
-        entry.readable,
-    )
+    taken = {name: getattr(entry, name) for name in Data.__struct_fields__ if name != "changed"}
+    data = Data(**taken, changed=sorted(entry.changes))
     return _encode(Message(type_of(entry), entry.occurred_at, data))

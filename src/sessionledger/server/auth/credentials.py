@@ -7,7 +7,6 @@ clients.
 from __future__ import annotations
 
 from base64 import b64decode
-from datetime import timedelta
 from urllib.parse import unquote
 
 from sessionledger.server.http.problems import HTTPProblem
@@ -24,7 +23,7 @@ def bearer_token(headers: RawHeaders, realm: str) -> str | None:
     try:
         return credentials.bearer_token(headers)
     except Malformed:
-        raise malformed(realm) from None
+        raise _malformed(realm) from None
 
 
 def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None:
@@ -38,38 +37,18 @@ def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None
             return None
         name, colon, secret = b64decode(found[1], validate=True).decode("ascii").partition(":")
     except ValueError:
-        raise malformed(realm) from None
+        raise _malformed(realm) from None
     if not colon:
-        raise malformed(realm)
+        raise _malformed(realm)
     return unquote(name), unquote(secret)
 
 
-def missing(realm: str) -> HTTPProblem:
-    """No credentials."""
-    return _refused(challenges.missing(realm))
-
-
-def refused_token(realm: str) -> HTTPProblem:
-    """A token that is not good."""
-    return _refused(challenges.refused_token(realm))
-
-
-def malformed(realm: str) -> HTTPProblem:
-    """An `Authorization` that can't be read."""
-    return _refused(challenges.malformed(realm), "Authorization")
-
-
-def insufficient(realm: str, scope: str) -> HTTPProblem:
-    """A good token that lacks a right."""
-    return _refused(challenges.insufficient(realm, scope))
-
-
-def too_old(realm: str, most: timedelta) -> HTTPProblem:
-    """A good token whose bearer must prove anew who that is."""
-    return _refused(challenges.too_old(realm, most))
-
-
-def _refused(denied: Denied, field: str | None = None) -> HTTPProblem:
+def refused(denied: Denied, field: str | None = None) -> HTTPProblem:
+    """The problem that says what is denied, with its challenge."""
     status, code, detail, challenge = denied
     headers = {} if challenge is None else {"WWW-Authenticate": challenge}
     return HTTPProblem(status, code, detail, field=field, headers=headers)
+
+
+def _malformed(realm: str) -> HTTPProblem:
+    return refused(challenges.malformed(realm), "Authorization")

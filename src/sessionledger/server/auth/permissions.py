@@ -9,9 +9,10 @@ from typing import Any
 
 from litestar.handlers.base import BaseRouteHandler
 
-from sessionledger.server.auth.credentials import bearer_token, insufficient, missing, refused_token
+from sessionledger.server.auth.credentials import bearer_token, refused
 from sessionledger.server.service.keys import SCOPES, authenticate_key
 from sessionledger.server.service.service import Connection, service_of
+from sessionledger.web import challenges
 
 BEARER = "bearer"
 PUBLIC = "public"
@@ -32,7 +33,7 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
     realm = service_of(connection).settings.realm
     token = bearer_token(connection.scope["headers"], realm)
     if token is None:
-        raise missing(realm)
+        raise refused(challenges.missing(realm))
     if permission == BEARER:
         await _authorise_bearer(connection, token, realm)
     else:
@@ -42,14 +43,14 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
 async def _authorise_bearer(connection: Connection, token: str, realm: str) -> None:
     session = await service_of(connection).ledger.sessions.authenticate(token)
     if session is None:
-        raise refused_token(realm)
+        raise refused(challenges.refused_token(realm))
     connection.state.bearer = (token, session)
 
 
 async def _authorise_key(connection: Connection, token: str, realm: str, scope: str) -> None:
     key = await authenticate_key(service_of(connection).ledger.keys, token)
     if key is None:
-        raise refused_token(realm)
+        raise refused(challenges.refused_token(realm))
     if scope not in key.scopes:
-        raise insufficient(realm, scope)
+        raise refused(challenges.insufficient(realm, scope))
     connection.state.caller = key

@@ -10,17 +10,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sessionledger.server.auth.credentials import (
-    basic_credentials,
-    bearer_token,
-    insufficient,
-    refused_token,
-)
+from sessionledger.server.auth.credentials import basic_credentials, bearer_token, refused
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.service.keys import Key, ancestors_are_live, key_of
 from sessionledger.server.service.service import Service
+from sessionledger.web import challenges
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 JSON = Headers(_CONTENT_TYPE, NO_STORE)
@@ -51,7 +47,7 @@ async def authenticate_client(
     if key.ancestors and not await ancestors_are_live(keys, key):
         raise _refused(name, realm)
     if scope not in key.scopes:
-        raise insufficient(realm, scope)
+        raise refused(challenges.insufficient(realm, scope))
     request.caller = key
     return key
 
@@ -80,7 +76,9 @@ def _credentials(
 
 def _refused(name: str | None, realm: str) -> HTTPProblem:
     """The answer to a key that is not good, by the kind of credentials."""
-    return refused_token(realm) if name is None else _challenge(f'Basic realm="{realm}"')
+    if name is None:
+        return refused(challenges.refused_token(realm))
+    return _challenge(f'Basic realm="{realm}"')
 
 
 def _challenge(challenge: str) -> HTTPProblem:

@@ -254,14 +254,9 @@ class FastProtocol(BoundedProtocol):
     uvicorn, and so does one that has no answer at once.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        """A client connected."""
+        super().connection_made(transport)
         self._reader = RequestReader()
 
     def data_received(self, data: bytes) -> None:

@@ -19,17 +19,12 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from sessionledger import ReauthenticationRequired, Session
-from sessionledger.server.auth.credentials import (
-    bearer_token,
-    insufficient,
-    missing,
-    refused_token,
-    too_old,
-)
+from sessionledger.server.auth.credentials import bearer_token, refused
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, with_status
 from sessionledger.server.service.service import Service
+from sessionledger.web import challenges
 from sessionledger.web.challenges import is_scope
 from sessionledger.web.claims import scope_of, text_of
 from sessionledger.web.credentials import cookie_token
@@ -92,12 +87,12 @@ class ForwardAuth:
             session = session or await request.authenticate(sessions, token, age)
         except ReauthenticationRequired:
             assert age is not None
-            raise too_old(self._realm, age) from None
+            raise refused(challenges.too_old(self._realm, age)) from None
         if session is None:
-            raise refused_token(self._realm)
+            raise refused(challenges.refused_token(self._realm))
         scopes, response = _PASSED.of(session)
         if not required.scopes <= scopes:
-            raise insufficient(self._realm, " ".join(sorted(required.scopes)))
+            raise refused(challenges.insufficient(self._realm, " ".join(sorted(required.scopes))))
         return response
 
     def _cookie_of(self, request: EndpointRequest) -> str:
@@ -105,7 +100,7 @@ class ForwardAuth:
         headers, settings = request.headers, self._service.settings
         token = cookie_token(headers, self._cookie)
         if token is None:
-            raise missing(self._realm)
+            raise refused(challenges.missing(self._realm))
         if settings.cross_site_cookies:
             return token
         is_passed_on = request.path.startswith(BELOW_ANY)

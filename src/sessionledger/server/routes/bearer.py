@@ -9,7 +9,7 @@ from __future__ import annotations
 from litestar import Response, delete, get, post
 
 from sessionledger import Session
-from sessionledger.server.auth.credentials import refused_token
+from sessionledger.server.auth.credentials import refused
 from sessionledger.server.auth.permissions import BEARER, requires
 from sessionledger.server.http.parameters import etag
 from sessionledger.server.http.schemas import (
@@ -20,6 +20,7 @@ from sessionledger.server.http.schemas import (
     session_document,
 )
 from sessionledger.server.service.service import HandlerRequest, bearer_of, ledger_of, service_of
+from sessionledger.web import challenges
 
 LOGGED_OUT = "logged out"
 LOGGED_OUT_EVERYWHERE = "logged out everywhere"
@@ -47,7 +48,7 @@ async def rotate_own(request: HandlerRequest) -> IssuedDocument:
     service_of(request).writes.take(session)
     issued = await ledger_of(request).sessions.rotate(token)
     if issued is None:
-        raise refused_token(service_of(request).settings.realm)
+        raise refused(challenges.refused_token(service_of(request).settings.realm))
     return issued_document(issued)
 
 
@@ -76,7 +77,7 @@ async def end_everywhere(request: HandlerRequest) -> Ended:
 def _still(request: HandlerRequest, session: Session | None) -> Session:
     """The session, if it did not end meanwhile. Raises `HTTPProblem`."""
     if session is None:
-        raise refused_token(service_of(request).settings.realm)
+        raise refused(challenges.refused_token(service_of(request).settings.realm))
     return session
 
 

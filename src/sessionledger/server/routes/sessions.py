@@ -8,7 +8,7 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import Body, JSONBody
 
 from sessionledger import IssuedSession, Session
-from sessionledger.server.auth.credentials import insufficient
+from sessionledger.server.auth.credentials import refused
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import (
     After,
@@ -44,6 +44,7 @@ from sessionledger.server.service.service import (
     prefix_of,
     service_of,
 )
+from sessionledger.web import challenges
 
 MERGE_PATCH = "application/merge-patch+json"
 REVOKE = "sessions:revoke"
@@ -174,7 +175,7 @@ async def change_credentials(
     """
     caller = caller_of(request)
     if REVOKE not in caller.scopes:
-        raise insufficient(service_of(request).settings.realm, REVOKE)
+        raise refused(challenges.insufficient(service_of(request).settings.realm, REVOKE))
     await _count_write(request, handle)
     issued = await ledger_of(request).sessions.change_credentials(
         handle=handle, reason=data.reason, actor=caller.name, context=data.context
