@@ -49,6 +49,9 @@ class Disk:
         sync: Callable[[int], None] = os.fdatasync,
     ) -> None:
         self.root = root
+        # Made once: to join a path takes as long as many a call of the system.
+        self._topics = root / TOPICS
+        self._durable = root / "durable"
         self.poison: str | None = None
         self._flushes = durability == "full"
         self._sync = sync
@@ -60,16 +63,16 @@ class Disk:
         if self.root.is_dir():
             check_ledger(self.root)
         self.make_folder(self.root)
-        self.make_folder(self.root / TOPICS)
-        self.make_folder(self.root / "durable")
+        self.make_folder(self._topics)
+        self.make_folder(self._durable)
 
     def topic(self, name: str) -> Path:
         """The file of a topic."""
-        return self.root / TOPICS / f"{name}{_END}"
+        return self._topics / f"{name}{_END}"
 
     def topics(self) -> list[str]:
         """The topics whose file is not empty, sorted."""
-        files = [entry for entry in os.scandir(self.root / TOPICS) if entry.name.endswith(_END)]
+        files = [entry for entry in os.scandir(self._topics) if entry.name.endswith(_END)]
         names = [file.name.removesuffix(_END) for file in files if file.stat().st_size]
         return sorted(name for name in names if is_name(name))
 
@@ -96,16 +99,16 @@ class Disk:
 
     def may_be_read(self) -> bool:
         """Whether there is a ledger that this process may at least read."""
-        folder = self.root / TOPICS
+        folder = self._topics
         return folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
 
     def published(self, name: str) -> Published | None:
         """How far the file of a topic is durable."""
-        return published(self.root / "durable" / name)
+        return published(self._durable / name)
 
     def publish(self, name: str, upto: Published) -> None:
         """Publish how far the file of a topic is durable, and up to where it may be written."""
-        publish(self.root / "durable" / name, upto, self._boot, owner_of(self.root))
+        publish(self._durable / name, upto, self._boot, owner_of(self.root))
 
     def check_healthy(self) -> None:
         """Raises `LogUnavailable` once nothing more may be written."""
@@ -204,7 +207,7 @@ class Disk:
         """Flush the folder once for each file: it may be new, or its maker died before that."""
         identity = (os.fstat(file).st_ino, since)
         if self._anchored.get(name) != identity:
-            self._flush_folder(self.root / TOPICS)
+            self._flush_folder(self._topics)
             self._anchored[name] = identity
 
     def _flush_folder(self, folder: Path) -> None:
