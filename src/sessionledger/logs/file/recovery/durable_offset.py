@@ -10,7 +10,8 @@ Beside the offset the record has two numbers:
 - how far the file may reach while a batch is written: a reader can tell that batch from lines that
   another program appended;
 - the event after which the file begins: it tells the offset of a file that was emptied from one of
-  the file that replaced it.
+  the file that replaced it. `_FORMAT` is added to it. A version from before marks takes that for a
+  file that was replaced, and answers nothing more. It would not know what a mark ended.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _BYTES = 128
 _RECORD = re.compile(rb"(\d+) (\d+) (\d+) (\S+) ([0-9a-f]{8})\n")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
+_FORMAT = 10**18
 FLUSHED = "-"
 _UNKNOWN = "?"
 
@@ -81,11 +83,12 @@ def _believed(record: re.Match[bytes]) -> Published | None:
     boot = record[4].decode(errors="replace")
     if boot != FLUSHED and (boot == _UNKNOWN or boot != this_boot()):
         return None
-    return Published(int(record[1]), int(record[2]), int(record[3]))
+    return Published(int(record[1]), int(record[2]), int(record[3]) % _FORMAT)
 
 
 def _record(published: Published, boot: str) -> bytes:
-    text = b"%020d %020d %020d %b" % (*published, boot.encode())
+    durable, claimed, since = published
+    text = b"%020d %020d %020d %b" % (durable, claimed, since + _FORMAT, boot.encode())
     return b"%b %b\n" % (text, _check(text))
 
 

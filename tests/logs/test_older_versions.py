@@ -1,0 +1,84 @@
+"""A process of a version that knows no marks never answers what a mark ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sessionledger import SessionStore
+from tests.logs.openers import address
+
+# The last commit before ledgers had marks.
+BEFORE_MARKS = "59e06cb6"
+OLDER = """
+import sys
+from sessionledger import LogUnavailable, SessionLedgerError, SessionStore
+store = SessionStore.open(sys.argv[1])
+print(store.create("alice").token, flush=True)
+for token in sys.stdin:
+    calls = (store.get, store.authenticate, store.touch, lambda _: store.create("bob"))
+    answers = []
+    for call in (*calls, lambda _: store.count()):
+        try:
+            answers.append(repr(call(token.strip())))
+        except SessionLedgerError as error:
+            answers.append(error.code)
+    print(*answers, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources of that version."""
+    folder = tmp_path_factory.mktemp("older")
+    root = Path(__file__).parents[2]
+    archive = subprocess.run(
+        ["git", "-C", root, "archive", BEFORE_MARKS, "src"], capture_output=True, check=True
+    )
+    subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
+    return folder / "src"
+
+
+@pytest.fixture(params=["sqlite", "file"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return address(request.param, tmp_path / "ledger")
+
+
+@pytest.fixture
+def process(older: Path, url: str) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {"PYTHONPATH": str(older)}
+    with subprocess.Popen(
+        [sys.executable, "-c", OLDER, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.middle
+def test_an_older_process_fails_once_there_is_a_mark(
+    process: subprocess.Popen[str], url: str
+) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    token = process.stdout.readline().strip()
+    with SessionStore.open(url) as store:
+        assert store.get(token) is not None
+        store.revoke_everybody()
+        for _ in range(2):
+            process.stdin.write(f"{token}\n")
+            process.stdin.flush()
+            told = process.stdout.readline().split()
+            assert told in (["log_unavailable"] * 5, ["corrupt_log"] * 5)
+            store.sweep()
+        assert store.get(token) is None
+        assert store.count() == 0
