@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InvalidURL,
         LogError,
         LogUnavailable,
+        NoLedger,
         NotALedger,
         ReauthenticationRequired,
         RotationLimitReached,
@@ -69,7 +70,7 @@ else:
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession InvalidEvent InvalidPolicy InvalidSession "
-            "InvalidURL LogError LogUnavailable NotALedger ReauthenticationRequired "
+            "InvalidURL LogError LogUnavailable NoLedger NotALedger ReauthenticationRequired "
             "RotationLimitReached SessionLedgerError SessionLimitReached StoreClosed "
             "UnsupportedSchema VersionConflict WriteContention"
         ),
@@ -130,6 +131,7 @@ __all__ = [
     "LogError",
     "LogEvent",
     "LogUnavailable",
+    "NoLedger",
     "NotALedger",
     "Page",
     "Policy",

@@ -15,6 +15,7 @@
     ├── StoreClosed                      used before it was opened or after it was closed
     └── LogError
         ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
+        │   └── NoLedger                 nothing is there to be read
         ├── NotALedger                   the file exists and holds something else
         ├── UnsupportedSchema            written by a newer sessionledger
         └── CorruptLog                   what was stored can't be what was written
@@ -150,6 +151,18 @@ class LogUnavailable(LogError):
     """The storage refused: full disk, lock not to be had, unreadable path, failed fsync."""
 
     code = "log_unavailable"
+
+
+class NoLedger(LogUnavailable):
+    """There is no ledger at the address, and only writing a session may make one."""
+
+    code = "no_ledger"
+
+    def __init__(self, location: object) -> None:
+        super().__init__(
+            f"there is no ledger at {location}; `sessionledger create` makes one, --ledger or "
+            "SESSIONLEDGER_URL names another"
+        )
 
 
 class NotALedger(LogError):

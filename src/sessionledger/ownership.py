@@ -12,7 +12,6 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
 from sessionledger.errors import LogUnavailable
@@ -51,7 +50,7 @@ def _check_names(path: Path, names: int) -> None:
     if names > 1:
         raise LogUnavailable(
             f"{path} has {names} names (hard links), and its companions stand beside one of them: "
-            f"remove the others, which `find -samefile {quote(str(path))}` lists"
+            f"remove the others, which `find -samefile {_quoted(path)}` lists"
         )
     if os.path.ismount(path):
         raise LogUnavailable(
@@ -179,5 +178,11 @@ def _groups() -> set[int]:
     return {os.getegid(), *os.getgroups()}
 
 
+def _quoted(path: Path) -> str:
+    from shlex import quote  # few paths are refused
+
+    return quote(str(path))
+
+
 def _refusal(path: Path, problem: str, remedy: str) -> str:
-    return f"{path} is not used: {problem}. To use it, {remedy} {quote(str(path))}"
+    return f"{path} is not used: {problem}. To use it, {remedy} {_quoted(path)}"

@@ -83,19 +83,30 @@ def open_log(url: str, *, durability: str = "full") -> Log:
     return FileLog(parsed.path, durability=durability)
 
 
+@without_locals
 def open_snapshot(url: str) -> Log:
-    """A read-only log over one snapshot of a SQLite ledger, for users without write permission.
+    """A read-only log, for users without write permission, that makes and changes nothing.
 
-    It sees nothing that comes later, and refuses to change anything. (`open_log` takes permission
-    to write for a SQLite ledger; a folder of files it opens for a reader as well.) Raises
-    `InvalidURL` for any other address, and `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    Of a SQLite ledger it shows one snapshot, until it waits for more. Events that have yet to be
+    folded are folded in memory. Raises `NoLedger` where there is none, `InvalidURL`,
+    `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
-    scheme, _, rest = url.partition(":")
-    if scheme.lower() != "sqlite":
-        raise InvalidURL("only of a SQLite ledger, sqlite:///path, is there a snapshot")
+    parsed = parse_url(url)
+    if parsed.scheme == "memory":
+        raise InvalidURL("a memory: ledger is seen by nobody but the log that holds it")
+    if parsed.scheme == "file" and parsed.path is not None:
+        from sessionledger.logs.file.log import ReadOnlyFileLog
+
+        return ReadOnlyFileLog(parsed.path)
+    from sessionledger.logs.gap_fold import ReadOnlyLog
+
+    if parsed.path is None:
+        from sessionledger.logs.postgres.log import ReadOnlyPostgresLog
+
+        return ReadOnlyLog(ReadOnlyPostgresLog(f"postgresql:{_divide(url)[1]}"))
     from sessionledger.logs.sqlite.read_only_log import SQLiteSnapshot
 
-    return SQLiteSnapshot(_sqlite_path(rest))
+    return ReadOnlyLog(SQLiteSnapshot(parsed.path))
 
 
 @without_locals
@@ -115,7 +126,7 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         from sessionledger.logs.file.disk import Disk
 
         return files.examine(Disk(resolved(_file_path(rest))), topic, check)
-    log = open_log(url)
+    log = open_log(url) if scheme == "memory" else open_snapshot(url)
     try:
         return log.examine(topic, check)
     finally:

@@ -106,9 +106,9 @@ def test_another_applications_database(line: Line) -> None:
     assert "another application" in line("doctor").err
 
 
-def test_an_empty_file_is_a_ledger_to_be(line: Line) -> None:
+def test_an_empty_file_is_no_ledger_yet(line: Line) -> None:
     (line.folder / "sessions.db").touch(mode=0o600)
-    assert doctor(line) == []
+    assert '"no_ledger"' in line("doctor", "--json").err
     assert (line.folder / "sessions.db").stat().st_size == 0
 
 
@@ -286,7 +286,7 @@ def test_a_schema_of_before(line: Line, path: Path) -> None:
     bare_sqlite.execute(path, "ALTER TABLE ledger_topics RENAME COLUMN upto TO folded")
     bare_sqlite.execute(path, "UPDATE ledger_meta SET value = 1")
     assert only(line, "schema_old")["severity"] == "note"
-    assert line("sessions").code == 0
+    assert line("rebuild").code == 0
     assert doctor(line) == []
 
 
@@ -295,7 +295,7 @@ def test_what_a_stranger_appended_while_the_triggers_were_gone(line: Line, path:
     bare_sqlite.append(path, TOPIC, [LogEvent.of("session_expired", {}, occurred_at_ms=1)])
     found = codes(line)
     assert found >= {"schema_incomplete", "head_copy_stale", "rows_behind", "unchained_events"}
-    assert line("stats").code == 0
+    assert line("rebuild").code == 0
     assert codes(line) == {"unchained_events", "nameless_event"}
 
 
@@ -314,7 +314,7 @@ def test_a_ledger_that_only_the_reference_has_written(line: Line) -> None:
     assert [r["code"] for r in doctor(line)] == ["not_prepared"]
     bare_sqlite.append(path, TOPIC, [LogEvent.of("session_expired", {}, occurred_at_ms=1)])
     assert codes(line) == {"not_prepared", "rows_behind", "unchained_events", "nameless_event"}
-    assert line("sessions").code == 0
+    assert line("rebuild").code == 0
     assert codes(line) == {"unchained_events", "nameless_event"}
 
 
@@ -372,7 +372,7 @@ def test_a_writer_that_is_a_stranger(line: Line, path: Path) -> None:
     assert set(found) == {"unchained_events", "undecodable_event", "rows_behind"}
     assert found["unchained_events"]["subject"] == "event 5 and 2 more"
     assert found["rows_behind"]["subject"] == "events 5 to 7"
-    assert line("sessions").code == 0
+    assert line("rebuild").code == 0
     assert "rows_behind" not in codes(line)
 
 

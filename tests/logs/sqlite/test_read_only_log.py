@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from sessionledger import (
     InvalidURL,
     Log,
+    LogEvent,
     LogUnavailable,
+    NoLedger,
     NotALedger,
     SessionStore,
     StoreClosed,
@@ -97,7 +100,6 @@ def test_it_refuses_what_would_change_it(store: SessionStore, path: Path) -> Non
             lambda: shown.revoke_all("user1"),
             shown.rebuild,
             lambda: log.ack(SESSIONS_TOPIC, "mailer", 1),
-            lambda: log.wait(SESSIONS_TOPIC, log.latest(SESSIONS_TOPIC)),
         ):
             with pytest.raises(LogUnavailable, match="shown"):
                 change()
@@ -107,28 +109,40 @@ def test_it_refuses_what_would_change_it(store: SessionStore, path: Path) -> Non
         log.topics()
 
 
-def test_rows_that_are_behind_are_not_answered(store: SessionStore, path: Path) -> None:
-    ended = store._log.read(SESSIONS_TOPIC, 2, 1)
-    key = parse_handle(next(iter(store.sessions())).handle)
-    store.close()
-    bare_sqlite.execute(
-        path,
-        "INSERT INTO events SELECT topic, 99, kind, payload, headers, occurred_at_ms FROM events "
-        "WHERE event_id = 3",
-    )
-    bare_sqlite.execute(path, "UPDATE topic_heads SET last_id = 99")
+def test_who_waits_sees_what_comes(store: SessionStore, path: Path) -> None:
     with closing(snapshot(path)) as log:
-        assert log.read(SESSIONS_TOPIC, 2, 1) == ended
-        assert log.latest(SESSIONS_TOPIC) == 99
-        for ask_rows in (
-            lambda: log.row(SESSIONS_TOPIC, key),
-            lambda: log.state(SESSIONS_TOPIC, key),
-            lambda: log.rows(SESSIONS_TOPIC),
-            lambda: log.count(SESSIONS_TOPIC),
-            lambda: log.read_key(SESSIONS_TOPIC, key),
-        ):
-            with pytest.raises(LogUnavailable, match="yet to be folded"):
-                ask_rows()
+        head = log.latest(SESSIONS_TOPIC)
+        assert log.wait(SESSIONS_TOPIC, head, 0) == head
+        store.create("dave")
+        assert log.wait(SESSIONS_TOPIC, head) == head + 1
+        assert SessionStore(log).count(principal="dave") == 1
+
+
+def append_an_end(path: Path, handle: str) -> None:
+    """As another program does, which knows no rows."""
+    ended = {"token_handle": handle, "expired_at": "2026-01-01T00:00:00Z"}
+    bare_sqlite.append(path, SESSIONS_TOPIC, [LogEvent.of("session_expired", ended)])
+
+
+@pytest.mark.parametrize("lacks", ["a fold", "our tables", "our schema"])
+def test_a_gap_is_folded_in_memory(store: SessionStore, path: Path, lacks: str) -> None:
+    handle = next(iter(store.sessions())).handle
+    store.close()
+    append_an_end(path, handle)
+    shutil.copy(path, path.with_name("copy.db"))
+    with SessionStore.open(f"sqlite:///{path.with_name('copy.db')}") as copied:
+        expected = told(copied)
+    if lacks == "our tables":
+        for table in ("ledger_rows", "ledger_links", "ledger_topics", "ledger_meta"):
+            bare_sqlite.execute(path, f"DROP TABLE {table}")
+    if lacks == "our schema":
+        bare_sqlite.execute(path, "UPDATE ledger_meta SET value = 1 WHERE name = 'schema'")
+    before = path.read_bytes()
+    with closing(snapshot(path)) as log:
+        assert told(SessionStore(log)) == expected
+        assert SessionStore(log).find(handle=handle) is None
+        assert log.state(SESSIONS_TOPIC, parse_handle(handle)) is not None
+    assert path.read_bytes() == before
 
 
 def test_what_is_no_ledger_of_this_version_is_refused(store: SessionStore, path: Path) -> None:
@@ -138,10 +152,12 @@ def test_what_is_no_ledger_of_this_version_is_refused(store: SessionStore, path:
     with pytest.raises(UnsupportedSchema):
         snapshot(path)
     bare_sqlite.execute(path, schema, queries.SCHEMA_VERSION - 1)
-    with pytest.raises(LogUnavailable, match="another version"):
-        snapshot(path)
-    with pytest.raises(LogUnavailable, match="no ledger"):
-        snapshot(path.with_name("none"))
+    with closing(snapshot(path)) as log:
+        assert SessionStore(log).count() == 6
+    path.with_name("empty").touch()
+    for name in ("none", "empty"):
+        with pytest.raises(NoLedger, match="no ledger"):
+            snapshot(path.with_name(name))
     path.with_name("text").write_text("no database, and longer than the head of one" * 9)
     with pytest.raises(NotALedger):
         snapshot(path.with_name("text"))

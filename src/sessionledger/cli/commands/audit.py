@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessionledger import Verification, diagnose
-from sessionledger.cli.exit_codes import NO, OK
+from sessionledger.cli.exit_codes import NO, OK, Failure
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show, show_all
@@ -37,6 +37,9 @@ def verify(ledger: Ledger, json: bool, expect: str | None) -> int:
     """
     with ledger.store_to_read() as store, progress("verifying", store.head().id) as bar:
         found = store.verify(expect=expect, progress=bar)
+    if not found.head.id and found.ok:
+        problem = f"there is nothing to verify: {ledger.topic} holds no event"
+        raise Failure(NO, "nothing_to_verify", problem)
     if on_terminal() and not json:
         write(_verdict(found, expect))
     else:

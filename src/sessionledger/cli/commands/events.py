@@ -27,7 +27,7 @@ def events(ledger: Ledger, json: bool, after: int | None, limit: int | None, fol
 
     With --follow it goes on with what anybody appends, until it is interrupted.
     """
-    with closing(ledger.log() if follow else ledger.log_to_read()) as log:
+    with closing(ledger.log_to_read()) as log:
         if follow:
             followed = islice(_follow(log, ledger.topic, after or 0), limit)
             stream(map(records.event_record, followed), records.EVENT_WIDTHS, json)
@@ -47,7 +47,7 @@ def watch(
     With --after, what was missed comes first. When all of that has been shown, it says so on
     stderr.
     """
-    with ledger.store() as store:
+    with ledger.store_to_read() as store:
         entries = islice(_entries(store, after, principal), limit)
         stream(map(records.entry_record, entries), records.HISTORY_WIDTHS, json)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -14,14 +13,14 @@ from urllib.parse import quote
 
 from sessionledger import (
     Log,
-    LogUnavailable,
+    NoLedger,
     Policy,
     SessionStore,
     open_log,
     open_snapshot,
     parse_url,
 )
-from sessionledger.cli.exit_codes import UNAVAILABLE, USAGE, Failure
+from sessionledger.cli.exit_codes import USAGE, Failure
 from sessionledger.cli.output.errors import warn
 from sessionledger.cli.parser import Command, Option
 
@@ -47,7 +46,9 @@ class Ledger:
 
     def store(self, *, create: bool = False, policy: Policy | None = None) -> SessionStore:
         """The store on the ledger, which must exist unless it may be created."""
-        url = url_of(self.location) if create else self.existing_url()
+        url = url_of(self.location)
+        if not create:
+            self.log_to_read().close()
         return SessionStore.open(url, policy=policy, on_error=warn, topic=self.topic)
 
     @contextmanager
@@ -58,34 +59,19 @@ class Ledger:
 
     def log(self) -> Log:
         """The log of the ledger, which knows no sessions."""
-        return open_log(self.existing_url())
+        self.log_to_read().close()
+        return open_log(url_of(self.location))
 
     def log_to_read(self) -> Log:
-        """The log, or a snapshot of it where its files may be read but not written."""
-        url = self.existing_url()
-        scheme, path, *_ = parse_url(url)
-        if scheme != "sqlite" or path is None:
-            return open_log(url)
-        if os.access(path, os.W_OK):
-            try:
-                return open_log(url)
-            except LogUnavailable:
-                # In such a folder it can be opened as long as somebody else has it open.
-                if os.access(path.parent, os.W_OK):
-                    raise
-        return open_snapshot(url)
+        """The log, by which nothing is made or changed."""
+        return open_snapshot(self.existing_url())
 
     def existing_url(self) -> str:
         """Its URL. A mistyped path must not leave an empty ledger behind."""
         url = url_of(self.location)
         path = parse_url(url).path
         if path is not None and not path.exists():
-            raise Failure(
-                UNAVAILABLE,
-                "no_ledger",
-                f"there is no ledger at {path}; `sessionledger create` makes one, --ledger or "
-                f"{URL_VARIABLE} names another",
-            )
+            raise NoLedger(path)
         return url
 
 

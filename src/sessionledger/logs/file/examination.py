@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
-from sessionledger.errors import CorruptLog, LogUnavailable
+from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
@@ -64,7 +64,7 @@ def examine(
     with translated_errors(disk.root):
         check_location(disk.root)
         if not (disk.root / TOPICS).is_dir():
-            raise LogUnavailable(f"there is no ledger at {disk.root}")
+            raise NoLedger(disk.root)
         _check_permissions(disk.root, found)
         _check_cursors(disk, found)
         index = _read(disk, topic, found)

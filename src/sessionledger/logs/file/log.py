@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.errors import LogUnavailable, NoLedger, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name, check_names
@@ -54,7 +54,7 @@ from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.errors import NOT_PERMITTED, check_location, translated_errors
+from sessionledger.logs.file.errors import NOT_PERMITTED, TOPICS, check_location, translated_errors
 from sessionledger.logs.file.examination import examine
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.recovery.emptying import empty
@@ -359,3 +359,11 @@ class FileLog:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"{self.path} is closed")
+
+
+class ReadOnlyFileLog(FileLog):
+    """A ledger in a folder of text files, of which nothing is changed. Raises `NoLedger`."""
+
+    def _open_writer_lock(self) -> None:
+        if not (self.path / TOPICS).is_dir():
+            raise NoLedger(self.path)

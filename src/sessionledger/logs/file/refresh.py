@@ -40,7 +40,7 @@ def refresh(
 ) -> Refreshed:
     """The index, up to what is durable; a new one if the file is another one.
 
-    only_reads: complete lines count as durable where nothing was published.
+    only_reads: complete lines count as durable where nobody published or claimed them.
     """
     file = opened(disk.topic(topic))
     try:
@@ -118,8 +118,9 @@ def _refresh_from(
     upto = 0 if published is None else published.durable
     _refuse_shorter(topic, size, max(index.end, upto))
     if file is not None:
-        if published is None and only_reads:
-            upto = repair_of(lambda b, e: read_exactly(file, b, e), index.end, size).end
+        if only_reads and (published is None or size > published.claimed):
+            start = max(index.end, upto)
+            upto = repair_of(lambda b, e: read_exactly(file, b, e), start, size).end
         # Folded only once it is known to be a continuation.
         index.scan(file, upto, fold if index is before or before.stamp == NO_FILE else None)
     if index is not before and not index.holds(before):

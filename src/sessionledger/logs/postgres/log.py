@@ -20,9 +20,10 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch, each_alone
+from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
-from sessionledger.logs.postgres.opening import address_of, prepare
+from sessionledger.logs.postgres.opening import address_of, check_is_there, prepare
 from sessionledger.logs.postgres.pool import Pool
 from sessionledger.logs.postgres.transactions import Transactions
 from sessionledger.logs.postgres.writer import Writer
@@ -52,12 +53,15 @@ class PostgresLog(DatabaseLog[Writer]):
         with translated_errors(self.address):
             connection = self._pool.new()
             try:
-                prepare(connection, self.address, durability)
+                self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
             self._pool.give(connection)
         watch_forks(self)
+
+    def _prepare(self, connection: Connection) -> None:
+        prepare(connection, self.address, self.durability)
 
     def _begin(self) -> None:
         super()._begin()
@@ -179,3 +183,14 @@ class PostgresLog(DatabaseLog[Writer]):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(f"{self.address.location} is closed")
+
+
+class ReadOnlyPostgresLog(PostgresLog):
+    """A ledger of which nothing is changed. Raises `NoLedger`, and `RowsBehind` for a gap."""
+
+    def _prepare(self, connection: Connection) -> None:
+        check_is_there(connection, self.address)
+
+    def _transact(self, work: Callable[[Writer], T]) -> T:  # noqa: ARG002  never done
+        self._check_open()
+        raise RowsBehind(f"{self.address.location} is only shown, and can't be changed here")

@@ -9,7 +9,13 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from sessionledger.errors import InvalidURL, LogUnavailable, NotALedger, UnsupportedSchema
+from sessionledger.errors import (
+    InvalidURL,
+    LogUnavailable,
+    NoLedger,
+    NotALedger,
+    UnsupportedSchema,
+)
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Address, Connection
 
@@ -80,11 +86,29 @@ def prepare(connection: Connection, address: Address, durability: str) -> None:
     told = _version(connection)
     if told < queries.SCHEMA_VERSION:
         _migrate(connection, address)
+    _refuse_newer(told, address)
+
+
+def _refuse_newer(told: int, address: Address) -> None:
     if told > queries.SCHEMA_VERSION:
         raise UnsupportedSchema(
             f"{address.location} has schema {told} and was written by a newer sessionledger; this "
             f"one knows {queries.SCHEMA_VERSION}"
         )
+
+
+def check_is_there(connection: Connection, address: Address) -> None:
+    """Raises `NoLedger` for a schema without one, `LogUnavailable` and `UnsupportedSchema`."""
+    there = _tables(connection, address)
+    _refuse_strange(there, address)
+    if there & queries.TABLES != queries.TABLES:
+        raise NoLedger(f"{address.location}, in schema {address.schema!r}")
+    told = _version(connection)
+    if told < queries.SCHEMA_VERSION:
+        raise LogUnavailable(
+            f"{address.location} has schema {told}: `sessionledger rebuild` brings it up to date"
+        )
+    _refuse_newer(told, address)
 
 
 def _check_server(connection: Connection, address: Address, durability: str) -> None:

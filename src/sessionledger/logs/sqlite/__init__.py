@@ -1,5 +1,16 @@
-"""The embedded default: a SQLite file in WAL mode, shared by any number of processes."""
+"""A log in one SQLite file. Imported when it is first used: a snapshot takes much less."""
 
-from sessionledger.logs.sqlite.log import SQLiteLog
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sessionledger.logs.sqlite.log import SQLiteLog
 
 __all__ = ["SQLiteLog"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SQLiteLog":
+        raise AttributeError(name)
+    from sessionledger.logs.sqlite.log import SQLiteLog
+
+    return SQLiteLog

@@ -16,7 +16,7 @@ from shlex import quote
 
 import apsw
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import NoLedger
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
@@ -48,7 +48,7 @@ _RESTORE = (
     "stop everything that writes the ledger, restore it from a copy, and compare the copy with a "
     "head from before: `sessionledger verify --expect HEAD`"
 )
-_OPEN = "stop everything that has the ledger open, then open it again: `sessionledger stats` does"
+_OPEN = "stop everything that has the ledger open, then open it again: `sessionledger rebuild` does"
 
 
 class _View:
@@ -91,7 +91,7 @@ def examine(path: Path, vfs: str | None, topic: str, check: Check) -> list[Findi
         path = path if real == path.absolute() else real
         check_location(path)
         if not path.exists():
-            raise LogUnavailable(f"there is no ledger at {path}")
+            raise NoLedger(path)
         _check_permissions(path, found)
         _look_at_wal(path, found)
         _look_at_library(apsw.sqlite_lib_version(), found)
@@ -108,7 +108,7 @@ def _look_at_topic(
     tables = {name for (name,) in snapshot.select(queries.TABLES)}
     check_is_ledger(snapshot.select, path, tables)
     if not tables:
-        return []
+        raise NoLedger(path)
     has_rows = _look_at_schema(snapshot, path, found)
     view = _View(snapshot, topic, has_rows)
     strange = _number(snapshot.select(queries.COUNT_STRANGE_IDS, (topic,)))

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import apsw
 
-from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.errors import LogUnavailable, NoLedger, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import (
@@ -25,6 +25,8 @@ from sessionledger.logs.base import (
     Unit,
     key_state_of,
 )
+from sessionledger.logs.concurrency.waiting import Waiters
+from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     check_is_ledger,
@@ -38,64 +40,74 @@ from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
-_WHOLE = "open it once where it may be written: `sessionledger stats` does"
+POLL_SECONDS = 0.05
+"""How often others' appends are looked for while somebody waits for them."""
 
 
 class SQLiteSnapshot(SQLiteReads):
     """A `Log` that shows what a SQLite ledger holds, and refuses to change it.
 
     Where nobody else has the ledger open it is read without locks: a change meanwhile is noticed,
-    and `close` raises `LogUnavailable` for it. Raises that, too, where rows are asked for that have
-    yet to be folded.
+    and `close` raises `LogUnavailable` for it. Raises `RowsBehind` where rows are asked for that
+    have yet to be folded.
     """
 
     def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
-        """Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
+        """Raises `NoLedger`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
         super().__init__()
         self.path = Path(path).absolute()
         self._vfs = vfs
         self._closed = False
+        self._waiters = Waiters()
         self._opened = ExitStack()
         with translated_errors_of_reader(self.path):
             self.path = resolved(path)
             check_location(self.path)
             if not self.path.exists():
-                raise LogUnavailable(f"there is no ledger at {self.path}")
+                raise NoLedger(self.path)
             self._snapshot = self._opened.enter_context(ReadSnapshot(self.path, vfs))
             try:
-                self._check_schema()
+                self._has_rows = self._check_schema()
             except BaseException:
                 self._opened.close()
                 raise
 
-    def _check_schema(self) -> None:
+    def _check_schema(self) -> bool:
+        """Whether the tables of rows are those of this version."""
         tables = {name for (name,) in self._snapshot.select(queries.TABLES)}
         check_is_ledger(self._snapshot.select, self.path, tables)
+        if not tables:
+            raise NoLedger(self.path)
         ours = {name for (name,) in self._snapshot.select(queries.OUR_NAMES)}
-        schema = self._snapshot.select(queries.READ_META, ("schema",)) if ours else []
-        if not ours >= queries.NAMES or schema != [(queries.SCHEMA_VERSION,)]:
-            raise LogUnavailable(f"{self.path} was written by another version: {_WHOLE}")
+        has_meta = "ledger_meta" in tables
+        schema = self._snapshot.select(queries.READ_META, ("schema",)) if has_meta else []
+        return ours >= queries.NAMES and schema == [(queries.SCHEMA_VERSION,)]
 
     # -- reading
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
+        return self._waiters.wait_above(
+            after, lambda: self._latest_by_now(topic, after), timeout, POLL_SECONDS
+        )
+
+    def _latest_by_now(self, topic: str, after: int) -> int:
         head = self.latest(topic)
         if head <= after:
-            raise LogUnavailable(f"{self.path} is shown as it was: nothing more comes to it here")
+            with translated_errors_of_reader(self.path):
+                self._snapshot.renew()
+            head = self.latest(topic)
         return head
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         return key_state_of(self.row(topic, key))
 
     def _in_current(self, topic: str, ask: Ask[T]) -> T:
-        """Raises `LogUnavailable` where the rows are behind."""
-        found = self._select(queries.TOPIC_LINE, (check_name("topic", topic),))
+        """Raises `RowsBehind` where the rows are behind."""
+        given = (check_name("topic", topic),)
+        found = self._select(queries.TOPIC_LINE, given) if self._has_rows else []
         number, folded, head, mark = found[0] if found else (0, 0, self.latest(topic), 0)
         if folded != head:
-            raise LogUnavailable(
-                f"events of {topic!r} have yet to be folded, which takes permission to write "
-                f"{self.path}: {_WHOLE}"
-            )
+            raise RowsBehind(f"events of {topic!r} have yet to be folded into rows of {self.path}")
         return self._read(lambda execute: ask(execute, number, mark))
 
     # -- the whole

@@ -60,6 +60,17 @@ class ReadSnapshot:
         if kind is None and self._unlocked not in (None, self._found()):
             raise LogUnavailable(f"{self._path} was written meanwhile: read it again")
 
+    def renew(self) -> None:
+        """Go on with a snapshot of what is there by now. Raises `LogUnavailable` without locks."""
+        if self._unlocked is not None:
+            raise LogUnavailable(
+                f"{self._path} is shown as it was: without permission to write it, nothing more "
+                "comes to it here"
+            )
+        self._alone(self._disconnect)
+        self._alone(self._connect)
+        self.select("BEGIN")
+
     def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All lines of a statement."""
         return self.run(lambda execute: execute(sql, values).fetchall())
