@@ -17,7 +17,7 @@ from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.feed import Feed
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.ledger import Ledger, open_ledger
-from sessionledger.server.service.limits import StreamLimit, WriteLimit
+from sessionledger.server.service.limits import SharedCalls, StreamLimit, WriteLimit
 from sessionledger.server.settings import KEYS_TOPIC, Settings
 
 PROBE_CONSUMER = "readyz"
@@ -48,6 +48,7 @@ class Service:
         """Forget all requests. An event belongs to the loop that waits for it."""
         self.writes = WriteLimit(self.settings.writes_per_minute)
         self.streams = StreamLimit(self.settings.max_streams, self.metrics.set_streams)
+        self.touches: SharedCalls[Session | None] = SharedCalls()
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
 
