@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from sessionledger import Policy, RotationLimitReached, Session
-from sessionledger.core.events import Expired, Touched
+from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.families import decide_family, is_superseded, rotations_with
 from sessionledger.core.fold import evolve
 from sessionledger.core.token import Handle
 from sessionledger.testing.clock import NOON
 
 SECOND = timedelta(seconds=1)
+NEW = Created(b"{}", NOON, NOON, NOON, "alice", "new")
 FEW = Policy(max_family=4, max_rotations_per_minute=3)
 
 
@@ -25,6 +26,14 @@ def member(name: str, **told: object) -> Session:
 
 def rotated(name: str) -> Session:
     return member(name, successors=(Handle("next"),))
+
+
+def decided(
+    family: list[Session], old: Session, now: datetime, policy: Policy
+) -> list[Expired | Touched]:
+    events = decide_family(family, old, NEW, now, policy)
+    assert events is not None
+    return events
 
 
 def test_a_family_can_be_rotated_so_often_within_a_minute() -> None:
@@ -59,7 +68,7 @@ def test_no_clock_ahead_keeps_a_family_from_rotating() -> None:
 def test_the_surplus_ends_the_superseded_first() -> None:
     old, leaf = member("old"), member("leaf")
     family = [leaf, rotated("a"), old, rotated("b")]
-    ended, marked = decide_family(family, old, Handle("new"), NOON, FEW)
+    ended, marked = decided(family, old, NOON, FEW)
     assert isinstance(ended, Expired)
     assert (ended.token_handle, ended.cause) == ("a", "evicted")
     assert isinstance(marked, Touched)
@@ -68,26 +77,26 @@ def test_the_surplus_ends_the_superseded_first() -> None:
 
 def test_with_room_nobody_ends() -> None:
     family = [rotated("a"), rotated("b")]
-    assert decide_family(family, member("old"), Handle("new"), NOON, FEW) == []
+    assert decided(family, member("old"), NOON, FEW) == []
 
 
 def test_a_policy_with_less_room_ends_all_that_is_too_much() -> None:
     family = [rotated(name) for name in "abcdef"]
-    events = decide_family(family, member("old"), Handle("new"), NOON, FEW)
+    events = decided(family, member("old"), NOON, FEW)
     assert [event.token_handle for event in events] == ["a", "b", "c", "d"]
 
 
 def test_of_what_has_to_go_the_lapsed_is_said_to_have_lapsed() -> None:
     family = [member("a", expires_at=NOON), rotated("b"), rotated("c")]
     policy = Policy(max_family=2)
-    events = decide_family(family, member("old"), Handle("new"), NOON, policy)
+    events = decided(family, member("old"), NOON, policy)
     assert [(e.token_handle, e.cause) for e in events if isinstance(e, Expired)] == [
         *(("b", "evicted"), ("c", "evicted"), ("a", "lapsed"))
     ]
 
 
 def test_a_sibling_is_superseded_until_it_is_seen_again() -> None:
-    (mark,) = decide_family([member("a")], member("old"), Handle("new"), NOON + SECOND, FEW)
+    (mark,) = decided([member("a")], member("old"), NOON + SECOND, FEW)
     marked = evolve(member("a"), mark)
     assert isinstance(marked, Session)
     assert is_superseded(marked)
@@ -105,3 +114,12 @@ def test_recorded_reuse_leaves_it_superseded() -> None:
     assert isinstance(reused, Session)
     assert reused.successors == ()
     assert is_superseded(reused)
+
+
+def test_a_family_that_was_rotated_meanwhile_is_decided_on_again() -> None:
+    """Also by a rival at the very same instant, whose rotation is another one."""
+    first = [member("a", rotations=rotations_with([], NOON, FEW))]
+    aware = replace(NEW, rotations=rotations_with(first, NOON, FEW))
+    assert decide_family(first, member("old"), aware, NOON, FEW) is not None
+    rival = member("b", rotations=aware.rotations)
+    assert decide_family([*first, rival], member("old"), aware, NOON, FEW) is None

@@ -20,6 +20,7 @@ from tests.store.test_store import some
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 MOST = 3
+REFUSED = ("rotation_limit_reached", "session_limit_reached")
 
 ROUNDS = pytest.mark.parametrize("rounds", [10, pytest.param(300, marks=pytest.mark.slow)])
 
@@ -400,3 +401,66 @@ def test_of_processes_that_sweep_each_ends_others(arena: Arena, rounds: int) -> 
         rest = arena.store.sweep()
         ended = arena.store.head().id - before - 20
         assert swept + rest == ended
+
+
+@ROUNDS
+def test_nobody_outlives_a_change_of_credentials(arena: Arena, rounds: int) -> None:
+    """Whoever holds a token of before, and rotates it at the same moment."""
+    for _ in range(rounds):
+        principal = fresh("user-")
+        first = begun(arena, principal=principal)
+        held = arena.store.rotate(first)
+        assert held is not None
+        changed, begins, *flights = arena.race(
+            call("change_credentials", token=held.token),
+            call("create", principal=principal),
+            call("rotate", token=held.token),
+            call("rotate", token=first),
+        )
+        assert changed.token is not None
+        assert arena.store.get(changed.token) is not None
+        tokens = [first, held.token, *[one.token for one in flights if one.token is not None]]
+        assert not any(map(arena.store.get, tokens))
+        left = {one.handle for one in arena.store.sessions(principal=principal, superseded=True)}
+        assert left - {begins.handle} == {changed.handle}
+        assert (begins.handle in left) == (begins.version > changed.version)
+
+
+@ROUNDS
+def test_nobody_outlives_a_log_out_everywhere(arena: Arena, rounds: int) -> None:
+    for _ in range(rounds):
+        principal = fresh("user-")
+        first = begun(arena, principal=principal)
+        held = arena.store.rotate(first)
+        assert held is not None
+        out, changed, begins, fled = arena.race(
+            call("log_out_everywhere", token=held.token),
+            call("change_credentials", token=first),
+            call("create", principal=principal),
+            call("rotate", token=held.token),
+        )
+        tokens = [first, held.token, *[one.token for one in (fled,) if one.token is not None]]
+        assert not any(map(arena.store.get, tokens))
+        left = {one.handle for one in arena.store.sessions(principal=principal, superseded=True)}
+        # Ended before it came, or after: then it ended nobody, or all that had begun.
+        assert left <= {changed.handle, begins.handle}
+        assert out.number in range(4)
+
+
+@ROUNDS
+def test_no_race_gets_round_the_limit_of_rotations(arena: Arena, rounds: int) -> None:
+    for _ in range(max(1, rounds // 10)):
+        token = begun(arena)
+        lines = [token] * 4
+        accepted = 0
+        for _ in range(9):
+            answers = arena.race(*[call("rotate", token=line) for line in lines])
+            accepted += sum(one.found for one in answers)
+            assert {one.error for one in answers} <= {None, *REFUSED}
+            lines = [one.token or line for one, line in zip(answers, lines, strict=True)]
+        assert accepted == 30
+        members = arena.store.sessions(
+            principal=some(arena.store.get(lines[0])).principal, superseded=True
+        )
+        assert len(list(members)) <= 32
+        arena.clock.advance(HOUR)

@@ -155,9 +155,7 @@ def rotations_with(family: Iterable[Session], now: datetime, policy: Policy) -> 
     Each is different, so that none is counted twice. Raises `RotationLimitReached`.
     """
     at, most = microseconds(now), policy.max_rotations_per_minute
-    known = {instant for session in family for instant in session.rotations}
-    # What a clock far ahead wrote does not count: others would have to wait for it.
-    recent = sorted(one for one in known if at - _MINUTE < one <= at + _TOLERANCE)
+    recent = _recent(family, at)
     if len(recent) >= most:
         wait = (recent[-most] + _MINUTE - at) * _MICROSECOND
         raise RotationLimitReached(f"the family was rotated {most} times within a minute", wait)
@@ -165,18 +163,28 @@ def rotations_with(family: Iterable[Session], now: datetime, policy: Policy) -> 
 
 
 def decide_family(
-    family: Sequence[Session], old: Session, successor: Handle, now: datetime, policy: Policy
-) -> list[Expired | Touched]:
+    family: Sequence[Session], old: Session, created: Created, now: datetime, policy: Policy
+) -> list[Expired | Touched] | None:
     """What a rotation does to the other active sessions of a family, in their order.
 
-    The surplus ends, the superseded first. The rest is superseded from now on.
+    The surplus ends, the superseded first. The rest is superseded from now on. None where the
+    family was rotated meanwhile, and the rotation has to be decided again.
     """
+    if not set(created.rotations[:-1]).issuperset(_recent(family, microseconds(now))):
+        return None
     others = [one for one in family if one.handle != old.handle]
     surplus = max(0, len(others) + 2 - policy.max_family)
     going = sorted(others, key=lambda one: not is_superseded(one))[:surplus]
     ends = [end_of(one, now, "lapsed" if one.is_expired_at(now) else "evicted") for one in going]
     staying = (one for one in others if one not in going and not is_superseded(one))
-    return [*ends, *(_superseded(one, successor) for one in staying)]
+    return [*ends, *(_superseded(one, Handle(created.token_handle)) for one in staying)]
+
+
+def _recent(family: Iterable[Session], at: int) -> list[int]:
+    """The instants of a family's rotations within a minute."""
+    known = {instant for session in family for instant in session.rotations}
+    # What a clock far ahead wrote does not count: others would have to wait for it.
+    return sorted(one for one in known if at - _MINUTE < one <= at + _TOLERANCE)
 
 
 def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) -> Created:

@@ -37,6 +37,7 @@ from sessionledger.server.service.service import CLEANUP, PREFIX, Service
 
 OTHER = "other"
 STREAM = "/v1/events"
+UNKNOWN = "that took too long. Whether it was done is unknown: send the request again"
 BELOW_AUTH = f"{AUTH}/"
 
 
@@ -154,7 +155,7 @@ class Application:
 
     async def _send_timed_out(self, send: Send, route: str) -> None:
         """The answer of an endpoint, or of any path, that the ledger was too slow for."""
-        error = unavailable("timed_out", "that took too long")
+        error = unavailable("timed_out", UNKNOWN)
         log_outage("it took longer than the request timeout")
         endpoint = self._endpoints.get(route)
         if endpoint is None:

@@ -11,7 +11,7 @@ import msgspec
 
 from sessionledger.core.annotations import carried, refuse_secrets
 from sessionledger.core.children import refuse_child, within_parent
-from sessionledger.core.events import Expired, Touched
+from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.families import (
     Rotate,
     Rotation,
@@ -25,7 +25,7 @@ from sessionledger.core.families import (
     newest_of,
 )
 from sessionledger.core.session import IssuedSession, Session
-from sessionledger.core.token import TOKEN_RANDOM_BYTES, Handle, digest, handle_of, issue
+from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue
 from sessionledger.logs.base import Conflict, Rule
 from sessionledger.store.engine import MAX_ATTEMPTS, Annotation, Engine, contention
 from sessionledger.store.operations.active_sessions import (
@@ -76,7 +76,7 @@ async def rotate(
         admission = Admission(engine, rotation.created.principal, now, headers, before=old)
         rule = admission.rule
         if rotation.created.family is not None:
-            rule = _bounding(engine, old, successor, now, headers)
+            rule = _bounding(engine, old, rotation.created, now, headers)
         within = await _within_parent(engine, found, rotation, now)
         if within is None:
             return None
@@ -175,13 +175,13 @@ async def _within_parent(
 
 
 def _bounding(
-    engine: Engine, old: Session, successor: Handle, now: datetime, headers: dict[str, str]
+    engine: Engine, old: Session, created: Created, now: datetime, headers: dict[str, str]
 ) -> Rule:
     """The rule by which a rotation bounds its family."""
 
-    def choose(tree: Sequence[Session]) -> list[Expired | Touched]:
+    def choose(tree: Sequence[Session]) -> list[Expired | Touched] | None:
         family = [one for one in tree if family_of(one) == family_of(old)]
-        return decide_family(family, old, successor, now, engine.policy)
+        return decide_family(family, old, created, now, engine.policy)
 
     return ending(engine, of_tree(old), choose, now, headers)
 
