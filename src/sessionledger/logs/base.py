@@ -132,6 +132,14 @@ class Fold(Protocol):
         """
         ...
 
+    def aftermath(self, row: Row) -> Rule | None:
+        """What is due once a key of a group has ended, perhaps by an event that came without rows.
+
+        A log that folds such events asks for each row that is not live afterwards. It appends what
+        the rule decides before it answers anything, in the same transaction if it has any.
+        """
+        ...
+
 
 class Log(Protocol):
     """A log in the synchronous colour. Every method may be called from any thread.

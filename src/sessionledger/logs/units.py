@@ -24,6 +24,7 @@ from sessionledger.logs.base import (
     Outcome,
     Progress,
     Row,
+    RowFilter,
     Rule,
     StoredEvent,
     Unit,
@@ -229,6 +230,20 @@ def refold(
     if event is not None:
         planned.head = chain.head_after(event)
     return planned
+
+
+def aftermaths(
+    fold: Fold, rows: Iterable[Row], listed: Callable[[RowFilter], Sequence[Row]]
+) -> list[Rule]:
+    """What is due after rows that were just folded, as far as there is anything to do.
+
+    listed: the rows that a filter matches. Our own units leave nothing to be done.
+    """
+    ended = [row for row in rows if row.group is not None and not row.live]
+    if not ended:
+        return []
+    rules = [rule for row in ended if (rule := fold.aftermath(row)) is not None]
+    return [rule for rule in rules if rule.decide(listed(rule.where))]
 
 
 def _key_of(change: Change, fold: Fold | None) -> bytes | None:

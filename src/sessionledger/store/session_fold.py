@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from sessionledger.core.children import belongs_to_tree, tree_of
-from sessionledger.core.codec import decode_event, decode_session, decode_state, encode_state
-from sessionledger.core.events import EVERYBODY, KINDS, MARKS, EverybodyEnded, Happened, Malformed
+from collections.abc import Sequence
+from datetime import datetime
+
+from sessionledger.core.children import belongs_to_tree, decide_ends_below, tree_of
+from sessionledger.core.codec import (
+    decode_event,
+    decode_session,
+    decode_state,
+    encode_event,
+    encode_state,
+)
+from sessionledger.core.events import (
+    EVERYBODY,
+    KINDS,
+    MARKS,
+    EverybodyEnded,
+    Expired,
+    Happened,
+    Malformed,
+)
 from sessionledger.core.families import is_superseded
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import happening
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Seen, Session, State
-from sessionledger.core.token import key_of
+from sessionledger.core.token import handle_of, key_of
 from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain
-from sessionledger.logs.base import Draft, LogEvent, Row, StoredEvent
+from sessionledger.logs.base import (
+    OVER,
+    Draft,
+    LogEvent,
+    Row,
+    RowFilter,
+    Rule,
+    StoredEvent,
+    Verdict,
+)
 
 _MOST_REMEMBERED = 1000
 
@@ -47,6 +73,21 @@ class SessionFold:
             return event.id
         return 0 if self._happening(event) == EverybodyEnded(before) else before
 
+    def aftermath(self, row: Row) -> Rule | None:
+        """The ends of what others left without a parent."""
+        session = None if row.live else intact_session_of(row)
+        if session is None or session.ended_at is None or row.group is None:
+            return None
+        at = session.ended_at
+
+        def decide(rows: Sequence[Row]) -> Verdict:
+            known: dict[str, Row] = {handle_of(row.key): row for row in rows}
+            tree = [one for row in rows if (one := intact_session_of(row)) is not None]
+            ends = decide_ends_below(tree, (), at)
+            return [(known[end.token_handle], _log_event(end, at)) for end in ends]
+
+        return Rule(RowFilter(group=row.group, live_at=OVER), decide)
+
     def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
         """What an event says; None for one that concerns nobody.
 
@@ -79,6 +120,10 @@ class SessionFold:
         if found is None or found == chain.record_hash(self._topic, event):
             return None
         return shown
+
+
+def _log_event(end: Expired, at: datetime) -> LogEvent:
+    return LogEvent(*encode_event(end), {}, microseconds(at) // 1000)
 
 
 def _key_of(happened: Happened | None) -> bytes | None:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import (
+    OVER,
     Appended,
     Change,
     Draft,
@@ -28,8 +29,11 @@ from sessionledger.logs.base import (
     LogEvent,
     Put,
     Row,
+    RowFilter,
+    Rule,
     StoredEvent,
     Unit,
+    Verdict,
 )
 from sessionledger.testing.harness import Harness
 from sessionledger.testing.other_process import Child
@@ -38,6 +42,7 @@ T = TypeVar("T")
 
 TOPIC = "tallies"
 MARKED, LIFTED = "marked", "lifted"
+TIED = "tied"
 PATIENCE = 60.0
 """Seconds after which something that never happens counts as never happening."""
 
@@ -71,6 +76,16 @@ class TallyFold:
         group = told.get("group", None if row is None else row.group)
         replaced = told.get("replaced", row is not None and row.replaced)
         return Draft(owner, told["expires"], told["live"], state, alias, group, replaced)
+
+    def aftermath(self, row: Row) -> Rule | None:
+        """In a tied group, the end of one key is the end of all."""
+        if row.live or row.group is None or not row.group.startswith(TIED):
+            return None
+
+        def decide(rows: Sequence[Row]) -> Verdict:
+            return [(one, event(one.key, one.owner, live=False)) for one in rows]
+
+        return Rule(RowFilter(group=row.group, live_at=OVER), decide)
 
 
 FOLD = TallyFold()

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from sessionledger import (
+    Change,
     DuplicateSession,
     InvalidSession,
     IssuedSession,
+    LogEvent,
     Policy,
     Session,
     SessionLimitReached,
     SessionStore,
+    Unit,
 )
 from sessionledger.core.ends import CLOCK_TOLERANCE
+from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import Bench
@@ -331,3 +336,25 @@ def test_no_token_of_a_parent_is_stored(store: SessionStore) -> None:
     with pytest.raises(InvalidSession) as refused:
         begun(store, given, context={"seen": given})
     assert given not in str(refused.value)
+
+
+def test_an_end_that_another_program_wrote_takes_the_children_along(
+    bench: Bench, store: SessionStore, parent: Session
+) -> None:
+    if not bench.persists:
+        return
+    child = begun(store)
+    below = begun(store, child.token, "tool")
+    told = {"token_handle": parent.handle, "expired_at": "2026-05-02T12:00:00Z"}
+    with closing(bench.log()) as other:
+        other.append(
+            SESSIONS_TOPIC, [Unit([Change(LogEvent.of("session_expired", told, occurred_at_ms=1))])]
+        )
+    assert are_over(store, below.token, TOKEN, child.token)
+    assert causes(store, below) == causes(store, child) == ["parent_ended"]
+    assert store.verify().ok
+    assert store.diagnose() == []
+    head = store.head()
+    store.rebuild()
+    assert store.head() == head
+    assert are_over(store, below.token, child.token)

@@ -17,6 +17,7 @@ from sessionledger.logs.base import (
     KeyState,
     Row,
     RowFilter,
+    Rule,
     StoredEvent,
     Unit,
 )
@@ -30,12 +31,14 @@ class RowTable:
     """Every key's newest state, found by key, by owner, in the order of keys or of their ends.
 
     mark: the one in force, which is applied to whatever is read.
+    due: what is to be decided after events that came without rows; empty where nothing is.
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         # As they are stored.
         self.rows: dict[bytes, Row] = {}
         self.mark: Mark | None = None
+        self.due: tuple[Rule, ...] = ()
         self._by_owner = _KeysByName(self.rows)
         self._by_alias = _KeysByName(self.rows)
         self._by_group = _KeysByName(self.rows)
@@ -65,7 +68,18 @@ class RowTable:
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""
-        self.store(units.refold(fold, events, _Newest(self.rows), self.mark))
+        plan = units.refold(fold, events, _Newest(self.rows), self.mark)
+        self.store(plan)
+        if due := units.aftermaths(fold, plan.rows.values(), self._all):
+            self.due = (*self.due, *due)
+
+    def aftermath(self) -> list[Unit]:
+        """What is still due after events that came without rows."""
+        self.due = tuple(rule for rule in self.due if rule.decide(self._all(rule.where)))
+        return [Unit(rule=rule) for rule in self.due]
+
+    def _all(self, where: RowFilter) -> Sequence[Row]:
+        return self.list(where, None, None)
 
     def store(self, plan: Plan) -> None:
         """Take in what was planned."""

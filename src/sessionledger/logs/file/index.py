@@ -98,7 +98,7 @@ class TopicIndex:
 
     def is_current(self) -> bool:
         """Whether it is unchanged, and all of it is folded."""
-        return self.is_unchanged() and self.folded == len(self._ids)
+        return self.is_unchanged() and self.folded == len(self._ids) and not self.table.due
 
     def state(self, key: bytes) -> KeyState | None:
         """What `Log.state` answers."""

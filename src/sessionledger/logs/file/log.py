@@ -161,6 +161,8 @@ class FileLog:
             self._topics.keep_rows(topic)
             index = self._topics.adopt(topic).index
             table = index.table if fold is None else self._topics.rows(topic, index)
+            due = table.aftermath() if table.due else []
+            batch = [*due, *batch] if due else batch
             state = table.batch_state(index.head, batch, fold)
         plan = units.plan(topic, batch, fold, state)
         if plan.events:
@@ -170,7 +172,7 @@ class FileLog:
             stamp = self._disk.append(topic, start, since, b"".join(texts))
             with self._lock:
                 self._topics.take(topic, index, start, plan, texts, stamp)
-        return plan.outcomes
+        return plan.outcomes[len(due) :]
 
     def empty(self, topic: str) -> None:
         """Remove all events of the topic; its rows stay, and the id of its newest event.
@@ -226,7 +228,16 @@ class FileLog:
 
     def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
         self._topics.keep_rows(topic)
-        return self._ask(topic, lambda index: question(self._topics.rows(topic, index)))
+
+        def answer(index: TopicIndex) -> tuple[T, bool]:
+            table = self._topics.rows(topic, index)
+            return question(table), bool(table.due)
+
+        answered, is_due = self._ask(topic, answer)
+        if not is_due or self._writer_lock is None:
+            return answered
+        self._change(partial(self._append, topic, ()))
+        return self._ask(topic, answer)[0]
 
     # -- events
 

@@ -45,11 +45,13 @@ class Transaction:
         self.proof: Proof | None = None
         self.is_committing = False
         self._is_begun = False
+        self._has_written = False
         self._later: list[Statement] = []
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What the statements answer, each seeing what was committed before it began."""
         before, self._later = self._later, []
+        self._has_written = self._has_written or bool(before)
         if not self._is_begun:
             before.insert(0, (queries.BEGIN_WRITING, ()))
         self._is_begun = True
@@ -61,7 +63,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Write what there is to be written. Without anything, it has never been."""
-        if not self._later:
+        if not self._later and not self._has_written:
             self.roll_back()
             return
         if not self._is_begun:

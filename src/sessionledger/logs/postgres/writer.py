@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, Row, Rule, StoredEvent, Unit
+from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Lines, Statement
@@ -37,7 +37,7 @@ class Writer(writer.Writer):
         rows, *pages = map(queries.stored_rows, found)
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
-        relatives = self._relatives(topic, rules, pages)
+        relatives = self._relatives(topic, rules, pages) if rules else []
         mark = self.mark(line, fold)
         keyed = {row.key: row for row in rows}
         state = units.BatchState(head, keyed, pages, relatives, mark=mark)
@@ -96,6 +96,10 @@ class Writer(writer.Writer):
 
     def _set_mark(self, line: TopicLine, mark: int) -> None:
         self.then(queries.SET_MARK, mark, line.topic)
+
+    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+        sql, values = queries.listing(statements.ROW_COLUMNS, where)
+        return queries.stored_rows(self.transaction.ask((sql, (line.topic, *values)))[0])
 
     def _drop(self, line: TopicLine) -> None:
         self.then(statements.DROP_ROWS, line.number)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
 
 from sessionledger.logs import units
-from sessionledger.logs.base import Fold, Row, StoredEvent
+from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.marks import Mark, id_of, mark_of
 
 Rows: TypeAlias = dict[bytes, Row]
@@ -74,17 +75,39 @@ class Writer(ABC):
         if plan.mark is not before:
             self._set_mark(line, id_of(plan.mark))
 
+    @abstractmethod
+    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+        """All rows that match."""
+
+    @abstractmethod
+    def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
+        """Judge the units and store those that may be written."""
+
     def fold_gap(self, topic: str, fold: Fold) -> None:
         """Fold what was appended without rows, all of it."""
         while self.fold_page(topic, fold):
             pass
 
     def fold_page(self, topic: str, fold: Fold) -> int:
-        """Fold the next events that have no rows yet; how many those were."""
+        """Fold the next events that have no rows yet; how many those were.
+
+        If others ended something that takes more along, all the rest is folded first. What is
+        appended then comes after whatever has happened to its keys.
+        """
+        done, rules = self._fold_page(topic, fold)
+        if rules:
+            page = done
+            while page:
+                page, more = self._fold_page(topic, fold)
+                done, rules = done + page, rules + more
+            self.write(topic, [Unit(rule=rule) for rule in rules], fold)
+        return done
+
+    def _fold_page(self, topic: str, fold: Fold) -> tuple[int, list[Rule]]:
         line = self.line(topic)
         units.refuse_shortened(topic, line.folded, line.head)
         if line.head == line.folded:
-            return 0
+            return 0, []
         events = self._events(topic, line.folded, line.head)
         mark = self.mark(line, fold)
         rows = self._rows(line, {key for event in events if (key := fold.key(event)) is not None})
@@ -93,7 +116,8 @@ class Writer(ABC):
         until = events[-1].id if len(events) == FOLD_PAGE else line.head
         self._store_folded(line, known, plan, until)
         self.move_mark(line, mark, plan)
-        return len(events)
+        rules = units.aftermaths(fold, plan.rows.values(), partial(self._listed, line))
+        return len(events), rules
 
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""

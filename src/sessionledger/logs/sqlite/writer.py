@@ -87,6 +87,9 @@ class Writer(writer.Writer):
     def _set_mark(self, line: TopicLine, mark: int) -> None:
         self.connection.execute(queries.SET_MARK, (mark, line.number))
 
+    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+        return self._page(line.number, where)
+
     def _drop(self, line: TopicLine) -> None:
         for statement in (statements.DROP_ROWS, statements.DROP_LINKS, queries.SET_UNFOLDED):
             self.connection.execute(statement, (line.number,))
