@@ -185,3 +185,22 @@ def test_what_is_no_ledger(line: Line) -> None:
     answer = line("sessions", "--json")
     assert answer.code == 4
     assert json.loads(answer.err)["error"] == "not_a_ledger"
+
+
+def test_a_child_ends_with_its_parent(line: Line) -> None:
+    token, handle = line.create("alice", "--attributes", '{"scope": "a b"}')
+    child, _ = line.create("bot", "--parent", handle, "--attributes", '{"scope": "b"}')
+    assert line("get", "--json", given=child).record["parent"] == handle
+    wider = line("create", "bot", "--parent", handle, "--attributes", '{"scope": "c"}')
+    assert wider.code != 0
+    by_token = line("create", "bot", "--parent", token)
+    assert by_token.code == 2
+    assert token not in by_token.err
+    assert line("revoke", "--handle", handle).code == 0
+    assert line("get", given=child).code == 1
+
+
+def test_the_actor_comes_from_the_environment(line: Line) -> None:
+    _, handle = line.create()
+    assert line("revoke", "--handle", handle, SESSIONLEDGER_ACTOR="ops").code == 0
+    assert line("history", "--handle", handle, "--json").records[-1]["actor"] == "ops"

@@ -167,3 +167,14 @@ def test_a_form_that_can_t_be_taken(
 def test_it_takes_post_only(web: Web) -> None:
     answer = web("GET", "/introspect?token=x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_a_child_is_told_with_those_it_works_for(web: Web) -> None:
+    alice = web.create()
+    agent = web.create(principal="agent", parent=alice["handle"])
+    tool = web.create(principal="tool", parent=agent["token"])
+    answer = ask(web, tool["token"]).json()
+    assert answer["sub"] == "tool"
+    assert answer["delegated_by"] == {"sub": "agent", "delegated_by": {"sub": "alice"}}
+    web("DELETE", f"/v1/sessions/{alice['handle']}")
+    assert ask(web, tool["token"]).json() == {"active": False}

@@ -306,3 +306,23 @@ def test_a_history_is_told_in_pages(web: Web) -> None:
     assert web("GET", f"{path}?after={last}").json() == {"events": [], "cursor": None}
     assert problem(web("GET", f"{path}?limit=0"))[0] == 400
     assert problem(web("GET", f"{path}?after=x"))[::2] == (400, "after")
+
+
+def test_a_child_is_within_its_parent(web: Web) -> None:
+    parent = web.create(attributes={"scope": "read write"})
+    child = web.create(principal="bot", parent=parent["handle"], attributes={"scope": "read"})
+    assert (child["parent"], parent["parent"]) == (parent["handle"], None)
+    for wrong, field in (
+        ({"parent": parent["token"], "attributes": {"scope": "all"}}, "attributes"),
+        ({"parent": NEVER_SEEN}, "parent"),
+        ({"parent": "harn_sess_" + "A" * 43}, "parent"),
+    ):
+        answer = web("POST", "/v1/sessions", json={"principal": "bot", **wrong})
+        assert answer.status_code in (400, 422)
+        assert answer.json()["field"] == field
+        assert parent["token"] not in answer.text
+    entries = web("GET", path(child).replace("sessions", "history")).json()["events"]
+    above = {"family": parent["handle"], "principal": parent["principal"]}
+    assert entries[0]["changes"]["ancestors"] == [above]
+    assert web("DELETE", path(parent)).status_code == 200
+    assert web("GET", path(child)).status_code == 404

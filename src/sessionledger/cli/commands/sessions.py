@@ -10,7 +10,7 @@ from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.options import Annotations, Beginning, Renewal
 from sessionledger.cli.input.token import read_token, read_token_from_input
-from sessionledger.cli.input.values import duration, json_object, whole_number
+from sessionledger.cli.input.values import duration, json_object, session_handle, whole_number
 from sessionledger.cli.output.records import show_issued, show_session
 from sessionledger.cli.parser import Option
 
@@ -25,6 +25,9 @@ from sessionledger.cli.parser import Option
     ),
     options.ATTRIBUTES,
     Option("--external-id ID", "The application's own name: an OIDC sid."),
+    Option(
+        "--parent HANDLE", "The session that it is a child of, and ends with.", read=session_handle
+    ),
     Option(
         "--max-sessions N", "How many live sessions the principal may have.", read=whole_number(1)
     ),

@@ -20,7 +20,7 @@ EXPIRES_AT = Option("--expires-at TIME", "When it ends: 2030-01-31T12:00:00Z.", 
 ATTRIBUTES = Option("--attributes JSON|@FILE", "The session's attributes.", read=values.json_object)
 
 REASON = Option("--reason TEXT", "Why; kept in the history.")
-ACTOR = Option("--actor TEXT", "By whom; kept in the history.")
+ACTOR = Option("--actor TEXT", "By whom; kept in the history.", variable="SESSIONLEDGER_ACTOR")
 CONTEXT = Option(
     "--context KEY=VALUE",
     "Device, address and the like; kept in the history. May be repeated.",
@@ -52,3 +52,4 @@ class Beginning(Renewal):
     idle_timeout: timedelta | None
     absolute_timeout: timedelta | None
     external_id: str | None
+    parent: str | None

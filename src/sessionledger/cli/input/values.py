@@ -48,6 +48,13 @@ def format_duration(span: timedelta) -> str:
     return text or "0s"
 
 
+def session_handle(text: str) -> str:
+    """A handle. What else there was is not repeated: it may be a token."""
+    if not re.fullmatch(r"sha256:v1:[0-9a-f]{64}", text.strip()):
+        raise InvalidValue("a handle is sha256:v1: and 64 hex digits", text)
+    return text.strip()
+
+
 def instant(text: str) -> datetime:
     """A time with its offset, as RFC 3339."""
     try:

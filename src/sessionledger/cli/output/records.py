@@ -42,7 +42,8 @@ def session_record(session: Session, now: datetime) -> Record:
         "state": _state(session, now),
         **fields(session, "created_at last_seen_at expires_at deadline ended_at version"),
         **fields(
-            session, "attributes authenticated_at idle_timeout context external_id family cause"
+            session,
+            "attributes authenticated_at idle_timeout context external_id family parent cause",
         ),
     }
 

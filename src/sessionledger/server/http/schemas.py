@@ -24,7 +24,8 @@ Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, wi
 class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A session to begin.
 
-    It ends at `expires_at`, or `ttl` seconds from now, or as the service's policy says.
+    It ends at `expires_at`, or `ttl` seconds from now, or as the service's policy says. parent: the
+    handle of a live session, or its token, for a child that does no more and ends with it.
     """
 
     principal: Name
@@ -34,6 +35,7 @@ class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     absolute_timeout: Seconds | None = None
     attributes: dict[str, Any] | None = None
     external_id: Name | None = None
+    parent: Name | None = None
     reason: Text | None = None
     context: dict[str, Text] | None = None
 
@@ -67,7 +69,7 @@ class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class SessionDocument(msgspec.Struct, kw_only=True):
     """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`.
 
-    cause: what ended it, null where it was not ended.
+    cause: what ended it, null where it was not ended. parent: the family of a child's parent.
     """
 
     handle: str
@@ -86,6 +88,7 @@ class SessionDocument(msgspec.Struct, kw_only=True):
     context: dict[str, str]
     external_id: str | None
     family: str | None
+    parent: str | None
     successors: list[str]
 
 

@@ -23,8 +23,18 @@ from sessionledger.web.claims import scope_of, text_of
 REVOKED = "revoked"
 
 
+class Delegator(msgspec.Struct, omit_defaults=True):
+    """Whose session a child was begun with. Nested as `act` is in RFC 8693, section 4.1."""
+
+    sub: str
+    delegated_by: Delegator | None = None
+
+
 class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """RFC 7662, section 2.2, as far as it is known. jti: the session's handle."""
+    """RFC 7662, section 2.2, as far as it is known. jti: the session's handle.
+
+    delegated_by: above a child. It is not `act`, whose subject would be the one acted for.
+    """
 
     active: bool
     sub: str | None = None
@@ -35,6 +45,7 @@ class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
     client_id: str | None = None
     username: str | None = None
     aud: str | None = None
+    delegated_by: Delegator | None = None
 
 
 def _response(introspection: Introspection) -> PlainResponse:
@@ -114,4 +125,13 @@ def introspection(session: Session, audience: str | None) -> Introspection:
         client_id=text_of(session, "client_id"),
         username=text_of(session, "username"),
         aud=audience,
+        delegated_by=_delegators(session),
     )
+
+
+def _delegators(session: Session) -> Delegator | None:
+    """The chain above a child, its parent outermost."""
+    above: Delegator | None = None
+    for ancestor in reversed(session.ancestors):
+        above = Delegator(ancestor.principal, above)
+    return above

@@ -71,6 +71,7 @@ async def create_session(
             absolute_timeout=span(data.absolute_timeout),
             attributes=data.attributes,
             external_id=data.external_id,
+            parent=data.parent,
             reason=data.reason,
             actor=caller.name,
             context=data.context,
