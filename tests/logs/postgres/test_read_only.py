@@ -20,7 +20,7 @@ def told(store: SessionStore) -> list[Any]:
         handles,
         [session.handle for session in store.sessions(principal="alice")],
         [store.find(handle=handle) for handle in handles],
-        [store.history(handle=handle) for handle in handles],
+        [list(store.history(handle=handle)) for handle in handles],
         [store.count(), store.count(principal="bob", live=False), store.verify().events],
     ]
 
