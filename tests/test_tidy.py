@@ -30,7 +30,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 # Names that occur more than once within a part: the same role for another of the kind.
 SAME_ROLE = {
     "logs": {"connection", "examination", "log", "queries", "transactions", "writer"},  # of a log
-    "store": {"by_handle", "by_ledger", "by_token", "store"},  # of a colour
+    "store": {"store"},  # of a colour
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {

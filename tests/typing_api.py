@@ -29,7 +29,7 @@ from sessionledger.integrations import Requirements, flask, starlette
 from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.store.aio.by_handle import AsyncSessions
-from sessionledger.store.sync.by_handle import History, Sessions
+from sessionledger.store.sync.store import History, Sessions
 
 
 def opening(log: Log) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sessionledger import AsyncSessionStore, Log, SessionStore
 from sessionledger.store.aio.by_handle import AsyncSessions
-from sessionledger.store.sync.by_handle import Sessions
+from sessionledger.store.sync.store import Sessions
 from tests.store.conftest import TOKEN
 from tests.store.facade import EMBEDDED, Bench, Kind
 

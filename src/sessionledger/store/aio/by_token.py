@@ -92,7 +92,7 @@ class ByToken(TokenFacade):
     ) -> Session | None:
         """The live session of a token that a client presented, for every request.
 
-        Records that it was seen, when that is due by the policy; where it can't be recorded, the
+        Records that it was seen, when that is due by the policy. Where it can't be recorded, the
         session is answered all the same, and the store's `on_error` is told. A token that was
         rotated, and is presented after its grace, ends its family. None for whatever is not live,
         and for whatever is no token. Raises `ReauthenticationRequired` for a bearer who proved who

@@ -1,23 +1,128 @@
-"""The synchronous store: for scripts, threads, and every framework that is not async."""
+"""The synchronous store: for scripts, threads, and every framework that is not async.
+
+Most of its methods are those of the asynchronous store, whose coroutines it drives in place.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import wraps
+from itertools import chain
 from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sessionledger.core.history import HistoryEntry
 from sessionledger.core.policy import Policy, given_policy
+from sessionledger.core.session import Session
+from sessionledger.core.token import digest, parse_token
 from sessionledger.logs.adapters.immediate import ImmediateLog
-from sessionledger.logs.base import Log
+from sessionledger.logs.base import Log, StoredEvent
 from sessionledger.logs.url import open_log
-from sessionledger.secrecy import without_locals
+from sessionledger.secrecy import clear_locals, without_locals
+from sessionledger.store.aio.by_handle import ByHandle, ByLedger
+from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
-from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine
-from sessionledger.store.sync.by_handle import ByHandle
-from sessionledger.store.sync.by_ledger import ByLedger
-from sessionledger.store.sync.by_token import ByToken
+from sessionledger.store.engine import (
+    EVENT_PAGE,
+    SESSIONS_TOPIC,
+    Annotation,
+    Engine,
+    OnError,
+    no_engine,
+)
+from sessionledger.store.facade import TokenFacade
+from sessionledger.store.operations import authenticate, history, listings, sweep
+from sessionledger.store.operations.history import (
+    CaughtUp,
+    HistoryPage,
+    HistoryRange,
+    HistoryReader,
+)
+from sessionledger.store.operations.listings import Selection
+from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 from sessionledger.store.telemetry.detection import telemetry_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-class SessionStore(ByToken, ByHandle, ByLedger):
+
+def in_place(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """A method of the asynchronous store as one of the synchronous store."""
+    # Its own frames are emptied here, once.
+    coroutine: Callable[..., Coroutine[Any, Any, T]] = getattr(method, "__wrapped__", method)
+
+    @without_locals
+    @wraps(method)
+    def called(self: Any, /, *given: P.args, **named: P.kwargs) -> T:
+        return drive(coroutine(self, *given, **named))
+
+    return called
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]
+    raise AssertionError("an embedded log suspended")
+
+
+def drive_all(items: AsyncIterator[T]) -> Iterator[T]:
+    """The items of an asynchronous generator that never suspends."""
+    while True:
+        try:
+            item = drive(cast(Coroutine[Any, Any, T], anext(items)))
+        except StopAsyncIteration:
+            return
+        yield item
+
+
+class Sessions:
+    """A listing of sessions: iterate it, or take it `.pages()` by page."""
+
+    def __init__(self, engine: Engine, which: Selection, after: str | None, page_size: int) -> None:
+        self._engine = engine
+        self._which = which
+        self._after = after
+        self._page_size = page_size
+
+    def pages(self) -> Iterator[Page]:
+        """Page by page; `Page.cursor` given as `after=` goes on where it ended."""
+        cursor, more = self._after, True
+        while more:
+            page = drive(listings.page(self._engine, self._which, cursor, self._page_size))
+            cursor, more = page.cursor, page.cursor is not None
+            yield page
+
+    def __iter__(self) -> Iterator[Session]:
+        return chain.from_iterable(page.sessions for page in self.pages())
+
+
+class History:
+    """A history: iterate it, or take it `.pages()` by page."""
+
+    def __init__(self, engine: Engine, part: HistoryRange) -> None:
+        self._engine = engine
+        self._part = part
+
+    def pages(self) -> Iterator[HistoryPage]:
+        """Page by page; `HistoryPage.cursor` given as `after=` goes on where it ended."""
+        reader, more = HistoryReader(self._engine, self._part), True
+        while more:
+            page = drive(reader.page())
+            more = page.cursor is not None
+            yield page
+
+    def __iter__(self) -> Iterator[HistoryEntry]:
+        return chain.from_iterable(page.entries for page in self.pages())
+
+
+class SessionStore(TokenFacade):
     """Sessions on a ledger. Every method may be called from any thread.
 
     Times are aware datetimes, spans are timedeltas. Methods that take a token raise
@@ -111,3 +216,144 @@ class SessionStore(ByToken, ByHandle, ByLedger):
         engine.close()
         if self._owns_log:
             self._log.close()
+
+    create = in_place(ByToken.create)
+
+    def get(self, token: str, *, now: datetime | None = None) -> Session | None:
+        """The live session of a token, as of everything acknowledged before the call."""
+        # The hot path: what the engine would do, without the price of a coroutine.
+        engine = self._engine
+        try:
+            key = digest(parse_token(token, engine.policy))
+            return engine.live(self._log.state(engine.topic, key), now)
+        except BaseException as error:
+            del token
+            clear_locals(error)
+            raise
+
+    def authenticate(
+        self,
+        token: str | None,
+        *,
+        max_auth_age: timedelta | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session | None:
+        """The live session of a token that a client presented, for every request.
+
+        Records that it was seen, when that is due by the policy. Where it can't be recorded, the
+        session is answered all the same, and the store's `on_error` is told. A token that was
+        rotated, and is presented after its grace, ends its family. None for whatever is not live,
+        and for whatever is no token. Raises `ReauthenticationRequired` for a bearer who proved who
+        it is longer than `max_auth_age` ago.
+        """
+        engine = self._engine
+        try:
+            presented = authenticate.presented(engine, token)
+            if presented is None:
+                return None
+            found = self._log.state(engine.topic, presented[1])
+            session = engine.live(found, None)
+            if authenticate.needs_only_a_read(engine, session, max_auth_age):
+                return session
+            said = Annotation(context=context)
+            return drive(authenticate.authenticate(engine, presented[0], found, max_auth_age, said))
+        except BaseException as error:
+            token = presented = None
+            clear_locals(error)
+            raise
+
+    reauthenticate = in_place(ByToken.reauthenticate)
+    touch = in_place(ByToken.touch)
+    patch = in_place(ByToken.patch)
+    rotate = in_place(ByToken.rotate)
+    change_credentials = in_place(ByToken.change_credentials)
+    log_out_everywhere = in_place(ByToken.log_out_everywhere)
+    expire = in_place(ByToken.expire)
+
+    find = in_place(ByHandle.find)
+
+    def sessions(
+        self,
+        *,
+        principal: str | None = None,
+        external_id: str | None = None,
+        live: bool = True,
+        superseded: bool = False,
+        after: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> Sessions:
+        """The sessions of a principal or with an external id, oldest first, or everybody's, by
+        handle.
+
+        `live=False` lists the ended and lapsed ones too, and `superseded=True` those that a newer
+        session of their family stands for. `after` is the cursor of a page.
+        """
+        which = Selection(principal, external_id, live, superseded)
+        return Sessions(self._engine, which, after, page_size)
+
+    count = in_place(ByHandle.count)
+    revoke = in_place(ByHandle.revoke)
+    revoke_all = in_place(ByHandle.revoke_all)
+    revoke_everybody = in_place(ByHandle.revoke_everybody)
+    as_of = in_place(ByHandle.as_of)
+
+    def watch(
+        self,
+        *,
+        after: int | None = None,
+        principal: str | None = None,
+        heartbeat: timedelta | None = None,
+    ) -> Iterator[HistoryEntry | CaughtUp]:
+        """What happens to sessions, of a principal or to all, as it happens, without an end.
+
+        It begins after the event with the id `after`, 0 for the very first; without it, with what
+        is new. Once all that had happened is told a `CaughtUp` says so, and again each time, also
+        after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
+        from: nothing is missed, and nothing repeated.
+        """
+        return drive_all(history.watch(self._engine, after, principal, heartbeat))
+
+    @without_locals
+    def history(
+        self,
+        *,
+        handle: str | None = None,
+        principal: str | None = None,
+        after: int | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+    ) -> History:
+        """What happened to a session, or to all of a principal, ended ones too, oldest first.
+
+        It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
+        page, or the id of an event.
+        """
+        return History(self._engine, history.history_range(handle, principal, after, page_size))
+
+    sweep = in_place(ByHandle.sweep)
+
+    def run_sweeper(
+        self, interval: timedelta = timedelta(minutes=1), *, stop: threading.Event | None = None
+    ) -> None:
+        """Sweep now and after every interval, until `stop` is set or the store is closed.
+
+        It occupies its thread. Errors are told to the store's `on_error`, and it goes on.
+        """
+        engine, stopped = self._engine, stop or threading.Event()
+        engine.check_open()
+        left = sweep.rest_until(interval)
+        while drive(sweep.sweep_round(engine)) and not stopped.is_set():
+            while not engine.closed and left() > 0 and not stopped.wait(left()):
+                pass
+            left = sweep.rest_until(interval)
+
+    head = in_place(ByLedger.head)
+    verify = in_place(ByLedger.verify)
+    rebuild = in_place(ByLedger.rebuild)
+    diagnose = in_place(ByLedger.diagnose)
+    stats = in_place(ByLedger.stats)
+
+    def events(self, *, after: int = 0) -> Iterator[StoredEvent]:
+        """Every event of the topic with an id above `after`, as it is stored."""
+        while page := drive(self._engine.events(after, EVENT_PAGE)):
+            yield from page
+            after = page[-1].id
