@@ -186,10 +186,14 @@ class _Server(uvicorn.Server):
         for number in STOPS:
             loop.add_signal_handler(number, self._stop)
         # The loop keeps this signal to itself.
-        signal.signal(signal.SIGCHLD, lambda *_: [*reaped()])
+        before = signal.signal(signal.SIGCHLD, lambda *_: [*reaped()])
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, self._orphaned)
-        yield
+        try:
+            yield
+        finally:
+            # Whoever started the service has children of its own.
+            signal.signal(signal.SIGCHLD, before)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams end, then what is under way, then the ledger is closed."""
