@@ -464,3 +464,30 @@ def test_no_race_gets_round_the_limit_of_rotations(arena: Arena, rounds: int) ->
         )
         assert len(list(members)) <= 32
         arena.clock.advance(HOUR)
+
+
+@ROUNDS
+@pytest.mark.parametrize("end", ["revoke", "expire", "revoke_all"])
+def test_no_child_outlives_a_parent_that_ends_while_it_is_begun(
+    arena: Arena, rounds: int, end: str
+) -> None:
+    for round in range(rounds):
+        who = fresh("user-")
+        parent = begun(arena, principal=who)
+        if round % 2:
+            begun(arena, parent=parent)
+        named: dict[str, dict[str, str]] = {
+            "revoke": {"handle": handle(parent)},
+            "expire": {"token": parent},
+        }
+        how = call(end, **named.get(end, {"principal": who}))
+        first, second, _, third = arena.race(
+            call("create", principal="bot", parent=parent),
+            call("create", principal="bot", parent=handle(parent)),
+            how,
+            call("rotate", token=parent, grace=30),
+        )
+        for answer in (first, second):
+            assert answer.error in (None, "invalid_session")
+        tokens = [answer.token for answer in (first, second, third) if answer.token is not None]
+        assert not any(arena.store.get(token) for token in (parent, *tokens))
