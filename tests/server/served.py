@@ -76,8 +76,13 @@ class Served:
         self.told: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        first = self.line()
-        assert first.startswith("serving at "), first
+        try:
+            first = self.line()
+            assert first.startswith("serving at "), first
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
         self.url = first.removeprefix("serving at ")
         self.client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
 
