@@ -75,6 +75,16 @@ def test_the_surplus_ends_the_superseded_first() -> None:
     assert (marked.token_handle, marked.superseded_by) == ("leaf", "new")
 
 
+def test_what_was_superseded_ends_once_its_grace_is_long_over() -> None:
+    lapsed = {"expires_at": NOON - timedelta(minutes=1), "successors": (Handle("next"),)}
+    recent = lapsed | {"expires_at": NOON - timedelta(seconds=59)}
+    family = [member("long", **lapsed), member("recent", **recent), member("leaf", expires_at=NOON)]
+    (ended, marked) = decided(family, member("old"), NOON, Policy())
+    assert isinstance(ended, Expired)
+    assert (ended.token_handle, ended.cause) == ("long", "lapsed")
+    assert marked.token_handle == "leaf"
+
+
 def test_with_room_nobody_ends() -> None:
     family = [rotated("a"), rotated("b")]
     assert decided(family, member("old"), NOON, FEW) == []

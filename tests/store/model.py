@@ -399,9 +399,11 @@ class Model:
         """End the surplus of a family that gets one more, and hide the rest behind that."""
         others = [one for one in self._family(old) if one is not old]
         stand = [one for one in others if not (one.successors or one.superseded)]
-        oldest_first = [one for one in others if one not in stand] + stand
-        surplus = oldest_first[: max(0, len(others) + 2 - self.rules.family)]
-        self._make_room(surplus, now)
+        over = [one for one in others if one not in stand and one.expires_at <= now - MINUTE]
+        rest = [one for one in others if one not in over]
+        oldest_first = [one for one in rest if one not in stand] + stand
+        surplus = oldest_first[: max(0, len(rest) + 2 - self.rules.family)]
+        self._make_room(over + surplus, now)
         for one in stand:
             if one not in surplus:
                 one.superseded = True

@@ -167,17 +167,25 @@ def decide_family(
 ) -> list[Expired | Touched] | None:
     """What a rotation does to the other active sessions of a family, in their order.
 
-    The surplus ends, the superseded first. The rest is superseded from now on. None where the
+    What was superseded and lapsed ends, so that ending the family costs little whatever its past.
+    The surplus ends too, the superseded first. The rest is superseded from now on. None where the
     family was rotated meanwhile, and the rotation has to be decided again.
     """
     if not set(created.rotations[:-1]).issuperset(_recent(family, microseconds(now))):
         return None
     others = [one for one in family if one.handle != old.handle]
-    surplus = max(0, len(others) + 2 - policy.max_family)
-    going = sorted(others, key=lambda one: not is_superseded(one))[:surplus]
+    # By a clock that is ahead as well: until then the token may be within its grace.
+    over = [one for one in others if is_superseded(one) and _lapsed_long_ago(one, now)]
+    rest = [one for one in others if one not in over]
+    surplus = max(0, len(rest) + 2 - policy.max_family)
+    going = over + sorted(rest, key=lambda one: not is_superseded(one))[:surplus]
     ends = [end_of(one, now, "lapsed" if one.is_expired_at(now) else "evicted") for one in going]
     staying = (one for one in others if one not in going and not is_superseded(one))
     return [*ends, *(_superseded(one, Handle(created.token_handle)) for one in staying)]
+
+
+def _lapsed_long_ago(session: Session, now: datetime) -> bool:
+    return now - session.expires_at >= CLOCK_TOLERANCE
 
 
 def _recent(family: Iterable[Session], at: int) -> list[int]:
