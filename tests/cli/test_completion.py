@@ -46,7 +46,7 @@ def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
 def test_completion_completes(line: Line) -> None:
     variables = {"_SESSIONLEDGER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     answer = line.process(COMP_WORDS="sessionledger re", **variables)
-    ours = {"reauthenticate", "rebuild", "revoke", "revoke-all", "revoke-everybody"}
+    ours = {"reauthenticate", "rebuild", "revoke", "revoke-all", "revoke-where", "revoke-everybody"}
     assert set(answer.out.split()) == ours
 
 
@@ -92,7 +92,14 @@ def run(line: Line, apart: Path, *command: str) -> list[str]:
 
 def test_bash_completes_also_behind_a_colon(line: Line, apart: Path) -> None:
     found = run(line, apart, "bash", "-c", BASH, "_", "sessionledger re")
-    assert found == ["reauthenticate", "revoke", "revoke-all", "revoke-everybody", "rebuild"]
+    assert found == [
+        "reauthenticate",
+        "revoke",
+        "revoke-all",
+        "revoke-where",
+        "revoke-everybody",
+        "rebuild",
+    ]
     found = run(
         line, apart, "bash", "-c", BASH, "_", "sessionledger keys create --scope sessions:c"
     )

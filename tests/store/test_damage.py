@@ -83,6 +83,25 @@ def test_all_sessions_of_its_principal_can_be_revoked(tmp_path: Path, how: str) 
 
 
 @pytest.mark.parametrize("how", HARMED)
+def test_it_is_revoked_with_those_selected_only_if_its_principal_is_named(
+    tmp_path: Path, how: str
+) -> None:
+    store, damaged, _ = store_with_damage(tmp_path, how)
+    began = damaged.created_at
+    with store:
+        other = store.create("bob")
+        assert store.revoke_where(principals=["bob"], begun_after=began, dry_run=True) == 1
+        assert store.revoke_where(begun_after=began, dry_run=True) == 3
+        assert store.revoke_where(attributes={"city": "Oslo"}) == 0
+        assert store.revoke_where(begun_after=began) == 3
+        assert store.get(other.token) is None
+        assert store.count(principal="alice") == 1, "the damaged one, which answers nobody"
+        assert store.revoke_where(principals=["alice"], begun_after=began) == 1
+        store.rebuild()
+        assert store.get(damaged.token) is None
+
+
+@pytest.mark.parametrize("how", HARMED)
 def test_a_log_in_within_a_limit_ends_it(tmp_path: Path, how: str) -> None:
     store, damaged, _ = store_with_damage(tmp_path, how)
     with store:

@@ -25,6 +25,8 @@ EVERYBODY = "everybody_revoked"
 EVERYBODY_ENDED = "everybody_ended"
 MARKS = frozenset((EVERYBODY, EVERYBODY_ENDED))
 """Events of no single session, which the reference ignores."""
+SELECTED = "selection_revoked"
+"""Sessions that met some criteria were about to be ended. It changes none, and says who did it."""
 
 Cause: TypeAlias = Literal[
     "revoked",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from sessionledger import Change, LogEvent, Unit, open_log
 from tests.cli.commands.test_authentication import long_ago
 from tests.cli.commands.test_sessions import UNKNOWN
-from tests.cli.running import Line
+from tests.cli.running import COMMAND, Line
 from tests.cli.screen import Screen
 
 
@@ -50,6 +53,62 @@ def test_revoke_everybody_asks_first(line: Line) -> None:
     answer = line("revoke-everybody")
     assert (answer.code, answer.out) == (2, "")
     assert "--yes" in answer.err
+    assert list(states(line).values()) == ["live"]
+
+
+def test_revoke_where(line: Line) -> None:
+    admin = '{"role":"admin"}'
+    alice = line.create("alice", "--attributes", admin, "--context", "address=192.0.2.7")[1]
+    bob = line.create("bob", "--attributes", admin, "--context", "address=198.51.100.7")[1]
+    carol = line.create("carol", "--external-id", "sid-1")[1]
+    chosen = ["--attributes", admin, "--address-in", "192.0.2.0/24"]
+    assert line("revoke-where", *chosen, "--dry-run", "--json").record == {"selected": 1}
+    assert states(line) == dict.fromkeys((alice, bob, carol), "live")
+    assert line("revoke-where", *chosen, "--yes", "--reason", "leak").out == "1\n"
+    assert states(line) == {alice: "ended", bob: "live", carol: "live"}
+    assert line("history", "--handle", alice).rows[-1][4] == "leak"
+    several = ["--principal", "bob", "--principal", "carol", "--begun-after", "2020-01-01T00:00Z"]
+    assert line("revoke-where", *several, "--yes", "--json").record == {"ended": 2}
+    assert line("revoke-where", *several).out == "0\n", "there is nothing to ask for"
+
+
+def test_revoke_where_shows_the_number_and_has_it_typed(line: Line) -> None:
+    for _ in range(3):
+        line.create("alice")
+    for typed, code, out, left in ((b"2\n", 2, b"", "live"), (b"3\n", 0, b"3\n", "ended")):
+        ours, theirs = pty.openpty()
+        os.write(ours, typed)
+        done = subprocess.run(
+            [*COMMAND, "revoke-where", "--principal", "alice"],
+            stdin=theirs,
+            capture_output=True,
+            cwd=line.folder,
+            env=line.environment(),
+            check=False,
+            timeout=60,
+        )
+        os.close(ours)
+        os.close(theirs)
+        assert (done.returncode, done.stdout) == (code, out)
+        assert b"3 sessions will end. Type 3 to go on:" in done.stderr
+        assert set(states(line).values()) == {left}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "revoke_everybody"),
+        (["--principal", "alice"], "--yes"),
+        (["--address-in", "192.0.2.7/24", "--yes"], "address_in"),
+        (["--attributes", "role", "--yes"], "JSON"),
+        (["--begun-before", "2020-01-01", "--yes"], "--begun-before"),
+    ],
+)
+def test_bad_input_to_revoke_where(line: Line, options: list[str], said: str) -> None:
+    line.create("alice")
+    answer = line("revoke-where", *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
     assert list(states(line).values()) == ["live"]
 
 

@@ -91,6 +91,39 @@ def test_one_browser_is_one_entry_unless_the_rest_is_asked_for(web: Web) -> None
     assert web("GET", "/v1/stats").json()["live"] == 1
 
 
+def test_those_that_meet_the_criteria_end(web: Web) -> None:
+    made = [web.create(name, external_id="sid-1") for name in ("alice", "bob", "carol")]
+    told = {"principals": ["alice", "bob"], "external_id": "sid-1", "reason": "left"}
+    counted = web("POST", "/v1/revocations", json=told | {"dry_run": True})
+    assert (counted.status_code, counted.json()) == (200, {"ended": 2})
+    assert len(handles(web, "")) == 3
+    assert web("POST", "/v1/revocations", json=told).json() == {"ended": 2}
+    assert handles(web, "") == [made[2]["handle"]]
+    (*_, end) = web("GET", f"/v1/history/{made[0]['handle']}").json()["events"]
+    assert (end["cause"], end["reason"], end["actor"]) == ("revoked", "left", "root")
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "field"),
+    [
+        ({}, 422, "criteria"),
+        ({"dry_run": True}, 422, "criteria"),
+        ({"address_in": "office"}, 422, "address_in"),
+        ({"attributes": {}}, 422, "attributes"),
+        ({"principals": []}, 400, "principals"),
+        ({"begun_before": "2020-01-01T00:00:00"}, 400, "begun_before"),
+        ({"principal": "alice"}, 400, "principal"),
+    ],
+)
+def test_criteria_that_can_t_be_taken_are_named(
+    web: Web, told: dict[str, object], status: int, field: str
+) -> None:
+    web.create("alice")
+    answer = web("POST", "/v1/revocations", json=told)
+    assert (problem(answer)[0], problem(answer)[2]) == (status, field)
+    assert len(handles(web, "")) == 1
+
+
 def test_everybody_s_sessions_end_by_one_event(web: Web) -> None:
     made = [web.create(name) for name in ("alice", "bob")]
     told = web("DELETE", "/v1/all-sessions?reason=leak").json()

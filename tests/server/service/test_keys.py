@@ -32,6 +32,7 @@ CALLS = [
     ("sessions:revoke", "DELETE", "/v1/sessions?principal=alice"),
     ("sessions:revoke", "DELETE", "/v1/external-sessions?external_id=x"),
     ("sessions:revoke_everybody", "DELETE", "/v1/all-sessions"),
+    ("sessions:revoke_everybody", "POST", "/v1/revocations"),
 ]
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "expire": ("sessions", "End the session of a token, for good."),
     "revoke": ("sessions", "End the session of a handle, for good."),
     "revoke-all": ("bulk", "End all live sessions of a principal, or with an external id."),
+    "revoke-where": ("bulk", "End the sessions that meet all given criteria, of any principal."),
     "revoke-everybody": ("bulk", "End every session, of every principal, at once."),
     "sweep": ("bulk", "Record the end of sessions that lapsed."),
     "sessions": ("listings", "List the live sessions."),

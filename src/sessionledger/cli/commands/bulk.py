@@ -1,14 +1,15 @@
-"""The commands that end many sessions: revoke-all, revoke-everybody, sweep."""
+"""The commands that end many sessions: revoke-all, -where and -everybody, sweep."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Unpack
+from functools import partial
+from typing import Any, Unpack
 
 from sessionledger import SessionStore
 from sessionledger.cli.exit_codes import bad_usage
-from sessionledger.cli.input import options
+from sessionledger.cli.input import options, values
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.options import Annotations
 from sessionledger.cli.output.answers import show
@@ -18,6 +19,7 @@ from sessionledger.cli.output.stdout import on_terminal, write
 from sessionledger.cli.parser import Option, appended
 
 BATCH = 1000
+YES = Option("--yes", "Do it without asking. For scripts.")
 
 
 @ledger_command(
@@ -41,9 +43,44 @@ def revoke_all(
 
 
 @ledger_command(
-    Option("--yes", "Do it without asking. For scripts."),
+    Option("--principal NAME", "Sessions of this principal. May be repeated.", collect=appended),
+    options.EXTERNAL_ID,
+    Option("--begun-before TIME", "Logins that began earlier.", read=values.instant),
+    Option("--begun-after TIME", "Logins that began then or later.", read=values.instant),
+    Option("--last-seen-before TIME", "Not seen since.", read=values.instant),
+    Option("--last-seen-after TIME", "Seen then or later.", read=values.instant),
+    Option("--address-in NETWORK", "Last known address in a network: 192.0.2.0/24."),
+    Option("--attributes JSON|@FILE", "Sessions with all of these.", read=values.json_object),
+    Option("--dry-run", "Only count."),
+    YES,
     *options.ANNOTATIONS,
 )
+def revoke_where(
+    ledger: Ledger,
+    json: bool,
+    principal: list[str] | None,
+    dry_run: bool | None,
+    yes: bool | None,
+    **told: Any,
+) -> None:
+    """End the sessions that meet all given criteria, of any principal.
+
+    It counts them first. At least one criterion is required. If it is interrupted, give the same
+    command again.
+    """
+    with ledger.store() as store:
+        revoke = partial(store.revoke_where, principals=principal, **told)
+        counted = revoke(dry_run=True) if dry_run or not yes else None
+        if counted and not dry_run:
+            _confirm(f"{counted} sessions will end", str(counted), "sessions")
+        ended = counted or 0
+        if not dry_run and counted != 0:
+            with progress("ending", counted) as bar:
+                ended = revoke(progress=bar)
+    _show_count("selected" if dry_run else "ended", ended, json)
+
+
+@ledger_command(YES, *options.ANNOTATIONS)
 def revoke_everybody(
     ledger: Ledger, json: bool, yes: bool | None, **annotations: Unpack[Annotations]
 ) -> None:
@@ -54,7 +91,7 @@ def revoke_everybody(
     """
     with ledger.store() as store:
         if not yes:
-            _confirm(f"{store.count()} live sessions will end", ledger.topic)
+            _confirm(f"{store.count()} live sessions will end", ledger.topic, "every session")
         mark = store.revoke_everybody(**annotations)
         tell(f"event {mark.event_id} ended every session that began before it")
         with progress("recording each end") as bar:
@@ -62,10 +99,10 @@ def revoke_everybody(
     show({"event_id": mark.event_id, "ended": ended}, json)
 
 
-def _confirm(what: str, word: str) -> None:
+def _confirm(what: str, word: str, whose: str) -> None:
     """Have somebody type a word before that happens. Raises `Failure`."""
     if not sys.stdin.isatty():
-        raise bad_usage("this ends every session: give --yes where nobody can be asked")
+        raise bad_usage(f"this ends {whose}: give --yes where nobody can be asked")
     tell(f"{what}. Type {word} to go on:")
     if sys.stdin.readline().strip() != word:
         raise bad_usage("nothing was ended: that was not what was to be typed")

@@ -66,6 +66,24 @@ class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     context: dict[str, Text] | None = None
 
 
+class Criteria(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which sessions to end: those that meet all given criteria, of which one is required.
+
+    address_in: a network, `192.0.2.0/24`. dry_run: end none, and count.
+    """
+
+    principals: Annotated[list[Name], Meta(min_length=1, max_length=1000)] | None = None
+    external_id: Name | None = None
+    begun_before: Instant | None = None
+    begun_after: Instant | None = None
+    last_seen_before: Instant | None = None
+    last_seen_after: Instant | None = None
+    address_in: Name | None = None
+    attributes: dict[str, Any] | None = None
+    dry_run: bool = False
+    reason: Text | None = None
+
+
 class SessionDocument(msgspec.Struct, kw_only=True):
     """A session. state: `ended` for good, `lapsed` by its end, or `live`. version: its `ETag`.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import delete, get
-from litestar.params import QueryParameter
+import msgspec
+from litestar import delete, get, post
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import HANDLE_PATTERN, Limit, Reason
 from sessionledger.server.http.schemas import (
+    Criteria,
     Ended,
     EntryDocument,
     Name,
@@ -113,4 +115,16 @@ async def revoke_everybody(request: HandlerRequest, reason: Reason = None) -> En
     )
 
 
-ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody]
+@post(
+    "/v1/revocations",
+    opt=requires("sessions:revoke_everybody"),
+    status_code=200,
+    summary="End those that meet some criteria",
+)
+async def revoke_where(request: HandlerRequest, data: JSONBody[Criteria]) -> Ended:
+    """All sessions that meet the criteria end, of any principal. `dry_run` counts them only."""
+    told = msgspec.structs.asdict(data) | {"actor": caller_of(request).name}
+    return Ended(await ledger_of(request).sessions.revoke_where(**told))
+
+
+ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody, revoke_where]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from sessionledger.store.operations import (
     history,
     listings,
     principals,
+    selected,
     sweep,
 )
 from sessionledger.store.operations.history import (
@@ -35,6 +36,7 @@ from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     import asyncio
+    from ipaddress import IPv4Network, IPv6Network
 
 
 class AsyncSessions:
@@ -171,6 +173,43 @@ class ByHandle(Facade):
         """
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await everybody.revoke_everybody(self._engine, annotation)
+
+    @without_locals
+    async def revoke_where(
+        self,
+        *,
+        principals: Collection[str] | None = None,
+        external_id: str | None = None,
+        begun_before: datetime | None = None,
+        begun_after: datetime | None = None,
+        last_seen_before: datetime | None = None,
+        last_seen_after: datetime | None = None,
+        address_in: IPv4Network | IPv6Network | str | None = None,
+        attributes: Mapping[str, object] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> int:
+        """End the sessions that meet all given criteria, of any principal; how many logins ended.
+
+        `dry_run=True` ends nothing and answers how many would end. One event says who did it, why,
+        and how many were counted before. If the call fails half-way, make it again. At least one
+        criterion is required.
+        """
+        criteria = {
+            "principals": principals,
+            "external_id": external_id,
+            "begun_before": begun_before,
+            "begun_after": begun_after,
+            "last_seen_before": last_seen_before,
+            "last_seen_after": last_seen_after,
+            "address_in": address_in,
+            "attributes": attributes,
+        }
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await selected.revoke_where(self._engine, criteria, annotation, dry_run, progress)
 
     @without_locals
     def history(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from sessionledger.core.ends import CLOCK_TOLERANCE
-from sessionledger.core.events import KINDS, MARKS, Malformed
+from sessionledger.core.events import KINDS, MARKS, SELECTED, Malformed
 from sessionledger.core.token import key_of
 from sessionledger.findings import Findings
 from sessionledger.logs import chain
@@ -106,6 +106,8 @@ class Inspection:
 
     def _see_content(self, event: StoredEvent) -> None:
         happened = self._fold.happened(event)
+        if event.kind == SELECTED and happened is None:
+            return
         if event.kind in MARKS and not isinstance(happened, Malformed | None):
             return
         if event.kind not in KINDS and happened is None:

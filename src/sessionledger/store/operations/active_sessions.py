@@ -83,12 +83,14 @@ def ending(
     limit: int | None = None,
     follow: Follow | None = None,
     groups: Sequence[str] = (),
+    end_damaged: bool = True,
 ) -> Rule:
     """The rule that ends, or touches, those of the active sessions that are chosen.
 
     follow: what happens in their trees, and in those of `groups`. Without it, all ends that is
     below somebody who was chosen, unless the rule goes by trees: then it is given them already.
-    It ends damaged ones as well: nobody can tell whether they were to be kept. Raises
+    It ends damaged ones as well: nobody can tell whether they were to be kept. With
+    `end_damaged=False` it leaves them, as nobody can tell whether they were meant. Raises
     `InvalidSession` for headers that hold a token.
     """
     refuse_secrets(None, b"", headers)
@@ -98,7 +100,7 @@ def ending(
         chosen = told(rows, choose)
         if chosen is None:
             return None
-        damaged = [row for row in rows if isinstance(state_of(row), Broken)]
+        damaged = [row for row in rows if end_damaged and isinstance(state_of(row), Broken)]
         ends = [Expired(now, handle_of(row.key), "revoked") for row in damaged]
         return [*chosen, *zip(damaged, map(log_event, ends), strict=True)]
 

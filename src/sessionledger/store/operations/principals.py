@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.children import refuse_child, tree_of
@@ -13,7 +15,7 @@ from sessionledger.core.families import family_of, is_reuse, is_rotated
 from sessionledger.core.session import Session
 from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import OVER, Conflict, Row, RowFilter, Rule
+from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Rule, Unit
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.operations.active_sessions import Choose, ending, leaving, of_principal
 from sessionledger.store.operations.families import end_reused
@@ -105,14 +107,24 @@ async def _end_all(
     """End the sessions that are chosen, and all below them: the families of those chosen."""
     many = await engine.log.count(engine.topic, where) > AT_ONCE
     limit = A_PAGE if many else 2 * AT_ONCE
-    families, last, more = set[str](), None, True
-    while more:
-        rule = ending(engine, where, choose, now, headers, after=last, limit=limit)
-        outcome = await engine.commit([], now, rule=rule)
-        assert not isinstance(outcome, Conflict)
-        last, more = outcome.appended.last, outcome.appended.last is not None
-        families.update(_login(row) for row, _ in outcome.appended.ruled if where.matches(row))
-    return families
+    return await end_by(engine, [ending(engine, where, choose, now, headers, limit=limit)], _login)
+
+
+async def end_by(
+    engine: Engine, rules: Sequence[Rule], login: Callable[[Row], str | None]
+) -> set[str]:
+    """End by each rule page after page, in one write each time; the logins of what ended."""
+    logins = set[str]()
+    while rules:
+        outcomes = await engine.log.append(engine.topic, [Unit(rule=rule) for rule in rules])
+        pages, rules = zip(rules, outcomes, strict=True), []
+        for rule, outcome in pages:
+            assert isinstance(outcome, Appended)
+            rows = (row for row, _ in outcome.ruled if rule.where.matches(row))
+            logins.update(found for row in rows if (found := login(row)) is not None)
+            if outcome.last is not None:
+                rules.append(replace(rule, after=outcome.last))
+    return logins
 
 
 def _login(row: Row) -> str:

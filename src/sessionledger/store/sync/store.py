@@ -295,6 +295,7 @@ class SessionStore(TokenFacade):
     revoke = in_place(ByHandle.revoke)
     revoke_all = in_place(ByHandle.revoke_all)
     revoke_everybody = in_place(ByHandle.revoke_everybody)
+    revoke_where = in_place(ByHandle.revoke_where)
     as_of = in_place(ByHandle.as_of)
 
     def watch(
