@@ -8,7 +8,14 @@ from typing import Any, TypeAlias
 from hypothesis import strategies as st
 
 from sessionledger import canonical
-from sessionledger.core.events import Created, Expired, Happened, Malformed, SessionEvent, Touched
+from sessionledger.core.events import (
+    Created,
+    DecodedEvent,
+    Expired,
+    Malformed,
+    SessionEvent,
+    Touched,
+)
 from sessionledger.core.token import WHITE_SPACE, handle_of
 
 Json: TypeAlias = Any
@@ -60,12 +67,14 @@ def events(times: st.SearchStrategy[datetime] = near_instants) -> st.SearchStrat
     return st.one_of(_created(times), _touched(times), _expired(times))
 
 
-def happenings(times: st.SearchStrategy[datetime] = near_instants) -> st.SearchStrategy[Happened]:
+def happenings(
+    times: st.SearchStrategy[datetime] = near_instants,
+) -> st.SearchStrategy[DecodedEvent]:
     """An event of the one handle, as it may be read: unreadable ones too."""
     return events(times) | st.just(Malformed(HANDLE))
 
 
-def histories(max_size: int = 12) -> st.SearchStrategy[list[Happened]]:
+def histories(max_size: int = 12) -> st.SearchStrategy[list[DecodedEvent]]:
     """Any sequence of events, most of which no decision would have allowed."""
     return st.lists(happenings(), max_size=max_size)
 

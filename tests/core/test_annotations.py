@@ -13,7 +13,7 @@ from sessionledger import InvalidSession, Policy, canonical
 from sessionledger.core.annotations import (
     CONTEXT_PREFIX,
     annotate,
-    carried,
+    context_headers,
     context_of,
     refuse_secrets,
     with_context,
@@ -99,7 +99,9 @@ def test_a_context_has_one_order() -> None:
 @given(st.dictionaries(keys, texts, max_size=4))
 def test_an_event_gets_the_context_of_its_headers(context: dict[str, str]) -> None:
     headers = annotate("why", "who", context, POLICY)
-    assert carried(context) == {k: v for k, v in headers.items() if k.startswith(CONTEXT_PREFIX)}
+    assert context_headers(context) == {
+        k: v for k, v in headers.items() if k.startswith(CONTEXT_PREFIX)
+    }
     for event in (CREATED, TOUCHED):
         told = with_context(event, headers)
         assert isinstance(told, Created | Touched)

@@ -18,7 +18,7 @@ from sessionledger.core.codec import (
     decode_state,
     encode_event,
     encode_state,
-    handle_in_sight,
+    visible_handle,
 )
 from sessionledger.core.events import (
     CREATED,
@@ -241,7 +241,7 @@ SEEN, OTHER = HANDLE.encode(), b"sha256:v1:" + b"0" * 64
 )
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_handle_in_sight_is_the_only_one_that_reading_can_find(kind: str, payload: bytes) -> None:
-    in_sight = handle_in_sight(payload)
+    in_sight = visible_handle(payload)
     happened = decode_event(kind, payload)
     if in_sight is not None and happened is not None and key_of(happened.token_handle):
         assert happened.token_handle == in_sight

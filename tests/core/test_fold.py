@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 
 from sessionledger import Session
-from sessionledger.core.events import Created, Expired, Happened, Malformed, Touched
+from sessionledger.core.events import Created, DecodedEvent, Expired, Malformed, Touched
 from sessionledger.core.fold import evolve
 from sessionledger.core.session import Broken, Seen, State
 from sessionledger.core.token import handle_of
@@ -19,23 +19,27 @@ HOUR = timedelta(hours=1)
 CREATED = Created(b'{"n":1}', START, START + HOUR, START, "alice", HANDLE)
 
 
-def fold(happened: list[Happened]) -> State:
+def fold(happened: list[DecodedEvent]) -> State:
     state: State = None
     return reduce(evolve, happened, state)
 
 
 @given(histories())
-def test_folding_is_deterministic(happened: list[Happened]) -> None:
+def test_folding_is_deterministic(happened: list[DecodedEvent]) -> None:
     assert fold(happened) == fold(happened)
 
 
 @given(histories(), histories())
-def test_folding_goes_on_where_it_stopped(before: list[Happened], after: list[Happened]) -> None:
+def test_folding_goes_on_where_it_stopped(
+    before: list[DecodedEvent], after: list[DecodedEvent]
+) -> None:
     assert reduce(evolve, after, fold(before)) == fold(before + after)
 
 
 @given(histories(), histories(), instants)
-def test_ended_stays_ended(before: list[Happened], after: list[Happened], now: datetime) -> None:
+def test_ended_stays_ended(
+    before: list[DecodedEvent], after: list[DecodedEvent], now: datetime
+) -> None:
     ended = fold([CREATED, *before, Expired(START, HANDLE)])
     assert isinstance(ended, Session)
     state: State = ended
@@ -48,7 +52,7 @@ def test_ended_stays_ended(before: list[Happened], after: list[Happened], now: d
 
 
 @given(histories())
-def test_no_event_leads_out_of_an_end_state(happened: list[Happened]) -> None:
+def test_no_event_leads_out_of_an_end_state(happened: list[DecodedEvent]) -> None:
     state: State = None
     for event in happened:
         before, state = state, evolve(state, event)
@@ -61,7 +65,7 @@ def test_no_event_leads_out_of_an_end_state(happened: list[Happened]) -> None:
 
 
 @given(histories())
-def test_a_deadline_is_never_exceeded_by_a_touch(happened: list[Happened]) -> None:
+def test_a_deadline_is_never_exceeded_by_a_touch(happened: list[DecodedEvent]) -> None:
     state = fold(happened)
     for event in happened:
         after = evolve(state, event)
@@ -72,7 +76,7 @@ def test_a_deadline_is_never_exceeded_by_a_touch(happened: list[Happened]) -> No
 
 
 @given(histories())
-def test_what_a_session_is_for_never_changes(happened: list[Happened]) -> None:
+def test_what_a_session_is_for_never_changes(happened: list[DecodedEvent]) -> None:
     first = fold([CREATED])
     last = reduce(evolve, happened, first)
     assert isinstance(first, Session)
@@ -83,13 +87,13 @@ def test_what_a_session_is_for_never_changes(happened: list[Happened]) -> None:
 
 
 @given(histories())
-def test_the_first_creation_wins(happened: list[Happened]) -> None:
+def test_the_first_creation_wins(happened: list[DecodedEvent]) -> None:
     state = reduce(evolve, happened, fold([CREATED]))
     assert evolve(state, CREATED) == state
 
 
 @given(histories())
-def test_a_deadline_only_ever_comes_nearer(happened: list[Happened]) -> None:
+def test_a_deadline_only_ever_comes_nearer(happened: list[DecodedEvent]) -> None:
     state = fold([CREATED])
     for event in happened:
         before, state = state, evolve(state, event)
@@ -103,7 +107,7 @@ def test_a_deadline_only_ever_comes_nearer(happened: list[Happened]) -> None:
 
 
 @given(histories())
-def test_proofs_only_ever_get_newer(happened: list[Happened]) -> None:
+def test_proofs_only_ever_get_newer(happened: list[DecodedEvent]) -> None:
     state = fold([CREATED])
     for event in happened:
         before, state = state, evolve(state, event)
@@ -113,7 +117,7 @@ def test_proofs_only_ever_get_newer(happened: list[Happened]) -> None:
 
 
 @given(histories())
-def test_successors_add_up_until_reuse_is_recorded(happened: list[Happened]) -> None:
+def test_successors_add_up_until_reuse_is_recorded(happened: list[DecodedEvent]) -> None:
     state = fold([CREATED])
     for event in happened:
         before, state = state, evolve(state, event)
@@ -126,7 +130,7 @@ def test_successors_add_up_until_reuse_is_recorded(happened: list[Happened]) -> 
         assert len(state.successors) <= len(before.successors) + 1
 
 
-def one(*happened: Happened) -> Session:
+def one(*happened: DecodedEvent) -> Session:
     state = fold([CREATED, *happened])
     assert isinstance(state, Session)
     return state
@@ -167,7 +171,7 @@ def test_the_context_is_that_of_the_latest_sighting_that_told_one() -> None:
 CREATED_FROM_HOME = msgspec.structs.replace(CREATED, context={"device": "laptop"})
 
 
-def fold_one(*happened: Happened) -> Session:
+def fold_one(*happened: DecodedEvent) -> Session:
     state = fold(list(happened))
     assert isinstance(state, Session)
     return state

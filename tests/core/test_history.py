@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sessionledger import HistoryEntry, StoredEvent
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Created, Expired, SessionEvent, Touched
-from sessionledger.core.history import narrate
+from sessionledger.core.history import entries_of
 from tests.strategies import HANDLE, START
 
 HOUR = timedelta(hours=1)
@@ -21,7 +21,7 @@ def stored(id: int, event: SessionEvent, headers: dict[str, str] | None = None) 
 
 
 def told(*events: StoredEvent) -> list[HistoryEntry]:
-    return narrate(HANDLE, events)[0]
+    return entries_of(HANDLE, events)[0]
 
 
 def test_nothing_happened() -> None:

@@ -25,7 +25,7 @@ from sessionledger.core.lifetimes import (
     is_touch_due,
     lifetime,
     parse_span,
-    slid,
+    slid_expiry,
 )
 from tests.strategies import HANDLE, START, near_instants
 
@@ -186,10 +186,10 @@ def test_a_later_policy_never_stretches_an_idle_timeout_and_may_shorten_it() -> 
     session = created(Policy(idle_timeout=10 * MINUTE, absolute_timeout=DAY))
     longer, shorter = Policy(idle_timeout=HOUR), Policy(idle_timeout=MINUTE)
     now = START + 9 * MINUTE + 30 * SECOND
-    assert slid(session, now, longer) == now + 10 * MINUTE
-    assert slid(session, now, Policy()) == now + 10 * MINUTE
-    assert slid(session, now, shorter) == now + MINUTE
-    assert slid(session, START, shorter) == session.expires_at
+    assert slid_expiry(session, now, longer) == now + 10 * MINUTE
+    assert slid_expiry(session, now, Policy()) == now + 10 * MINUTE
+    assert slid_expiry(session, now, shorter) == now + MINUTE
+    assert slid_expiry(session, START, shorter) == session.expires_at
     assert idle_timeout(session, longer) == 10 * MINUTE
     assert idle_timeout(session, shorter) == MINUTE
 
@@ -267,7 +267,7 @@ def test_an_idle_timeout_may_reach_beyond_the_calendar() -> None:
     policy = Policy(idle_timeout=timedelta.max, absolute_timeout=HOUR)
     session = created(policy)
     assert session.expires_at == START + HOUR
-    assert slid(session, START + MINUTE, policy) == START + HOUR
+    assert slid_expiry(session, START + MINUTE, policy) == START + HOUR
     late = created(Policy(idle_timeout=2 * HOUR), created_at=LATEST - HOUR, expires_at=LATEST)
     assert late.expires_at == LATEST
     assert touched(late, LATEST - MINUTE, Policy()) is not None
@@ -279,7 +279,7 @@ def test_sliding_never_brings_an_end_nearer_nor_past_the_deadline(
 ) -> None:
     session = created(Policy(idle_timeout=idle, absolute_timeout=2 * HOUR))
     session = replace(session, expires_at=min(START + ahead, START + 2 * HOUR))
-    end = slid(session, START + at, Policy())
+    end = slid_expiry(session, START + at, Policy())
     assert end is not None
     assert session.expires_at <= end <= START + 2 * HOUR
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sessionledger.canonical import is_unicode
-from sessionledger.core.events import Created, Happened, Touched
+from sessionledger.core.events import Created, DecodedEvent, Touched
 from sessionledger.core.policy import Policy
 from sessionledger.core.token import TOKEN_PREFIX
 from sessionledger.errors import InvalidSession
@@ -42,7 +42,7 @@ def annotate(
     return headers
 
 
-def carried(context: Mapping[str, str]) -> dict[str, str]:
+def context_headers(context: Mapping[str, str]) -> dict[str, str]:
     """The headers of a context that was taken before, and is told again with another event."""
     return {CONTEXT_PREFIX + key: value for key, value in context.items()}
 
@@ -57,7 +57,7 @@ def context_of(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def with_context(event: Happened, headers: Mapping[str, str]) -> Happened:
+def with_context(event: DecodedEvent, headers: Mapping[str, str]) -> DecodedEvent:
     """The event with the context that its headers tell."""
     if not headers or not isinstance(event, Created | Touched):
         return event

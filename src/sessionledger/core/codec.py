@@ -25,10 +25,10 @@ from sessionledger.core.events import (
     SIGNED_OUT,
     TOUCHED,
     Created,
+    DecodedEvent,
     Everybody,
     EverybodyEnded,
     Expired,
-    Happened,
     Malformed,
     SessionEvent,
     Touched,
@@ -160,7 +160,7 @@ def encode_event(event: SessionEvent | Everybody | EverybodyEnded) -> tuple[str,
             return EVERYBODY_ENDED, _encode({"mark": event.mark})
 
 
-def decode_event(kind: str, payload: bytes) -> Happened | None:
+def decode_event(kind: str, payload: bytes) -> DecodedEvent | None:
     """The event that a stored kind and payload stand for; None for one that concerns nobody."""
     read = _READERS.get(kind)
     if read is None:
@@ -173,7 +173,7 @@ def decode_event(kind: str, payload: bytes) -> Happened | None:
         return _malformed(kind, payload)
 
 
-def handle_in_sight(payload: bytes) -> str | None:
+def visible_handle(payload: bytes) -> str | None:
     """The only handle that can be that of an event, at a glance; None where one has to read it."""
     if payload.count(b'"token_handle"') != 1 or b"\\u" in payload:
         return None
@@ -317,7 +317,7 @@ def _read_everybody(payload: bytes) -> Everybody:
     return Everybody(_instant(_everybody.decode(payload).revoked_at))
 
 
-_READERS: dict[str, Callable[[bytes], Happened]] = {
+_READERS: dict[str, Callable[[bytes], DecodedEvent]] = {
     CREATED: _read_created,
     TOUCHED: _read_touched,
     EXPIRED: _read_expired,

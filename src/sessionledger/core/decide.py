@@ -20,7 +20,7 @@ import msgspec
 from sessionledger import canonical
 from sessionledger.core.events import Created, Touched
 from sessionledger.core.instant import instant_or
-from sessionledger.core.lifetimes import Asked, given_end, is_touch_due, lifetime, slid
+from sessionledger.core.lifetimes import Asked, is_touch_due, lifetime, requested_end, slid_expiry
 from sessionledger.core.parse import (
     merged,
     parse_attributes,
@@ -93,14 +93,14 @@ def decide_touch(
 ) -> Touched | None:
     """One `Touched`, or None when the session is unknown or over at that instant."""
     last_seen_at = instant_or("last_seen_at", command.last_seen_at, now)
-    expires_at = given_end(command.expires_at, command.ttl, last_seen_at)
+    expires_at = requested_end(command.expires_at, command.ttl, last_seen_at)
     attributes = parse_attributes(command.attributes, policy)
     if not isinstance(state, Session) or state.is_expired_at(last_seen_at):
         return None
     if expires_at is not None and expires_at <= last_seen_at:
         raise InvalidSession("expires_at", "must be later than last_seen_at")
     if expires_at is None and command.last_seen_at is None:
-        expires_at = slid(state, last_seen_at, policy)
+        expires_at = slid_expiry(state, last_seen_at, policy)
     return Touched(
         attributes=attributes,
         expires_at=_within_deadline(state, expires_at),

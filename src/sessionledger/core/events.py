@@ -124,5 +124,5 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 SessionEvent: TypeAlias = Created | Touched | Expired
 """What we write about one session."""
 
-Happened: TypeAlias = Created | Touched | Expired | Everybody | EverybodyEnded | Malformed
+DecodedEvent: TypeAlias = Created | Touched | Expired | Everybody | EverybodyEnded | Malformed
 """What we may read."""

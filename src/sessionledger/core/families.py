@@ -34,7 +34,7 @@ from sessionledger import canonical
 from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.instant import microseconds
-from sessionledger.core.lifetimes import slid, within
+from sessionledger.core.lifetimes import slid_expiry, within
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
@@ -200,7 +200,7 @@ def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) ->
     return Created(
         attributes=canonical.encode(newest.attributes),
         created_at=newest.created_at,
-        expires_at=slid(newest, now, policy) or newest.expires_at,
+        expires_at=slid_expiry(newest, now, policy) or newest.expires_at,
         last_seen_at=max(now, newest.last_seen_at),
         principal=newest.principal,
         token_handle=successor,

@@ -24,10 +24,10 @@ from msgspec.structs import replace
 from sessionledger.canonical import decode_object
 from sessionledger.core.events import (
     Created,
+    DecodedEvent,
     Everybody,
     EverybodyEnded,
     Expired,
-    Happened,
     Malformed,
     Touched,
 )
@@ -36,7 +36,7 @@ from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import Handle
 
 
-def evolve(state: State, event: Happened) -> State:
+def evolve(state: State, event: DecodedEvent) -> State:
     """The state of a handle after one more event. Never raises; equal input, equal output."""
     match event:
         case Created():
@@ -87,10 +87,10 @@ def _touched(state: State, event: Touched) -> State:
         attributes=_attributes_after(state, event),
         deadline=deadline,
     )
-    return _told_after(touched, state, event)
+    return _with_rare_fields(touched, state, event)
 
 
-def _told_after(touched: Session, before: Session, event: Touched) -> Session:
+def _with_rare_fields(touched: Session, before: Session, event: Touched) -> Session:
     """What few touches tell: a proof of who it is, a successor, whence it came."""
     if event.context and event.last_seen_at > before.last_seen_at:
         touched = replace(touched, context=dict(event.context))

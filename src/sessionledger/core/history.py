@@ -10,23 +10,23 @@ import msgspec
 
 from sessionledger.core.annotations import ACTOR, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import Everybody, Expired, Happened, Malformed
+from sessionledger.core.events import DecodedEvent, Everybody, Expired, Malformed
 from sessionledger.core.fold import evolve
 from sessionledger.core.instant import from_milliseconds
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 
 # What an entry tells of its own, or every event changes.
-_UNTOLD = ("handle", "version", "context", "cause")
+_UNREPORTED = ("handle", "version", "context", "cause")
 # The other fields, as they are where there is no session yet.
-_TOLD = {
+_REPORTED = {
     field.name: None if field.required else field.default
     for field in msgspec.structs.fields(Session)
-    if field.name not in _UNTOLD
+    if field.name not in _UNREPORTED
 }
 
 
-class Told(Protocol):
+class EventContent(Protocol):
     """An event as a log is given it."""
 
     @property
@@ -37,7 +37,7 @@ class Told(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
 
-class Recorded(Told, Protocol):
+class RecordedEvent(EventContent, Protocol):
     """An event as a log keeps it."""
 
     @property
@@ -69,21 +69,21 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     readable: bool = True
 
 
-def narrate(
-    handle: Handle, events: Iterable[Recorded], before: State = None
+def entries_of(
+    handle: Handle, events: Iterable[RecordedEvent], before: State = None
 ) -> tuple[list[HistoryEntry], State]:
     """Events that concern one handle, in order, told from the state before, and that afterwards."""
     state, entries = before, []
     for event in events:
-        entry, state = tell(handle, state, event)
+        entry, state = entry_of(handle, state, event)
         entries.append(entry)
     return entries, state
 
 
-def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, State]:
+def entry_of(handle: Handle, before: State, event: RecordedEvent) -> tuple[HistoryEntry, State]:
     """One event of a handle that was in a state, and the state afterwards."""
     # One that says nothing concerned this handle before it was damaged.
-    happened = happening(event) or Malformed(handle)
+    happened = decoded(event) or Malformed(handle)
     after = evolve(before, happened)
     entry = HistoryEntry(
         event_id=event.id,
@@ -101,27 +101,27 @@ def tell(handle: Handle, before: State, event: Recorded) -> tuple[HistoryEntry, 
     return entry, after
 
 
-def tell_all(event: Recorded) -> HistoryEntry:
+def entry_for_all(event: RecordedEvent) -> HistoryEntry:
     """An event that concerns all sessions."""
-    entry, _ = tell(Handle(""), None, event)
+    entry, _ = entry_of(Handle(""), None, event)
     return msgspec.structs.replace(entry, handle=None)
 
 
-def fold(handle: Handle, events: Iterable[Recorded], before: State = None) -> State:
+def fold(handle: Handle, events: Iterable[RecordedEvent], before: State = None) -> State:
     """The state that events which concern one handle, in order, make of the state before."""
     state = before
     for event in events:
-        state = evolve(state, happening(event) or Malformed(handle))
+        state = evolve(state, decoded(event) or Malformed(handle))
     return state
 
 
-def happening(event: Told) -> Happened | None:
+def decoded(event: EventContent) -> DecodedEvent | None:
     """What a recorded event stands for, with the context that stands in its headers."""
     happened = decode_event(event.kind, event.payload)
     return None if happened is None else with_context(happened, event.headers)
 
 
-def _cause(happened: Happened) -> str | None:
+def _cause(happened: DecodedEvent) -> str | None:
     if isinstance(happened, Expired):
         return happened.cause
     return "everybody" if isinstance(happened, Everybody) else None
@@ -132,6 +132,6 @@ def _changes(before: State, after: State) -> dict[str, Any]:
         return {}
     return {
         name: getattr(after, name)
-        for name, unset in _TOLD.items()
+        for name, unset in _REPORTED.items()
         if getattr(before, name, unset) != getattr(after, name)
     }

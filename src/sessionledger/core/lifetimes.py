@@ -45,7 +45,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 def lifetime(asked: Asked, created_at: datetime, policy: Policy) -> Lifetime:
     """The ends of a new session. Raises `InvalidSession`."""
-    end = given_end(asked.expires_at, asked.ttl, created_at)
+    end = requested_end(asked.expires_at, asked.ttl, created_at)
     if end is not None and end <= created_at:
         raise InvalidSession("expires_at", "must be later than created_at")
     idle = _span_or("idle_timeout", asked.idle_timeout, policy.idle_timeout)
@@ -60,7 +60,7 @@ def lifetime(asked: Asked, created_at: datetime, policy: Policy) -> Lifetime:
     return Lifetime(within(deadline, created_at, idle), deadline, idle)
 
 
-def given_end(expires_at: object, ttl: object, start: datetime) -> datetime | None:
+def requested_end(expires_at: object, ttl: object, start: datetime) -> datetime | None:
     """The end that was asked for, None when none was. Raises `InvalidSession`."""
     if expires_at is not None and ttl is not None:
         raise InvalidSession("ttl", "and expires_at say the same thing twice: give one of them")
@@ -79,7 +79,7 @@ def parse_span(field: str, span: object) -> timedelta:
     return plain
 
 
-def slid(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:
+def slid_expiry(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:
     """The end that being seen gives; None where it stays.
 
     It moves only where the session carries an idle timeout and a deadline: one that was created

@@ -17,14 +17,14 @@ from sessionledger.core.events import (
     EVERYBODY,
     KINDS,
     MARKS,
+    DecodedEvent,
     EverybodyEnded,
     Expired,
-    Happened,
     Malformed,
 )
 from sessionledger.core.families import is_superseded
 from sessionledger.core.fold import evolve
-from sessionledger.core.history import happening
+from sessionledger.core.history import decoded
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Seen, Session, State
 from sessionledger.core.token import handle_of, key_of
@@ -51,14 +51,14 @@ class SessionFold:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._read: dict[int, tuple[LogEvent | StoredEvent, Happened | None]] = {}
+        self._read: dict[int, tuple[LogEvent | StoredEvent, DecodedEvent | None]] = {}
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
         return _key_of(self.happened(event))
 
     def key_unremembered(self, event: StoredEvent) -> bytes | None:
         """What `key` answers, for who is not going to fold the event."""
-        return _key_of(self._happening(event))
+        return _key_of(self._decode(event))
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         # A mark that can't be read ends sessions nevertheless.
@@ -71,7 +71,7 @@ class SessionFold:
     def mark(self, event: StoredEvent, before: int) -> int:
         if event.kind == EVERYBODY:
             return event.id
-        return 0 if self._happening(event) == EverybodyEnded(before) else before
+        return 0 if self._decode(event) == EverybodyEnded(before) else before
 
     def aftermath(self, row: Row) -> Rule | None:
         """The ends of what others left without a parent."""
@@ -88,7 +88,7 @@ class SessionFold:
 
         return Rule(RowFilter(group=row.group, live_at=OVER), decide)
 
-    def happened(self, event: LogEvent | StoredEvent) -> Happened | None:
+    def happened(self, event: LogEvent | StoredEvent) -> DecodedEvent | None:
         """What an event says; None for one that concerns nobody.
 
         Reading it is most of folding it. A log asks for the keys of a page of events, and then
@@ -97,20 +97,20 @@ class SessionFold:
         known = self._read.get(id(event))
         if known is not None and known[0] is event:
             return known[1]
-        happened = self._happening(event)
+        happened = self._decode(event)
         self.remember(event, happened)
         return happened
 
-    def remember(self, event: LogEvent | StoredEvent, happened: Happened | None) -> None:
+    def remember(self, event: LogEvent | StoredEvent, happened: DecodedEvent | None) -> None:
         """What an event says, for who knows without reading it."""
         if len(self._read) >= _MOST_REMEMBERED:
             self._read.clear()
         self._read[id(event)] = (event, happened)
 
-    def _happening(self, event: LogEvent | StoredEvent) -> Happened | None:
-        return happening(event) or self._altered(event)
+    def _decode(self, event: LogEvent | StoredEvent) -> DecodedEvent | None:
+        return decoded(event) or self._altered(event)
 
-    def _altered(self, event: LogEvent | StoredEvent) -> Happened | None:
+    def _altered(self, event: LogEvent | StoredEvent) -> DecodedEvent | None:
         """A damaged event whose kind is not one of ours any more, as its hash tells: it may have
         been the end of a session, which must not come back."""
         shown = None if event.kind in KINDS else decode_event("", event.payload)
@@ -126,7 +126,7 @@ def _log_event(end: Expired, at: datetime) -> LogEvent:
     return LogEvent(*encode_event(end), {}, microseconds(at) // 1000)
 
 
-def _key_of(happened: Happened | None) -> bytes | None:
+def _key_of(happened: DecodedEvent | None) -> bytes | None:
     return None if happened is None else key_of(happened.token_handle)
 
 

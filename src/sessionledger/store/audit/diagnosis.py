@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from sessionledger.core.codec import handle_in_sight
+from sessionledger.core.codec import visible_handle
 from sessionledger.core.token import handle_of
 from sessionledger.findings import Examining, Finding, Findings
 from sessionledger.logs import units
@@ -45,7 +45,7 @@ class _Share(SessionFold):
         self.mark_in_force: Mark | None = None
 
     def key(self, event: LogEvent | StoredEvent) -> bytes | None:
-        handle = handle_in_sight(event.payload)
+        handle = visible_handle(event.payload)
         if handle is not None and not self.holds(bytes.fromhex(handle[-64:])):
             return None  # without reading all of it, since there may be many walks
         key = super().key(event)

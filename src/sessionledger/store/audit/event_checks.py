@@ -63,9 +63,9 @@ class Inspection:
         """Some more events."""
         for event in events:
             if self._view.chained:
-                self._see_chain(event)
-            self._see_content(event)
-            self._see_place(event)
+                self._check_chain(event)
+            self._check_content(event)
+            self._check_place(event)
             self._head = chain.head_after(event)
 
     @property
@@ -96,7 +96,7 @@ class Inspection:
             problem = f"the newest event is {newest or 'none'}: those after it were removed"
             add("events_missing", f"head {self._view.head}", problem, _RESTORE)
 
-    def _see_chain(self, event: StoredEvent) -> None:
+    def _check_chain(self, event: StoredEvent) -> None:
         if chain.HASH_HEADER not in event.headers:
             self._unchained.add(event)
             return
@@ -104,7 +104,7 @@ class Inspection:
         if isinstance(verdict, Break):
             self._found.add("chain_broken", f"event {event.id}", verdict.problem, _RESTORE)
 
-    def _see_content(self, event: StoredEvent) -> None:
+    def _check_content(self, event: StoredEvent) -> None:
         happened = self._fold.happened(event)
         if event.kind == SELECTED and happened is None:
             return
@@ -125,16 +125,16 @@ class Inspection:
             remedy = "begin another session for its principal, and find out what wrote the event"
             self._found.add("undecodable_event", subject, problem, remedy)
 
-    def _see_place(self, event: StoredEvent) -> None:
+    def _check_place(self, event: StoredEvent) -> None:
         if event.occurred_at_ms > self._latest_ms:
             self._early.add(event)
             self._newest_ms = max(self._newest_ms, event.occurred_at_ms)
         else:
-            self._see_order(event)
+            self._check_order(event)
         if event.id > self._view.head:
             self._beyond.add(event)
 
-    def _see_order(self, event: StoredEvent) -> None:
+    def _check_order(self, event: StoredEvent) -> None:
         """Events are in order by their ids: one that says to be older had another clock."""
         behind = self._furthest_ms - event.occurred_at_ms
         self._furthest_ms = max(self._furthest_ms, event.occurred_at_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sessionledger.core.annotations import ACTOR, REASON, refuse_secrets
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Everybody, EverybodyEnded, Expired
-from sessionledger.core.history import HistoryEntry, tell_all
+from sessionledger.core.history import HistoryEntry, entry_for_all
 from sessionledger.core.instant import microseconds
 from sessionledger.core.token import handle_of
 from sessionledger.logs.base import Appended, Change, LogEvent, Row, RowFilter, StoredEvent, Unit
@@ -26,7 +26,7 @@ async def revoke_everybody(engine: Engine, annotation: Annotation) -> HistoryEnt
     (outcome,) = await engine.log.append(engine.topic, [Unit([Change(event)])])
     assert isinstance(outcome, Appended)
     id = outcome.ids[0]
-    return tell_all(StoredEvent(id, kind, payload, headers, event.occurred_at_ms))
+    return entry_for_all(StoredEvent(id, kind, payload, headers, event.occurred_at_ms))
 
 
 async def mark_in_force(engine: Engine) -> StoredEvent | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from sessionledger.core.codec import decode_event, decode_state, encode_state
 from sessionledger.core.events import EVERYBODY, EXPIRED, MARKS, Expired
-from sessionledger.core.history import HistoryEntry, fold, narrate, tell, tell_all
+from sessionledger.core.history import HistoryEntry, entries_of, entry_for_all, entry_of, fold
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.parse import parse_principal
@@ -125,7 +125,7 @@ class HistoryReader:
             by_key.setdefault(key, []).append(event)
         entries: list[HistoryEntry] = []
         for key, events in by_key.items():
-            told, state = narrate(handle_of(key), events, await self._before(key, events[0].id))
+            told, state = entries_of(handle_of(key), events, await self._before(key, events[0].id))
             self._states.keep(key, state)
             self._last = (key, state)
             entries += [one for one in told if one.changes or one.kind not in MARKS]
@@ -163,11 +163,11 @@ async def watch(
     owner = None if principal is None else parse_principal(principal, ANYBODY)
     cursor = await _beginning(engine, after)
     patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
-    narrator = _Narrator(engine, owner)
+    reader = _EntryReader(engine, owner)
     while True:
         while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
             for event in page:
-                entry = await narrator.tell(event)
+                entry = await reader.entry_of(event)
                 if entry is not None:
                     yield entry
             cursor = page[-1].id
@@ -185,7 +185,7 @@ async def _wait(engine: Engine, cursor: int, patience: float | None) -> None:
         head = await engine.log.wait(engine.topic, cursor, max(0, min(left, NOTICE_SECONDS)))
 
 
-class _Narrator:
+class _EntryReader:
     """Tells events of many sessions in order, or of those of one owner, with what each changed."""
 
     def __init__(self, engine: Engine, owner: str | None) -> None:
@@ -194,17 +194,17 @@ class _Narrator:
         self._states = _States()
         self._others: set[bytes] = set()
 
-    async def tell(self, event: StoredEvent) -> HistoryEntry | None:
+    async def entry_of(self, event: StoredEvent) -> HistoryEntry | None:
         """The event as an entry; None for one that concerns no session, or another owner's."""
         key = self._engine.fold.key_unremembered(event)
         if event.kind == EVERYBODY:
             # It concerns every owner. The states are read again, since it ended them.
             self._states = _States()
-            return tell_all(event)
+            return entry_for_all(event)
         if key is None or not await self._may_concern(key):
             return None
         before = await self._before(key, event)
-        entry, after = tell(handle_of(key), before, event)
+        entry, after = entry_of(handle_of(key), before, event)
         self._states.keep(key, after)
         return entry if self._owner in (None, entry.principal) else None
 

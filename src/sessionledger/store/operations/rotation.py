@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sessionledger.core.annotations import carried, refuse_secrets
+from sessionledger.core.annotations import context_headers, refuse_secrets
 from sessionledger.core.children import refuse_child, within_parent
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.families import (
@@ -147,7 +147,7 @@ async def _replace(
     """The session that replaces another; None where others were faster."""
     rotation, reads = within
     headers = engine.annotate(annotation)
-    context = {} if annotation.context else carried(found.newest.session.context)
+    context = {} if annotation.context else context_headers(found.newest.session.context)
     steps = [
         Step(rotation.restricted, headers, found.old.row.key, found.old.row),
         Step(rotation.created, headers | context, digest(fresh), None),
