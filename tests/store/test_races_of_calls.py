@@ -275,7 +275,8 @@ def test_reuse_ends_what_is_touched_and_rotated_meanwhile(arena: Arena, rounds: 
         assert not reused.found
         assert not again.found
         assert arena.store.count(principal=principal) == 0
-        assert len(ends(history(arena, old))) == 1
+        # The rotation may have ended it before, since its grace was long over.
+        assert [one.cause for one in ends(history(arena, old))].count("reused") == 1
 
 
 @ROUNDS

@@ -37,8 +37,8 @@ HOT = ("get", "find", "peek", "authenticate")
 # These write, or walk; so does each page of a listing, which has a call of its own.
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
-    "revoke_everybody", "change_credentials", "log_out_everywhere", "sweep", "count", "history",
-    "as_of", "head", "verify", "rebuild", "diagnose", "stats",
+    "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
+    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "diagnose", "stats",
 )  # fmt: skip
 
 _SECONDS: Final = [
