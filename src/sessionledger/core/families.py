@@ -87,7 +87,7 @@ def is_reuse(state: State, now: datetime) -> bool:
     if not isinstance(state, Session) or not is_rotated(state) or state.cause in _ON_PURPOSE:
         return False
     grace_end = state.deadline or state.expires_at
-    return state.cause == "rotated" or now - grace_end >= CLOCK_TOLERANCE
+    return state.cause == "rotated" or _is_long_over(grace_end, now)
 
 
 def newest_of(family: Iterable[Session]) -> Session | None:
@@ -175,17 +175,18 @@ def decide_family(
         return None
     others = [one for one in family if one.handle != old.handle]
     # By a clock that is ahead as well: until then the token may be within its grace.
-    over = [one for one in others if is_superseded(one) and _lapsed_long_ago(one, now)]
+    over = [one for one in others if is_superseded(one) and _is_long_over(one.expires_at, now)]
     rest = [one for one in others if one not in over]
     surplus = max(0, len(rest) + 2 - policy.max_family)
     going = over + sorted(rest, key=lambda one: not is_superseded(one))[:surplus]
-    ends = [end_of(one, now, "lapsed" if one.is_expired_at(now) else "evicted") for one in going]
+    ends = [_making_room(one, now) for one in going]
     staying = (one for one in others if one not in going and not is_superseded(one))
     return [*ends, *(_superseded(one, Handle(created.token_handle)) for one in staying)]
 
 
-def _lapsed_long_ago(session: Session, now: datetime) -> bool:
-    return now - session.expires_at >= CLOCK_TOLERANCE
+def _is_long_over(end: datetime, now: datetime) -> bool:
+    """Whether it is over by every clock that may be right."""
+    return now - end >= CLOCK_TOLERANCE
 
 
 def _recent(family: Iterable[Session], at: int) -> list[int]:
@@ -263,11 +264,11 @@ def make_room(
     if on_limit == "deny" and len(live) >= most:
         raise SessionLimitReached(f"{whose} has {len(live)} sessions; {most} are allowed")
     surplus = [*lapsed, *live][: len(families) - most + 1]
-    return [
-        end_of(session, now, "lapsed" if session.is_expired_at(now) else "evicted")
-        for family in surplus
-        for session in family
-    ]
+    return [_making_room(session, now) for family in surplus for session in family]
+
+
+def _making_room(session: Session, now: datetime) -> Expired:
+    return end_of(session, now, "lapsed" if session.is_expired_at(now) else "evicted")
 
 
 def _parted(
