@@ -155,8 +155,6 @@ async def rotate_session(
         actor=caller_of(request).name,
         context=data.context,
     )
-    if issued is None:
-        raise not_found()
     return _issued(request, issued)
 
 
@@ -181,8 +179,6 @@ async def change_credentials(
     issued = await ledger_of(request).sessions.change_credentials(
         handle=handle, reason=data.reason, actor=caller.name, context=data.context
     )
-    if issued is None:
-        raise not_found()
     return _issued(request, issued)
 
 
@@ -249,7 +245,9 @@ async def _expected(
     return session.version
 
 
-def _issued(request: HandlerRequest, issued: IssuedSession) -> Response[IssuedDocument]:
+def _issued(request: HandlerRequest, issued: IssuedSession | None) -> Response[IssuedDocument]:
+    if issued is None:
+        raise not_found()
     location = f"{prefix_of(request)}/v1/sessions/{issued.handle}"
     headers = {"Location": location, "ETag": etag(issued.version)}
     return Response(issued_document(issued), headers=headers)
