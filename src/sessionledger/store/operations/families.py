@@ -10,17 +10,9 @@ from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.children import belongs_to_tree, decide_end_family
 from sessionledger.core.ends import Expire, decide_expire, end_of
 from sessionledger.core.events import Cause, Expired
-from sessionledger.core.families import (
-    is_reuse,
-    is_rotated,
-)
+from sessionledger.core.families import is_reuse, is_rotated
 from sessionledger.core.session import Session
-from sessionledger.core.token import (
-    digest,
-    handle_of,
-    parse_handle,
-    parse_token,
-)
+from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Conflict, Row, Rule
 from sessionledger.store.engine import (
