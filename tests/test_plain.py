@@ -130,3 +130,10 @@ def test_what_is_no_span_is_none(value: object) -> None:
     assert as_span(value) is None
     with pytest.raises(InvalidPolicy):
         Policy(ttl=value)  # type: ignore[arg-type]
+
+
+def test_a_sweep_takes_an_enum_as_its_limit() -> None:
+    with SessionStore.open("memory:") as store:
+        assert store.sweep(limit=Level.HIGH) == 0
+        with pytest.raises(InvalidSession):
+            store.sweep(limit=True)

@@ -117,3 +117,15 @@ def test_the_doctor_names_it_and_a_rebuild_repairs_it(tmp_path: Path) -> None:
         found = store.get(damaged.token)
     assert found is not None
     assert found.attributes == {"city": "Oslo"}
+
+
+@pytest.mark.parametrize("how", HARMED)
+def test_the_ends_that_follow_a_mark_reach_it_and_the_others(tmp_path: Path, how: str) -> None:
+    store, damaged, _ = store_with_damage(tmp_path, how)
+    with store:
+        store.revoke_everybody()
+        assert store.sweep() == 3
+        assert store.sweep() == 0
+        store.rebuild()
+        assert store.get(damaged.token) is None
+        assert list(store.history(handle=damaged.handle))[-1].cause == "everybody"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sessionledger.core.annotations import ACTOR, REASON, refuse_secrets
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Everybody, EverybodyEnded, Expired
@@ -69,6 +71,11 @@ async def _end(engine: Engine, rows: list[Row], headers: dict[str, str]) -> int:
         event = Expired(expired_at=end, token_handle=handle_of(row.key), cause="everybody")
         step = Step(event, headers, row.key, row)
         units.append(engine.unit([step], now)[0])
+    return await append_ends(engine, units)
+
+
+async def append_ends(engine: Engine, units: Sequence[Unit]) -> int:
+    """Append units that each end a session; how many did, and were not too late."""
     outcomes = await engine.log.append(engine.topic, units)
     ended = sum(isinstance(outcome, Appended) for outcome in outcomes)
     engine.telemetry.swept(ended)

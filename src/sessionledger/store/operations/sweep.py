@@ -14,10 +14,11 @@ from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
-from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Unit
+from sessionledger.logs.base import OVER, Row, RowFilter, Unit
+from sessionledger.plain import as_number
 from sessionledger.store.engine import NOTICE_SECONDS, Engine
 from sessionledger.store.operations.active_sessions import ending
-from sessionledger.store.operations.everybody import end_marked
+from sessionledger.store.operations.everybody import append_ends, end_marked
 from sessionledger.store.session_fold import state_of
 from sessionledger.store.steps import Step
 
@@ -29,15 +30,16 @@ async def sweep(engine: Engine, now: object, limit: int) -> int:
 
     Who sweeps beside us ends others: each is ended once. Raises `ClockJumped`.
     """
-    if type(limit) is not int or limit < 1:
+    most = as_number(limit)
+    if most is None or most < 1:
         raise InvalidSession("limit", "must be a whole number, 1 or more")
     at = engine.clock() if now is None else parse_instant("now", now)
     # These ends ask no clock.
-    swept, after = await end_marked(engine, limit), None
+    swept, after = await end_marked(engine, most), None
     await _check_clock(engine, at)
     lapsed = RowFilter(expires_before=microseconds(sweepable_before(at, engine.policy)))
-    while swept < limit:
-        rows = await engine.log.rows(engine.topic, lapsed, after, min(BATCH, limit - swept))
+    while swept < most:
+        rows = await engine.log.rows(engine.topic, lapsed, after, min(BATCH, most - swept))
         if not rows:
             break
         swept += await _end(engine, rows, at)
@@ -68,10 +70,7 @@ def rest_until(interval: object) -> Callable[[], float]:
 async def _end(engine: Engine, rows: list[Row], now: datetime) -> int:
     written = engine.clock()
     units = [unit for row in rows if (unit := _unit(engine, row, now, written)) is not None]
-    outcomes = await engine.log.append(engine.topic, units)
-    ended = sum(isinstance(outcome, Appended) for outcome in outcomes)
-    engine.telemetry.swept(ended)
-    return ended
+    return await append_ends(engine, units)
 
 
 def _unit(engine: Engine, row: Row, now: datetime, written: datetime) -> Unit | None:
