@@ -303,7 +303,7 @@ class ByLedger(Facade):
         return await self._engine.verify(expect, progress)
 
     async def rebuild(self, *, progress: Progress | None = None) -> int:
-        """Fold all rows anew from the log; how many events that were."""
+        """Fold all rows again from the log; how many events that were."""
         return await self._engine.rebuild(progress)
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
