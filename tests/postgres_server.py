@@ -134,6 +134,8 @@ def _start(name: str) -> str:
         "unix_socket_directories": str(at),
         "max_connections": "300",
         "shared_buffers": "64MB",
+        # None by time: amid counted calls it makes each changed page be written whole once more.
+        "checkpoint_timeout": "1d",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [programs / "postgres", "-D", data, *options]
