@@ -15,7 +15,7 @@ from sessionledger import IssuedSession, Session, SessionStore
 from sessionledger.server import Settings, create_app
 from sessionledger.server.fast_path import CompleteRequest
 from sessionledger.server.http.asgi import Message, PlainResponse
-from sessionledger.server.service.keys import KEY_POLICY, Key, key_of, new_key
+from sessionledger.server.service.keys import KEY_POLICY, new_key
 from sessionledger.server.settings import KEYS_TOPIC
 from tests.server.served import PATIENCE_SECONDS, Served
 from tests.server.web import Web
@@ -80,8 +80,8 @@ def known(folder: Path, key: str) -> dict[str, str]:
     with SessionStore.open(address, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys:
 
         def issued(name: str, scope: str, maker: Session | None = None) -> IssuedSession:
-            by = None if maker is None else key_of(maker)
-            return keys.create(name, attributes=new_key(name, [scope], by))
+            parent = None if maker is None else maker.handle
+            return keys.create(name, attributes=new_key(name, [scope], None), parent=parent)
 
         root, above, over = (
             keys.get(key),
@@ -228,11 +228,12 @@ def test_a_key_that_was_good_is_refused_once_it_or_one_above_is_revoked(
     address = f"sqlite:///{folder / 'sessions.db'}"
     with SessionStore.open(address, topic=KEYS_TOPIC, policy=KEY_POLICY) as keys:
 
-        def issued(name: str, maker: Key | None) -> IssuedSession:
-            return keys.create(name, attributes=new_key(name, ["introspect"], maker))
+        def issued(name: str, parent: str | None) -> IssuedSession:
+            attributes = new_key(name, ["introspect"], None)
+            return keys.create(name, attributes=attributes, parent=parent)
 
         maker = issued(f"maker-of-{which}", None)
-        lower = issued(f"made-for-{which}", key_of(maker))
+        lower = issued(f"made-for-{which}", maker.handle)
         assert [status(lower.token) for _ in range(3)] == [b"200"] * 3
         keys.expire({"itself": lower, "above": maker}[which].token)
         assert status(lower.token) == b"401"

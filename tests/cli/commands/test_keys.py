@@ -51,8 +51,8 @@ def test_a_key_is_revoked(line: Line) -> None:
     assert line("keys", "revoke", "--handle", handle, "--reason", "lost").code == 0
     assert line("keys", "list").out == ""
     assert line("keys", "list", "--all", "--json").record["state"] == "ended"
-    told = line("keys", "create", "sub", *INTROSPECT, "--by-key", given=key)
-    assert (told.code, told.out) == (1, "")
+    told = line("keys", "create", "sub", *INTROSPECT, "--by-key", "--json", given=key)
+    assert (told.code, told.out, json.loads(told.err)["error"]) == (1, "", "not_live")
     assert line("keys", "revoke", "--handle", "sha256:v1:" + "0" * 64).code == 1
 
 
@@ -63,9 +63,42 @@ def test_a_key_makes_only_keys_that_do_no_more(line: Line) -> None:
     assert more.code == 2
     assert "without sessions:create" in more.err
     told = {r["name"]: r for r in line("keys", "list", "--json").records}
-    assert told["below"]["ancestors"] == [handle]
+    assert (told["below"]["parent"], told["top"]["parent"]) == (handle, None)
     history = line("history", "--handle", below, "--topic", "sessionledger.keys", "--json")
     assert history.record["actor"] == "top"
+
+
+def test_a_key_ends_with_the_one_that_it_was_made_with(line: Line) -> None:
+    top, handle = made(line, "top", *INTROSPECT)
+    below, _ = made(line, "below", *INTROSPECT, "--by-key", given=top)
+    made(line, "lowest", *INTROSPECT, "--by-key", given=below)
+    made(line, "other", *INTROSPECT)
+    assert line("keys", "revoke", "--handle", handle).code == 0
+    assert [key["name"] for key in line("keys", "list", "--json").records] == ["other"]
+    assert line("verify", "--topic", KEYS_TOPIC).code == 0
+    made(line, "below", *INTROSPECT)
+
+
+def test_a_key_has_eight_above_it_at_most(line: Line) -> None:
+    key, _ = made(line, "key-0", *INTROSPECT)
+    for depth in range(1, 9):
+        key, _ = made(line, f"key-{depth}", *INTROSPECT, "--by-key", given=key)
+    told = line("keys", "create", "one-more", *INTROSPECT, "--by-key", "--json", given=key)
+    assert (told.code, told.out) == (3, "")
+    assert json.loads(told.err) == {
+        "error": "session_limit_reached",
+        "message": "the child would have 9 sessions above it; 8 are allowed",
+    }
+
+
+def test_a_key_of_an_older_version_makes_no_others(line: Line) -> None:
+    attributes = {"scopes": ["introspect"], "ancestors": []}
+    with SessionStore.open(f"sqlite:///{line.folder / 'sessions.db'}", topic=KEYS_TOPIC) as keys:
+        old = keys.create("old", attributes=attributes)
+    assert line("keys", "list", "--json").record["scopes"] == ["introspect"]
+    told = line("keys", "create", "sub", *INTROSPECT, "--by-key", "--json", given=old.token)
+    assert (told.code, told.out, json.loads(told.err)["error"]) == (3, "", "old_key")
+    assert line("keys", "revoke", "--handle", old.handle).code == 0
 
 
 def test_a_live_key_s_name_is_its_own(line: Line) -> None:
@@ -74,9 +107,11 @@ def test_a_live_key_s_name_is_its_own(line: Line) -> None:
     assert (again.code, again.out) == (3, "")
     assert json.loads(again.err)["error"] == "name_taken"
     assert line("keys", "revoke", "--handle", handle).code == 0
-    made(line, "api", *INTROSPECT)
+    key, _ = made(line, "api", *INTROSPECT)
     states = [key["state"] for key in line("keys", "list", "--all", "--json").records]
     assert sorted(states) == ["ended", "live"]
+    below = line("keys", "create", "api", *INTROSPECT, "--by-key", "--json", given=key)
+    assert (below.code, json.loads(below.err)["error"]) == (3, "name_taken")
 
 
 def test_of_many_that_make_a_key_of_one_name_at_once_one_does(line: Line) -> None:

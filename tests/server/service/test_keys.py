@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from sessionledger import InvalidSession
 from sessionledger.server.app import ROUTES
 from sessionledger.server.auth.permissions import BEARER, PUBLIC
 from sessionledger.server.service.keys import (
-    MAX_ANCESTORS,
     SCOPES,
     Key,
     NotAllowed,
@@ -89,7 +91,7 @@ def test_a_key_is_shut_out_at_the_next_request(web: Web) -> None:
 def test_a_key_makes_only_keys_that_do_no_more() -> None:
     maker = Key("maker", HANDLE, frozenset({"introspect", "sessions:read"}))
     made = new_key("made", ["introspect"], maker)
-    assert made == {"scopes": ["introspect"], "ancestors": [HANDLE]}
+    assert made == {"scope": "introspect"}
     with pytest.raises(NotAllowed, match="without sessions:create"):
         new_key("made", ["introspect", "sessions:create"], maker)
 
@@ -103,28 +105,47 @@ def test_a_key_that_makes_no_sense_is_refused(name: str, scopes: list[str]) -> N
         new_key(name, scopes, None)
 
 
-def test_keys_are_made_with_keys_only_so_often() -> None:
-    maker = Key("maker", HANDLE, frozenset({"introspect"}), (HANDLE,) * MAX_ANCESTORS)
-    with pytest.raises(NotAllowed, match="at most 8"):
-        new_key("made", ["introspect"], maker)
-
-
-def test_a_key_is_good_while_those_above_it_are(web: Web) -> None:
+def test_a_key_ends_with_the_one_that_it_was_made_with(web: Web) -> None:
     keys = web.ledger.keys
 
-    async def lives() -> list[bool]:
+    async def told() -> list[object]:
         top = await keys.create("top", attributes=new_key("top", SCOPES, None))
-        maker = key_of(top)
-        below = await keys.create("below", attributes=new_key("below", ["introspect"], maker))
+        attributes = new_key("below", ["introspect"], key_of(top))
+        below = await keys.create("below", attributes=attributes, parent=top.handle)
         before = await authenticate_key(keys, below.token)
+        head = (await keys.head()).id
         await keys.revoke(handle=top.handle)
-        return [before is not None, await authenticate_key(keys, below.token) is not None]
+        units = [event.headers["sessionledger.unit"] async for event in keys.events(after=head)]
+        return [before is not None, units, await authenticate_key(keys, below.token)]
 
-    assert web.run(lives) == [True, False]
+    assert web.run(told) == [True, ["1/2", "2/2"], None]
 
 
-def test_a_session_that_says_no_scopes_is_no_key(web: Web) -> None:
+def test_the_log_itself_refuses_a_key_that_may_do_more(web: Web) -> None:
+    async def made() -> None:
+        top = await web.ledger.keys.create("top", attributes={"scope": "introspect"})
+        await web.ledger.keys.create("more", attributes={"scope": "events:read"}, parent=top.handle)
+
+    with pytest.raises(InvalidSession) as refused:
+        web.run(made)
+    assert refused.value.field == "attributes"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status"),
+    [
+        ({"scopes": [1]}, 401),
+        ({"scope": ["sessions:read"]}, 401),
+        ({"scope": ""}, 403),
+        ({"scopes": ["sessions:read"], "ancestors": []}, 200),
+        ({"scopes": [1], "ancestors": []}, 401),
+        ({"scopes": ["sessions:read"], "ancestors": [HANDLE]}, 401),
+    ],
+)
+def test_scopes_are_read_as_they_are_written_and_as_they_were(
+    web: Web, attributes: dict[str, Any], status: int
+) -> None:
     async def made() -> str:
-        return (await web.ledger.keys.create("odd", attributes={"scopes": [1]})).token
+        return (await web.ledger.keys.create("odd", attributes=attributes)).token
 
-    assert web("GET", "/v1/stats", token=web.run(made)).status_code == 401
+    assert web("GET", "/v1/stats", token=web.run(made)).status_code == status

@@ -55,10 +55,14 @@ def create(
             attributes = new_key(name, scope, maker)
         except NotAllowed as error:
             raise Failure(USAGE, "invalid_key", str(error)) from None
-        actor = maker.name if maker else None
+        actor, parent = (maker.name, maker.handle) if maker else (None, None)
         try:
-            issued = store.create(name, ttl=ttl, attributes=attributes, reason=reason, actor=actor)
+            issued = store.create(
+                name, ttl=ttl, attributes=attributes, parent=parent, reason=reason, actor=actor
+            )
         except SessionLimitReached:
+            if not store.count(principal=name):
+                raise
             raise _name_taken(name) from None
     show_secret("key", issued.token, _record(issued), json)
 
@@ -105,8 +109,14 @@ def _maker(store: SessionStore, token: str) -> Key:
     """The key that makes another. Raises `Failure` for one that is not good."""
     session = store.authenticate(token)
     key = None if session is None else key_of(session)
-    if key is None or any(store.find(handle=handle) is None for handle in key.ancestors):
+    if session is None or key is None:
         raise Failure(NO, "not_live", "no live key is that")
+    if "scope" not in session.attributes:
+        raise Failure(
+            REFUSED,
+            "old_key",
+            "an older version made that key, and it can make no others: use a newer key",
+        )
     return key
 
 
@@ -118,7 +128,7 @@ def _record(session: Session) -> Record:
         "scopes": sorted(key.scopes) if key else [],
         "state": whole["state"],
         **fields(session, "created_at last_seen_at expires_at handle"),
-        "ancestors": list(key.ancestors) if key else [],
+        "parent": session.parent,
     }
 
 

@@ -14,7 +14,7 @@ from sessionledger.server.auth.credentials import basic_credentials, bearer_toke
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import HTTPProblem, invalid
-from sessionledger.server.service.keys import Key, ancestors_are_live, key_of
+from sessionledger.server.service.keys import Key, key_of
 from sessionledger.server.service.service import Service
 from sessionledger.web import challenges
 
@@ -43,8 +43,6 @@ async def authenticate_client(
     session = keys.peek(secret) or await request.authenticate(keys, secret)
     key = None if session is None else _KEY.of(session)
     if key is None or name not in (None, key.name):
-        raise _refused(name, realm)
-    if key.ancestors and not await ancestors_are_live(keys, key):
         raise _refused(name, realm)
     if scope not in key.scopes:
         raise refused(challenges.insufficient(realm, scope))

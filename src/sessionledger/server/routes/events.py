@@ -20,7 +20,7 @@ from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
 from sessionledger.server.http.schemas import Name
 from sessionledger.server.service.feed import Frame, encode_entry
-from sessionledger.server.service.keys import Key, is_good
+from sessionledger.server.service.keys import Key
 from sessionledger.server.service.service import (
     HandlerRequest,
     Service,
@@ -133,7 +133,7 @@ class _Stream:
             not service.stopping.is_set()
             and service.feed.is_running
             and self._clock() < self._end
-            and await is_good(service.ledger.keys, self._key)
+            and await service.ledger.keys.find(handle=self._key.handle) is not None
         )
 
 

@@ -3,9 +3,8 @@
 A key is a session in a topic of its own, which no route for sessions reads. So it has a history and
 an expiry, and it is refused at the first request after its revocation.
 
-1. What a key may do stands in its session from its creation on, and is never patched.
-2. A key makes only keys that may do no more than itself. Such a key is good for as long as its
-   ancestors are: revoking one shuts out every key that was made with it.
+1. What a key may do is its session's `scope`. It stands there from its creation on.
+2. A key that is made with another one is its child. So it may do no more, and ends with it.
 3. Only one key of a name is live. The history and the access log name the key that did something,
    and a key must not pass for another.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -37,28 +36,19 @@ SCOPES = (
 KEY_POLICY = Policy(
     ttl=timedelta(days=365),
     touch_interval=timedelta(minutes=15),
-    max_sessions_per_principal=1,
-    on_limit="deny",
+    unique_principals=True,
+    max_child_depth=8,
 )
-MAX_ANCESTORS = 8
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What a key's session says of it. ancestors: the handles of the keys it was made with."""
+    """What a key's session says of it."""
 
     name: str
     handle: str
     scopes: frozenset[str]
-    ancestors: tuple[str, ...] = ()
-
-
-class _KeyAttributes(msgspec.Struct, frozen=True):
-    """The attributes that the session of a key must have."""
-
-    scopes: frozenset[str]
-    ancestors: tuple[str, ...]
 
 
 class NotAllowed(ValueError):
@@ -66,16 +56,18 @@ class NotAllowed(ValueError):
 
 
 def key_of(session: Session) -> Key | None:
-    """The key that a session in the topic of keys stands for; None for one without a key's
-    attributes."""
-    try:
-        attributes = msgspec.convert(session.attributes, _KeyAttributes)
-    except msgspec.ValidationError:
-        return None
-    return Key(session.principal, session.handle, attributes.scopes, attributes.ancestors)
+    """The key that a session in the topic of keys stands for; None for one without scopes."""
+    match session.attributes:
+        case {"scope": str(scope)}:
+            return Key(session.principal, session.handle, frozenset(scope.split()))
+        # As keys were written before they could be children. One that was made with another key
+        # is refused: nothing ended it with that one.
+        case {"scopes": [*scopes], "ancestors": []} if all(isinstance(one, str) for one in scopes):
+            return Key(session.principal, session.handle, frozenset(scopes))
+    return None
 
 
-def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, Any]:
+def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, str]:
     """The attributes of a new key. maker: the key it is made with; None on the command line.
 
     Raises `NotAllowed`.
@@ -87,38 +79,15 @@ def new_key(name: str, scopes: Iterable[str], maker: Key | None) -> dict[str, An
         raise NotAllowed("a key needs at least one scope")
     if unknown := wanted - set(SCOPES):
         raise NotAllowed(f"unknown scopes: {_listed(unknown)}; there are {', '.join(SCOPES)}")
-    ancestors = () if maker is None else (*maker.ancestors, maker.handle)
     if maker is not None and (more := wanted - maker.scopes):
         raise NotAllowed(f"a key makes only keys with its own scopes, without {_listed(more)}")
-    if len(ancestors) > MAX_ANCESTORS:
-        raise NotAllowed(
-            f"a key has at most {MAX_ANCESTORS} ancestors: make it with a key that has fewer"
-        )
-    return {"scopes": sorted(wanted), "ancestors": list(ancestors)}
+    return {"scope": " ".join(sorted(wanted))}
 
 
 async def authenticate_key(store: AsyncSessionStore, token: str | None) -> Key | None:
     """The key that a client presented; None for a token that is no good key."""
     session = await store.authenticate(token)
-    key = None if session is None else key_of(session)
-    return None if key is None or not await ancestors_are_live(store, key) else key
-
-
-async def ancestors_are_live(store: AsyncSessionStore, key: Key) -> bool:
-    """Whether every key is live that a key was made with."""
-    return await _all_live(store, key.ancestors)
-
-
-async def is_good(store: AsyncSessionStore, key: Key) -> bool:
-    """Whether a key that was good still is."""
-    return await _all_live(store, (key.handle, *key.ancestors))
-
-
-async def _all_live(store: AsyncSessionStore, handles: Iterable[str]) -> bool:
-    for handle in handles:
-        if await store.find(handle=handle) is None:
-            return False
-    return True
+    return None if session is None else key_of(session)
 
 
 def _listed(names: Iterable[str]) -> str:
