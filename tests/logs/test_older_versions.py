@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
+from tests.ledgers import sources_of
 from tests.logs.openers import address
 
 # The last commit before ledgers had marks.
@@ -35,13 +36,7 @@ for token in sys.stdin:
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources of that version."""
-    folder = tmp_path_factory.mktemp("older")
-    root = Path(__file__).parents[2]
-    archive = subprocess.run(
-        ["git", "-C", root, "archive", BEFORE_MARKS, "src"], capture_output=True, check=True
-    )
-    subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
-    return folder / "src"
+    return sources_of(BEFORE_MARKS, tmp_path_factory.mktemp("older"))
 
 
 @pytest.fixture(params=["sqlite", "file"])
