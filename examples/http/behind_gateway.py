@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, Header
+from fastapi import Depends, FastAPI, Header, Response
 from pydantic import BaseModel
 
 
@@ -24,11 +24,17 @@ class Visitor(BaseModel):
 
 
 def visitor(
+    response: Response,
     x_auth_principal: Annotated[str, Header()],
     x_auth_handle: Annotated[str, Header()],
     x_auth_scope: Annotated[str, Header()] = "",
 ) -> Visitor:
-    """Who is there; values are percent-encoded, since a name may be any text."""
+    """Who is there; values are percent-encoded, since a name may be any text.
+
+    No shared cache gives the answer to anybody else.
+    """
+    response.headers["Cache-Control"] = "private"
+    response.headers["Vary"] = "Cookie, Authorization"
     return Visitor(
         principal=unquote(x_auth_principal),
         handle=unquote(x_auth_handle),

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from sessionledger.testing.fixtures import until
+from tests.caching_proxy import TEMPORARY
 from tests.server.served import PATIENCE_SECONDS, free_port
 from tests.servers import program
 
@@ -46,9 +47,6 @@ _ABOVE = {
     "nginx.conf": "pid nginx.pid;\n",
     "Caddyfile": "{\n\tadmin off\n\tpersist_config off\n}\n",
 }
-_TEMPORARY = "".join(
-    f"{name}_temp_path {name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-)
 
 
 class Gateway:
@@ -72,14 +70,19 @@ class Gateway:
 
 
 @contextmanager
-def running(name: str, folder: Path, service: int, application: int) -> Iterator[Gateway]:
-    """A gateway before an application, which asks a service; both by their ports."""
+def running(
+    name: str, folder: Path, service: int, application: int, http: str = ""
+) -> Iterator[Gateway]:
+    """A gateway before an application, which asks a service; both by their ports.
+
+    http: what nginx is told beside the page.
+    """
     port = free_port()
     ports = {"8420": str(service), "9000": str(application), "8080": str(port)}
     folder.mkdir()
     for file, text in FILES.items():
         placed = re.sub(r"\b(8420|9000|8080)\b", lambda found: ports[found[1]], text)
-        placed = placed.replace("http {\n", f"http {{\naccess_log off;\n{_TEMPORARY}\n", 1)
+        placed = placed.replace("http {\n", f"http {{\naccess_log off;\n{TEMPORARY}\n{http}", 1)
         (folder / file).write_text(_ABOVE.get(file, "") + placed)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(COMMANDS[name](), cwd=folder, stdout=log, stderr=log)

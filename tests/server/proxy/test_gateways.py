@@ -19,6 +19,7 @@ import pytest
 from sessionledger import SessionStore
 from sessionledger.server import Settings
 from tests import postgres_server
+from tests.caching_proxy import CACHE
 from tests.server.proxy.gateways import COMMANDS, FILES, Gateway, application, running
 from tests.server.served import PATIENCE_SECONDS, Served, command, free_port
 
@@ -269,17 +270,18 @@ def test_gateways_give_up_an_idle_connection_before_the_service_does() -> None:
 
 
 def test_the_example_reads_what_a_gateway_tells(served: Served, key: str, tmp_path: Path) -> None:
-    """behind_gateway.py, behind nginx."""
+    """behind_gateway.py, behind an nginx that stores whatever it may, answers of `/auth` too."""
     port = free_port()
     arguments = ["-m", "uvicorn", "--port", str(port), "--log-level", "error", "behind_gateway:app"]
     example = subprocess.Popen([sys.executable, *arguments], cwd=EXAMPLES)
     try:
-        with running("nginx", tmp_path / "nginx", served.address[1], port) as gateway:
-            made = served.create(key, "alice é", attributes={"scope": "a b"})
-            answer = gateway("GET", "/orders/1?x=y", [*bearer(made), *FORGED])
-            principal = {"principal": "alice é", "handle": made["handle"], "scopes": ["a", "b"]}
-            assert answer.json() == principal
-            assert gateway("GET", "/orders/1", FORGED).status_code == 401
+        with running("nginx", tmp_path / "nginx", served.address[1], port, CACHE) as gateway:
+            for name in ("alice é", "bob"):
+                made = served.create(key, name, attributes={"scope": "a b"})
+                principal = {"principal": name, "handle": made["handle"], "scopes": ["a", "b"]}
+                for headers in ([*bearer(made), *FORGED], cookie(made)):
+                    assert gateway("GET", "/orders/1?x=y", headers).json() == principal
+                assert gateway("GET", "/orders/1?x=y", FORGED).status_code == 401
     finally:
         example.terminate()
         example.wait(PATIENCE_SECONDS)
