@@ -53,8 +53,19 @@ def test_a_live_session_passes_with_its_identity(web: Web, made: JSON) -> None:
         "x-auth-scope": "read write",
         "x-auth-client-id": "app",
         "x-auth-username": "Alice é\r\nX: y",
+        "x-auth-delegated-by": "",
     }
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_child_passes_with_those_above_it(web: Web, made: JSON) -> None:
+    agent = web.create("agent, 7%2C", parent=made["token"])
+    tool = web.create("tool", parent=agent["token"])
+    chain = web("GET", "/auth", token=tool["token"]).headers["x-auth-delegated-by"]
+    assert chain == "agent%2C%207%252C,users%2Falice%20%C3%A9"
+    assert [unquote(one) for one in chain.split(",")] == ["agent, 7%2C", "users/alice é"]
+    web("DELETE", f"/v1/sessions/{made['handle']}")
+    assert is_nobody(web("GET", "/auth", token=tool["token"]))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])

@@ -31,6 +31,7 @@ FORGED = [
     *(("X-Auth-Principal", "root"), ("x-auth-principal", "root"), ("X_Auth_Principal", "root")),
     *(("X-Auth-Scope", "admin"), ("X_Auth_Scope", "admin"), ("X_AUTH-SCOPE", "admin")),
     *(("X-Auth-Username", "root"), ("X_Auth_Username", "root"), ("X-Auth_Username", "root")),
+    *(("X-Auth-Delegated-By", "root"), ("X_Auth_Delegated_By", "root")),
 ]
 
 
@@ -88,6 +89,18 @@ def test_whoever_has_a_session_passes_with_it(gateway: Gateway, served: Served, 
         assert [unquote(one) for one in found["X_AUTH_USERNAME"]] == ["é\r\n"]
         assert found.get("AUTHORIZATION", [""]) == [""]
     assert gateway("POST", "/orders", bearer(made), b"x" * 100_000).status_code == 200
+
+
+def test_whose_child_passes_is_told(gateway: Gateway, served: Served, key: str) -> None:
+    agent = served.create(key, "agent é,", parent=served.create(key)["token"])
+    tool = served.create(key, "tool", parent=agent["token"])
+    for headers in (bearer(tool), [*FORGED, *bearer(tool)]):
+        found = told(gateway("GET", "/orders", headers))
+        assert found["X_AUTH_DELEGATED_BY"] == ["agent%20%C3%A9%2C,alice"]
+    forged = told(gateway("GET", "/orders", [*FORGED, *bearer(agent)]))
+    assert forged["X_AUTH_DELEGATED_BY"] == ["alice"]
+    forged = told(gateway("GET", "/orders", [*FORGED, *bearer(served.create(key))]))
+    assert forged.get("X_AUTH_DELEGATED_BY", [""]) == [""]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ IDENTITY = (
     b"x-auth-scope",
     b"x-auth-client-id",
     b"x-auth-username",
+    b"x-auth-delegated-by",
 )
 
 _ANONYMOUS = [*((name, b"") for name in IDENTITY), NO_STORE]
@@ -161,9 +162,14 @@ def _passed(session: Session) -> tuple[frozenset[str], PlainResponse]:
         text_of(session, "client_id"),
         text_of(session, "username"),
     )
-    values = [quote(text or "", safe="").encode("ascii") for text in texts]
+    chain = ",".join(_encoded(ancestor.principal) for ancestor in session.ancestors)
+    values = [text.encode("ascii") for text in (*map(_encoded, texts), chain)]
     headers = Headers(*zip(IDENTITY, values, strict=True), NO_STORE)
     return frozenset((scope or "").split()), PlainResponse(200, headers)
+
+
+def _encoded(text: str | None) -> str:
+    return quote(text or "", safe="")
 
 
 _PASSED = Projection(_passed)
