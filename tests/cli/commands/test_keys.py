@@ -68,11 +68,15 @@ def test_a_key_makes_only_keys_that_do_no_more(line: Line) -> None:
     assert history.record["actor"] == "top"
 
 
-def test_a_key_ends_with_the_one_that_it_was_made_with(line: Line) -> None:
+def test_a_key_ends_with_the_one_that_it_was_made_with(line: Line, screen: Screen) -> None:
     top, handle = made(line, "top", *INTROSPECT)
     below, _ = made(line, "below", *INTROSPECT, "--by-key", given=top)
     made(line, "lowest", *INTROSPECT, "--by-key", given=below)
     made(line, "other", *INTROSPECT)
+    tree = {key["name"]: key["depth"] for key in line("keys", "list", "--tree", "--json").records}
+    assert tree == {"top": 0, "below": 1, "lowest": 2, "other": 0}
+    assert "".join(tree).replace("other", "") == "topbelowlowest"
+    assert "  └ lowest" in screen("keys", "list", "--tree", COLUMNS="300")
     assert line("keys", "revoke", "--handle", handle).code == 0
     assert [key["name"] for key in line("keys", "list", "--json").records] == ["other"]
     assert line("verify", "--topic", KEYS_TOPIC).code == 0

@@ -7,6 +7,7 @@ from sessionledger import Change, LogEvent, Unit, open_log
 from tests.cli.commands.test_authentication import long_ago
 from tests.cli.commands.test_sessions import UNKNOWN
 from tests.cli.running import Answer, Line
+from tests.cli.screen import Screen
 
 
 def test_sessions_of_everybody_and_of_one(line: Line) -> None:
@@ -36,6 +37,31 @@ def test_one_browser_is_one_entry_unless_the_rest_is_asked_for(line: Line) -> No
     assert line("rotate", given=token).code == 0
     assert len(line("sessions").out.splitlines()) == 1
     assert len(line("sessions", "--superseded").out.splitlines()) == 2
+
+
+def test_a_tree_shows_each_child_below_its_parent(line: Line, screen: Screen) -> None:
+    alice, bob = line.create("alice")[1], line.create("bob")[1]
+    agent = line.create("agent", "--parent", alice)[1]
+    line.create("tool", "--parent", agent)
+    shown = [
+        (row["depth"], row["principal"]) for row in line("sessions", "--tree", "--json").records
+    ]
+    below = [(0, "alice"), (1, "agent"), (2, "tool")]
+    assert shown in ([*below, (0, "bob")], [(0, "bob"), *below])
+    rows = line("sessions", "--tree", "--principal", "alice").rows
+    assert [(int(row[-1]), row[1]) for row in rows] == below
+    for _ in range(2):  # with another listing than the live ones
+        assert len(line("sessions", "--tree", "--all").rows) == 4
+        assert line("revoke", "--handle", bob).code == 0
+    assert line("sessions", "--tree", "--external-id", "none").out == ""
+    seen = screen("sessions", "--tree", "--principal", "alice")
+    assert [seen.index(text) for text in ("alice", "└ agent", "  └ tool")] == sorted(
+        seen.index(text) for text in ("alice", "└ agent", "  └ tool")
+    )
+    for page in (("--limit", "1"), ("--after", "x")):
+        told = line("sessions", "--tree", *page)
+        assert (told.code, told.out) == (2, "")
+        assert "leave out --limit and --after" in told.err
 
 
 def test_history_of_a_principal(line: Line) -> None:

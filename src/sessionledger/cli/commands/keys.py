@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sessionledger import Session, SessionLimitReached, SessionStore
 from sessionledger.cli.exit_codes import NO, REFUSED, USAGE, Failure, unknown
@@ -14,6 +15,7 @@ from sessionledger.cli.output.answers import columns, show, show_all, show_secre
 from sessionledger.cli.output.formatting import Record
 from sessionledger.cli.output.records import fields, session_record
 from sessionledger.cli.output.stdout import on_terminal
+from sessionledger.cli.output.tree import branch, in_tree_order
 from sessionledger.cli.parser import Option, appended, command
 from sessionledger.server.service.keys import KEY_POLICY, SCOPES, Key, NotAllowed, key_of, new_key
 from sessionledger.server.settings import KEYS_TOPIC
@@ -67,12 +69,19 @@ def create(
     show_secret("key", issued.token, _record(issued), json)
 
 
-@command(Option("--all", "Also keys that lapsed or were revoked."), LEDGER, JSON)
-def list_keys(ledger: Ledger, json: bool, all: bool) -> None:
+@command(Option("--all", "Also keys that lapsed or were revoked."), options.TREE, LEDGER, JSON)
+def list_keys(ledger: Ledger, json: bool, all: bool, tree: bool) -> None:
     """List the admin keys, and what each may do."""
     with ledger.at(KEYS_TOPIC).store_to_read(policy=KEY_POLICY) as store:
-        record = _listed_record if on_terminal() and not json else _record
-        show_all(map(record, store.sessions(live=not all)), TITLES, json)
+        for_people = on_terminal() and not json
+        record = _listed_record if for_people else _record
+        listing = partial(store.sessions, live=not all)
+        if tree:
+            branches = in_tree_order(listing(), listing())
+            listed = [branch(record(key), "name", at, for_people) for at, key in branches]
+        else:
+            listed = [*map(record, listing())]
+        show_all(listed, TITLES, json)
 
 
 @command(

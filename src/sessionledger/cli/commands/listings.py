@@ -10,13 +10,14 @@ from itertools import chain
 from typing import Any
 
 from sessionledger import HistoryEntry, Page
-from sessionledger.cli.exit_codes import unknown
+from sessionledger.cli.exit_codes import bad_usage, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.values import instant
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show_all
 from sessionledger.cli.output.stdout import on_terminal
+from sessionledger.cli.output.tree import branch, in_tree_order
 from sessionledger.cli.parser import Option
 
 PAGE = 1000
@@ -27,6 +28,7 @@ PAGE = 1000
     options.EXTERNAL_ID,
     Option("--all", "Also those that lapsed or were ended."),
     Option("--superseded", "Also those that a rotation replaced by a newer one."),
+    options.TREE,
     options.LIMIT,
     Option("--after CURSOR", "Go on where a page ended."),
 )
@@ -37,26 +39,30 @@ def sessions(
     external_id: str | None,
     all: bool,
     superseded: bool,
+    tree: bool,
     limit: int | None,
     after: str | None,
 ) -> None:
     """List the live sessions.
 
     Those of a principal or an external id are listed by age, and those of everybody by handle. With
-    --limit, the cursor for --after is printed on stderr when there may be more.
+    --limit, the cursor for --after is printed on stderr when there may be more. With --tree,
+    children of any principal stand below the sessions that are listed.
     """
+    if tree and (limit or after):
+        raise bad_usage("--tree lists all sessions: leave out --limit and --after")
     now = datetime.now(UTC)
     with ledger.store_to_read() as store:
-        found = partial(
-            store.sessions,
-            principal=principal,
-            external_id=external_id,
-            live=not all,
-            superseded=superseded,
-        )
-        pages = _pages(found, after, limit)
-        record = records.listed_record if on_terminal() and not json else records.session_record
-        listed = (record(session, now) for page in pages for session in page.sessions)
+        everybody = partial(store.sessions, live=not all, superseded=superseded)
+        found = partial(everybody, principal=principal, external_id=external_id)
+        for_people = on_terminal() and not json
+        record = records.listed_record if for_people else records.session_record
+        if tree:
+            branches = in_tree_order(found(), everybody())
+            listed = (branch(record(one, now), "principal", at, for_people) for at, one in branches)
+        else:
+            pages = _pages(found, after, limit)
+            listed = (record(session, now) for page in pages for session in page.sessions)
         show_all(listed, records.SESSION_TITLES, json)
 
 

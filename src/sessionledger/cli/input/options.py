@@ -12,6 +12,7 @@ HANDLE_OR_TOKEN = Option("--handle HANDLE", "The session; by token if not given.
 HANDLE = Option("--handle HANDLE", "The session.", required=True)
 PRINCIPAL = Option("--principal NAME", "Only sessions of this principal.")
 EXTERNAL_ID = Option("--external-id ID", "Only sessions with this name of the application's.")
+TREE = Option("--tree", "Show each child below its parent.")
 LIMIT = Option("--limit N", "Stop after N.", read=values.whole_number(1))
 AFTER = Option("--after N", "Begin after event N; 0 for the first.", read=values.whole_number(0))
 
