@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from sessionledger import LogUnavailable, SessionStore, diagnose, open_log, open_snapshot
 from sessionledger.logs import file as _file  # noqa: F401  other users may not be able to import it
 from sessionledger.logs import sqlite as _sqlite  # noqa: F401  nor this
-from sessionledger.ownership import owner_of, resolved
+from sessionledger.ownership import make_folder, owner_of, resolved
 from sessionledger.webhooks.endpoints import UnsafeFile, new_endpoint
 from sessionledger.webhooks.location import endpoint_file
 from tests.users import (
@@ -420,6 +422,19 @@ def test_a_path_is_resolved_once(tmp_path: Path) -> None:
     assert resolved(tmp_path / "x" / ".." / "ledger") == tmp_path / "ledger"
     with pytest.raises(LogUnavailable, match="NUL"):
         resolved("a\0b")
+
+
+def test_of_many_that_make_a_folder_at_one_moment_one_does(tmp_path: Path) -> None:
+    owner = owner_of(tmp_path)
+    together = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(30):
+
+            def make(_: int, folder: Path = tmp_path / str(number)) -> bool:
+                together.wait()
+                return make_folder(folder, owner)
+
+            assert sum(threads.map(make, range(8))) == 1
 
 
 def test_a_ledger_that_is_not_there_will_be_that_of_this_process(tmp_path: Path) -> None:

@@ -139,10 +139,13 @@ def make_folder(folder: Path, owner: Owner) -> bool:
 
     Raises as `open_companion` does.
     """
-    if folder.is_symlink() or folder.is_dir():
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # perhaps since just now: several processes begin at one moment
+        if not folder.is_symlink() and not folder.is_dir():
+            raise
         check_companion(folder, folder.lstat(), owner, 0o022)
         return False
-    folder.mkdir(mode=0o700)
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
     try:
         give(file, owner._replace(mode=0o700 if owner.mode == _ALONE else 0o2770))

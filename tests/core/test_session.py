@@ -70,6 +70,10 @@ def test_an_issued_session_equals_the_session() -> None:
     assert isinstance(ISSUED, Session)
 
 
+def test_equal_sessions_are_not_unequal() -> None:
+    assert not copy.deepcopy(SESSION) != SESSION  # noqa: SIM202  the operator is what is tried
+
+
 @pytest.mark.parametrize("changed", [{"version": 4}, {"attributes": {}}, {"principal": "bob"}])
 def test_sessions_differ_with_any_field(changed: dict[str, Any]) -> None:
     assert msgspec.structs.replace(SESSION, **changed) != SESSION

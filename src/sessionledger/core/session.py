@@ -86,6 +86,9 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
             return NotImplemented
         return astuple(self) == astuple(other)
 
+    def __ne__(self, other: object) -> bool:  # msgspec's own would compare identities
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.handle, self.version))
 
