@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run tour test test-middle test-all test-pythons extras lint format ratchet api parity bench
-.PHONY: operations clean
+.PHONY: operations torture clean
 
 run: $(RUN)/.ready
 	@$(RUN)/bin/python examples/http/serve.py
@@ -33,6 +33,14 @@ test-middle: $(READY)
 
 test-all: $(READY)
 	$(PYTEST) --tier=all --record tests/last_whole_run.json
+	$(MAKE) torture SECONDS=$(TORTURE_SECONDS)
+
+# Tries to break ledgers from outside: docs/reliability.md. With RECORD= it writes its counts.
+SECONDS ?= 60
+TORTURE_SECONDS ?= 3600
+torture: $(READY)
+	$(BIN)/python -m torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record $(RECORD))
 
 # The fast tests on each CPython that is found, and the wheels that others would install.
 test-pythons: $(READY)

@@ -1,0 +1,93 @@
+"""`make torture`: run scenarios for a time, print counts, tell how to repeat a failure."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from torture.processes import within
+from torture.report import Report
+from torture.scenarios import SCENARIOS
+from torture.trial import Broken, Trial
+
+LONGEST = 300
+"""Seconds after which a trial counts as hung."""
+
+
+def main() -> int:
+    arguments = _arguments()
+    names = [name for name in SCENARIOS if _is_chosen(name, arguments.only)]
+    if not names:
+        print(f"no scenario is named {arguments.only}; there are: {', '.join(SCENARIOS)}")
+        return 2
+    print(f"torture: {arguments.seconds} s, seed {arguments.seed}, {', '.join(names)}", flush=True)
+    report = run(names, arguments.seconds, arguments.seed)
+    print(report.table())
+    if arguments.record:
+        report.record(arguments.record)
+    return 1 if report.failures else 0
+
+
+def run(names: list[str], seconds: float, seed: int) -> Report:
+    """Every scenario once, and then those that took the least time so far."""
+    report = Report(seconds, seed)
+    taken: dict[str, float] = defaultdict(float)
+    trials: Counter[str] = Counter()
+    begun = time.monotonic()
+    while True:
+        name = min(names, key=lambda name: taken[name])
+        late = time.monotonic() - begun >= seconds
+        if trials[name] and late:
+            return report
+        started = time.monotonic()
+        fault = tried(name, seed + trials[name], seconds / 60, report)
+        trials[name] += 1
+        taken[name] += time.monotonic() - started
+        if fault:
+            print(f"FAULT in {name}:{fault}")
+            print(f"  repeat it: make torture ONLY={name} SEED={seed + trials[name] - 1} SECONDS=0")
+        print(f"{time.monotonic() - begun:6.0f} s  {report.line(name)}", flush=True)
+
+
+def tried(name: str, seed: int, seconds: float, report: Report) -> str:
+    """Run one trial; what went wrong, or nothing. The folder of a failed trial stays."""
+    folder = Path(tempfile.mkdtemp(prefix="torture-"))
+    trial = Trial(seed, folder, seconds)
+    fault = ""
+    within(LONGEST)
+    try:
+        SCENARIOS[name](trial)
+    except (Broken, TimeoutError) as broken:
+        fault = f"{broken}\n  its files are in {folder}"
+    except Exception:
+        fault = f" it stopped:\n{traceback.format_exc()}\n  its files are in {folder}"
+    finally:
+        within(0)
+    report.add(name, trial, fault)
+    if not fault:
+        shutil.rmtree(folder)
+    return fault
+
+
+def _is_chosen(name: str, only: str) -> bool:
+    return not only or any(name == part or name.startswith(f"{part}.") for part in only.split(","))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
+    parser.add_argument("--only", default="", help="scenarios, separated by commas")
+    parser.add_argument("--record", type=Path, help="a file for the counts of this run")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
