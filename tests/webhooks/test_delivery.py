@@ -11,6 +11,7 @@ import pytest
 
 from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.webhooks.endpoints import succeeded
+from sessionledger.webhooks.messages import FOR_ALL
 from tests.webhooks.receiving import Receiver
 from tests.webhooks.sending import QUICK, TOPIC, Scene
 
@@ -39,6 +40,30 @@ def test_only_what_is_wanted_is_told(scene: Scene, receiver: Receiver) -> None:
         scene.store.create("bob")
         receiver.wait_for(3)
     assert receiver.events == [3, 4, 7]
+
+
+@pytest.mark.parametrize("principals", [[], ["carol"]])
+def test_calls_that_end_many_sessions_are_told_once_with_their_reason(
+    scene: Scene, receiver: Receiver, principals: list[str]
+) -> None:
+    """Also to an endpoint of some principals: it can't be told whether theirs are among them."""
+    endpoint = scene.add(principals=principals, types=FOR_ALL)
+    for principal in ("alice", "bob"):
+        scene.store.create(principal)
+    with scene.delivering():
+        scene.store.revoke_where(principals="alice", reason="left", actor="ops")
+        scene.store.revoke_everybody(reason="leak", actor="security")
+        scene.store.sweep()
+        got = receiver.wait_for(2)
+        scene.store.create("carol")
+        until(lambda: scene.cursor(endpoint) == scene.store.head().id)
+    selection, everybody = (one.verified(endpoint.secret) for one in got)
+    assert (selection["type"], everybody["type"]) == ("selection.revoked", "everybody.revoked")
+    assert (selection["data"]["reason"], selection["data"]["actor"]) == ("left", "ops")
+    assert (everybody["data"]["reason"], everybody["data"]["actor"]) == ("leak", "security")
+    assert everybody["data"]["cause"] == "everybody"
+    assert [one["data"]["handle"] for one in (selection, everybody)] == [None, None]
+    assert receiver.events == [3, 5]
 
 
 def test_what_was_taken_is_not_told_again_by_the_next_process(

@@ -22,6 +22,7 @@ from sessionledger.core.events import (
     EVERYBODY,
     EVERYBODY_ENDED,
     EXPIRED,
+    SELECTED,
     SIGNED_OUT,
     TOUCHED,
     Created,
@@ -30,6 +31,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Selected,
     SessionEvent,
     Touched,
 )
@@ -105,6 +107,7 @@ class _ExpiredPayload(msgspec.Struct, gc=False):
     expired_at: str
     cause: str = SIGNED_OUT
     successor: str | None = None
+    selection: int | None = None
 
 
 class _EverybodyPayload(msgspec.Struct, gc=False):
@@ -124,6 +127,7 @@ _touched = msgspec.json.Decoder(_TouchedPayload)
 _expired = msgspec.json.Decoder(_ExpiredPayload)
 _everybody = msgspec.json.Decoder(_EverybodyPayload)
 _everybody_ended = msgspec.json.Decoder(EverybodyEnded)
+_selected = msgspec.json.Decoder(Selected)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
@@ -262,6 +266,8 @@ def _touch(event: Touched) -> dict[str, object]:
 def _end(event: Expired) -> dict[str, object]:
     end: dict[str, object] = {} if event.cause == SIGNED_OUT else {"cause": event.cause}
     end["expired_at"] = written(event.expired_at)
+    if event.selection is not None:
+        end["selection"] = event.selection
     if event.successor is not None:
         end["successor"] = event.successor
     end["token_handle"] = event.token_handle
@@ -310,6 +316,7 @@ def _read_expired(payload: bytes) -> Expired:
         token_handle=end.token_handle,
         cause=end.cause,
         successor=end.successor,
+        selection=end.selection,
     )
 
 
@@ -323,6 +330,7 @@ _READERS: dict[str, Callable[[bytes], DecodedEvent]] = {
     EXPIRED: _read_expired,
     EVERYBODY: _read_everybody,
     EVERYBODY_ENDED: _everybody_ended.decode,
+    SELECTED: _selected.decode,
 }
 
 

@@ -71,8 +71,7 @@ def sweepable_before(now: datetime, policy: Policy) -> datetime:
     return earlier_by(now, policy.sweep_margin)
 
 
-def end_of(session: Session, now: datetime, cause: Cause) -> Expired:
+def end_of(session: Session, now: datetime, cause: Cause, selection: int | None = None) -> Expired:
     """The end of a session now, or at the end that it had before if that came first."""
-    return Expired(
-        expired_at=min(now, session.expires_at), token_handle=session.handle, cause=cause
-    )
+    end = min(now, session.expires_at)
+    return Expired(end, session.handle, cause, selection=selection)

@@ -27,6 +27,8 @@ MARKS = frozenset((EVERYBODY, EVERYBODY_ENDED))
 """Events of no single session, which the reference ignores."""
 SELECTED = "selection_revoked"
 """Sessions that met some criteria were about to be ended. It changes none, and says who did it."""
+FOR_ALL = frozenset((EVERYBODY, SELECTED))
+"""Events that `watch` and webhooks tell without a handle."""
 
 Cause: TypeAlias = Literal[
     "revoked",
@@ -92,13 +94,15 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
     """A session was ended, for good.
 
     Ours: `cause`, a `Cause` unless a newer version knows others; `successor`, which it was rotated
-    into at that moment. Without a cause its token was presented to end it, as in the reference.
+    into at that moment. `selection` is the id of the event that says who ended it with others.
+    Without a cause its token was presented to end it, as in the reference.
     """
 
     expired_at: datetime
     token_handle: str
     cause: str = SIGNED_OUT
     successor: str | None = None
+    selection: int | None = None
 
 
 class Everybody(msgspec.Struct, frozen=True, gc=False):
@@ -115,6 +119,13 @@ class EverybodyEnded(msgspec.Struct, frozen=True, gc=False):
     token_handle: str = ""
 
 
+class Selected(msgspec.Struct, frozen=True, gc=False):
+    """So many logins met some criteria, and were about to be ended."""
+
+    counted: int
+    token_handle: str = ""
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
@@ -124,5 +135,5 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 SessionEvent: TypeAlias = Created | Touched | Expired
 """What we write about one session."""
 
-DecodedEvent: TypeAlias = Created | Touched | Expired | Everybody | EverybodyEnded | Malformed
+DecodedEvent: TypeAlias = SessionEvent | Everybody | EverybodyEnded | Selected | Malformed
 """What we may read."""

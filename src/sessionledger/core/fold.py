@@ -29,6 +29,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Selected,
     Touched,
 )
 from sessionledger.core.lifetimes import nearer
@@ -47,7 +48,7 @@ def evolve(state: State, event: DecodedEvent) -> State:
             return _expired(state, event)
         case Everybody():
             return _revoked(state, event)
-        case EverybodyEnded():
+        case EverybodyEnded() | Selected():
             return state
         case Malformed():
             return _malformed(state)
@@ -131,6 +132,7 @@ def _expired(state: State, event: Expired) -> State:
         else nearer(state.deadline, event.expired_at),
         ended_at=ended_at,
         cause=event.cause if state.ended_at is None else state.cause,
+        selection=event.selection if state.ended_at is None else state.selection,
         successors=_successors_after(state, event),
         superseded_by=_newest_after(state, event),
     )

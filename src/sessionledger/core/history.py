@@ -49,7 +49,7 @@ class RecordedEvent(EventContent, Protocol):
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a session: when, what, why, who, from where, and what it changed.
 
-    handle: None for an event that concerns all sessions. principal: whom the session is for, None
+    handle: None for an event that concerns many sessions. principal: whom the session is for, None
     where no session was ever there. cause: what ended it, where the event is an end. reason: what
     the caller said. changes: the
     session's fields that differ afterwards, with their new values; empty for an event that changed
@@ -102,7 +102,7 @@ def entry_of(handle: Handle, before: State, event: RecordedEvent) -> tuple[Histo
 
 
 def entry_for_all(event: RecordedEvent) -> HistoryEntry:
-    """An event that concerns all sessions."""
+    """An event that concerns many sessions."""
     entry, _ = entry_of(Handle(""), None, event)
     return msgspec.structs.replace(entry, handle=None)
 

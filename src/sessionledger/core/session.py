@@ -41,6 +41,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     ancestors: what a child session is below, its parent first; empty for any other.
     has_children: whether a child was begun with this very session, and not with its successor.
     superseded_by: the newer session of its family that stands for it though it was not rotated.
+    selection: the event of the `revoke_where` that ended it, or None.
     rotations: when its family was rotated within the minute before it began, in microseconds since
     1970 UTC.
     """
@@ -71,6 +72,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
 
     superseded_by: Handle | None = None
     rotations: tuple[int, ...] = ()
+    selection: int | None = None
 
     @property
     def authenticated_at(self) -> datetime:

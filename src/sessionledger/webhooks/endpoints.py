@@ -20,10 +20,10 @@ import msgspec
 
 from sessionledger import LogUnavailable
 from sessionledger.ownership import Owner, open_companion, open_trusted, owner_of
-from sessionledger.webhooks.messages import CREATED, EVERYBODY, EXPIRED, TYPES
+from sessionledger.webhooks.messages import CREATED, EXPIRED, FOR_ALL, TYPES
 from sessionledger.webhooks.signing import new_secret
 
-DEFAULT_TYPES = (CREATED, EXPIRED, EVERYBODY)
+DEFAULT_TYPES = (CREATED, EXPIRED, *FOR_ALL)
 MAX_ENDPOINTS = 100
 
 _ID_BYTES = 6
@@ -71,7 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, type: str, principal: str | None) -> bool:
         """Whether it wants a message of that type about a session of that principal."""
-        concerns = type == EVERYBODY or not self.principals or principal in self.principals
+        concerns = type in FOR_ALL or not self.principals or principal in self.principals
         return type in self.types and concerns
 
 

@@ -17,13 +17,16 @@ CREATED: Final = "session.created"
 TOUCHED: Final = "session.touched"
 EXPIRED: Final = "session.expired"
 EVERYBODY: Final = "everybody.revoked"
-TYPES = (CREATED, TOUCHED, EXPIRED, EVERYBODY)
+SELECTION: Final = "selection.revoked"
+FOR_ALL = (EVERYBODY, SELECTION)
+TYPES = (CREATED, TOUCHED, EXPIRED, *FOR_ALL)
 
 _OF_KIND = {
     "session_created": CREATED,
     "session_touched": TOUCHED,
     "session_expired": EXPIRED,
     "everybody_revoked": EVERYBODY,
+    "selection_revoked": SELECTION,
 }
 
 _encode = msgspec.json.Encoder().encode
@@ -32,9 +35,9 @@ _encode = msgspec.json.Encoder().encode
 class Data(msgspec.Struct, frozen=True):
     """Which session, and what happened to it, why and by whom.
 
-    handle: None where every session was ended. cause: what ended it, where the event is an end.
-    changed: names of the fields that are different now. readable: False for an event that was
-    damaged, and so ended its session.
+    handle: None where one call ends many sessions. cause: what ended it, where the event is an
+    end. changed: names of the fields that are different now. readable: False for an event that
+    was damaged, and so ended its session.
     """
 
     event_id: int

@@ -72,26 +72,44 @@ def test_revoke_where(line: Line) -> None:
     assert line("revoke-where", *several).out == "0\n", "there is nothing to ask for"
 
 
-def test_revoke_where_shows_the_number_and_has_it_typed(line: Line) -> None:
+TOPIC = b"orchestrator.sessions\n"
+TYPED = {
+    "everybody-other": ("revoke-everybody", b"yes\n", 2, b""),
+    "everybody-number": ("revoke-everybody", b"3\n", 2, b""),
+    "everybody-nothing": ("revoke-everybody", b"\n", 2, b""),
+    "everybody-end": ("revoke-everybody", b"\4", 2, b""),
+    "everybody": ("revoke-everybody", TOPIC, 0, b"4\t3\n"),
+    "where-other": ("revoke-where --principal alice", b"2\n", 2, b""),
+    "where-topic": ("revoke-where --principal alice", TOPIC, 2, b""),
+    "where-end": ("revoke-where --principal alice", b"\4", 2, b""),
+    "where": ("revoke-where --principal alice", b"3\n", 0, b"3\n"),
+}
+
+
+@pytest.mark.parametrize(("command", "typed", "code", "out"), TYPED.values(), ids=TYPED)
+def test_what_ends_many_tells_how_many_and_has_a_word_typed(
+    line: Line, command: str, typed: bytes, code: int, out: bytes
+) -> None:
     for _ in range(3):
         line.create("alice")
-    for typed, code, out, left in ((b"2\n", 2, b"", "live"), (b"3\n", 0, b"3\n", "ended")):
-        ours, theirs = pty.openpty()
-        os.write(ours, typed)
-        done = subprocess.run(
-            [*COMMAND, "revoke-where", "--principal", "alice"],
-            stdin=theirs,
-            capture_output=True,
-            cwd=line.folder,
-            env=line.environment(),
-            check=False,
-            timeout=60,
-        )
-        os.close(ours)
-        os.close(theirs)
-        assert (done.returncode, done.stdout) == (code, out)
-        assert b"3 sessions will end. Type 3 to go on:" in done.stderr
-        assert set(states(line).values()) == {left}
+    ours, theirs = pty.openpty()
+    os.write(ours, typed)
+    done = subprocess.run(
+        [*COMMAND, *command.split()],
+        stdin=theirs,
+        capture_output=True,
+        cwd=line.folder,
+        env=line.environment(),
+        check=False,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, done.stdout) == (code, out)
+    what, word = ("3 live sessions", TOPIC.strip()) if "every" in command else ("3 sessions", b"3")
+    assert what.encode() + b" will end. Type " + word + b" to go on:" in done.stderr
+    assert (b"nothing was ended" in done.stderr) == bool(code)
+    assert set(states(line).values()) == {"live" if code else "ended"}
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from ipaddress import ip_network
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from sessionledger import InvalidSession, Session, SessionStore
+from sessionledger import HistoryEntry, InvalidSession, Session, SessionStore
+from sessionledger.store.operations import selected
 from sessionledger.testing.clock import Clock
 from tests import reference_fold
 from tests.store.conftest import TOKEN
-from tests.store.facade import Bench
+from tests.store.facade import URLS, Bench, Kind
 
 MINUTE = timedelta(minutes=1)
 NAIVE = datetime(2026, 5, 2, 13)  # noqa: DTZ001  naive is what it is about
@@ -123,10 +128,80 @@ def test_one_event_and_every_end_say_who_did_it_and_why(store: SessionStore, clo
     kept = {"sessionledger.reason": "stolen laptops", "sessionledger.actor": "ops"}
     assert kept.items() <= event.headers.items()
     assert kept.items() <= end.headers.items()
+    assert end.value["selection"] == event.id
     *_, entry = store.history(handle=alice.handle)
     assert (entry.cause, entry.reason, entry.actor) == ("revoked", "stolen laptops", "ops")
+    assert entry.changes["selection"] == event.id
     store.rebuild()
     assert store.count() == 2
+    assert store.diagnose() == []
+
+
+def test_the_event_is_told_in_histories_and_to_who_watches(
+    store: SessionStore, clock: Clock
+) -> None:
+    alice, bob, _ = begun(store, clock)
+    store.create("alice", token=TOKEN)
+    store.revoke_where(principals="alice", reason="stolen laptops", actor="ops")
+    (event,) = [one for one in store.events() if one.kind == "selection_revoked"]
+    watched = [one for one in told(store, None) if one.event_id == event.id]
+    assert [(one.kind, one.handle, one.reason, one.actor, one.changes) for one in watched] == [
+        ("selection_revoked", None, "stolen laptops", "ops", {})
+    ]
+    assert [one.event_id for one in told(store, "nobody")] == [event.id]
+    for size in (1, 2, 3, 1000):
+        entries = list(store.history(handle=alice.handle, page_size=size))
+        kinds = ["session_created", "selection_revoked", "session_expired"]
+        assert [one.kind for one in entries] == kinds
+        assert (entries[1].event_id, entries[1].reason) == (event.id, "stolen laptops")
+        assert (entries[1].cause, entries[1].changes) == (None, {})
+        both = list(store.history(principal="alice", page_size=size))
+        assert [one.kind for one in both].count("selection_revoked") == 2
+        assert [one.event_id for one in both] == sorted(one.event_id for one in both)
+        rest = list(store.history(handle=alice.handle, after=event.id, page_size=size))
+        assert [one.kind for one in rest] == ["session_expired"]
+    assert "selection_revoked" not in [one.kind for one in store.history(handle=bob.handle)]
+
+
+@pytest.mark.parametrize("backend", URLS)
+def test_a_session_that_is_touched_amid_a_selection_tells_it_in_order(
+    tmp_path: Path, backend: str
+) -> None:
+    with closing(Bench(Kind("sync", backend), tmp_path / "ledger")) as bench:
+        tell_a_selection_amid_touches(bench.open())
+
+
+def tell_a_selection_amid_touches(store: SessionStore) -> None:
+    _, bob = (store.create(name) for name in ("alice", "bob"))
+
+    def touch(ended: int) -> None:
+        # Between the event and this session's end, which comes with the next page of principals.
+        assert (store.touch(bob.token) is not None) == (ended == 1)
+
+    with patch.object(selected, "OWNERS", 1):
+        store.revoke_where(principals=["alice", "bob"], progress=touch)
+    kinds = ["session_created", "selection_revoked", "session_touched", "session_expired"]
+    for size in (1, 2, 3, 1000):
+        entries = list(store.history(handle=bob.handle, page_size=size))
+        assert [one.kind for one in entries] == kinds
+
+
+def told(store: SessionStore, principal: str | None) -> list[HistoryEntry]:
+    """What a watch tells until it caught up."""
+    entries = takewhile(
+        lambda one: isinstance(one, HistoryEntry), store.watch(after=0, principal=principal)
+    )
+    return [one for one in entries if isinstance(one, HistoryEntry)]
+
+
+def test_children_that_end_with_a_selection_name_it(store: SessionStore) -> None:
+    parent = store.create("alice", token=TOKEN)
+    child = store.create("bot", parent=TOKEN)
+    store.revoke_where(principals=["alice"], reason="left")
+    for one, cause in ((parent, "revoked"), (child, "parent_ended")):
+        *_, selection, end = store.history(handle=one.handle)
+        assert (selection.kind, selection.reason) == ("selection_revoked", "left")
+        assert (end.cause, end.changes["selection"]) == (cause, selection.event_id)
 
 
 def test_the_reference_sees_them_end(store: SessionStore, clock: Clock) -> None:

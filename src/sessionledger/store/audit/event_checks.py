@@ -106,9 +106,7 @@ class Inspection:
 
     def _check_content(self, event: StoredEvent) -> None:
         happened = self._fold.happened(event)
-        if event.kind == SELECTED and happened is None:
-            return
-        if event.kind in MARKS and not isinstance(happened, Malformed | None):
+        if event.kind in MARKS | {SELECTED} and not isinstance(happened, Malformed | None):
             return
         if event.kind not in KINDS and happened is None:
             self._unknown.add(event)

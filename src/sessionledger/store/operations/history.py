@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from sessionledger.core.codec import decode_event, decode_state, encode_state
-from sessionledger.core.events import EVERYBODY, EXPIRED, MARKS, Expired
+from sessionledger.core.events import EXPIRED, FOR_ALL, MARKS, Expired
 from sessionledger.core.history import HistoryEntry, entries_of, entry_for_all, entry_of, fold
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
@@ -18,12 +18,13 @@ from sessionledger.core.parse import parse_principal
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import RowFilter, StoredEvent
+from sessionledger.logs.base import Row, RowFilter, StoredEvent
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
+from sessionledger.store.session_fold import intact_session_of
 
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
@@ -93,31 +94,37 @@ class HistoryReader:
         if mark is not None and mark.id <= self._after:
             mark = None
         if key is not None:
-            row = None if mark is None else await engine.log.row(engine.topic, key)
-            begins = row is not None and mark is not None and row.created <= mark.id
-            return await self._events_of(key, mark if begins else None, size + 1)
+            row = await engine.log.row(engine.topic, key)
+            return await self._events_of(key, row, mark, size + 1)
         nearest: list[tuple[bytes, StoredEvent]] = []
         async for row in engine.rows(RowFilter(owner=self._part.owner)):
             if len(nearest) > len(_first(nearest, size)) and row.created > nearest[-1][1].id:
                 break  # rows come by their first event: all that follow begin later
-            ends = mark if mark is not None and row.created <= mark.id else None
-            if ends is not None or row.version > self._after:
-                nearest += await self._events_of(row.key, ends, size + 1)
+            if row.version > self._after:
+                nearest += await self._events_of(row.key, row, mark, size + 1)
                 nearest.sort(key=lambda one: one[1].id)
                 del nearest[len(_first(nearest, size)) + 1 :]
         return nearest
 
     async def _events_of(
-        self, key: bytes, mark: StoredEvent | None, limit: int
+        self, key: bytes, row: Row | None, mark: StoredEvent | None, limit: int
     ) -> list[tuple[bytes, StoredEvent]]:
-        """The next events of a key, and the mark if it is the end of a session without its own."""
+        """The next events of a key, with the mark or the selection that ended its session.
+
+        A mark is told only while the session has no end of its own.
+        """
         log, topic = self._engine.log, self._engine.topic
-        events = await log.read_key(topic, key, self._after, limit)
-        if mark is not None and (len(events) < limit or mark.id < events[-1].id):
-            later = [event for event in events if event.id > mark.id]
-            if not any(event.kind == EXPIRED for event in later):
-                events = [*events[: len(events) - len(later)], mark, *later][:limit]
-        return [(key, event) for event in events]
+        events = list(await log.read_key(topic, key, self._after, limit))
+        ends = [event for event in events if event.kind == EXPIRED]
+        before = row is not None and mark is not None and row.created <= mark.id
+        if mark is not None and before and all(end.id < mark.id for end in ends):
+            events.append(mark)
+        selection = _selection(row, ends)
+        if selection is not None and selection > self._after:
+            found = await log.read(topic, selection - 1, 1)
+            events += [event for event in found if event.id == selection]
+        events.sort(key=lambda event: event.id)
+        return [(key, event) for event in events[:limit]]
 
     async def _entries(self, found: list[tuple[bytes, StoredEvent]]) -> list[HistoryEntry]:
         by_key: dict[bytes, list[StoredEvent]] = {}
@@ -197,8 +204,8 @@ class _EntryReader:
     async def entry_of(self, event: StoredEvent) -> HistoryEntry | None:
         """The event as an entry; None for one that concerns no session, or another owner's."""
         key = self._engine.fold.key_unremembered(event)
-        if event.kind == EVERYBODY:
-            # It concerns every owner. The states are read again, since it ended them.
+        if event.kind in FOR_ALL:
+            # It may concern every owner. The states are read again: a mark ended them.
             self._states = _States()
             return entry_for_all(event)
         if key is None or not await self._may_concern(key):
@@ -257,6 +264,14 @@ class _States:
         while self._bytes > KEPT_BYTES:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= len(oldest)
+
+
+def _selection(row: Row | None, ends: list[StoredEvent]) -> int | None:
+    """The id of the selection that ended a session, maybe since its row was read."""
+    read = (decode_event(end.kind, end.payload) for end in ends)
+    known = (intact_session_of(row), *read)
+    ids = (one.selection for one in known if isinstance(one, Session | Expired) and one.selection)
+    return next(ids, None)
 
 
 def _first(found: list[tuple[bytes, StoredEvent]], limit: int) -> list[tuple[bytes, StoredEvent]]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.children import decide_ends_below
@@ -16,7 +17,17 @@ from sessionledger.core.families import family_of
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of
-from sessionledger.logs.base import OVER, Change, LogEvent, Progress, Row, RowFilter, Rule, Unit
+from sessionledger.logs.base import (
+    OVER,
+    Appended,
+    Change,
+    LogEvent,
+    Progress,
+    Row,
+    RowFilter,
+    Rule,
+    Unit,
+)
 from sessionledger.store.engine import EVENT_PAGE, Annotation, Engine
 from sessionledger.store.operations.active_sessions import ending
 from sessionledger.store.operations.listings import ANYBODY
@@ -28,11 +39,15 @@ OWNERS = 20
 
 
 class _Call(msgspec.Struct, frozen=True):
-    """What one call ends, when it was made, and what is told with each end."""
+    """What one call ends, when it was made, and what is told with each end.
+
+    selection: the id of its event, once that is appended.
+    """
 
     criteria: Criteria
     now: datetime
     headers: dict[str, str]
+    selection: int | None = None
 
     def login(self, row: Row) -> str | None:
         """The family of a selected session, else None. A damaged one counts alone, if named."""
@@ -61,15 +76,16 @@ class _Call(msgspec.Struct, frozen=True):
 
     def _choose(self, sessions: Sequence[Session]) -> list[Expired]:
         chosen = (one for one in sessions if self.criteria.select(one, self.now))
-        return [end_of(one, self.now, "revoked") for one in chosen]
+        return [end_of(one, self.now, "revoked", self.selection) for one in chosen]
 
     def _follow(self, ended: Collection[str], trees: Sequence[Session]) -> list[Expired]:
         """The ends of the rest of their families, and of all below them."""
         families = {family_of(one) for one in trees if one.handle in ended}
         rest = [one for one in trees if family_of(one) in families and one.handle not in ended]
-        ends = [end_of(one, self.now, "revoked") for one in rest]
+        ends = [end_of(one, self.now, "revoked", self.selection) for one in rest]
         over = {*ended, *(one.handle for one in rest)}
-        return [*ends, *decide_ends_below(trees, over, self.now)]
+        below = decide_ends_below(trees, over, self.now)
+        return [*ends, *(replace(end, selection=self.selection) for end in below)]
 
     def event(self, counted: int) -> LogEvent:
         """What says who ended what, and why. Raises `InvalidSession` for a token in it."""
@@ -101,7 +117,10 @@ async def revoke_where(
                 owners[row.owner] = None
     if dry_run or not logins:
         return len(logins)
-    await engine.log.append(engine.topic, [Unit([Change(call.event(len(logins)))])])
+    event = Unit([Change(call.event(len(logins)))])
+    (outcome,) = await engine.log.append(engine.topic, [event])
+    assert isinstance(outcome, Appended)
+    call = replace(call, selection=outcome.ids[0])
     names, ended = list(owners), set[str]()
     for start in range(0, len(names), OWNERS):
         rules = [call.rule(engine, owner) for owner in names[start : start + OWNERS]]
