@@ -9,7 +9,8 @@ The application of each framework answers, as plain text:
     /shared               the same as /current, for shared caches as the application says
     /twice                the principal, asked for before and after the handler ended the session
     GET, POST /logout     logs out
-    POST /login?principal=      logs in, and answers whose the session is from there on
+    POST /login?principal=&parent=    logs in, as a child where a parent is named, and answers
+                                whose the session is from there on
     POST /logout-everywhere     logs out everywhere, and answers how many log ins that were
     POST /change                changes the credentials
     POST /rotate                rotates
@@ -23,7 +24,8 @@ from functools import partial
 
 import pytest
 
-from sessionledger import SessionLedgerError
+from sessionledger import InvalidSession, Policy, SessionLedgerError, SessionStore
+from sessionledger.integrations.request_session import actor_of
 from tests.browser import Browser
 from tests.integrations.site import COOKIE, HOST, OWN, Answer, Site
 from tests.reported import frames_in, shown
@@ -418,6 +420,68 @@ class Conformance:
         assert session.context["user_agent"] == "harn_sess_..."
         assert site.store.get(token) is None
 
+    def test_a_log_in_below_a_parent_begins_a_child_that_ends_with_it(self, site: Site) -> None:
+        phone, before = site.create(attributes={"scope": "watch"}), site.create("visitor")
+        path = f"/login?principal=television&parent={phone.handle}"
+        answer = site("POST", path, OWN, cookie=before.token)
+        assert answer.text == "television"
+        child = site.store.get(answer.token)
+        assert child is not None
+        assert child.parent == phone.handle
+        assert site.store.get(before.token) is None
+        assert site.store.get(phone.token) is not None
+        below = site(
+            "POST", f"/login?principal=guest&parent={child.handle}", OWN, cookie=phone.token
+        )
+        assert site.store.get(phone.token) is not None, "it is above the new session"
+        site.store.revoke(handle=phone.handle)
+        for token in (answer.token, below.token):
+            assert is_refused(site("GET", "/required", cookie=token), 401, INVALID)
+
+    def test_a_log_in_below_no_live_parent_changes_nothing(self, site: Site) -> None:
+        over, here = site.create(), site.create()
+        site.store.expire(over.token)
+        head = site.store.head()
+        path = f"/login?principal=television&parent={over.handle}"
+        error = site.raised("POST", path, [*OWN.items(), ("Cookie", f"{COOKIE}={here.token}")])
+        assert isinstance(error, InvalidSession)
+        assert error.field == "parent"
+        assert site.store.head() == head
+
+    # Who did it
+
+    def test_the_history_says_who_logged_in_and_out(self, site: Site) -> None:
+        visitor = site.create("visitor")
+        token = site("POST", "/login?principal=alice", OWN, cookie=visitor.token).token
+        rotated = site("POST", "/rotate", OWN, cookie=token).token
+        become = site("POST", "/become?principal=bob", OWN, cookie=rotated).token
+        changed = site("POST", "/change", OWN, cookie=become).token
+        site("POST", "/logout", OWN, cookie=changed)
+        told = [
+            (entry.actor, entry.principal)
+            for entry in site.store.history(principal="bob")
+            if entry.kind == "session_expired"
+        ]
+        assert told == [("bob", "bob")] * 2
+        assert {one.actor for one in site.store.history(principal="alice")} == {"alice", "bob"}
+        assert list(site.store.history(handle=visitor.handle))[-1].actor == "alice"
+
+    def test_a_log_out_everywhere_says_whose_request_it_was(self, site: Site) -> None:
+        here, elsewhere = site.create(), site.create()
+        site("POST", "/logout-everywhere", OWN, cookie=here.token)
+        for session in (here, elsewhere):
+            assert list(site.store.history(handle=session.handle))[-1].actor == "alice"
+
+    def test_a_log_out_of_a_principal_that_is_no_actor_is_still_one(self, site: Site) -> None:
+        """Other programs write any principal."""
+        said = "harn_sess_" + "B" * 43
+        written = SessionStore(site.log, policy=Policy.reference(), clock=site.clock)
+        long = written.create("x" * 5000)
+        site("POST", "/logout", OWN, cookie=long.token)
+        entry = list(site.store.history(handle=long.handle))[-1]
+        assert (entry.kind, entry.actor) == ("session_expired", "x" * 512)
+        assert actor_of(said) == "harn_sess_..."
+
     # Logging out
 
     def test_a_log_out_ends_the_session_and_has_the_cookie_forgotten(self, site: Site) -> None:
@@ -449,6 +513,16 @@ class Conformance:
             assert is_refused(site("GET", "/required", bearer=token), 401, INVALID)
         assert list(site.store.history(handle=here.handle))[-1].reason == "logged out everywhere"
         assert site.store.get(others.token) is not None
+
+    def test_a_child_can_t_log_out_everywhere_and_is_told_so(self, site: Site) -> None:
+        child = site.create("alice", parent=site.create().token)
+        cookie = [*OWN.items(), ("Cookie", f"{COOKIE}={child.token}")]
+        error = site.raised("POST", "/logout-everywhere", cookie)
+        assert isinstance(error, InvalidSession)
+        assert "child session" in str(error)
+        assert site.store.count() == 2
+        assert site("POST", "/logout", OWN, cookie=child.token).status == 200
+        assert site.store.count() == 1
 
     @pytest.mark.parametrize("cookie", [None, UNKNOWN, "x"])
     def test_a_log_out_everywhere_of_nothing_is_no_error(

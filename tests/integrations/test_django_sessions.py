@@ -150,6 +150,7 @@ def test_a_log_out_ends_the_session(ledger: Ledger, users: dict[str, str]) -> No
     answer = client.get("/logout")
     assert (answer.cookies["sessionid"].value, ledger.get(key)) == ("", None)
     assert ledger.count() == 0
+    assert {entry.actor for entry in ledger.history(principal=users["a"])} == {users["a"]}
 
 
 @pytest.mark.parametrize("planted", ["x", "a" * 32, "harn_sess_" + "A" * 43, "a" * 600])

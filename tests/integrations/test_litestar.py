@@ -64,7 +64,10 @@ class TestLitestar(Conformance):
         paths = document["paths"]
         assert paths["/required"]["get"]["security"] == [{"bearer": []}, {"cookie": []}]
         assert "security" not in paths["/open"]["get"]
-        assert [one["name"] for one in paths["/login"]["post"]["parameters"]] == ["principal"]
+        assert [one["name"] for one in paths["/login"]["post"]["parameters"]] == [
+            "principal",
+            "parent",
+        ]
 
     def test_a_websocket_is_for_who_has_a_session(self, site: LitestarSite) -> None:
         cookie = {"Host": HOST, "Cookie": f"{COOKIE}={site.create().token}"}

@@ -6,13 +6,14 @@
 3. The ledger is asked when somebody wants to know, and once: what was answered holds for the whole
    request. A proof that is asked for later is asked for there.
 4. What a log in, a log out or a rotation says to the browser waits in `set_cookie`.
-5. An answer that was made after a look at the session says so to caches.
+5. The history says who did it: the principal of the request's session, or who logs in.
+6. An answer that was made after a look at the session says so to caches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -36,6 +37,8 @@ Refuse: TypeAlias = Callable[[Denied], Exception]
 """Makes the framework's exception of what is denied."""
 
 _AT_ONCE = timedelta(0)
+_MOST_ACTOR_CHARS = 512
+_REPLACED = "replaced by a log in"
 
 
 class RequestSession:
@@ -104,53 +107,68 @@ class RequestSession:
         ttl: timedelta | None = None,
         attributes: Mapping[str, Any] | None = None,
         external_id: str | None = None,
+        parent: str | None = None,
         reason: str | None = "logged in",
+        actor: str | None = None,
     ) -> IssuedSession:
         """Begin a session and give its token to the browser, as a cookie.
 
         A session that the browser comes with ends: whoever planted it has nothing now, and nothing
-        of it is taken over. Refused for what another site sent. Raises what `create` raises.
+        of it is taken over. parent: the token or the handle of a session that the new one is a
+        child of; what is above a child does not end. actor: who logs in, the principal if not
+        given. Refused for what another site sent. Raises what `create` raises.
         """
         self._was_asked = True
         if not self._settings.may_use_cookie(self._request):
             raise self._refuse(CROSS_SITE)
-        await self._end(self._credentials.cookie, "replaced by a log in")
-        context = self._context()
+        by = actor_of(principal) if actor is None else actor
+        if parent is None:  # the limit of sessions may have room for one of the two only
+            await self._end(self._credentials.cookie, _REPLACED, by)
         issued = await self._store.create(
             principal,
             ttl=ttl,
             attributes=attributes,
             external_id=external_id,
+            parent=parent,
             reason=reason,
-            context=context,
+            actor=by,
+            context=self._context(),
         )
+        if parent is not None and not await self._came_with_one_above(issued):
+            await self._end(self._credentials.cookie, _REPLACED, by)
         return self._keep(issued)
 
     @without_locals
-    async def log_out(self, *, reason: str | None = "logged out") -> None:
+    async def log_out(self, *, reason: str | None = "logged out", actor: str | None = None) -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
         Nothing to log out of is no error. Refused for what another site sent, even for a `GET`.
         """
         self._check_may_log_out()
+        by = await self._requester(actor)
         for token in (self._credentials.bearer, self._credentials.cookie):
-            await self._end(token, reason)
+            await self._end(token, reason, by)
         self._forget()
 
     @without_locals
-    async def log_out_everywhere(self, *, reason: str | None = "logged out everywhere") -> int:
+    async def log_out_everywhere(
+        self, *, reason: str | None = "logged out everywhere", actor: str | None = None
+    ) -> int:
         """End all sessions of whom the request came from, its own too, and forget the cookie.
 
         How many logins ended. Nothing to log out of is no error. Refused as `log_out` refuses.
+        Raises `InvalidSession` for a child session.
         """
         self._check_may_log_out()
-        ended = 0
+        by, ended = await self._requester(actor), 0
         for token in (self._credentials.bearer, self._credentials.cookie):
-            with suppress_no_token():
-                if token is not None:
-                    ended += await self._store.log_out_everywhere(
-                        token, reason=reason, context=self._context()
-                    )
+            if token is None:
+                continue
+            is_live = await self._live(token) is not None
+            with nullcontext() if is_live else suppress_no_token():
+                ended += await self._store.log_out_everywhere(
+                    token, reason=reason, actor=by, context=self._context()
+                )
         self._forget()
         return ended
 
@@ -161,6 +179,7 @@ class RequestSession:
         principal: str | None = None,
         grace: timedelta | None = None,
         reason: str | None = "rotated",
+        actor: str | None = None,
     ) -> IssuedSession:
         """Replace the token: where rights change, or at the log in of a visitor with a session.
 
@@ -169,7 +188,7 @@ class RequestSession:
         replaced as a cookie; to a bearer the application answers the new one. Refused as
         `required` refuses.
         """
-        await self.required()
+        session = await self.required()
         if principal is not None and grace is None:
             grace = _AT_ONCE
         issued = await self._store.rotate(
@@ -177,13 +196,14 @@ class RequestSession:
             principal=principal,
             grace=grace,
             reason=reason,
+            actor=actor_of(principal or session.principal) if actor is None else actor,
             context=self._context(),
         )
         return self._replace_by(issued)
 
     @without_locals
     async def change_credentials(
-        self, *, reason: str | None = "credentials changed"
+        self, *, reason: str | None = "credentials changed", actor: str | None = None
     ) -> IssuedSession:
         """Replace the token, and end all other sessions of the principal: after a new password.
 
@@ -191,9 +211,12 @@ class RequestSession:
         The old token ends at once. The new one goes where the old one came from, as with `rotate`.
         Refused as `required` refuses.
         """
-        await self.required()
+        session = await self.required()
         issued = await self._store.change_credentials(
-            self._credentials.token, reason=reason, context=self._context()
+            self._credentials.token,
+            reason=reason,
+            actor=actor_of(session.principal) if actor is None else actor,
+            context=self._context(),
         )
         return self._replace_by(issued)
 
@@ -210,11 +233,33 @@ class RequestSession:
     async def _authenticated(self, token: str, most: timedelta | None) -> Session | None:
         return await self._store.authenticate(token, max_auth_age=most, context=self._context())
 
-    async def _end(self, token: str | None, reason: str | None) -> None:
+    async def _live(self, token: str | None) -> Session | None:
+        """The live session of a token that a client sent, which may be anything."""
+        session = None
+        with suppress_no_token():
+            if token is not None:
+                session = await self._store.get(token)
+        return session
+
+    async def _requester(self, actor: str | None) -> str | None:
+        """Whom the request came from, unless the application says so."""
+        if actor is not None:
+            return actor
+        session = await self._live(self._credentials.bearer or self._credentials.cookie)
+        return None if session is None else actor_of(session.principal)
+
+    async def _came_with_one_above(self, child: Session) -> bool:
+        """Whether the browser's session is the parent of a child, or above that."""
+        before = await self._live(self._credentials.cookie)
+        family = None if before is None else before.family or before.handle
+        return any(ancestor.family == family for ancestor in child.ancestors)
+
+    async def _end(self, token: str | None, reason: str | None, actor: str | None) -> None:
         """End the session of a token that a client sent, which may be anything."""
         with suppress_no_token():
             if token is not None:
-                await self._store.expire(token, reason=reason, context=self._context())
+                context = self._context()
+                await self._store.expire(token, reason=reason, actor=actor, context=context)
 
     def _check_may_log_out(self) -> None:
         self._was_asked = True
@@ -248,6 +293,12 @@ class RequestSession:
         """What is noted of the request, without any token that the client put into it."""
         told = self._settings.context(self._request)
         return {name: without_tokens(text) for name, text in told.items()} or None
+
+
+def actor_of(principal: str) -> str:
+    """A principal as an actor. It may be anything that another program wrote, and keeps no end
+    from being written."""
+    return without_tokens(str(principal))[:_MOST_ACTOR_CHARS]
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def twice(request: HttpRequest) -> HttpResponse:
 
 
 def log_in(request: HttpRequest) -> HttpResponse:
-    request.ledger_session.log_in(request.GET["principal"])
+    request.ledger_session.log_in(request.GET["principal"], parent=request.GET.get("parent"))
     return current(request)
 
 

@@ -32,7 +32,7 @@ async def twice(request: HttpRequest) -> HttpResponse:
 
 
 async def log_in(request: HttpRequest) -> HttpResponse:
-    await request.ledger_session.alog_in(request.GET["principal"])
+    await request.ledger_session.alog_in(request.GET["principal"], parent=request.GET.get("parent"))
     return await current(request)
 
 

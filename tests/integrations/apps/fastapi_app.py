@@ -90,8 +90,9 @@ def change(app: FastAPI, sessions: Sessions) -> None:
     async def log_in(
         principal: str,
         request_session: Annotated[RequestSession, Depends(sessions.request_session)],
+        parent: str | None = None,
     ) -> Response:
-        await request_session.log_in(principal)
+        await request_session.log_in(principal, parent=parent)
         return name_of(await request_session.session())
 
     @app.get("/logout")

@@ -75,7 +75,9 @@ def change(app: Flask, sessions: Sessions) -> None:
 
     @app.post("/login")
     def log_in() -> str:
-        sessions.request_session.log_in(request.args["principal"])
+        sessions.request_session.log_in(
+            request.args["principal"], parent=request.args.get("parent")
+        )
         return name_of(sessions.current)
 
     @app.route("/logout", methods=BOTH)

@@ -38,8 +38,12 @@ async def shared(request_session: RequestSessionDependency) -> Response[str]:
 
 
 @post("/login", media_type=TEXT, status_code=200)
-async def log_in(request_session: RequestSessionDependency, principal: FromQuery[str]) -> str:
-    await request_session.log_in(principal)
+async def log_in(
+    request_session: RequestSessionDependency,
+    principal: FromQuery[str],
+    parent: FromQuery[str | None] = None,
+) -> str:
+    await request_session.log_in(principal, parent=parent)
     return name_of(await request_session.session())
 
 

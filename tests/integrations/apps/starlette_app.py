@@ -42,7 +42,9 @@ def routes(sessions: Sessions) -> list[Route]:
 
     async def log_in(request: Request) -> Response:
         request_session = sessions.for_request(request)
-        await request_session.log_in(request.query_params["principal"])
+        await request_session.log_in(
+            request.query_params["principal"], parent=request.query_params.get("parent")
+        )
         return name_of(await request_session.session())
 
     async def log_out(request: Request) -> Response:

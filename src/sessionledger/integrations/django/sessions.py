@@ -23,6 +23,7 @@ from django.contrib.sessions.backends.base import CreateError, SessionBase, Upda
 
 from sessionledger import DuplicateSession, InvalidSession, Session
 from sessionledger.integrations.django.configuration import engine_store
+from sessionledger.integrations.request_session import actor_of
 from sessionledger.secrecy import without_locals, without_tokens
 
 VISITOR = "visitor:"
@@ -98,7 +99,8 @@ class SessionStore(SessionBase):
         key = session_key or self.session_key
         if key is not None:
             with suppress(InvalidSession):
-                engine_store().expire(key, reason="ended by the application")
+                who = None if self._principal is None else actor_of(self._principal)
+                engine_store().expire(key, reason="ended by the application", actor=who)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -110,7 +112,10 @@ class SessionStore(SessionBase):
         self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
         try:
             issued = engine_store().create(
-                self._principal, ttl=self._age(), attributes=attributes_of(stored)
+                self._principal,
+                ttl=self._age(),
+                attributes=attributes_of(stored),
+                actor=actor_of(self._principal),
             )
         except DuplicateSession:
             raise CreateError from None
