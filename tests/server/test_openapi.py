@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.server.app import ROUTES
+from sessionledger.server.http.parameters import CURSOR_PATTERN, HANDLE_PATTERN, NAME_PATTERN
 from tests.server.served import Served, make_key
 from tests.server.web import Web
 
@@ -51,7 +53,47 @@ def test_what_a_new_session_can_be_used_for_is_linked(web: Web) -> None:
     known = {one["operationId"] for path in paths.values() for one in path.values()}
     assert {link["operationId"] for link in links.values()} <= known
     by_handle = [path for path in paths if "{handle}" in path]
-    assert len(links) == sum(len(paths[path]) for path in by_handle) + 2
+    assert len(links) == sum(len(paths[path]) for path in by_handle) + 3
+    rotated = paths["/v1/sessions/{handle}/rotate"]["post"]["responses"]["200"]
+    assert rotated["links"] == links
+    for path in ("/v1/sessions", "/v1/history/{handle}"):
+        assert "nextPage" in paths[path]["get"]["responses"]["200"]["links"]
+
+
+def test_texts_that_have_a_form_have_a_pattern(web: Web) -> None:
+    document = web("GET", "/openapi.json", token="").json()
+    found: dict[str, set[str]] = {}
+    for name, schema in document["components"]["schemas"].items():
+        for member, told in schema.get("properties", {}).items():
+            for one in (told, told.get("items", {}), *told.get("anyOf", [])):
+                found.setdefault(f"{name}.{member}", set()).update({one.get("pattern")} - {None})
+    for path in document["paths"].values():
+        for operation in path.values():
+            for one in operation.get("parameters", ()):
+                schema = one["schema"].get("items", one["schema"])
+                found.setdefault(one["name"], set()).update({schema.get("pattern")} - {None})
+    handles = ("SessionDocument.handle", "EntryDocument.handle", "Introspection.jti", "handle")
+    for name in (*handles, "SessionDocument.successors", "IssuedDocument.parent", "keep"):
+        assert found[name] == {HANDLE_PATTERN}, name
+    for name in ("NewSession.principal", "NewSession.external_id", "NewToken.principal"):
+        assert found[name] == {NAME_PATTERN}, name
+    assert found["cursor"] == found["SessionPage.cursor"] == {CURSOR_PATTERN}
+    (token,), (topic,) = found["IssuedDocument.token"], found["StatsDocument.topic"]
+    assert re.search(token, web.create()["token"])
+    assert re.search(topic, web("GET", "/v1/stats").json()["topic"])
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        *((name, True) for name in ("alice", " a b\n", "é", "\x85\t名\u3000", "a" * 512)),
+        *((name, False) for name in (" ", "\n\u2003", "\x00", "a\tb", "a\x7f", "\x85", "a\x80b")),
+    ],
+)
+def test_the_pattern_of_a_name_is_what_the_library_takes(web: Web, name: str, fits: bool) -> None:
+    assert (re.search(NAME_PATTERN, name) is not None) is fits
+    answer = web("POST", "/v1/sessions", json={"principal": name})
+    assert answer.status_code == (201 if fits else 422)
 
 
 @pytest.mark.parametrize(

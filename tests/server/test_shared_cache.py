@@ -31,9 +31,10 @@ def test_nginx_with_a_cache_stores_no_answer(served: Served, key: str) -> None:
     one = f"/v1/sessions/{made['handle']}"
     asked = [
         *(("/v1/session", bearer), ("/auth", bearer), ("/healthz", []), ("/readyz", [])),
-        *((path, admin) for path in (one, f"{one}/history", "/v1/sessions", "/v1/stats")),
+        *((path, admin) for path in (one, "/v1/sessions", "/v1/stats")),
         *((path, []) for path in (one, "/v1/session", "/auth", "/metrics", "/openapi.json")),
-        *(("/v1/sessions?principal=alice", admin), ("/v1/nothing", admin)),
+        *((f"/v1/{name}?principal=alice", admin) for name in ("sessions", "history", "nothing")),
+        (f"/v1/history/{made['handle']}", admin),
     ]
     for path, headers in [*asked, *asked]:
         assert cached(port, path, headers).headers["X-Cache"] == "MISS", path

@@ -13,17 +13,18 @@ from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
 from sessionledger.server.auth.permissions import BEARER, PUBLIC
+from sessionledger.server.http import schemas
 from sessionledger.server.http.forms import FORM
 from sessionledger.server.http.parameters import HANDLE_PATTERN
 from sessionledger.server.http.problems import MEDIA_TYPE, Problem
-from sessionledger.server.http.schemas import NewSession, NewToken, Proof, SessionPatch
 from sessionledger.server.oauth.endpoints import Introspection
 
 SCHEMES = {
     "adminKey": "An admin key with the scope that the operation names.",
     "sessionToken": "The token of a session.",
 }
-DOCUMENTS = (NewSession, NewToken, Proof, SessionPatch)
+PAGES = {"SessionPage": "cursor", "History": "after"}
+"""What the next page is asked with, by the documents that are pages."""
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 CLIENT = {
     "type": "http",
@@ -55,7 +56,7 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
                     _complete(operation[method.lower()], route.opt["permission"])
     document["paths"] |= _without_framework()
     _link(document["paths"])
-    _add_components(document.setdefault("components", {}))
+    _add_components(document["components"])
     return msgspec.json.encode(document)
 
 
@@ -93,21 +94,37 @@ def _complete(operation: dict[str, Any], permission: str) -> None:
 
 
 def _link(paths: dict[str, Any]) -> None:
-    """What can be done next with a new session: by its handle, and with its token."""
-    by_handle = [
-        operation["operationId"]
-        for path, operations in paths.items()
-        for method, operation in operations.items()
-        if "{handle}" in path and method in METHODS
-    ]
-    links = {
-        id: {"operationId": id, "parameters": {"handle": "$response.body#/handle"}}
-        for id in by_handle
-    } | {
-        id: {"operationId": id, "requestBody": {"token": "$response.body#/token"}}
-        for id in ("introspectToken", "revokeToken")
+    """What can be done next: with a session that has a new token, and after a page."""
+    operations = {
+        operation["operationId"]: (path, operation)
+        for path, methods in paths.items()
+        for operation in methods.values()
     }
-    paths["/v1/sessions"]["post"]["responses"]["201"]["links"] = links
+    begin = paths["/v1/sessions"]["post"]
+    handle, token = "$response.body#/handle", "$response.body#/token"
+    links: dict[str, Any] = {
+        id: {"operationId": id, "parameters": {"handle": handle}}
+        for id, (path, _) in operations.items()
+        if "{handle}" in path
+    }
+    for id, body in (
+        *((id, {"token": token}) for id in ("introspectToken", "revokeToken")),
+        (begin["operationId"], {"parent": handle}),
+    ):
+        links[id] = {"operationId": id, "requestBody": body}
+    for id, (_, operation) in operations.items():
+        for response in operation["responses"].values():
+            if _answers(response) == "IssuedDocument":
+                response["links"] = links
+            elif page := PAGES.get(_answers(response)):
+                following = {"operationId": id, "parameters": {page: "$response.body#/cursor"}}
+                response["links"] = {"nextPage": following}
+
+
+def _answers(response: dict[str, Any]) -> str:
+    """The name of the document in a response."""
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    return str(schema.get("$ref", "")).rpartition("/")[2]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -125,10 +142,11 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 def _add_components(components: dict[str, Any]) -> None:
-    _, schemas = msgspec.json.schema_components(
-        (Problem, Introspection, *DOCUMENTS), ref_template="#/components/schemas/{name}"
+    # The framework leaves patterns out wherever null is allowed.
+    documents = [getattr(schemas, name) for name in components["schemas"]]
+    _, components["schemas"] = msgspec.json.schema_components(
+        (Problem, Introspection, *documents), ref_template="#/components/schemas/{name}"
     )
-    components.setdefault("schemas", {}).update(schemas)
     components["securitySchemes"] = {
         name: {"type": "http", "scheme": "bearer", "description": told}
         for name, told in SCHEMES.items()

@@ -285,6 +285,25 @@ def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
         assert web("POST", f"{path(session)}/{call}", token=key, json={}).status_code == status
 
 
+def test_the_history_of_a_principal_is_told_in_pages(web: Web) -> None:
+    handles = {web.create()["handle"] for _ in range(3)}
+    web.create("bob")
+    web("DELETE", f"/v1/sessions/{min(handles)}")
+    whole = web("GET", "/v1/history?principal=alice").json()
+    assert (len(whole["events"]), whole["cursor"]) == (4, None)
+    assert {event["handle"] for event in whole["events"]} == handles
+    first = web("GET", "/v1/history?principal=alice&limit=3").json()
+    rest = web("GET", f"/v1/history?principal=alice&limit=3&after={first['cursor']}").json()
+    assert (first["events"] + rest["events"], rest["cursor"]) == (whole["events"], None)
+    nothing: dict[str, object] = {"events": [], "cursor": None}
+    assert web("GET", "/v1/history?principal=carol").json() == nothing
+    assert problem(web("GET", "/v1/history"))[::2] == (400, "principal")
+    assert problem(web("GET", "/v1/history?principal=alice&limit=1001"))[0] == 400
+    reading, other = web.make_key("reading", "sessions:read"), web.make_key("o", "sessions:write")
+    assert web("GET", "/v1/history?principal=alice", token=reading).json() == whole
+    assert web("GET", "/v1/history?principal=alice", token=other).status_code == 403
+
+
 def test_a_history_is_told_in_pages(web: Web) -> None:
     made = web.create()
     for n in range(4):

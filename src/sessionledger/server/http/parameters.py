@@ -18,6 +18,12 @@ HANDLE_PATTERN = r"^sha256:v1:[0-9a-f]{64}$"
 EVENT_ID_PATTERN = f"^[0-9]{{1,{MAX_ID_DIGITS}}}$"
 LAST_EVENT_ID_PATTERN = f"^([0-9]{{1,{MAX_ID_DIGITS}}})?$"
 KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_-]+$"
+# Of new names: without control characters. White space around a name is not part of it.
+_INNER = r"[^\x00-\x1f\x7f-\x9f]"
+_OUTER = r"[^\s\x00-\x1f\x7f-\x9f]"
+NAME_PATTERN = rf"^[\s\x85]*{_OUTER}({_INNER}*{_OUTER})?[\s\x85]*$"
+MAX_NAME_CHARS = 512
 _TAG = r'(W/)?"[!#-~]*"'
 TAGS_PATTERN = rf"^(\*|({_TAG}( *, *{_TAG})*)?)$"
 _STRONG_TAG = re.compile(r'(?<!W/)"([1-9][0-9]{0,17})"')
@@ -31,6 +37,25 @@ EXPECTED = {
 }
 """What a client is told of a value that does not match a pattern."""
 
+
+def _name(name: str, *, required: bool) -> QueryParameter:
+    """What is looked for may have any characters: another policy may have allowed them."""
+    return QueryParameter(name=name, required=required, min_length=1, max_length=MAX_NAME_CHARS)
+
+
+Principal: TypeAlias = Annotated[str, _name("principal", required=True)]
+ExternalId: TypeAlias = Annotated[str, _name("external_id", required=True)]
+OfPrincipal: TypeAlias = Annotated[str | None, _name("principal", required=False)]
+OfExternalId: TypeAlias = Annotated[str | None, _name("external_id", required=False)]
+Cursor: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        name="cursor",
+        required=False,
+        description="The `cursor` of the page before.",
+        schema_extra={"pattern": CURSOR_PATTERN},
+    ),
+]
 Handle = Annotated[str, PathParameter(pattern=HANDLE_PATTERN, description="Its public name.")]
 Reason: TypeAlias = Annotated[
     str | None,

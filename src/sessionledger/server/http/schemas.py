@@ -11,13 +11,29 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from sessionledger import HistoryEntry, IssuedSession, Session, Stats
+from sessionledger import HistoryEntry, HistoryPage, IssuedSession, Session, Stats
+from sessionledger.server.http.parameters import (
+    CURSOR_PATTERN,
+    HANDLE_PATTERN,
+    MAX_NAME_CHARS,
+    NAME_PATTERN,
+)
 
 LONGEST = 100 * 366 * 24 * 3600
+TOKEN_PATTERN = r"^harn_sess_[A-Za-z0-9_-]{43}$"  # noqa: S105  public, in every token
 
 Seconds: TypeAlias = Annotated[float, Meta(ge=1, le=LONGEST, description="Seconds.")]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
 Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
+KnownName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+HandleText: TypeAlias = Annotated[str, Meta(pattern=HANDLE_PATTERN)]
+# The document alone has what is extra: the library says what is wrong with such a text.
+Name: TypeAlias = Annotated[KnownName, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
+Parent: TypeAlias = Annotated[
+    str, Meta(max_length=MAX_NAME_CHARS, extra_json_schema={"minLength": 32})
+]
+Context: TypeAlias = Annotated[
+    dict[str, Text], Meta(extra_json_schema={"propertyNames": {"pattern": "^[ -~]+$"}})
+]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 
 
@@ -35,9 +51,9 @@ class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     absolute_timeout: Seconds | None = None
     attributes: dict[str, Any] | None = None
     external_id: Name | None = None
-    parent: Name | None = None
+    parent: Parent | None = None
     reason: Text | None = None
-    context: dict[str, Text] | None = None
+    context: Context | None = None
 
 
 class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +66,7 @@ class Proof(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """That the bearer of a session just proved anew who that is."""
 
     reason: Text | None = None
-    context: dict[str, Text] | None = None
+    context: Context | None = None
 
 
 class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +79,7 @@ class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     principal: Name | None = None
     grace: Annotated[float, Meta(ge=0, le=LONGEST, description="Seconds.")] | None = None
     reason: Text | None = None
-    context: dict[str, Text] | None = None
+    context: Context | None = None
 
 
 class Criteria(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -72,13 +88,13 @@ class Criteria(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     address_in: a network, `192.0.2.0/24`. dry_run: end none, and count.
     """
 
-    principals: Annotated[list[Name], Meta(min_length=1, max_length=1000)] | None = None
-    external_id: Name | None = None
+    principals: Annotated[list[KnownName], Meta(min_length=1, max_length=1000)] | None = None
+    external_id: KnownName | None = None
     begun_before: Instant | None = None
     begun_after: Instant | None = None
     last_seen_before: Instant | None = None
     last_seen_after: Instant | None = None
-    address_in: Name | None = None
+    address_in: KnownName | None = None
     attributes: dict[str, Any] | None = None
     dry_run: bool = False
     reason: Text | None = None
@@ -90,37 +106,37 @@ class SessionDocument(msgspec.Struct, kw_only=True):
     cause: what ended it, null where it was not ended. parent: the family of a child's parent.
     """
 
-    handle: str
+    handle: HandleText
     principal: str
     state: Literal["live", "lapsed", "ended"]
     version: int
-    created_at: datetime
-    last_seen_at: datetime
-    expires_at: datetime
-    deadline: datetime | None
-    ended_at: datetime | None
+    created_at: Instant
+    last_seen_at: Instant
+    expires_at: Instant
+    deadline: Instant | None
+    ended_at: Instant | None
     cause: str | None
-    authenticated_at: datetime
+    authenticated_at: Instant
     idle_timeout: float | None
     attributes: dict[str, Any]
     context: dict[str, str]
     external_id: str | None
-    family: str | None
-    parent: str | None
-    successors: list[str]
+    family: HandleText | None
+    parent: HandleText | None
+    successors: list[HandleText]
 
 
 class IssuedDocument(SessionDocument, kw_only=True):
     """A session with its token, which no other answer ever holds."""
 
-    token: str
+    token: Annotated[str, Meta(pattern=TOKEN_PATTERN)]
 
 
 class SessionPage(msgspec.Struct):
     """Some sessions. cursor: where the next page begins, null after the last."""
 
     sessions: list[SessionDocument]
-    cursor: str | None
+    cursor: Annotated[str, Meta(pattern=CURSOR_PATTERN)] | None
 
 
 class Ended(msgspec.Struct):
@@ -136,9 +152,9 @@ class EntryDocument(msgspec.Struct, kw_only=True):
     """
 
     event_id: int
-    occurred_at: datetime
+    occurred_at: Instant
     kind: str
-    handle: str | None
+    handle: HandleText | None
     principal: str | None
     cause: str | None
     reason: str | None
@@ -159,7 +175,7 @@ class History(msgspec.Struct):
 class StatsDocument(msgspec.Struct):
     """How much there is. sessions counts the ended ones too."""
 
-    topic: str
+    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")]
     events: int
     sessions: int
     live: int
@@ -189,6 +205,11 @@ def entry_document(entry: HistoryEntry) -> EntryDocument:
     fields = {name: getattr(entry, name) for name in EntryDocument.__struct_fields__}
     changes = {name: _plain(value) for name, value in entry.changes.items()}
     return EntryDocument(**fields | {"changes": changes})
+
+
+def history_document(page: HistoryPage) -> History:
+    """A page of a history as clients get it."""
+    return History([entry_document(entry) for entry in page.entries], page.cursor)
 
 
 def stats_document(stats: Stats) -> StatsDocument:

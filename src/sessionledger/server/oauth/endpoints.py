@@ -16,6 +16,7 @@ from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.forms import form_in
 from sessionledger.server.http.problems import HTTPProblem, invalid
+from sessionledger.server.http.schemas import HandleText
 from sessionledger.server.oauth.clients import JSON, authenticate_client, oauth_error
 from sessionledger.server.service.service import Service
 from sessionledger.web.claims import scope_of, text_of
@@ -40,7 +41,7 @@ class Introspection(msgspec.Struct, omit_defaults=True, kw_only=True):
     sub: str | None = None
     exp: int | None = None
     iat: int | None = None
-    jti: str | None = None
+    jti: HandleText | None = None
     scope: str | None = None
     client_id: str | None = None
     username: str | None = None

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 from litestar import get
-from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from sessionledger import CaughtUp, HistoryEntry, InvalidSession, SessionLedgerError
 from sessionledger.server.auth.permissions import requires
-from sessionledger.server.http.parameters import After, LastEventId, parse_event_id
-from sessionledger.server.http.schemas import Name
+from sessionledger.server.http.parameters import (
+    After,
+    LastEventId,
+    OfPrincipal,
+    parse_event_id,
+)
 from sessionledger.server.service.feed import Frame, encode_entry
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.service import (
@@ -41,7 +44,7 @@ async def stream_events(
     request: HandlerRequest,
     after: After = None,
     last_event_id: LastEventId = None,
-    principal: Annotated[Name | None, QueryParameter(name="principal", required=False)] = None,
+    principal: OfPrincipal = None,
 ) -> Stream:
     """Events of a principal or of all sessions, from now on unless told otherwise.
 

@@ -10,24 +10,26 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from sessionledger.server.auth.permissions import requires
-from sessionledger.server.http.parameters import HANDLE_PATTERN, Limit, Reason
+from sessionledger.server.http.parameters import (
+    HANDLE_PATTERN,
+    Cursor,
+    ExternalId,
+    Limit,
+    OfExternalId,
+    OfPrincipal,
+    Principal,
+    Reason,
+)
 from sessionledger.server.http.schemas import (
     Criteria,
     Ended,
     EntryDocument,
-    Name,
     SessionPage,
     entry_document,
     session_document,
 )
 from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of
 
-Principal = Annotated[str, QueryParameter(name="principal", min_length=1, max_length=512)]
-ExternalId = Annotated[str, QueryParameter(name="external_id", min_length=1, max_length=512)]
-Cursor = Annotated[
-    str | None,
-    QueryParameter(name="cursor", required=False, description="The `cursor` of the page before."),
-]
 Keep = Annotated[
     list[Annotated[str, Meta(pattern=HANDLE_PATTERN)]] | None,
     QueryParameter(
@@ -43,8 +45,8 @@ Keep = Annotated[
 @get("/v1/sessions", opt=requires("sessions:read"), summary="List sessions")
 async def list_sessions(
     request: HandlerRequest,
-    principal: Annotated[Name | None, QueryParameter(name="principal", required=False)] = None,
-    external_id: Annotated[Name | None, QueryParameter(name="external_id", required=False)] = None,
+    principal: OfPrincipal = None,
+    external_id: OfExternalId = None,
     live: Annotated[bool, QueryParameter(name="live")] = True,
     superseded: Annotated[bool, QueryParameter(name="superseded")] = False,
     cursor: Cursor = None,

@@ -16,6 +16,7 @@ from sessionledger.server.http.parameters import (
     IdempotencyKey,
     IfMatch,
     Limit,
+    Principal,
     Reason,
     etag,
     mismatch,
@@ -31,7 +32,7 @@ from sessionledger.server.http.schemas import (
     Proof,
     SessionDocument,
     SessionPatch,
-    entry_document,
+    history_document,
     issued_document,
     session_document,
     span,
@@ -218,7 +219,24 @@ async def read_history(
     page = await anext(told.pages())
     if not page.entries and not begin:
         raise HTTPProblem(404, "not_found", "nothing is known of that handle")
-    return History([entry_document(entry) for entry in page.entries], page.cursor)
+    return history_document(page)
+
+
+@get(
+    "/v1/history",
+    opt=requires("sessions:read"),
+    summary="What happened to the sessions of a principal",
+)
+async def read_history_of_principal(
+    request: HandlerRequest, principal: Principal, after: After = None, limit: Limit = 100
+) -> History:
+    """Their events, oldest first, also of sessions that are over.
+
+    `cursor` is the `after` of the next page, null after the last.
+    """
+    begin = parse_event_id("after", after)
+    told = ledger_of(request).sessions.history(principal=principal, after=begin, page_size=limit)
+    return history_document(await anext(told.pages()))
 
 
 async def _count_write(request: HandlerRequest, handle: str) -> None:
@@ -268,4 +286,5 @@ ROUTES = [
     change_credentials,
     revoke_session,
     read_history,
+    read_history_of_principal,
 ]
