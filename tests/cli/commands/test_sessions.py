@@ -200,6 +200,47 @@ def test_a_child_ends_with_its_parent(line: Line) -> None:
     assert line("get", given=child).code == 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "code", "error", "says"),
+    [
+        *(
+            (wrong, 2, "invalid_session", "parent must be a live session of this ledger")
+            for wrong in ("ended", "in another topic", "an admin key", "unknown")
+        ),
+        ("itself", 3, "duplicate_session", "was created before"),
+        ("below it", 3, "duplicate_session", "was created before"),
+        ("no handle", 2, "usage", "--parent: "),
+        ("wider", 2, "invalid_session", "must be the parent's, or fewer: 'scope' is not"),
+    ],
+)
+def test_no_child_is_begun_where_none_can_be(
+    line: Line, wrong: str, code: int, error: str, says: str
+) -> None:
+    token, handle = line.create("alice", "--attributes", '{"scope": "a b"}')
+    _, below = line.create("bot", "--parent", handle)
+    _, ended = line.create("ended")
+    line("revoke", "--handle", ended)
+    _, elsewhere = line.create("bob", "--topic", "elsewhere")
+    key = line("keys", "create", "key", "--scope", "introspect", "--json").record["handle"]
+    options = {
+        "ended": ("--parent", ended),
+        "in another topic": ("--parent", elsewhere),
+        "an admin key": ("--parent", key),
+        "unknown": ("--parent", UNKNOWN),
+        "itself": ("--token-stdin", "--parent", handle),
+        "below it": ("--token-stdin", "--parent", below),
+        "no handle": ("--parent", "sha256:v1:7"),
+        "wider": ("--parent", handle, "--attributes", '{"scope": "a c"}'),
+    }[wrong]
+    before = line("head").out
+    answer = line("create", "child", *options, "--json", given=token)
+    told = json.loads(answer.err)
+    assert (answer.code, answer.out, told["error"]) == (code, "", error)
+    assert says in told["message"]
+    assert token not in answer.err
+    assert line("head").out == before
+
+
 def test_the_actor_comes_from_the_environment(line: Line) -> None:
     _, handle = line.create()
     assert line("revoke", "--handle", handle, SESSIONLEDGER_ACTOR="ops").code == 0

@@ -11,7 +11,7 @@ from sessionledger import Policy
 from sessionledger.server import create_app
 from sessionledger.server.service.keys import SCOPES
 from tests.server.conftest import SETTINGS
-from tests.server.web import Web, problem
+from tests.server.web import JSON, Web, problem
 
 NEVER_SEEN = "sha256:v1:" + "0" * 64
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -327,19 +327,47 @@ def test_a_history_is_told_in_pages(web: Web) -> None:
     assert problem(web("GET", f"{path}?after=x"))[::2] == (400, "after")
 
 
+def test_no_child_is_begun_where_none_can_be(web: Web) -> None:
+    parent, ended = web.create(attributes={"scope": "read write", "tenant": 7}), web.create()
+    web("DELETE", path(ended))
+    key = web.run(lambda: web.ledger.keys.authenticate(web.key))
+    assert key is not None
+    child = web.create(principal="bot", parent=parent["token"], attributes={"scope": "read"})
+    head = web.run(lambda: web.ledger.sessions.head())
+    wrong: list[tuple[JSON, str]] = [
+        *(({"parent": ended[name]}, "parent") for name in ("token", "handle")),
+        *(({"parent": named}, "parent") for named in (web.key, key.handle)),
+        *(({"parent": named}, "parent") for named in (NEVER_SEEN, "harn_sess_" + "A" * 43)),
+        *(({"parent": named}, "parent") for named in ("short", "sha256:v1:7")),
+        ({"parent": parent["token"], "attributes": {"scope": "all"}}, "attributes"),
+        ({"parent": parent["handle"], "attributes": {"tenant": 8}}, "attributes"),
+        ({"parent": child["handle"], "attributes": {"scope": "write"}}, "attributes"),
+    ]
+    for body, field in wrong:
+        answer = web("POST", "/v1/sessions", json={"principal": "bot", **body})
+        assert (answer.status_code, answer.json()["field"]) == (422, field), body
+        assert parent["token"] not in answer.text
+        assert web.key not in answer.text
+    for named in ("", 7):
+        answer = web("POST", "/v1/sessions", json={"principal": "bot", "parent": named})
+        assert problem(answer)[::2] == (400, "parent")
+    assert patched(web, child, '{"scope": "read write x"}') == 422
+    assert web.run(lambda: web.ledger.sessions.head()) == head
+
+
+def test_a_child_that_would_be_too_deep_is_refused(web: Web) -> None:
+    made = web.create()
+    for _ in range(3):
+        made = web.create(principal="bot", parent=made["handle"])
+    answer = web("POST", "/v1/sessions", json={"principal": "bot", "parent": made["handle"]})
+    assert problem(answer)[:2] == (409, "session_limit_reached")
+    assert "4 sessions above it; 3 are allowed" in answer.text
+
+
 def test_a_child_is_within_its_parent(web: Web) -> None:
     parent = web.create(attributes={"scope": "read write"})
     child = web.create(principal="bot", parent=parent["handle"], attributes={"scope": "read"})
     assert (child["parent"], parent["parent"]) == (parent["handle"], None)
-    for wrong, field in (
-        ({"parent": parent["token"], "attributes": {"scope": "all"}}, "attributes"),
-        ({"parent": NEVER_SEEN}, "parent"),
-        ({"parent": "harn_sess_" + "A" * 43}, "parent"),
-    ):
-        answer = web("POST", "/v1/sessions", json={"principal": "bot", **wrong})
-        assert answer.status_code in (400, 422)
-        assert answer.json()["field"] == field
-        assert parent["token"] not in answer.text
     entries = web("GET", path(child).replace("sessions", "history")).json()["events"]
     above = {"family": parent["handle"], "principal": parent["principal"]}
     assert entries[0]["changes"]["ancestors"] == [above]

@@ -281,6 +281,33 @@ def test_nobody_is_a_child_of_itself(store: SessionStore, parent: Session) -> No
         store.create("alice", token=TOKEN, parent=child.token)
 
 
+def test_a_cycle_that_another_program_wrote_is_never_prolonged_and_can_be_ended(
+    bench: Bench, store: SessionStore
+) -> None:
+    """No call of ours can write one: a child names what was there before it."""
+    if not bench.persists:
+        return
+    first, second = begun(store, who="first"), begun(store, who="second")
+    made = [event.value for event in store.events() if event.kind == "session_created"][-2:]
+    elsewhere = bench.open(topic="cycle")
+    for event, above in zip(made, (second, first), strict=True):
+        event["record"]["ancestors"] = [{"family": above.handle, "principal": above.principal}]
+    with closing(bench.log()) as other:
+        events = [LogEvent.of("session_created", one, occurred_at_ms=1) for one in made]
+        other.append("cycle", [Unit([Change(event)]) for event in events])
+    assert elsewhere.count() == 2
+    for child in (first, second):
+        with pytest.raises(SessionLimitReached):
+            bench.open(topic="cycle", policy=Policy(max_child_depth=1)).create(
+                "tool", parent=child.handle
+            )
+    assert elsewhere.touch(first.token) is None
+    for child in (first, second):
+        assert elsewhere.revoke(handle=child.handle) is not None
+    assert are_over(elsewhere, first.token, second.token)
+    assert elsewhere.verify().ok
+
+
 def test_depth_and_number_are_bounded(bench: Bench, clock: Clock) -> None:
     store = bench.open(policy=Policy(max_children=4, max_child_depth=2))
     parent = store.create("alice", ttl=10 * HOUR)
