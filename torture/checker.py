@@ -17,6 +17,10 @@ FORGIVEN = frozenset({"WriteContention", "ClockJumped"})
 """Errors that say that nothing was done, and that promise no more."""
 
 
+STRANGER = "append"
+"""A call by which another program ends a session, without a hash."""
+
+
 def faults(
     entries: Sequence[Entry], image: Image | None, forgiven: Collection[str] = FORGIVEN
 ) -> list[str]:
@@ -163,6 +167,10 @@ def _events(history: History, image: Image) -> Iterator[str]:
     if any(later <= earlier for earlier, later in pairwise(ids)):
         yield "the ids of events do not rise"
     handles = {event.id: event.handle for event in image.events}
+    written = {call.entry.handle for call in history.calls if call.entry.call == STRANGER}
+    for event in image.events:
+        if not event.is_chained and event.handle not in written:
+            yield f"event {event.id} has lost its hash"
     for call in history.calls:
         entry = call.entry
         handle = entry.issued or entry.handle

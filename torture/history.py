@@ -126,7 +126,7 @@ class History:
         entry = call.entry
         known = self.known.get(entry.handle)
         match entry.call:
-            case "expire" | "revoke" if known:
+            case "expire" | "revoke" | "append" if known:
                 yield f"family {known.family}"
             case "reuse" | "authenticate" if known and entry.answer != SESSION:
                 yield f"family {known.family}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,19 +12,23 @@ from sessionledger import Policy, Session, SessionStore
 POLICY = Policy(max_rotations_per_minute=1_000_000, max_successors=1000)
 
 
+HASH = "harn.provenance.record_hash"
+
+
 class Event(NamedTuple):
-    """An event of the sessions topic."""
+    """An event of the sessions topic. One without a hash is a stranger's."""
 
     id: int
     kind: str
     handle: str
+    is_chained: bool = True
 
 
 class Image(NamedTuple):
     """The whole ledger.
 
-    broken: what is wrong with the chain. findings: the problems that the doctor names. refolded:
-    the sessions after all rows were folded again.
+    broken: what is wrong with the chain, strangers' events aside. findings: the problems that the
+    doctor names. refolded: the sessions after all rows were folded again.
     """
 
     events: list[Event]
@@ -47,10 +52,19 @@ def observe(store: SessionStore) -> Image:
         for found in store.diagnose()
         if found.severity == "problem"
     ]
-    events = [Event(e.id, e.kind, handle_in(e.payload)) for e in store.events()]
+    events = [Event(e.id, e.kind, handle_in(e.payload), HASH in e.headers) for e in store.events()]
     store.rebuild()
-    broken = f"event {verified.broken.id}: {verified.broken.problem}" if verified.broken else ""
-    return Image(events, sessions, _sessions(store), broken, findings)
+    broken = verified.broken
+    if broken is None or broken.id in strangers(events):
+        said = ""
+    else:
+        said = f"event {broken.id}: {broken.problem}"
+    return Image(events, sessions, _sessions(store), said, findings)
+
+
+def strangers(events: Sequence[Event]) -> set[int]:
+    """The events that no chain can vouch for, since another program appended them."""
+    return {event.id for event in events if not event.is_chained}
 
 
 def handle_in(payload: bytes) -> str:

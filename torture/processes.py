@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from torture.journal import Journal, Recorder, readable
@@ -18,8 +20,9 @@ Work = Callable[[Recorder, random.Random], None]
 class Crew:
     """The writers of a trial. The parent has no thread and no open ledger while it forks."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, folder: Path) -> None:
         self.journal = Journal()
+        self._printed = folder / "printed"
         self._rng = rng
         self._read, self._write = os.pipe()
         self._living: list[int] = []
@@ -33,7 +36,7 @@ class Crew:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            _be_a_child(work, recorder, rng)
+            _be_a_child(work, recorder, rng, self._printed)
         self._living.append(pid)
         return pid
 
@@ -42,6 +45,11 @@ class Crew:
         """A number that no writer has, for calls of the parent."""
         self._begun += 1
         return self._begun
+
+    @property
+    def living(self) -> list[int]:
+        """The processes that were not ended."""
+        return list(self._living)
 
     def read(self, seconds: float = 0) -> bool:
         """Take in what the writers said; whether they said anything within so many seconds."""
@@ -75,6 +83,13 @@ class Crew:
         self._living.remove(pid)
         self.read()
 
+    def is_alive(self, pids: Sequence[int]) -> bool:
+        """Whether one of these writers has not ended by itself yet."""
+        for pid in self._living.copy():
+            if pid in pids and os.waitpid(pid, os.WNOHANG)[0]:
+                self._living.remove(pid)
+        return any(pid in self._living for pid in pids)
+
     def wait_for_all(self, seconds: float = 60) -> None:
         """Wait until every writer ended by itself."""
         for pid in list(self._living):
@@ -98,8 +113,9 @@ class Crew:
         os.close(self._write)
 
 
-def _be_a_child(work: Work, recorder: Recorder, rng: random.Random) -> None:
+def _be_a_child(work: Work, recorder: Recorder, rng: random.Random, printed: Path) -> None:
     try:
+        _print_into(printed)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(0)
         with recorder.call("work") as answer:
@@ -107,6 +123,15 @@ def _be_a_child(work: Work, recorder: Recorder, rng: random.Random) -> None:
             answer.done()
     finally:
         os._exit(0)
+
+
+def _print_into(path: Path) -> None:
+    """Everything that this process prints or logs goes to a file, which is searched for tokens."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
 
 
 def within(seconds: int) -> None:

@@ -17,7 +17,7 @@ class Report:
     def __init__(self, seconds: float, seed: int) -> None:
         self.seconds = seconds
         self.seed = seed
-        self.failures = 0
+        self.failures: Counter[str] = Counter()
         self._trials: Counter[str] = Counter()
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._notes: dict[str, dict[str, str]] = defaultdict(dict)
@@ -26,9 +26,8 @@ class Report:
         """One more trial."""
         self._trials[name] += 1
         self._counts[name] += trial.counts
-        self._counts[name]["faults"] += bool(fault)
         self._notes[name] |= trial.notes
-        self.failures += bool(fault)
+        self.failures[name] += bool(fault)
 
     def line(self, name: str) -> str:
         """A scenario on one line."""
@@ -36,12 +35,14 @@ class Report:
             f"{count:,} {what}" for what, count in self._counts[name].items() if count
         )
         notes = "".join(f"; {what} {said}" for what, said in self._notes[name].items())
-        return f"{name}: {self._trials[name]:,} trials, {counted}{notes}"
+        failed = f"; {self.failures[name]} FAILED" if self.failures[name] else ""
+        return f"{name}: {self._trials[name]:,} trials, {counted}{notes}{failed}"
 
     def table(self) -> str:
         """All scenarios, a line each, and the outcome."""
         lines = [self.line(name) for name in self._trials]
-        outcome = f"{self.failures} trials failed" if self.failures else "every promise was kept"
+        failed = self.failures.total()
+        outcome = f"{failed} trials failed" if failed else "every promise was kept"
         return "\n".join(["", *lines, outcome])
 
     def record(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Report:
             "changed": _git("status", "--porcelain", "--untracked-files=no") != "",
             "seconds": self.seconds,
             "seed": self.seed,
-            "failures": self.failures,
+            "failures": self.failures.total(),
             "scenarios": {
                 name: {
                     "trials": self._trials[name],

@@ -11,6 +11,7 @@ from sessionledger import SessionStore
 from torture.checker import FORGIVEN, faults
 from torture.journal import Journal
 from torture.ledger import POLICY, observe
+from torture.processes import Crew
 from torture.writer import Login, Writer
 
 
@@ -31,6 +32,10 @@ class Trial:
     def url(self, log: str) -> str:
         """The address of a ledger in the folder."""
         return url_in(self.folder, log)
+
+    def crew(self) -> Crew:
+        """Writers that print into the folder."""
+        return Crew(self.rng, self.folder)
 
     def fail(self, found: Iterable[str]) -> None:
         """Raises `Broken` if there is a fault."""
@@ -54,10 +59,25 @@ class Trial:
             image = observe(store)
         self.counts["answers"] += sum(bool(entry.answer) for entry in journal.entries)
         self.counts["checks"] += 1
-        found = faults(journal.entries, image, forgiven)
+        found = faults(journal.entries, image, forgiven) + self.tokens_found(journal)
         if found:
             (self.folder / "journal.jsonl").write_bytes(journal.lines())
         self.fail(found)
+
+    def tokens_found(self, journal: Journal) -> list[str]:
+        """Where a token stands among all bytes that were written, printed, logged or raised."""
+        tokens = [token.encode() for token in journal.tokens().values()]
+        texts = {"an error": "".join(e.said for e in journal.entries).encode()}
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                texts[path.name] = path.read_bytes()
+        self.counts["bytes searched"] += sum(map(len, texts.values()))
+        self.counts["tokens searched"] += len(tokens)
+        return [
+            f"a token stands in {name}"
+            for name, text in texts.items()
+            if any(token in text for token in tokens)
+        ]
 
 
 Scenario = Callable[[Trial], None]

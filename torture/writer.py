@@ -51,6 +51,11 @@ class Writer:
         self._value = 0
         self._name = f"w{recorder.writer}"
 
+    @property
+    def newest(self) -> Login:
+        """The session that was begun last."""
+        return self._logins[-1]
+
     def work(self, weights: dict[str, float], calls: int | None = None) -> None:
         """Make so many calls, or call until the process ends."""
         names, shares = list(weights), list(weights.values())

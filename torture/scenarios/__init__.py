@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from torture.scenarios import kills
+from torture.scenarios import clocks, damage, failures, kills, load, races
 from torture.trial import Scenario
 
 EMBEDDED = ("sqlite", "file")
+_ON_LOGS = {
+    "kills": (kills.kills, EMBEDDED),
+    "failures": (failures.failures, EMBEDDED),
+    "damage": (damage.damage, EMBEDDED),
+    "clocks": (clocks.clocks, EMBEDDED),
+    "races": (races.races, EMBEDDED),
+    "load": (load.load, EMBEDDED),
+}
 
 SCENARIOS: dict[str, Scenario] = {
-    **{f"kills.{log}": partial(kills.kills, log=log) for log in EMBEDDED},
+    f"{name}.{log}": partial(scenario, log=log)
+    for name, (scenario, logs) in _ON_LOGS.items()
+    for log in logs
 }
+
+WITH_SHIM = {"failures", "power"}
+"""Scenarios that need the library in `shim.c`."""

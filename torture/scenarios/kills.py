@@ -19,7 +19,7 @@ WRITERS = 3
 def kills(trial: Trial, log: str) -> None:
     """Kill one writer after the other; a new one goes on with the sessions that are there."""
     url = trial.url(log)
-    with Crew(trial.rng) as crew:
+    with trial.crew() as crew:
         living = [start(crew, url) for _ in range(WRITERS)]
         for _ in range(KILLS):
             crew.read_lines(trial.rng.randrange(1, 60))
