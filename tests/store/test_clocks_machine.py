@@ -12,10 +12,12 @@ import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar, NamedTuple, cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -47,6 +49,7 @@ from sessionledger import (
 )
 from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.store.operations import create, rotation
 from sessionledger.testing.clock import NOON, Clock
 from tests import reference_fold
 from tests.store.facade import URLS, Bench, Kind
@@ -55,7 +58,7 @@ from tests.tiers import examples
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
-MOST, MOST_CHILDREN, DEEPEST, FAMILY = 3, 4, 3, 4
+MOST, MOST_CHILDREN, DEEPEST, FAMILY = 3, 3, 3, 3
 PRINCIPALS = ["alice", "bob", "bot"]
 principals = st.sampled_from(PRINCIPALS)
 RIGHTS = {"role": "admin", "tenant": 7, "scope": "read write"}
@@ -96,6 +99,11 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.place = Path(tempfile.mkdtemp())
         self.bench = Bench(Kind("sync", self.backend), self.place / "ledger", durability="normal")
+        # The order of handles is that of some listings, so a sequence of calls has to repeat it.
+        self.repeatable = ExitStack()
+        chosen = Random(0).randbytes
+        for module in (create, rotation):
+            self.repeatable.enter_context(patch.object(module, "urandom", chosen))
         self.processes: list[Process] = []
         self.over: set[str] = set()
         self.told: list[int] = []
@@ -106,11 +114,15 @@ class Machine(RuleBasedStateMachine):
             if self.processes:
                 self.nothing_is_wrong_with_the_ledger()
         finally:
+            self.repeatable.close()
             self.bench.close()
             shutil.rmtree(self.place)
 
-    @initialize(policy=st.sampled_from(POLICIES), offsets=st.tuples(jumps, jumps, jumps))
-    def begin(self, policy: Policy, offsets: tuple[timedelta, ...]) -> None:
+    @initialize(
+        target=tokens, policy=st.sampled_from(POLICIES), offsets=st.tuples(jumps, jumps, jumps)
+    )
+    def begin(self, policy: Policy, offsets: tuple[timedelta, ...]) -> Any:
+        """A login with two children, since most calls concern these."""
         self.policy = policy
         shared = None if self.bench.persists else self.bench.log()
         for offset in offsets:
@@ -119,6 +131,11 @@ class Machine(RuleBasedStateMachine):
             self.processes.append(Process(store, clock))
         if self.bench.persists:
             self.stranger = self.bench.log()
+        store = self.processes[0].store
+        login = store.create("alice", attributes=RIGHTS).token
+        child = store.create("bot", parent=login, attributes=RIGHTS).token
+        below = store.create("bob", parent=child, attributes={"scope": "read"}).token
+        return multiple(login, login, child, below)
 
     # -- what is active, and whom an end concerns
 

@@ -194,6 +194,16 @@ def told(store: SessionStore, principal: str | None) -> list[HistoryEntry]:
     return [one for one in entries if isinstance(one, HistoryEntry)]
 
 
+def test_a_child_that_is_selected_too_counts_whoever_ends_it(store: SessionStore) -> None:
+    """By chance the rule of its parent's principal comes before its own."""
+    for number in range(8):
+        parent = store.create(f"alice-{number}", attributes={"role": "admin"})
+        store.create(f"bot-{number}", parent=parent.token, attributes={"role": "admin"})
+        store.create(f"cron-{number}", parent=parent.token)
+    assert store.revoke_where(attributes={"role": "admin"}, dry_run=True) == 16
+    assert store.revoke_where(attributes={"role": "admin"}) == 16
+
+
 def test_children_that_end_with_a_selection_name_it(store: SessionStore) -> None:
     parent = store.create("alice", token=TOKEN)
     child = store.create("bot", parent=TOKEN)

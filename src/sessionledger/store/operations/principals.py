@@ -107,21 +107,27 @@ async def _end_all(
     """End the sessions that are chosen, and all below them: the families of those chosen."""
     many = await engine.log.count(engine.topic, where) > AT_ONCE
     limit = A_PAGE if many else 2 * AT_ONCE
-    return await end_by(engine, [ending(engine, where, choose, now, headers, limit=limit)], _login)
+
+    def login(row: Row) -> str | None:
+        return _login(row) if where.matches(row) else None
+
+    return await end_by(engine, [ending(engine, where, choose, now, headers, limit=limit)], login)
 
 
 async def end_by(
     engine: Engine, rules: Sequence[Rule], login: Callable[[Row], str | None]
 ) -> set[str]:
-    """End by each rule page after page, in one write each time; the logins of what ended."""
+    """End by each rule page after page, in one write each time; the logins of what ended.
+
+    login: what each row that ended counts with, None where it does not count.
+    """
     logins = set[str]()
     while rules:
         outcomes = await engine.log.append(engine.topic, [Unit(rule=rule) for rule in rules])
         pages, rules = zip(rules, outcomes, strict=True), []
         for rule, outcome in pages:
             assert isinstance(outcome, Appended)
-            rows = (row for row, _ in outcome.ruled if rule.where.matches(row))
-            logins.update(found for row in rows if (found := login(row)) is not None)
+            logins.update(found for row, _ in outcome.ruled if (found := login(row)) is not None)
             if outcome.last is not None:
                 rules.append(replace(rule, after=outcome.last))
     return logins
