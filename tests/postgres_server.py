@@ -28,9 +28,14 @@ def server() -> str:
 
 
 def use_a_server_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test have a server that it may crash or set up differently."""
+    """Let a test have a server that it may crash or set up differently.
+
+    Nothing runs there that the test does not ask for: a vacuum amid counted calls adds to them.
+    """
     name = f"apart-{_worker()}"
-    monkeypatch.setenv(APART, _address(once(name, partial(_start, name)), "postgres"))
+    monkeypatch.setenv(
+        APART, _address(once(name, partial(_start, name, autovacuum="off")), "postgres")
+    )
 
 
 def address(place: Path) -> str:
@@ -121,8 +126,8 @@ def _address(at: str, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={quote(at, safe='')}"
 
 
-def _start(name: str) -> str:
-    """Start a server; the folder of its socket."""
+def _start(name: str, **more: str) -> str:
+    """Start a server with settings; the folder of its socket."""
     at = run_folder() / name
     at.mkdir()
     user = _not_root(at)
@@ -136,6 +141,7 @@ def _start(name: str) -> str:
         "shared_buffers": "64MB",
         # None by time: amid counted calls it makes each changed page be written whole once more.
         "checkpoint_timeout": "1d",
+        **more,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [found / "postgres", "-D", data, *options]

@@ -25,16 +25,21 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def finish(child: subprocess.Popen[str]) -> str:
-    """What the child wrote, once it has ended well."""
-    out, err = child.communicate(timeout=PATIENCE)
+def finish(child: subprocess.Popen[str], patience: float = PATIENCE) -> str:
+    """What the child wrote, once it has ended well. It is killed where that takes too long."""
+    with child:
+        try:
+            out, err = child.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
     assert child.returncode == 0, err
     return out
 
 
-def run(script: str, *arguments: object) -> str:
+def run(script: str, *arguments: object, patience: float = PATIENCE) -> str:
     """What a Python process that runs the script writes; it must end well."""
-    return finish(start(script, *arguments))
+    return finish(start(script, *arguments), patience)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_interrupts_anywhere_in_writes(url: str) -> None:
 
 @pytest.mark.slow
 def test_interrupts_anywhere_in_many_writes(url: str) -> None:
-    run(ANYWHERE, url, "writes", 40 * HITS, 2)
+    run(ANYWHERE, url, "writes", 40 * HITS, 2, patience=10 * PATIENCE)
 
 
 @pytest.mark.parametrize("mode", ["gets", "waits"])

@@ -342,8 +342,23 @@ class Model:
 
     def as_of(self, token: str, at: datetime) -> Known | None:
         """The session as it was then, None where it had not begun."""
-        known = [state for happened, state in self.sessions[token].story if happened <= at]
-        return known[-1] if known else None
+        told: Known | None = None
+        skipped = False
+        for happened, state in self.sessions[token].story:
+            if happened > at:
+                skipped = True
+            elif told is None or not skipped:
+                told = state
+            else:
+                # An end from before what was skipped: it tells nothing else of that.
+                told = replace(
+                    told,
+                    expires_at=state.expires_at,
+                    ended_at=state.ended_at,
+                    cause=state.cause,
+                    version=state.version,
+                )
+        return told
 
     def _life(self, now: datetime, end: datetime | None) -> tuple[datetime, datetime | None]:
         idle, absolute = self.rules.idle, self.rules.absolute
