@@ -25,7 +25,7 @@ def faults(
     entries: Sequence[Entry], image: Image | None, forgiven: Collection[str] = FORGIVEN
 ) -> list[str]:
     """Everything that is wrong; nothing for a ledger that kept its promises."""
-    history = History(entries)
+    history = History(entries, may_fail="LogUnavailable" in forgiven)
     found = list(_answers(history, forgiven))
     if image is not None:
         found += _ledger(history, image)

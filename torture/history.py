@@ -63,7 +63,10 @@ class Known:
 class History:
     """The calls of a journal, and what they say of each session."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], *, may_fail: bool = False) -> None:
+        """may_fail: calls may find the ledger unavailable. Then reuse is reported, and ends nothing
+        for sure: a request is answered all the same."""
+        self._unsure = {"reuse"} if may_fail else set()
         self.calls = list(calls_of(entries))
         self.known: dict[str, Known] = {}
         self.endings: dict[str, list[Ending]] = defaultdict(list)
@@ -116,7 +119,9 @@ class History:
 
     def _end(self, call: Call) -> None:
         for scope in self._scopes_ended(call):
-            ending = Ending(call.begun, call.done, call.answered and _is_sure(call.entry))
+            is_sure = call.answered and _is_sure(call.entry)
+            is_sure = is_sure and call.entry.call not in self._unsure
+            ending = Ending(call.begun, call.done, is_sure)
             self.endings[scope].append(ending)
             if not call.answered and not scope.startswith("handle "):
                 self.half.append((scope, ending))

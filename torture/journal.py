@@ -54,7 +54,7 @@ class Recorder:
 
     def __init__(self, writer: int, send: Send) -> None:
         self.writer = writer
-        self._send = send
+        self.send = send
         self._number = 0
 
     @contextmanager
@@ -76,7 +76,7 @@ class Recorder:
         self._write(entry)
 
     def _write(self, entry: Entry) -> None:
-        self._send(_encode(entry) + b"\n")
+        self.send(_encode(entry) + b"\n")
 
 
 class Answer:

@@ -60,10 +60,10 @@ class Crew:
         return said
 
     def read_lines(self, more: int, seconds: float = 20) -> None:
-        """Wait for so many more lines. Raises `TimeoutError`."""
+        """Wait for so many more lines, or until nobody works. Raises `TimeoutError`."""
         wanted = len(self.journal.entries) + more
         until = time.monotonic() + seconds
-        while len(self.journal.entries) < wanted:
+        while len(self.journal.entries) < wanted and self.is_alive(self.living):
             self.read(0.05)
             if time.monotonic() > until:
                 raise TimeoutError(f"no writer said anything more within {seconds} s")

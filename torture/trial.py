@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sessionledger import SessionStore
+from sessionledger import SessionLedgerError, SessionStore
 from torture.checker import FORGIVEN, faults
 from torture.journal import Journal
 from torture.ledger import POLICY, observe
@@ -36,6 +37,16 @@ class Trial:
     def crew(self) -> Crew:
         """Writers that print into the folder."""
         return Crew(self.rng, self.folder)
+
+    @contextmanager
+    def explained(self, when: str) -> Iterator[None]:
+        """Say under which conditions a promise was broken."""
+        try:
+            yield
+        except Broken as broken:
+            raise Broken(f" {when}{broken}") from broken
+        except SessionLedgerError as error:
+            raise Broken(f" {when}\n  it can't be read: {error!r}") from error
 
     def fail(self, found: Iterable[str]) -> None:
         """Raises `Broken` if there is a fault."""

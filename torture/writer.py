@@ -78,7 +78,7 @@ class Writer:
                     self._store.create(login.principal, token=token, parent=parent.token)
                 )
             else:
-                note = {"note": "x" * self._rng.choice([0, 10, 300, 3000])}
+                note = {"note": "x" * self._rng.choice([0, 10, 300, 3000, 9000])}
                 answer.session(
                     self._store.create(login.principal, token=token, ttl=TTL, attributes=note)
                 )

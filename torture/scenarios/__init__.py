@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from torture.scenarios import clocks, damage, failures, kills, load, races
+from torture.scenarios import clocks, damage, failures, full, kills, load, power, races
 from torture.trial import Scenario
 
 EMBEDDED = ("sqlite", "file")
 _ON_LOGS = {
     "kills": (kills.kills, EMBEDDED),
     "failures": (failures.failures, EMBEDDED),
+    "full": (full.full, EMBEDDED),
     "damage": (damage.damage, EMBEDDED),
+    "power": (power.power, EMBEDDED),
     "clocks": (clocks.clocks, EMBEDDED),
     "races": (races.races, EMBEDDED),
     "load": (load.load, EMBEDDED),

@@ -18,17 +18,20 @@ from torture.trial import Trial
 from torture.writer import USUAL, Writer
 
 ROUNDS = 12
-CALLS = 40
-ERRORS = {
-    "write": ("EIO", "ENOSPC", "EDQUOT"),
-    "fsync": ("EIO", "ENOSPC"),
-    "ftruncate": ("EIO",),
-    "rename": ("EIO", "ENOSPC"),
-    "open": ("EMFILE", "EIO", "ENOSPC"),
-    "close": ("EIO",),
-    "unlink": ("EIO",),
-    "mkdir": ("EIO", "ENOSPC"),
+CALLS = 25
+SPACE, BROKEN = "ENOSPC", "EIO"
+# The errors of each kind of call, and how many of them a writer makes, in powers of two.
+FAILURES = {
+    "write": ((BROKEN, SPACE, "EDQUOT"), 7),
+    "fsync": ((BROKEN, SPACE), 5),
+    "ftruncate": ((BROKEN,), 2),
+    "rename": ((BROKEN, SPACE), 1),
+    "open": (("EMFILE", BROKEN, SPACE), 4),
+    "close": ((BROKEN,), 4),
+    "unlink": ((BROKEN,), 1),
+    "mkdir": ((BROKEN, SPACE), 1),
 }
+NEVER_CALLED = {"sqlite": {"rename", "mkdir"}, "file": {"unlink"}}
 FORGIVEN_HERE: Collection[str] = FORGIVEN | {"LogUnavailable"}
 
 
@@ -41,7 +44,7 @@ def failures(trial: Trial, log: str) -> None:
         for number in range(ROUNDS):
             if number == ROUNDS // 2:
                 beside = start(crew, url)
-            crew.wait(_start_failing(trial, crew, url, hits))
+            crew.wait(_start_failing(trial, crew, log, hits))
         if beside is not None:
             crew.kill(beside)
         trial.counts["failed calls"] += os.fstat(hits).st_size
@@ -49,11 +52,11 @@ def failures(trial: Trial, log: str) -> None:
         trial.check(url, crew.journal, crew.next_writer, FORGIVEN_HERE)
 
 
-def _start_failing(trial: Trial, crew: Crew, url: str, hits: int) -> int:
-    others = some_of(crew.journal)
-    kind = trial.rng.choice(list(ERRORS))
-    error = trial.rng.choice(ERRORS[kind])
-    first = int(2 ** trial.rng.uniform(0, 7))
+def _start_failing(trial: Trial, crew: Crew, log: str, hits: int) -> int:
+    url, others = trial.url(log), some_of(crew.journal)
+    kind = trial.rng.choice([one for one in FAILURES if one not in NEVER_CALLED[log]])
+    errors, most = FAILURES[kind]
+    error, first = trial.rng.choice(errors), int(2 ** trial.rng.uniform(0, most))
     last = first if trial.rng.random() < 0.6 else first + 10_000
 
     def work(recorder: Recorder, rng: random.Random) -> None:
