@@ -1,29 +1,36 @@
 """Arenas in which calls race: threads that share a store, and processes that share a file.
 
 A call is told as its name and arguments, and answered as plain values, so that it can be made in
-another process. All calls of a round begin at the same moment, at the same instant of the clock.
+another process. Each thread or process of a round makes one call after another. All begin at the
+same moment, at the same instant of the clock unless an arena's clocks differ.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from subprocess import Popen
+from time import monotonic_ns
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
-from sessionledger import Policy, Session, SessionLedgerError, SessionStore
+from msgspec.structs import replace
+
+from sessionledger import HistoryEntry, Policy, Session, SessionLedgerError, SessionStore
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.fixtures import concurrently
 from tests.logs.children import running
+from tests.store.facade import URLS
 
-POLICY = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3)
-EVICTING = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3, on_limit="evict_oldest")
+POLICY = Policy(ttl=timedelta(hours=1), max_sessions_per_principal=3, max_children=3)
+EVICTING = replace(POLICY, on_limit="evict_oldest")
 POLICIES = {"plain": Policy(ttl=timedelta(hours=1)), "denying": POLICY, "evicting": EVICTING}
 CHILDREN = 4
+LAST = "the token that this thread or process was given last"
 
 
 class Call(NamedTuple):
@@ -35,7 +42,10 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a call answered: an error's code, or a session's own values, or a number."""
+    """What a call answered: an error's code, or a session's own values, or a number.
+
+    began, done: by a clock that all processes of this machine share, in nanoseconds.
+    """
 
     error: str | None = None
     handle: str | None = None
@@ -43,6 +53,8 @@ class Answer(NamedTuple):
     token: str | None = None
     attributes: dict[str, Any] | None = None
     number: int | None = None
+    began: int = 0
+    done: int = 0
 
     @property
     def found(self) -> bool:
@@ -56,14 +68,32 @@ def call(name: str, *, policy: str = "plain", **told: Any) -> Call:
 def perform(stores: dict[str, SessionStore], made: Call) -> Answer:
     """Make the call, and tell its answer in plain values."""
     told = {key: _read(key, value) for key, value in made.told.items()}
+    began = monotonic_ns()
     try:
         answer = getattr(stores[made.policy], made.name)(**told)
     except SessionLedgerError as error:
-        return Answer(error=error.code)
+        return Answer(error=error.code, began=began, done=monotonic_ns())
+    done = monotonic_ns()
     if not isinstance(answer, Session):
-        return Answer(number=answer)
+        number = answer.event_id if isinstance(answer, HistoryEntry) else answer
+        return Answer(number=number, began=began, done=done)
     token = getattr(answer, "token", None)
-    return Answer(None, answer.handle, answer.version, token, answer.attributes)
+    session = (answer.handle, answer.version, token, answer.attributes)
+    return Answer(None, *session, None, began, done)
+
+
+def perform_all(stores: dict[str, SessionStore], calls: Iterable[Call]) -> list[Answer]:
+    """Make one call after another. `LAST` stands for the token that was issued before."""
+    answers: list[Answer] = []
+    last: str | None = None
+    for name, told, policy in calls:
+        named = {key: last if value == LAST else value for key, value in told.items()}
+        if LAST in told.values() and last is None:
+            answers.append(Answer(error="nothing_issued"))
+        else:
+            answers.append(perform(stores, Call(name, named, policy)))
+            last = answers[-1].token or last
+    return answers
 
 
 class Arena(Protocol):
@@ -73,6 +103,15 @@ class Arena(Protocol):
     clock: Clock
 
     def race(self, *calls: Call) -> list[Answer]: ...
+
+    def race_all(self, *scripts: Sequence[Call]) -> list[list[Answer]]: ...
+
+
+def opened_arena(name: str, place: Path, opened: ExitStack) -> Arena:
+    """The arena of a name such as `processes-sqlite`."""
+    who, backend = name.split("-")
+    url = URLS[backend](place)
+    return Threads(url, opened) if who == "threads" else Processes(url, opened)
 
 
 class Threads:
@@ -90,11 +129,21 @@ class Threads:
         }
 
     def race(self, *calls: Call) -> list[Answer]:
-        return concurrently(*[lambda made=made: perform(self._stores, made) for made in calls])
+        return [answer for (answer,) in self.race_all(*([made] for made in calls))]
+
+    def race_all(self, *scripts: Sequence[Call]) -> list[list[Answer]]:
+        return concurrently(
+            *[lambda made=made: perform_all(self._stores, made) for made in scripts]
+        )
 
 
 class Processes:
-    """Processes that share a file, one for each call of a round."""
+    """Processes that share a ledger, one for each script of a round.
+
+    skews: how far each one's clock is ahead.
+    """
+
+    skews: Sequence[timedelta] = (timedelta(0),) * CHILDREN
 
     def __init__(self, url: str, opened: ExitStack) -> None:
         self.clock = Clock()
@@ -105,11 +154,14 @@ class Processes:
         self._children = [opened.enter_context(running(script, url)) for _ in range(CHILDREN)]
 
     def race(self, *calls: Call) -> list[Answer]:
-        racing = list(zip(self._children, calls, strict=False))
-        assert len(racing) == len(calls)
-        for child, made in racing:
-            _send(child, [self.clock.now.isoformat(), *made])
-        return [_receive(child) for child, _ in racing]
+        return [answer for (answer,) in self.race_all(*([made] for made in calls))]
+
+    def race_all(self, *scripts: Sequence[Call]) -> list[list[Answer]]:
+        racing = list(zip(self._children, self.skews, scripts, strict=False))
+        assert len(racing) == len(scripts)
+        for child, skew, script in racing:
+            _send(child, [(self.clock.now + skew).isoformat(), *script])
+        return [_receive(child) for child, _, _ in racing]
 
 
 def _send(child: Popen[str], line: Sequence[Any]) -> None:
@@ -118,9 +170,9 @@ def _send(child: Popen[str], line: Sequence[Any]) -> None:
     child.stdin.flush()
 
 
-def _receive(child: Popen[str]) -> Answer:
+def _receive(child: Popen[str]) -> list[Answer]:
     assert child.stdout is not None
-    return Answer(*json.loads(child.stdout.readline()))
+    return [Answer(*answer) for answer in json.loads(child.stdout.readline())]
 
 
 def serve(url: str) -> None:
@@ -132,10 +184,10 @@ def serve(url: str) -> None:
             for name, policy in POLICIES.items()
         }
         for line in sys.stdin:
-            now, name, told, policy = json.loads(line)
+            now, *calls = json.loads(line)
             clock.now = datetime.fromisoformat(now)
-            answer = perform(stores, Call(name, told, policy))
-            sys.stdout.write(json.dumps(answer) + "\n")
+            answers = perform_all(stores, [Call(*made) for made in calls])
+            sys.stdout.write(json.dumps(answers) + "\n")
             sys.stdout.flush()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sessionledger import HistoryEntry
 from sessionledger.core.token import Handle, digest, handle_of
-from tests.store.racing import Answer, Arena, Processes, Threads, call, fresh
+from tests.store.racing import Answer, Arena, call, fresh, opened_arena
 from tests.store.test_store import some
 
 SECOND = timedelta(seconds=1)
@@ -32,11 +32,8 @@ ARENAS = ["threads-memory", "threads-sqlite", "threads-file", "processes-sqlite"
 def arena(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Arena]:
-    place = tmp_path_factory.mktemp("races") / "ledger"
-    who, backend = request.param.split("-")
-    url = {"memory": "memory:", "sqlite": f"sqlite:///{place}", "file": f"file://{place}"}[backend]
     with ExitStack() as opened:
-        racing = Threads(url, opened) if who == "threads" else Processes(url, opened)
+        racing = opened_arena(request.param, tmp_path_factory.mktemp("races") / "ledger", opened)
         yield racing
         check_whole(racing)
 
