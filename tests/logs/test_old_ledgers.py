@@ -45,6 +45,8 @@ def url(name: str, tmp_path: Path) -> str:
         place.chmod(0o600)
     elif backend == "file":
         shutil.copytree(FOLDER / name, place)
+        for found in (place, *place.rglob("*")):
+            found.chmod(0o700 if found.is_dir() else 0o600)
     else:
         schema = postgres_server.schema(place)
         dump = (FOLDER / f"{name}.sql").read_text().replace(f"{SCHEMA_OF_DUMPS}.", f"{schema}.")
