@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from sessionledger import SessionLedgerError, SessionStore
 from torture.checker import FORGIVEN, faults
 from torture.journal import Journal
 from torture.ledger import POLICY, observe
+from torture.postgres import server
 from torture.processes import Crew
 from torture.writer import Login, Writer
+
+_TOKEN = re.compile(rb"harn_sess_[A-Za-z0-9_-]{43}")
 
 
 class Broken(Exception):
@@ -29,9 +34,11 @@ class Trial:
         self.seconds = seconds
         self.counts: Counter[str] = Counter()
         self.notes: dict[str, str] = {}
+        self._uses_server = False
 
     def url(self, log: str) -> str:
         """The address of a ledger in the folder."""
+        self._uses_server = log == "postgresql"
         return url_in(self.folder, log)
 
     def crew(self) -> Crew:
@@ -77,18 +84,26 @@ class Trial:
 
     def tokens_found(self, journal: Journal) -> list[str]:
         """Where a token stands among all bytes that were written, printed, logged or raised."""
-        tokens = [token.encode() for token in journal.tokens().values()]
+        tokens = {token.encode() for token in journal.tokens().values()}
         texts = {"an error": "".join(e.said for e in journal.entries).encode()}
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                texts[path.name] = path.read_bytes()
+        for path in self._searched():
+            with suppress(FileNotFoundError):  # a server removes files of its own
+                texts[str(path)] = path.read_bytes()
         self.counts["bytes searched"] += sum(map(len, texts.values()))
         self.counts["tokens searched"] += len(tokens)
         return [
             f"a token stands in {name}"
             for name, text in texts.items()
-            if any(token in text for token in tokens)
+            if not tokens.isdisjoint(_TOKEN.findall(text))
         ]
+
+    def _searched(self) -> Iterator[Path]:
+        folders = [self.folder]
+        if self._uses_server:
+            server().execute("CHECKPOINT")
+            folders.append(server().folder)
+        for folder in folders:
+            yield from (path for path in folder.rglob("*") if path.is_file())
 
 
 Scenario = Callable[[Trial], None]
@@ -96,4 +111,6 @@ Scenario = Callable[[Trial], None]
 
 def url_in(folder: Path, log: str) -> str:
     """The address of a ledger of that log in a folder."""
+    if log == "postgresql":
+        return server().url(f"at_{sha256(bytes(folder)).hexdigest()[:16]}")
     return f"sqlite:///{folder}/s.db" if log == "sqlite" else f"file:{folder}/ledger"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 
-from torture.scenarios import clocks, damage, failures, full, kills, load, power, races
+from torture.scenarios import clocks, crashes, damage, failures, full, kills, load, power, races
 from torture.trial import Scenario
 
 EMBEDDED = ("sqlite", "file")
+EVERY = (*EMBEDDED, "postgresql")
 _ON_LOGS = {
     "kills": (kills.kills, EMBEDDED),
+    "crashes": (crashes.crashes, ("postgresql",)),
     "failures": (failures.failures, EMBEDDED),
     "full": (full.full, EMBEDDED),
     "damage": (damage.damage, EMBEDDED),
     "power": (power.power, EMBEDDED),
-    "clocks": (clocks.clocks, EMBEDDED),
-    "races": (races.races, EMBEDDED),
-    "load": (load.load, EMBEDDED),
+    "clocks": (clocks.clocks, EVERY),
+    "races": (races.races, EVERY),
+    "load": (load.load, EVERY),
 }
 
 SCENARIOS: dict[str, Scenario] = {

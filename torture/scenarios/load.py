@@ -39,7 +39,8 @@ def load(trial: Trial, log: str) -> None:
         trial.counts["writes"] += sum(writes)
         trial.notes["slowest to fastest"] = f"{writes[0]:,} to {writes[-1]:,}"
         trial.notes["p99.9 of reads"] = f"{_worst_reads(trial.folder):.2f} ms"
-        trial.notes["largest WAL"] = f"{largest / (1 << 20):.1f} MiB"
+        if log == "sqlite":
+            trial.notes["largest WAL"] = f"{largest / (1 << 20):.1f} MiB"
         if len(writes) < PROCESSES:
             trial.fail([f"{PROCESSES - len(writes)} processes did not end well"])
         if writes[-1] >= LEAST_WRITES and writes[0] * 2 < writes[-1]:
