@@ -105,6 +105,20 @@ def test_a_key_of_an_older_version_makes_no_others(line: Line) -> None:
     assert line("keys", "revoke", "--handle", old.handle).code == 0
 
 
+def test_the_history_of_a_key_says_who_made_it(line: Line) -> None:
+    made_by = {"SESSIONLEDGER_ACTOR": "ops"}
+    key = line("keys", "create", "api", *INTROSPECT, **made_by).out
+    line("keys", "create", "sub", *INTROSPECT, "--by-key", given=key, **made_by)
+    line("keys", "create", "other", *INTROSPECT, "--actor", "security", **made_by)
+    told = {
+        name: line("history", "--principal", name, "--topic", KEYS_TOPIC, "--json").records[0][
+            "actor"
+        ]
+        for name in ("api", "sub", "other")
+    }
+    assert told == {"api": "ops", "sub": "api", "other": "security"}
+
+
 def test_a_live_key_s_name_is_its_own(line: Line) -> None:
     _, handle = made(line, "api", *INTROSPECT)
     again = line("keys", "create", "api", *INTROSPECT, "--json")

@@ -35,6 +35,7 @@ TITLES = columns("name, scopes, state, last_seen_at last seen, expires_at expire
     Option("--ttl SPAN", "How long it lives; 365d if not given.", read=duration),
     Option("--by-key", "Make it with the key on standard input; it can do no more than that key."),
     options.REASON,
+    options.ACTOR,
     LEDGER,
     JSON,
 )
@@ -46,10 +47,12 @@ def create(
     ttl: timedelta | None,
     by_key: bool,
     reason: str | None,
+    actor: str | None,
 ) -> None:
     """Make an admin key and print it, this once.
 
-    What it may do never changes. No live key may have its name.
+    What it may do never changes. No live key may have its name. With --by-key, the actor in the
+    history is that key.
     """
     with ledger.at(KEYS_TOPIC).store(create=True, policy=KEY_POLICY) as store:
         maker = _maker(store, read_token_from_input()) if by_key else None
@@ -57,7 +60,7 @@ def create(
             attributes = new_key(name, scope, maker)
         except NotAllowed as error:
             raise Failure(USAGE, "invalid_key", str(error)) from None
-        actor, parent = (maker.name, maker.handle) if maker else (None, None)
+        actor, parent = (maker.name, maker.handle) if maker else (actor, None)
         try:
             issued = store.create(
                 name, ttl=ttl, attributes=attributes, parent=parent, reason=reason, actor=actor
