@@ -16,7 +16,6 @@ from sessionledger.server.fast_path import (
     Endpoint,
     as_application,
     at_once,
-    caller_in,
 )
 from sessionledger.server.http.asgi import (
     NO_STORE,
@@ -33,10 +32,13 @@ from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, failed, 
 from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.observe.log_writer import LogWriter
 from sessionledger.server.proxy.forward_auth import PATH as AUTH
-from sessionledger.server.service.service import CLEANUP, PREFIX, Service
+from sessionledger.server.service.limits import DeferredCount, RequestCount
+from sessionledger.server.service.service import CLEANUP, COUNT, PREFIX, Service
 
 OTHER = "other"
 STREAM = "/v1/events"
+PROBES = ("/healthz", "/readyz")
+"""Refusing one of these would cost as much as answering it, and end a service that works."""
 UNKNOWN = "that took too long. Whether it was done is unknown: send the request again"
 BELOW_AUTH = f"{AUTH}/"
 
@@ -68,7 +70,7 @@ class Application:
         self._endpoints = endpoints
         self._applications = {
             path: as_application(endpoint) for path, endpoint in endpoints.items()
-        } | dict(applications)
+        } | {path: _open_to_all(application) for path, application in applications.items()}
         self.fast_prefixes = tuple(
             b"%b %b" % (method, path.encode())
             for path, endpoint in endpoints.items()
@@ -104,15 +106,16 @@ class Application:
         endpoint = self._endpoints.get(route)
         if endpoint is None or not endpoint.is_fast:
             return None
-        response = at_once(endpoint, request)
+        count = DeferredCount(self.service.limits, client, request.headers)
+        response = at_once(endpoint, request, count)
         if response is not None:
-            self._recorder.record(
-                request.method, route, response.status, begun, client, request.caller
-            )
+            self._recorder.record(request.method, route, response.status, begun, count)
         return response
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, status = time.perf_counter(), 0
+        peer = (scope.get("client") or [None])[0]
+        scope[COUNT] = count = RequestCount(self.service.limits, peer, scope["headers"])
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -122,24 +125,45 @@ class Application:
 
         route = _route_of(scope["path"])
         application = self._applications.get(route)
+        counted = self._counted(route, count, watched)
         try:
             async with asyncio.timeout(self._seconds_for(scope["path"])):
-                await (application or self._ask_framework)(scope, receive, watched)
+                await (application or self._ask_framework)(scope, receive, counted)
         except TimeoutError:
             # A client that got a part is hung up on, which tells it that the rest is missing.
             if not status:
-                await self._send_timed_out(watched, route)
+                log_outage("it took longer than the request timeout")
+                await self._send_error(watched, route, unavailable("timed_out", UNKNOWN))
         except Exception as error:  # noqa: BLE001  every request gets a response
             log_failure(error)
             if not status:
-                await _send_problem(watched, failed())
+                await self._send_error(watched, OTHER, failed())
         finally:
             if application is None:
                 template = scope.get("path_template", OTHER)
                 route = template if template in self._routes else OTHER
-            client = (scope.get("client") or [None])[0]
-            caller = caller_in(scope)
-            self._recorder.record(scope["method"], route, status or 500, begun, client, caller)
+            self._recorder.record(scope["method"], route, status or 500, begun, count)
+
+    def _counted(self, route: str, count: RequestCount, send: Send) -> Send:
+        """Adds what an answer says about limits. A request that authenticated as nobody counts for
+        its address now, and is refused after too many; not for our own failures."""
+        is_refused = False
+
+        async def counted(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start":
+                is_told = count.is_counted or route in PROBES or message["status"] >= 500
+                try:
+                    if not is_told:
+                        count.take_address()
+                except HTTPProblem as refused:
+                    is_refused = True
+                    await self._send_error(send, route, refused)
+                message = {**message, "headers": [*message["headers"], *count.headers]}
+            if not is_refused:
+                await send(message)
+
+        return counted
 
     async def _ask_framework(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as scope[CLEANUP]:
@@ -153,15 +177,10 @@ class Application:
             timeout += settings.stream_lifetime
         return timeout.total_seconds()
 
-    async def _send_timed_out(self, send: Send, route: str) -> None:
-        """The answer of an endpoint, or of any path, that the ledger was too slow for."""
-        error = unavailable("timed_out", UNKNOWN)
-        log_outage("it took longer than the request timeout")
+    async def _send_error(self, send: Send, route: str, error: HTTPProblem) -> None:
+        """Send a problem, in the form that the endpoint at a route gives it."""
         endpoint = self._endpoints.get(route)
-        if endpoint is None:
-            await _send_problem(send, error)
-        else:
-            await respond(send, endpoint.error_response(error))
+        await respond(send, (_problem if endpoint is None else endpoint.error_response)(error))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
@@ -190,11 +209,23 @@ def _route_of(path: str) -> str:
     return AUTH if path.startswith(BELOW_AUTH) else path
 
 
-async def _send_problem(send: Send, error: HTTPProblem) -> None:
+def _open_to_all(application: ASGIApp) -> ASGIApp:
+    """An application that asks for no credentials: it may be refused before it does any work."""
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            scope[COUNT].take_address()
+        except HTTPProblem as refused:
+            await respond(send, _problem(refused))
+        else:
+            await application(scope, receive, send)
+
+    return counted
+
+
+def _problem(error: HTTPProblem) -> PlainResponse:
     """A problem from outside of the framework."""
     headers = [(name.lower().encode(), text.encode()) for name, text in error.headers.items()]
     media_type = (b"content-type", MEDIA_TYPE.encode())
     body = msgspec.json.encode(error.problem)
-    await respond(
-        send, PlainResponse(error.problem.status, Headers(media_type, NO_STORE, *headers), body)
-    )
+    return PlainResponse(error.problem.status, Headers(media_type, NO_STORE, *headers), body)

@@ -33,6 +33,11 @@ CLIENT = {
 }
 
 
+LIMITED = "Too many requests; `Retry-After` says when to send it again."
+_NAMES = ("Retry-After", "RateLimit-Policy", "RateLimit")
+LIMIT_HEADERS = {"headers": {name: {"schema": {"type": "string"}} for name in _NAMES}}
+
+
 def describe(routes: Sequence[HTTPRouteHandler]) -> bytes:
     """The document of these routes, and of what is answered without the framework."""
     return _describe(tuple(routes))
@@ -88,6 +93,7 @@ def _complete(operation: dict[str, Any], permission: str) -> None:
     operation["security"] = [{scheme: []}]
     responses["400"] = _problem("What was sent can't be taken.")
     responses["401"] = _problem("No credentials, or none that are good.")
+    responses["429"] = _problem(LIMITED) | LIMIT_HEADERS
     if permission != BEARER:
         operation["description"] += f" Takes the scope `{permission}`."
         responses["403"] = _problem("The key lacks the scope.")
@@ -181,6 +187,7 @@ def _auth(method: str) -> dict[str, Any]:
             "200": {"description": "It may; the identity headers say whose it is."},
             "401": _problem("Not with these credentials."),
             "403": _problem("Not with this session, or not for this request."),
+            "429": _problem(LIMITED) | LIMIT_HEADERS,
             "503": _problem("Nobody can tell now; `Retry-After` says when to ask again."),
         },
     }
@@ -209,7 +216,10 @@ def _oauth(id: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
         "security": [{"adminKey": []}, {"client": []}],
         "requestBody": {"required": True, "content": {FORM.decode(): {"schema": form}}},
         "responses": responses
-        | {"default": {"description": "An error of OAuth.", "content": _json(error)}},
+        | {
+            "429": {"description": LIMITED, "content": _json(error)} | LIMIT_HEADERS,
+            "default": {"description": "An error of OAuth.", "content": _json(error)},
+        },
     }
 
 

@@ -18,7 +18,8 @@ from sessionledger import AsyncSessionStore, Session
 from sessionledger.server.error_handlers import problem_of
 from sessionledger.server.http.asgi import ASGIApp, PlainResponse, Receive, Scope, Send, respond
 from sessionledger.server.http.problems import HTTPProblem
-from sessionledger.server.service.keys import Key
+from sessionledger.server.service.limits import DeferredCount, RequestCount
+from sessionledger.server.service.service import COUNT
 
 T = TypeVar("T")
 
@@ -48,14 +49,13 @@ class Projection(Generic[T]):
 
 
 class EndpointRequest(msgspec.Struct, gc=False):
-    """A request to an endpoint, with its whole body. caller: the admin key that it came with."""
+    """A request to an endpoint, with its whole body."""
 
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
     content: bytes
     query: bytes = b""
-    caller: Key | None = None
 
     async def authenticate(
         self,
@@ -76,8 +76,9 @@ class Endpoint(Protocol):
     is_fast: bool
     max_body_bytes: int
 
-    async def respond(self, request: EndpointRequest) -> PlainResponse:
-        """The response. Raises `HTTPProblem`, and what the stores raise."""
+    async def respond(self, request: EndpointRequest, count: RequestCount) -> PlainResponse:
+        """The response. Raises `HTTPProblem`, and what the stores raise. count: told whom the
+        request counts for."""
 
     def error_response(self, error: HTTPProblem) -> PlainResponse:
         """The response to a request that is not carried out."""
@@ -95,18 +96,28 @@ class CompleteRequest(EndpointRequest, gc=False):
         raise NotAtOnce
 
 
-def at_once(endpoint: Endpoint, request: CompleteRequest) -> PlainResponse | None:
+def at_once(
+    endpoint: Endpoint, request: CompleteRequest, count: DeferredCount
+) -> PlainResponse | None:
     """The response to a complete request; None where the application has to answer it."""
-    responding = endpoint.respond(request)
+    responding = endpoint.respond(request, count)
     try:
         responding.send(None)
     except StopIteration as done:
-        response: PlainResponse = done.value
-        return response
+        return _settled(endpoint, done.value, count)
     except Exception:  # noqa: BLE001  the application meets the same error and answers it
         return None
     responding.close()
     return None
+
+
+def _settled(endpoint: Endpoint, response: PlainResponse, count: DeferredCount) -> PlainResponse:
+    """The response to a request that counts now, or its refusal."""
+    try:
+        count.settle()
+    except HTTPProblem as refused:
+        response = endpoint.error_response(refused)
+    return response._replace(more=count.headers) if count.headers else response
 
 
 def as_application(endpoint: Endpoint) -> ASGIApp:
@@ -119,12 +130,9 @@ def as_application(endpoint: Endpoint) -> ASGIApp:
         try:
             if endpoint.max_body_bytes:
                 request.content = await _body(receive, endpoint.max_body_bytes)
-            response = await endpoint.respond(request)
+            response = await endpoint.respond(request, scope[COUNT])
         except Exception as error:  # noqa: BLE001  every request gets a response
             response = endpoint.error_response(problem_of(error))
-        finally:
-            # Where the framework keeps the caller, too.
-            scope.setdefault("state", {})["caller"] = request.caller
         await respond(send, response)
 
     return application
@@ -142,9 +150,3 @@ async def _body(receive: Receive, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise HTTPProblem(413, "too_large", f"the body is larger than {max_bytes} bytes")
     return body
-
-
-def caller_in(scope: Scope) -> Key | None:
-    """The admin key that a request was made with, if one was found."""
-    caller = scope.get("state", {}).get("caller")
-    return caller if isinstance(caller, Key) else None

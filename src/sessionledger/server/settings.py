@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sessionledger import InvalidURL, Policy, parse_url
+from sessionledger.server.http.client_address import ClientAddresses
 from sessionledger.web.challenges import is_quotable
 from sessionledger.web.credentials import is_cookie_name
 from sessionledger.web.cross_site import is_origin
@@ -30,7 +31,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_origins: whose pages may use that cookie too, such as `https://app.example.org`.
     cross_site_cookies: True lets every site use it: the application refuses forged requests.
     max_body_bytes, max_header_bytes: of one request; max_streams: of events, for each worker.
-    writes_per_minute: that one family may cause, for each worker; a principal ten times as many.
+    key_requests_per_minute, principal_requests_per_minute, address_requests_per_minute: of each
+        admin key, principal, and address of those who authenticate as nobody; None for any number.
+    writes_per_minute: that one family may cause; a principal ten times as many.
+    trusted_proxies: networks, such as `10.0.0.0/8`, whose `X-Forwarded-For` or `Forwarded` names
+        the client, and `unix` for any peer at a Unix socket.
     request_timeout: for a request to arrive and be answered; keep_alive: for the next one to begin.
     stop_timeout: for what is under way when the service is told to stop.
     heartbeat: between signs of life on a quiet stream; stream_lifetime: until its client has to
@@ -55,7 +60,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 128 * 1024
     max_header_bytes: int = 64 * 1024
     max_streams: int = 1000
+    key_requests_per_minute: int | None = 120_000
+    principal_requests_per_minute: int | None = 6_000
+    address_requests_per_minute: int | None = 6_000
     writes_per_minute: int = 120
+    trusted_proxies: tuple[str, ...] = ()
     request_timeout: timedelta = timedelta(seconds=15)
     keep_alive: timedelta = timedelta(seconds=150)
     stop_timeout: timedelta = timedelta(seconds=10)
@@ -74,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("trusted_origins must be origins such as https://app.example.org")
         if not is_quotable(self.realm):
             raise ValueError("realm must be printable ASCII without quotes and backslashes")
+        try:
+            ClientAddresses(self.trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies must be networks, or unix: {error}") from None
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -82,13 +95,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more")
+        for name, most in _RATES.items():
+            rate = getattr(self, name)
+            if rate is not None and not 1 <= rate <= most:
+                off = "" if name == "writes_per_minute" else "; none turns it off"
+                raise ValueError(f"{name} must be 1 to {most}, got {rate}{off}")
         for name in _SPANS:
             if getattr(self, name) <= timedelta(0):
                 raise ValueError(f"{name} must be longer than nothing")
 
 
 _LAST_PORT = 65535
-_COUNTS = ("workers", "max_body_bytes", "max_header_bytes", "max_streams", "writes_per_minute")
+_COUNTS = ("workers", "max_body_bytes", "max_header_bytes", "max_streams")
+_RATES = {
+    "key_requests_per_minute": 1_000_000,
+    "principal_requests_per_minute": 1_000_000,
+    "address_requests_per_minute": 1_000_000,
+    "writes_per_minute": 100_000,
+}
 _SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_lifetime")
 
 

@@ -20,6 +20,8 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
         SESSIONLEDGER_URL="postgresql://me:secret@db/x",
         SESSIONLEDGER_TTL="2h",
         SESSIONLEDGER_ACCESS_LOG="0",
+        SESSIONLEDGER_KEY_REQUESTS_PER_MINUTE="none",
+        SESSIONLEDGER_TRUSTED_PROXIES="10.0.0.0/8,::1 unix",
         SESSIONLEDGER_TRUSTED_ORIGINS="https://a.test, https://b.test:8443",
     )
     assert "secret" not in answer.out
@@ -30,6 +32,8 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
     assert told["access_log"] == (False, "environment")
     origins = ["https://a.test", "https://b.test:8443"]
     assert told["trusted_origins"] == (origins, "environment")
+    assert told["key_requests_per_minute"] == (None, "environment")
+    assert told["trusted_proxies"] == (["10.0.0.0/8", "::1", "unix"], "environment")
     assert told["cross_site_cookies"] == (False, "default")
     assert told["host"] == ("127.0.0.1", "default")
     assert list(line.folder.iterdir()) == []
@@ -56,6 +60,13 @@ def test_no_spelling_of_a_password_is_shown(line: Line, address: str) -> None:
         ("port", "x"),
         ("port", "-1"),
         ("port", "99999"),
+        ("key-requests-per-minute", "0"),
+        ("principal-requests-per-minute", "1000001"),
+        ("address-requests-per-minute", "many"),
+        ("writes-per-minute", "none"),
+        ("writes-per-minute", "100001"),
+        ("trusted-proxies", "10.0.0.1/8"),
+        ("trusted-proxies", "0.0.0.0/0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(line: Line, name: str, value: str) -> None:

@@ -12,9 +12,16 @@ from time import perf_counter
 from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.keys import Key
+from sessionledger.server.service.limits import RequestCount, RequestLimits
+from sessionledger.server.settings import Settings
 from tests.server.served import PATIENCE_SECONDS, Served, make_key
 
 KEY = Key("app", "sha256:v1:" + "0" * 64, frozenset(["introspect"]))
+
+
+def count_of(metrics: RequestMetrics, peer: str | None) -> RequestCount:
+    limits = RequestLimits(Settings(), metrics.subjects, metrics.count_limited)
+    return RequestCount(limits, peer, [])
 
 
 def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> None:
@@ -30,11 +37,13 @@ def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> N
             written.set()
 
         recorder = RequestRecorder(metrics, write)
-        recorder.record("GET", "/auth", 200, perf_counter() - 12, "::1", None)
-        recorder.record("POST", "/introspect", 401, perf_counter(), None, KEY)
+        bearer, admin = count_of(metrics, "::1"), count_of(metrics, None)
+        admin.take_key(KEY, "introspect")
+        recorder.record("GET", "/auth", 200, perf_counter() - 12, bearer)
+        recorder.record("POST", "/introspect", 401, perf_counter(), admin)
         assert handed == []
         await written.wait()
-        recorder.record("GET", "/auth", 503, perf_counter(), "::1", None)
+        recorder.record("GET", "/auth", 503, perf_counter(), bearer)
         counted.append(metrics.exposition().decode())
         recorder.flush()
 
@@ -45,7 +54,7 @@ def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> N
     assert times == sorted(times)
     assert [line.pop("milliseconds") >= 12_000 for line in lines] == [True, False, False]
     auth = {"method": "GET", "route": "/auth", "client": "::1"}
-    introspect = {"method": "POST", "route": "/introspect", "key": "app"}
+    introspect = {"method": "POST", "route": "/introspect", "client": "unix", "key": "app"}
     assert lines == [
         auth | {"status": 200},
         introspect | {"status": 401},

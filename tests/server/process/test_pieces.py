@@ -91,7 +91,9 @@ def request(line: str, bearer: str, body: str = "") -> bytes:
 
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Asking]:
-    with Web(create_app(structs.replace(SETTINGS, access_log=False))) as web:
+    kinds = ("key", "principal", "address")
+    unlimited = {f"{kind}_requests_per_minute": None for kind in kinds}
+    with Web(create_app(structs.replace(SETTINGS, access_log=False, **unlimited))) as web:
         yield Asking(web)
 
 

@@ -18,7 +18,8 @@ from sessionledger.server.fast_path import as_application
 from sessionledger.server.http.asgi import Message
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import IDENTITY, ForwardAuth
-from sessionledger.server.service.service import Service
+from sessionledger.server.service.limits import RequestCount
+from sessionledger.server.service.service import COUNT, Service
 from tests.integrations.conformance import OURS, THEIRS
 from tests.integrations.site import HOST
 from tests.server.conftest import SETTINGS
@@ -339,7 +340,9 @@ def answered(scope: JSON) -> int:
         statuses.append(message.get("status", 0))
 
     async def run() -> None:
-        endpoint = ForwardAuth(Service(SETTINGS, RequestMetrics(["x"])))
+        service = Service(SETTINGS, RequestMetrics(["x"]))
+        endpoint = ForwardAuth(service)
+        scope[COUNT] = RequestCount(service.limits, None, scope["headers"])
         await as_application(endpoint)(scope, nothing, send)
 
     asyncio.run(run())

@@ -12,7 +12,14 @@ from msgspec.structs import replace
 from sessionledger import Handle, Session
 from sessionledger.server import Settings, create_app
 from sessionledger.server.http.problems import HTTPProblem
-from sessionledger.server.service.limits import SharedCalls, StreamLimit, WriteLimit
+from sessionledger.server.service.limits import (
+    LIMITS,
+    RequestCount,
+    RequestLimits,
+    SharedCalls,
+    StreamLimit,
+)
+from sessionledger.server.service.shared_counts import SharedCounts
 from tests.server.web import Web
 
 NOON = datetime(2026, 5, 2, 12, tzinfo=UTC)
@@ -31,22 +38,25 @@ def test_a_stream_more_than_allowed_is_refused_until_another_has_ended() -> None
 
 
 def test_writes_count_for_the_family_and_for_the_principal() -> None:
-    now = 0.0
-    limit = WriteLimit(2, lambda: now)
-    limit.take(FIRST)
-    limit.take(replace(FIRST, handle=Handle("other"), family=FIRST.handle))
+    now, told = 60.0, list[str]()
+    counts = SharedCounts(len(LIMITS), sets=64, monotonic=lambda: now)
+    limits = RequestLimits(Settings(writes_per_minute=2), counts, told.append)
+    count = RequestCount(limits, "127.0.0.1", [])
+    count.take_write(FIRST)
+    count.take_write(replace(FIRST, handle=Handle("other"), family=FIRST.handle))
     with pytest.raises(HTTPProblem) as refused:
-        limit.take(FIRST)
-    assert refused.value.headers["Retry-After"] == "30"
+        count.take_write(FIRST)
+    assert refused.value.headers["Retry-After"] == "90"
     for number in range(9):
         for _ in range(2):
-            limit.take(replace(FIRST, handle=Handle(f"{number}")))
+            count.take_write(replace(FIRST, handle=Handle(f"{number}")))
     with pytest.raises(HTTPProblem) as refused:
-        limit.take(replace(FIRST, handle=Handle("other")))
+        count.take_write(replace(FIRST, handle=Handle("other")))
     assert "one principal" in refused.value.problem.detail
-    limit.take(replace(FIRST, handle=Handle("other"), principal="bob"))
-    now = 60.0
-    limit.take(FIRST)
+    assert told == ["family_writes", "principal_writes"]
+    count.take_write(replace(FIRST, handle=Handle("other"), principal="bob"))
+    now = 150.0
+    count.take_write(FIRST)
 
 
 def test_those_that_wait_share_a_call_and_none_joins_one_under_way() -> None:

@@ -42,7 +42,11 @@ HELP = {
     "max_body_bytes": ("BYTES", "The largest body."),
     "max_header_bytes": ("BYTES", "The largest path and headers together."),
     "max_streams": ("N", "Streams of events at a time, in each worker."),
-    "writes_per_minute": ("N", "Writes to one session, in each worker."),
+    "key_requests_per_minute": ("N", "Requests with one admin key; none for any number."),
+    "principal_requests_per_minute": ("N", "Requests of one principal's bearers; as above."),
+    "address_requests_per_minute": ("N", "Requests without good credentials; as above."),
+    "writes_per_minute": ("N", "Writes to one session."),
+    "trusted_proxies": ("NETWORKS", "Proxies that tell the client, with commas between."),
     "request_timeout": ("SPAN", "How long a request may take to arrive, and to be answered."),
     "keep_alive": ("SPAN", "How long an idle connection stays open."),
     "stop_timeout": ("SPAN", "How long requests may still take when the service stops."),
@@ -85,6 +89,8 @@ def _options_of(struct: type[Settings | Policy]) -> Iterator[Option]:
 def _reader(hint: Any) -> Callable[[str], Any]:
     """How a value of a type is read; of an optional one, too."""
     kind = get_args(hint)[0] if isinstance(hint, UnionType) else hint
+    if isinstance(hint, UnionType) and kind is not str:
+        return lambda text: None if text == "none" else _reader(kind)(text)
     if get_origin(kind) is Literal:
         return _one_of(get_args(kind))
     if get_origin(kind) is tuple:

@@ -9,9 +9,10 @@ from typing import Any
 
 from litestar.handlers.base import BaseRouteHandler
 
+from sessionledger import Session
 from sessionledger.server.auth.credentials import bearer_token, refused
 from sessionledger.server.service.keys import SCOPES, authenticate_key
-from sessionledger.server.service.service import Connection, service_of
+from sessionledger.server.service.service import Connection, count_of, service_of
 from sessionledger.web import challenges
 
 BEARER = "bearer"
@@ -22,6 +23,10 @@ def requires(permission: str) -> dict[str, Any]:
     """The `opt` of a route: a scope of admin keys, `BEARER` for any live session, or `PUBLIC`."""
     assert permission in (*SCOPES, BEARER, PUBLIC)
     return {"permission": permission}
+
+
+ENDS_OWN = {**requires(BEARER), "ends": True}
+"""The `opt` of a route by which bearers end sessions. It is never refused for asking too much."""
 
 
 async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -35,22 +40,26 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
     if token is None:
         raise refused(challenges.missing(realm))
     if permission == BEARER:
-        await _authorise_bearer(connection, token, realm)
+        session = await _authorise_bearer(connection, token, realm)
+        if "ends" not in handler.opt:
+            count_of(connection).take_principal(session)
     else:
         await _authorise_key(connection, token, realm, permission)
 
 
-async def _authorise_bearer(connection: Connection, token: str, realm: str) -> None:
+async def _authorise_bearer(connection: Connection, token: str, realm: str) -> Session:
     session = await service_of(connection).ledger.sessions.authenticate(token)
     if session is None:
         raise refused(challenges.refused_token(realm))
     connection.state.bearer = (token, session)
+    count_of(connection).is_counted = True
+    return session
 
 
 async def _authorise_key(connection: Connection, token: str, realm: str, scope: str) -> None:
     key = await authenticate_key(service_of(connection).ledger.keys, token)
     if key is None:
         raise refused(challenges.refused_token(realm))
+    count_of(connection).take_key(key, scope)
     if scope not in key.scopes:
         raise refused(challenges.insufficient(realm, scope))
-    connection.state.caller = key

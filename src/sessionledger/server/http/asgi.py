@@ -24,17 +24,21 @@ class Headers:
 
 
 class PlainResponse(NamedTuple):
-    """A whole response. The length of its body is added where it is sent."""
+    """A whole response. The length of its body is added where it is sent.
+
+    more: headers that no other response shares.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
+    more: tuple[Header, ...] = ()
 
 
 async def respond(send: Send, response: PlainResponse) -> None:
     """Send a whole response."""
     length = (b"content-length", b"%d" % len(response.body))
-    headers = [length, *response.headers.all]
+    headers = [length, *response.headers.all, *response.more]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 

@@ -91,9 +91,9 @@ def not_found() -> HTTPProblem:
     return HTTPProblem(404, "not_found", "no live session has that handle")
 
 
-def too_many(what: str, seconds: float) -> HTTPProblem:
-    """The answer to who asks for more than is allowed, and when to come back."""
-    headers = {"Retry-After": str(max(1, round(seconds)))}
+def too_many(what: str, seconds: float, told: Mapping[str, str]) -> HTTPProblem:
+    """The answer to a client that asks too often. told: the headers of its limit."""
+    headers = {**told, "Retry-After": str(max(1, ceil(seconds)))}
     return HTTPProblem(429, "too_many_requests", what, headers=headers)
 
 

@@ -15,6 +15,7 @@ from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.service.keys import Key, key_of
+from sessionledger.server.service.limits import RequestCount
 from sessionledger.server.service.service import Service
 from sessionledger.web import challenges
 
@@ -27,6 +28,7 @@ _KEY = Projection(key_of)
 _OAUTH_CODES = {
     "unauthorized": "invalid_client",
     "too_large": "invalid_request",
+    "too_many_requests": "temporarily_unavailable",
     "too_slow": "invalid_request",
     "unsupported_media_type": "invalid_request",
     "method_not_allowed": "invalid_request",
@@ -35,7 +37,11 @@ _OAUTH_CODES = {
 
 
 async def authenticate_client(
-    service: Service, request: EndpointRequest, form: Mapping[str, str], scope: str
+    service: Service,
+    request: EndpointRequest,
+    count: RequestCount,
+    form: Mapping[str, str],
+    scope: str,
 ) -> Key:
     """The admin key that a request was made with. Raises `HTTPProblem`."""
     realm, keys = service.settings.realm, service.ledger.keys
@@ -44,9 +50,9 @@ async def authenticate_client(
     key = None if session is None else _KEY.of(session)
     if key is None or name not in (None, key.name):
         raise _refused(name, realm)
+    count.take_key(key, scope)
     if scope not in key.scopes:
         raise refused(challenges.insufficient(realm, scope))
-    request.caller = key
     return key
 
 

@@ -18,6 +18,7 @@ from sessionledger.server.http.forms import form_in
 from sessionledger.server.http.problems import HTTPProblem, invalid
 from sessionledger.server.http.schemas import HandleText
 from sessionledger.server.oauth.clients import JSON, authenticate_client, oauth_error
+from sessionledger.server.service.limits import RequestCount
 from sessionledger.server.service.service import Service
 from sessionledger.web.claims import scope_of, text_of
 
@@ -78,10 +79,10 @@ class Introspect(OAuthEndpoint):
         audience = service.settings.audience
         self._active = Projection(lambda session: _response(introspection(session, audience)))
 
-    async def respond(self, request: EndpointRequest) -> PlainResponse:
+    async def respond(self, request: EndpointRequest, count: RequestCount) -> PlainResponse:
         """What is known of the token in the body."""
         form = _form_in(request)
-        await authenticate_client(self._service, request, form, "introspect")
+        await authenticate_client(self._service, request, count, form, "introspect")
         token, sessions = _token_in(form), self._service.ledger.sessions
         session = sessions.peek(token) or await request.authenticate(sessions, token)
         return _INACTIVE if session is None else self._active.of(session)
@@ -92,10 +93,10 @@ class Revoke(OAuthEndpoint):
 
     is_fast = False
 
-    async def respond(self, request: EndpointRequest) -> PlainResponse:
+    async def respond(self, request: EndpointRequest, count: RequestCount) -> PlainResponse:
         """200, whether or not there was such a session (section 2.2)."""
         form = _form_in(request)
-        caller = await authenticate_client(self._service, request, form, "sessions:revoke")
+        caller = await authenticate_client(self._service, request, count, form, "sessions:revoke")
         token, sessions = _token_in(form), self._service.ledger.sessions
         with suppress(InvalidSession):
             await sessions.expire(token, reason=REVOKED, actor=caller.name)

@@ -14,7 +14,7 @@ import msgspec
 
 from sessionledger.server.observe.log_writer import Write
 from sessionledger.server.observe.metrics import RequestMetrics
-from sessionledger.server.service.keys import Key
+from sessionledger.server.service.limits import RequestCount
 
 FLUSH_SECONDS = 0.01
 
@@ -51,8 +51,7 @@ class RequestRecorder:
         route: str,
         status: int,
         begun: float,
-        client: str | None,
-        caller: Key | None,
+        count: RequestCount,
     ) -> None:
         """Record a request that was answered just now. begun: by the performance counter."""
         seconds = time.perf_counter() - begun
@@ -62,8 +61,8 @@ class RequestRecorder:
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         milliseconds = int(seconds * 1_000_000) / 1000
-        key = None if caller is None else caller.name
-        self._lines.append(Line(_now(), method, route, status, milliseconds, client, key))
+        key = None if count.caller is None else count.caller.name
+        self._lines.append(Line(_now(), method, route, status, milliseconds, count.client, key))
 
     def flush(self) -> None:
         """Write the lines that were recorded."""

@@ -11,6 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
+from sessionledger.server.service.limits import LIMITS
+from sessionledger.server.service.shared_counts import SharedCounts
+
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 STATUSES = {int(status): cell for cell, status in enumerate(HTTPStatus)}
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,25 +27,32 @@ _REQUESTS = "sessionledger_http_requests_total"
 _SECONDS = "sessionledger_http_request_duration_seconds"
 _STREAMS = "sessionledger_event_streams"
 _UNAVAILABLE = "sessionledger_unavailable_total"
+_LIMITED = "sessionledger_rate_limited_total"
 _DROPPED = "sessionledger_log_lines_dropped_total"
 
 
 class RequestMetrics:
-    """The blocks of all workers. Make it before the workers are forked: they share its memory."""
+    """The blocks of all workers. Make it before the workers are forked: they share its memory.
+
+    subjects: how many requests each one made, for limits.
+    """
 
     def __init__(self, routes: Sequence[str], workers: int = 1) -> None:
         self._routes = {route: number for number, route in enumerate(routes)}
         self._streams_at = len(routes) * _CELLS
         self._dropped_at = self._streams_at + 1
         self._unavailable_at = self._dropped_at + 1
-        self._block = self._unavailable_at + 1
+        self._limited_at = self._unavailable_at + 1
+        self._block = self._limited_at + len(LIMITS)
         self._workers = workers
+        self.subjects = SharedCounts(len(LIMITS), workers)
         self._cells = memoryview(mmap.mmap(-1, self._block * workers * _DOUBLE)).cast("d")
         self._start = 0
 
     def count_as(self, worker: int) -> None:
         """Count for this worker, in this process, from here on."""
         self._start = worker * self._block
+        self.subjects.count_as(worker)
         self.set_streams(0)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
@@ -62,6 +72,10 @@ class RequestMetrics:
         """Count lines that this worker could not write down."""
         self._cells[self._start + self._dropped_at] += lines
 
+    def count_limited(self, limit: str) -> None:
+        """Count a request that a limit refused."""
+        self._cells[self._start + self._limited_at + [*LIMITS].index(limit)] += 1
+
     def exposition(self) -> bytes:
         """All metrics, in the text format of Prometheus."""
         return "\n".join([*self._lines(), ""]).encode()
@@ -79,6 +93,9 @@ class RequestMetrics:
         yield f"{_STREAMS} {self._total(self._streams_at):.0f}"
         yield f"# TYPE {_UNAVAILABLE} counter"
         yield f"{_UNAVAILABLE} {self._total(self._unavailable_at):.0f}"
+        yield f"# TYPE {_LIMITED} counter"
+        for number, limit in enumerate(LIMITS):
+            yield f'{_LIMITED}{{limit="{limit}"}} {self._total(self._limited_at + number):.0f}'
         yield f"# TYPE {_DROPPED} counter"
         yield f"{_DROPPED} {self._total(self._dropped_at):.0f}"
 

@@ -280,10 +280,13 @@ class FastProtocol(BoundedProtocol):
         return True
 
     def _encode(self, response: PlainResponse) -> bytes:
-        status, headers, body = response
+        status, headers, body, more = response
         defaults = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         length = b"content-length: %d\r\n" % len(body)
-        return b"".join((STATUS_LINE[status], *defaults, length, headers.lines, b"\r\n", body))
+        rest = [b"%b: %b\r\n" % header for header in more]
+        return b"".join(
+            (STATUS_LINE[status], *defaults, length, headers.lines, *rest, b"\r\n", body)
+        )
 
 
 class RequestReader:

@@ -1,6 +1,7 @@
 """`/auth`: may this request pass? For nginx, Caddy, Traefik, Envoy, HAProxy and other proxies.
 
-1. The answer is 200, 401 or 403, whatever the method; or 503 while nobody can tell.
+1. The answer is 200, 401 or 403, whatever the method; 429 after too many requests; or 503 while
+   nobody can tell.
 2. It always has all identity headers, empty where there is nothing to say. So a proxy that copies
    them never lets a client's own through. Values are percent-encoded.
 3. The query of `/auth` and `/auth/` says what is required beside a live session.
@@ -23,6 +24,7 @@ from sessionledger.server.auth.credentials import bearer_token, refused
 from sessionledger.server.fast_path import EndpointRequest, Projection
 from sessionledger.server.http.asgi import NO_STORE, Headers, PlainResponse
 from sessionledger.server.http.problems import MEDIA_TYPE, HTTPProblem, with_status
+from sessionledger.server.service.limits import RequestCount
 from sessionledger.server.service.service import Service
 from sessionledger.web import challenges
 from sessionledger.web.challenges import is_scope
@@ -78,7 +80,7 @@ class ForwardAuth:
         self._realm = service.settings.realm
         self._cookie = service.settings.cookie
 
-    async def respond(self, request: EndpointRequest) -> PlainResponse:
+    async def respond(self, request: EndpointRequest, count: RequestCount) -> PlainResponse:
         """That a request passes, and as whom."""
         required = required_at(request.path, request.query)
         token = bearer_token(request.headers, self._realm) or self._cookie_of(request)
@@ -91,6 +93,7 @@ class ForwardAuth:
             raise refused(challenges.too_old(self._realm, age)) from None
         if session is None:
             raise refused(challenges.refused_token(self._realm))
+        count.take_principal(session)
         scopes, response = _PASSED.of(session)
         if not required.scopes <= scopes:
             raise refused(challenges.insufficient(self._realm, " ".join(sorted(required.scopes))))
@@ -113,7 +116,7 @@ class ForwardAuth:
         return token
 
     def error_response(self, error: HTTPProblem) -> PlainResponse:
-        """401 where other credentials may help, 503 where nobody can tell, 403 for all else."""
+        """401 where other credentials may help, 429 or 503 where waiting does, 403 for all else."""
         status = _STATUSES.get(error.problem.status, 403)
         problem = with_status(error.problem, status)
         told = ({"Retry-After": "1"} if status == 503 else {}) | error.headers
@@ -122,7 +125,7 @@ class ForwardAuth:
         return PlainResponse(status, Headers(*_ANONYMOUS, _PROBLEM, *headers), body)
 
 
-_STATUSES = {400: 401, 401: 401, 500: 503, 503: 503}
+_STATUSES = {400: 401, 401: 401, 429: 429, 500: 503, 503: 503}
 
 
 def required_at(path: str, query: bytes) -> Required:

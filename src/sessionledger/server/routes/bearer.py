@@ -10,7 +10,7 @@ from litestar import Response, delete, get, post
 
 from sessionledger import Session
 from sessionledger.server.auth.credentials import refused
-from sessionledger.server.auth.permissions import BEARER, requires
+from sessionledger.server.auth.permissions import BEARER, ENDS_OWN, requires
 from sessionledger.server.http.parameters import etag
 from sessionledger.server.http.schemas import (
     Ended,
@@ -19,7 +19,13 @@ from sessionledger.server.http.schemas import (
     issued_document,
     session_document,
 )
-from sessionledger.server.service.service import HandlerRequest, bearer_of, ledger_of, service_of
+from sessionledger.server.service.service import (
+    HandlerRequest,
+    bearer_of,
+    count_of,
+    ledger_of,
+    service_of,
+)
 from sessionledger.web import challenges
 
 LOGGED_OUT = "logged out"
@@ -38,7 +44,7 @@ async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
     """The session was seen just now; its end moves as the policy says, never past its deadline."""
     token, session = bearer_of(request)
     service = service_of(request)
-    service.writes.take(session)
+    count_of(request).take_write(session)
     touched = await service.touches.call(
         session.handle, lambda: service.ledger.sessions.touch(token)
     )
@@ -49,14 +55,14 @@ async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
 async def rotate_own(request: HandlerRequest) -> IssuedDocument:
     """The new token stands in this answer only; the old one is good for a short grace."""
     token, session = bearer_of(request)
-    service_of(request).writes.take(session)
+    count_of(request).take_write(session)
     issued = await ledger_of(request).sessions.rotate(token)
     if issued is None:
         raise refused(challenges.refused_token(service_of(request).settings.realm))
     return issued_document(issued)
 
 
-@delete("/v1/session", opt=requires(BEARER), summary="Log out")
+@delete("/v1/session", opt=ENDS_OWN, summary="Log out")
 async def end_own(request: HandlerRequest) -> None:
     """The session ends for good, and with it what it was rotated from or into."""
     token, _ = bearer_of(request)
@@ -65,7 +71,7 @@ async def end_own(request: HandlerRequest) -> None:
 
 @post(
     "/v1/session/log-out-everywhere",
-    opt=requires(BEARER),
+    opt=ENDS_OWN,
     status_code=200,
     summary="Log out everywhere",
 )

@@ -41,6 +41,7 @@ from sessionledger.server.service.idempotency import create_once
 from sessionledger.server.service.service import (
     HandlerRequest,
     caller_of,
+    count_of,
     ledger_of,
     prefix_of,
     service_of,
@@ -244,7 +245,7 @@ async def _count_write(request: HandlerRequest, handle: str) -> None:
     session = await ledger_of(request).sessions.find(handle=handle)
     if session is None:
         raise not_found()
-    service_of(request).writes.take(session)
+    count_of(request).take_write(session)
 
 
 async def _expected(

@@ -33,6 +33,8 @@ SCOPES = (
     "introspect",
     "events:read",
 )
+ENDING = frozenset(("sessions:revoke", "sessions:revoke_everybody"))
+"""What these allow is never refused for asking too much: whoever may end a session can end it."""
 KEY_POLICY = Policy(
     ttl=timedelta(days=365),
     touch_interval=timedelta(minutes=15),

@@ -1,55 +1,129 @@
-"""Limits on what one bearer or one session may cause: writes in a minute and at a time, streams."""
+"""Limits: requests in a minute of one key, principal or address; writes; streams at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Generic, TypeVar
 
 from sessionledger import Session
+from sessionledger.server.http.asgi import Header
+from sessionledger.server.http.client_address import ClientAddresses, client_network
 from sessionledger.server.http.problems import too_many, unavailable
+from sessionledger.server.service.keys import ENDING, Key
+from sessionledger.server.service.shared_counts import WINDOW_SECONDS, SharedCounts
+from sessionledger.server.settings import Settings
+from sessionledger.web.credentials import RawHeaders
 
-BUCKETS_KEPT = 10_000
 FAMILIES_OF_A_PRINCIPAL = 10
 """The sessions of a principal may cause so many times the writes of one family."""
-_MINUTE = 60.0
-
 
 T = TypeVar("T")
 
 
-class WriteLimit:
-    """How many writes each family and principal may still cause: buckets that refill by the minute.
+LIMITS = {
+    "key": "too many requests with one admin key",
+    "principal": "too many requests of one principal",
+    "address": "too many requests without good credentials from one address",
+    "family_writes": "too many writes to one session",
+    "principal_writes": "too many writes to one principal",
+}
+"""The limits by their names in metrics and headers, and what is told beyond them."""
 
-    Each worker keeps its own buckets, of those that wrote last. A handle has none: its bearer gets
-    another by rotating. Ending a session is never refused, and so never counted.
+
+class RequestLimits:
+    """How much each subject may still ask for. on_refused: told of each request that is refused."""
+
+    def __init__(
+        self, settings: Settings, counts: SharedCounts, on_refused: Callable[[str], None]
+    ) -> None:
+        writes = settings.writes_per_minute
+        self._limits: dict[str, int | None] = {
+            "key": settings.key_requests_per_minute,
+            "principal": settings.principal_requests_per_minute,
+            "address": settings.address_requests_per_minute,
+            "family_writes": writes,
+            "principal_writes": writes * FAMILIES_OF_A_PRINCIPAL,
+        }
+        self._numbers = {limit: number for number, limit in enumerate(LIMITS)}
+        self._counts = counts
+        self._on_refused = on_refused
+        self.addresses = ClientAddresses(settings.trusted_proxies)
+
+    def take(self, limit: str, subject: str) -> tuple[Header, ...]:
+        """Count a request: what its answer says. Raises `HTTPProblem` after too many."""
+        most = self._limits[limit]
+        if most is None:
+            return ()
+        count = self._counts.take(self._numbers[limit], subject, most)
+        policy = f'"{limit}";q={most};w={WINDOW_SECONDS}'
+        state = f'"{limit}";r={count.left};t={ceil(count.seconds)}'
+        if count.is_refused:
+            self._on_refused(limit)
+            told = {"RateLimit-Policy": policy, "RateLimit": state}
+            raise too_many(LIMITS[limit], count.seconds, told)
+        return (b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())
+
+
+class RequestCount:
+    """What one request counts for: the key or the principal that it authenticates as, or else the
+    address of its client. Good credentials are never refused for their address.
+
+    headers: what the answer says about that. client: the address of the client. caller: the key.
     """
 
-    def __init__(self, per_minute: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = float(per_minute)
-        self._monotonic = monotonic
-        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+    caller: Key | None = None
+    headers: tuple[Header, ...] = ()
 
-    def take(self, session: Session) -> None:
-        """Count a write to a session. Raises `HTTPProblem` after too many."""
-        family, most = session.family or session.handle, self._per_minute
-        self._take(("session", family), most)
-        self._take(("principal", session.principal), most * FAMILIES_OF_A_PRINCIPAL)
+    def __init__(self, limits: RequestLimits, peer: str | None, headers: RawHeaders) -> None:
+        self._limits = limits
+        self._is_exempt = self.is_counted = limits.addresses.is_direct(peer, headers)
+        self.client = limits.addresses.client_of(peer, headers)
 
-    def _take(self, whose: tuple[str, str], most: float) -> None:
-        left = self._left(whose, most)
-        if left < 1:
-            raise too_many(f"too many writes to one {whose[0]}", (1 - left) * _MINUTE / most)
-        self._buckets[whose] = (left - 1, self._monotonic())
-        self._buckets.move_to_end(whose)
-        if len(self._buckets) > BUCKETS_KEPT:
-            self._buckets.popitem(last=False)
+    def take_key(self, key: Key, scope: str) -> None:
+        """Count a request with an admin key. Raises `HTTPProblem` after too many."""
+        self.caller = key
+        if scope in ENDING and scope in key.scopes:
+            self.is_counted = True
+        else:
+            self._take("key", key.handle)
 
-    def _left(self, whose: tuple[str, str], most: float) -> float:
-        left, since = self._buckets.get(whose, (most, 0.0))
-        return min(most, left + (self._monotonic() - since) * most / _MINUTE)
+    def take_principal(self, session: Session) -> None:
+        """Count a request of a bearer. Raises `HTTPProblem` after too many."""
+        self._take("principal", session.principal)
+
+    def take_address(self) -> None:
+        """Count a request that authenticated as nobody. Raises `HTTPProblem` after too many."""
+        self._take("address", client_network(self.client))
+
+    def take_write(self, session: Session) -> None:
+        """Count a write to a session, by whomever. Raises `HTTPProblem` after too many.
+
+        A handle has no limit: its bearer gets another by rotating. An end is never refused for
+        having written too much, and so never counted.
+        """
+        self._limits.take("family_writes", session.family or session.handle)
+        self._limits.take("principal_writes", session.principal)
+
+    def _take(self, limit: str, subject: str) -> None:
+        if not self._is_exempt:
+            self.is_counted = True
+            self.headers = self._limits.take(limit, subject)
+
+
+class DeferredCount(RequestCount):
+    """What a request counts for that is answered at once or not at all: nothing until then."""
+
+    _due: tuple[str, str] | None = None
+
+    def _take(self, limit: str, subject: str) -> None:
+        self._due = (limit, subject)
+
+    def settle(self) -> None:
+        """Count the request. Raises `HTTPProblem` after too many."""
+        if self._due is not None:
+            super()._take(*self._due)
 
 
 class StreamLimit:

@@ -17,7 +17,12 @@ from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.feed import Feed
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.ledger import Ledger, open_ledger
-from sessionledger.server.service.limits import SharedCalls, StreamLimit, WriteLimit
+from sessionledger.server.service.limits import (
+    RequestCount,
+    RequestLimits,
+    SharedCalls,
+    StreamLimit,
+)
 from sessionledger.server.settings import KEYS_TOPIC, Settings
 
 PROBE_CONSUMER = "readyz"
@@ -30,6 +35,9 @@ CLEANUP = "sessionledger.cleanup"
 PREFIX = "sessionledger.prefix"
 """Where the scope of a request says below which prefix the service is, such as `/ledger`."""
 
+COUNT = "sessionledger.count"
+"""Where the scope of a request has its `count_of`."""
+
 HandlerRequest: TypeAlias = Request[Any, Any, Any]
 Connection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
@@ -40,13 +48,13 @@ class Service:
     def __init__(self, settings: Settings, metrics: RequestMetrics) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.limits = RequestLimits(settings, metrics.subjects, metrics.count_limited)
         self._ledger: Ledger | None = None
         self._feed: Feed | None = None
         self._reset()
 
     def _reset(self) -> None:
         """Forget all requests. An event belongs to the loop that waits for it."""
-        self.writes = WriteLimit(self.settings.writes_per_minute)
         self.streams = StreamLimit(self.settings.max_streams, self.metrics.set_streams)
         self.touches: SharedCalls[Session | None] = SharedCalls()
         self.readiness = Readiness()
@@ -141,6 +149,11 @@ def cleanup_of(connection: Connection) -> AsyncExitStack:
     return cast(AsyncExitStack, connection.scope[CLEANUP])  # type: ignore[literal-required]
 
 
+def count_of(connection: Connection) -> RequestCount:
+    """What the request counts for."""
+    return cast(RequestCount, connection.scope[COUNT])  # type: ignore[literal-required]
+
+
 def prefix_of(connection: Connection) -> str:
     """The prefix of all paths of the service; empty where there is none."""
     return cast(str, connection.scope[PREFIX])  # type: ignore[literal-required]
@@ -148,7 +161,7 @@ def prefix_of(connection: Connection) -> str:
 
 def caller_of(connection: Connection) -> Key:
     """The admin key that a request was made with, as `authorise` found it."""
-    return cast(Key, connection.state.caller)
+    return cast(Key, count_of(connection).caller)
 
 
 def bearer_of(connection: Connection) -> tuple[str, Session]:
