@@ -154,6 +154,20 @@ def make_folder(folder: Path, owner: Owner) -> bool:
     return True
 
 
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        # It can be passed and not read. Only a flush of everything reaches it.
+        os.sync()
+        return
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def give(file: int, owner: Owner) -> None:
     """Give an open file to the owner. One that can't be given stays that of this process alone."""
     uid = owner.uid if os.geteuid() == 0 else -1

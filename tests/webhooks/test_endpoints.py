@@ -18,6 +18,7 @@ from sessionledger.webhooks.endpoints import (
     new_endpoint,
     succeeded,
 )
+from tests.logs.file.disk_trace import Disk, recording
 
 URL = "https://example.com/hook"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -34,6 +35,17 @@ def test_what_was_added_is_read_back_in_order(file: EndpointFile) -> None:
         file.add(endpoint)
     assert file.read() == tuple(added)
     assert len({endpoint.secret for endpoint in added}) == 2
+
+
+def test_what_was_added_survives_a_loss_of_power(tmp_path: Path) -> None:
+    """As the name of the file does; the test of other changes is that of the file log."""
+    with recording(tmp_path) as trace:
+        EndpointFile(tmp_path / "webhooks").add(new_endpoint(URL))
+    disk = Disk()
+    for step in trace.steps:
+        disk.take(step)
+    disk.put_down(tmp_path / "image", lambda step: False)
+    assert (tmp_path / "image" / "webhooks").exists()
 
 
 def test_only_the_owner_may_read_it(file: EndpointFile) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from sessionledger import LogUnavailable
-from sessionledger.ownership import Owner, open_companion, open_trusted, owner_of
+from sessionledger.ownership import Owner, flush_folder, open_companion, open_trusted, owner_of
 from sessionledger.webhooks.messages import CREATED, EXPIRED, FOR_ALL, TYPES
 from sessionledger.webhooks.signing import new_secret
 
@@ -185,6 +185,7 @@ class EndpointFile:
             opened.flush()
             os.fsync(file)
         new.replace(self.path)
+        flush_folder(self.path.parent)
 
     def open_beside(self, ending: str) -> int:
         """A file beside it, which is made if it is not there. Raises `UnsafeFile`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger import LogUnavailable, SessionStore, diagnose
+from sessionledger import LogEvent, LogUnavailable, SessionStore, diagnose
 from sessionledger.findings import Finding
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.fixtures import PATIENCE
@@ -100,7 +100,8 @@ def test_what_the_reference_appended(sick: Path, contents: None) -> None:
     with store_on(sick) as store:
         (event,) = list(store.events())[:1]
         assert store.count() == 2
-        bare_file.append(sick, SESSIONS_TOPIC, [event])  # type: ignore[list-item]  # as good as one
+        again = LogEvent(event.kind, event.payload, {}, event.occurred_at_ms)
+        bare_file.append(sick, SESSIONS_TOPIC, [again])
         codes = {one.code for one in store.diagnose()}
         assert {"rows_behind"} <= codes
         assert store.count() == 2

@@ -16,7 +16,14 @@ from sessionledger.testing.fixtures import TOPIC, add, concurrently, event, ever
 from sessionledger.testing.forked_child import in_fork
 from tests.logs import bare_file
 from tests.logs.children import run
-from tests.logs.file.locations import opened, sessions_file, store_on, topic_file
+from tests.logs.file.disk_trace import Trace, recording
+from tests.logs.file.locations import (
+    durable_file,
+    opened,
+    sessions_file,
+    store_on,
+    topic_file,
+)
 
 
 class Disk:
@@ -170,6 +177,74 @@ def test_without_a_flush_there_is_none_to_fail(disk: Disk, root: Path) -> None:
     assert disk.refused == 0
     assert "does not answer" in refusal(log.flush)
     log.close()
+
+
+# What fails at the wrong moment
+
+
+@pytest.fixture
+def trace(root: Path) -> Iterator[Trace]:
+    with recording(root.parent) as trace:
+        yield trace
+
+
+def test_a_write_that_was_published_is_not_cut_off(root: Path, trace: Trace) -> None:
+    """A signal handler may raise once the record is written, and readers go by that."""
+    with opened(root) as log:
+        add(log, [event(n=1)])
+        publishes = iter([False, True])
+        trace.fails = lambda what, path: (
+            what == "after pwrite" and path.endswith(TOPIC) and next(publishes)
+        )
+        with pytest.raises(LogUnavailable):
+            add(log, [event(n=2)])
+        trace.fails = lambda what, path: False
+        assert log.latest(TOPIC) == 2
+    with opened(root) as another:
+        assert another.latest(TOPIC) == 2
+        assert add(another, [event()]) == (3,)
+
+
+def test_a_write_that_was_withdrawn_claims_nothing(root: Path, trace: Trace) -> None:
+    with opened(root) as log:
+        add(log, [event(n=1)])
+        before = durable_file(root).read_bytes()
+        trace.fails = lambda what, path: what == "write" and path.endswith(".jsonl")
+        with pytest.raises(LogUnavailable):
+            add(log, [event(n=2)])
+        assert durable_file(root).read_bytes() == before
+
+
+def test_after_a_folder_could_not_be_flushed_nothing_is_appended(root: Path, trace: Trace) -> None:
+    with opened(root) as log:
+        trace.fails = lambda what, path: what == "fsync" and Path(path).is_dir()
+        with pytest.raises(LogUnavailable):
+            add(log, [event()])
+        trace.fails = lambda what, path: False
+        assert "open it again" in refusal(lambda: add(log, [event()]))
+    with opened(root) as log:
+        assert add(log, [event()]) == (1,)
+
+
+def test_an_answer_stands_though_a_file_can_t_be_closed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def closed_with_an_error(file: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{file}")
+        close(file)
+        if name.endswith((".jsonl", TOPIC)) and broken:
+            raise OSError(errno.EIO, "Input/output error")
+
+    broken = False
+    monkeypatch.setattr(os, "close", closed_with_an_error)
+    with opened(root) as log:
+        add(log, [event()])
+        broken = True
+        assert add(log, [event()]) == (2,)
+        broken = False
+        assert log.latest(TOPIC) == 2
 
 
 # A file that may only be appended to can't be cut, not even by root.

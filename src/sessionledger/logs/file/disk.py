@@ -1,32 +1,37 @@
 """The files of a ledger, and how they are written so that nothing acknowledged is lost.
 
 1. A batch is one write at the end of a file. It is flushed before it is published (`recovery`).
-2. A write that fails is cut off again. If that fails too, or a flush fails, this process writes
-   nothing more. Nobody knows what a failed flush left, and a second one may report success.
-3. A new file or folder is flushed, and so is the folder that it is in.
+2. A write that fails is cut off again, unless it was published. If that fails too, or a flush
+   fails, this process writes nothing more. Nobody knows what a failed flush left, and a second one
+   may report success.
+3. Each process flushes the names of the files that it relies on, up to the folder around the
+   ledger. Whoever made them may have died before that, or have flushed nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import is_name
 from sessionledger.logs.file.errors import CHECKPOINTS, TOPICS
-from sessionledger.logs.file.index import Stamp, read_exactly, stamp_of
+from sessionledger.logs.file.index import Stamp, TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
     Published,
     publish,
     published,
+    published_in,
     this_boot,
 )
-from sessionledger.logs.file.recovery.torn_tail import repair_of
+from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
 from sessionledger.ownership import (
     check_ledger,
+    flush_folder,
     make_folder,
     open_companion,
     owner_of,
@@ -37,6 +42,7 @@ _END = ".jsonl"
 _CHECKPOINT = ".checkpoint"
 _NEXT = ".next"
 _APPEND = os.O_RDWR | os.O_APPEND
+_PART = 1 << 20
 
 
 class Disk:
@@ -108,7 +114,13 @@ class Disk:
 
     def publish(self, name: str, upto: Published) -> None:
         """Publish how far the file of a topic is durable, and up to where it may be written."""
-        publish(self._durable / name, upto, self._boot, owner_of(self.root))
+        with self._record(name) as record:
+            publish(record, upto, self._boot)
+
+    @contextmanager
+    def _record(self, name: str) -> Iterator[int]:
+        with _opened(open_companion(self._durable / name, owner_of(self.root))) as record:
+            yield record
 
     def check_healthy(self) -> None:
         """Raises `LogUnavailable` once nothing more may be written."""
@@ -118,69 +130,77 @@ class Disk:
     def append(self, name: str, start: int, since: int, data: bytes) -> Stamp:
         """Write at the end of a topic's file, which is at `start`, durably; the file's stamp.
 
-        since: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was.
+        since: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was,
+        unless the write was published.
         """
-        file = open_companion(self.topic(name), owner_of(self.root), _APPEND)
-        try:
-            self._anchor(name, file, since)
+        with self._open(name) as file, self._record(name) as record:
+            self._anchor_topic(name, file, record, since)
+            before = Published(start, start, since, self._flushed(file, record, start, since))
             end = start + len(data)
-            self.publish(name, Published(start, end, since))
-            self._put(file, start, data)
-            self._flush(file, start)
-            self._publish_or_cut(name, file, start, Published(end, end, since))
+            try:
+                publish(record, before._replace(claimed=end), self._boot)
+                _write(file, data)
+                alone = _stands_alone(file, start, data)
+                if alone:
+                    self._flush(file)
+                    flushed = end if self._flushes else before.flushed
+                    publish(record, Published(end, end, since, flushed), self._boot)
+            except OSError:
+                self._withdraw(file, record, before)
+                raise
+            if not alone:
+                self._withdraw_behind_others(file, record, before, data)
             return stamp_of(os.fstat(file))
-        finally:
-            os.close(file)
 
-    def adopt(self, name: str, start: int, since: int) -> None:
-        """Make the bytes of the file behind `start` durable, as far as they are whole.
+    def adopt(self, name: str, index: TopicIndex, *, is_published: bool) -> None:
+        """Make the bytes of the file behind an index durable, as far as they are to be kept.
 
-        A writer that died left them, or one that publishes nothing appended them.
+        A writer that died left them, or one that publishes nothing appended them. is_published:
+        whether the end of the index was published.
         """
-        file = open_companion(self.topic(name), owner_of(self.root), _APPEND)
-        try:
+        start, since = index.end, index.checkpoint.head.id
+        with self._open(name) as file, self._record(name) as record:
             size = os.fstat(file).st_size
-            end, lacks_newline = repair_of(
-                lambda begin, end: read_exactly(file, begin, end), start, size
-            )
+            known = Known(name, index.head, is_published)
+            end, lacks_newline = repair_of(reader_of(file), start, size, known)
             if end < size:
                 os.ftruncate(file, end)
             if lacks_newline:
                 _write(file, b"\n")
                 end += 1
-            self._anchor(name, file, since)
-            self._flush(file, end)
-            self.publish(name, Published(end, end, since))
-        finally:
-            os.close(file)
+            if is_published:
+                self._write_again(name, start, end)
+            self._anchor_topic(name, file, record, since)
+            self._sync_or_stop(file)
+            publish(record, Published(end, end, since, end), self._boot)
 
     def flush(self) -> None:
-        """Flush what `durability="normal"` left unflushed."""
-        if self._flushes:
-            return
+        """Flush what anybody left unflushed."""
         for name in self.topics():
-            file = os.open(self.topic(name), os.O_RDWR | os.O_CLOEXEC)
-            try:
+            with self._open(name) as file, self._record(name) as record:
                 self._sync_or_stop(file)
-            finally:
-                os.close(file)
+                found = published_in(record)
+                if found is not None:
+                    self._anchor_topic(name, file, record, found.since)
+                    publish(record, found._replace(flushed=found.durable), self._boot)
 
     def replace(self, path: Path, content: bytes) -> None:
         """Replace a small file. A crash leaves the old content or the new, never half of it."""
-        self.make_folder(path.parent)
-        self.write_draft(path, content, self._sync_or_stop if self._flushes else None).replace(path)
-        self._flush_folder(path.parent)
+        folder = path.parent
+        self.make_folder(folder)
+        self._anchor(folder.name, (folder.stat().st_ino, 0))
+        self.write_draft(path, content, self._sync_or_stop).replace(path)
+        self.flush_folder(folder)
 
-    def write_draft(self, path: Path, content: bytes, sync: Callable[[int], None] | None) -> Path:
-        """Write a file that is to replace another, flushed if there is a `sync`; its path."""
+    def write_draft(self, path: Path, content: bytes, sync: Callable[[int], None]) -> Path:
+        """Write a file that is to replace another, flushed; its path."""
         owner = owner_of_next(path, self.root)
         draft = path.with_name(f".{path.name}.new")
         draft.unlink(missing_ok=True)
         file = open_companion(draft, owner, os.O_WRONLY)
         try:
             _write(file, content)
-            if sync is not None:
-                sync(file)
+            sync(file)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
@@ -192,87 +212,122 @@ class Disk:
         """Replace a topic's file by a draft, durably."""
         path = self.topic(name)
         draft.replace(path)
-        try:
-            flush_folder(path.parent)
-        except OSError as error:
-            self._stop_after(error)
-            raise
+        self.flush_folder(path.parent)
 
     def make_folder(self, folder: Path) -> None:
         """A folder of the ledger, made if it is not there."""
-        if make_folder(folder, owner_of(self.root)):
-            self._flush_folder(folder.parent)
+        make_folder(folder, owner_of(self.root))
 
-    def _anchor(self, name: str, file: int, since: int) -> None:
-        """Flush the folder once for each file: it may be new, or its maker died before that."""
-        identity = (os.fstat(file).st_ino, since)
-        if self._anchored.get(name) != identity:
-            self._flush_folder(self._topics)
-            self._anchored[name] = identity
-
-    def _flush_folder(self, folder: Path) -> None:
-        if self._flushes:
+    def flush_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable, or write nothing more."""
+        with self._stops_writing():
             flush_folder(folder)
 
-    def _flush(self, file: int, start: int) -> None:
-        """Flush. If that fails, cut off what was written from `start` on, and stop writing."""
-        if not self._flushes:
-            return
-        try:
-            self._sync_or_stop(file)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(file, start)
-            raise
+    @contextmanager
+    def _open(self, name: str) -> Iterator[int]:
+        with _opened(open_companion(self.topic(name), owner_of(self.root), _APPEND)) as file:
+            yield file
 
-    def _sync_or_stop(self, file: int) -> None:
+    def _anchor_topic(self, name: str, file: int, record: int, since: int) -> None:
+        identity = (os.fstat(file).st_ino, since)
+        if self._anchored.get(name) != identity:
+            if published_in(record) is None:
+                publish(record, Published(0, 0, since, 0), self._boot)
+            self._sync_or_stop(record, os.fsync)
+            self._anchor(name, identity, self._durable, self._topics)
+
+    def _anchor(self, name: str, identity: tuple[int, int], *folders: Path) -> None:
+        """Flush the names that lead to a file, once for each file."""
+        if self._anchored.get(name) != identity:
+            for folder in (*folders, self.root, self.root.parent):
+                self.flush_folder(folder)
+            self._anchored[name] = identity
+
+    def _flushed(self, file: int, record: int, start: int, since: int) -> int:
+        """How far the file is flushed: a writer that flushes vouches for all that it follows."""
+        found = published_in(record)
+        flushed = 0 if found is None or found.since != since else found.flushed
+        if self._flushes and flushed < start:
+            self._sync_or_stop(file)
+            return start
+        return min(flushed, start)
+
+    def _flush(self, file: int) -> None:
+        if self._flushes:
+            self._sync_or_stop(file)
+
+    def _sync_or_stop(self, file: int, sync: Callable[[int], None] | None = None) -> None:
+        with self._stops_writing():
+            (sync or self._sync)(file)
+
+    @contextmanager
+    def _stops_writing(self) -> Iterator[None]:
+        """If a flush fails, this process writes nothing more."""
         try:
-            self._sync(file)
+            yield
         except OSError as error:
             if error.errno is not None:  # else a signal handler raised it, before or after
-                self._stop_after(error)
+                self.poison = f"a flush failed ({error}); close the ledger and open it again"
             raise
 
-    def _stop_after(self, error: OSError) -> None:
-        self.poison = f"a flush failed ({error}); close the ledger and open it again"
+    def _write_again(self, name: str, start: int, end: int) -> None:
+        """Write bytes again that stand there: whoever wrote them may have failed to flush them.
 
-    def _put(self, file: int, start: int, data: bytes) -> None:
-        try:
-            _write(file, data)
-        except OSError:
-            self._cut(file, start)
-            raise
-        size = os.fstat(file).st_size
-        if size != start + len(data) and os.pread(file, len(data), start) != data:
-            # It stands behind lines that another program appended just now, with the same ids.
-            if os.pread(file, len(data), size - len(data)) == data:
-                self._cut(file, size - len(data))
-            raise LogUnavailable(
-                f"another program wrote to {self.root} at the same moment, without its lock: read "
-                "it back, and try again"
-            )
+        The system forgets what it could not flush, and the next flush of the file succeeds.
+        """
+        path = self.topic(name)
+        with _opened(open_companion(path, owner_of(self.root), os.O_RDWR)) as file:
+            for begins in range(start, end, _PART):
+                part = os.pread(file, min(_PART, end - begins), begins)
+                if os.pwrite(file, part, begins) != len(part):
+                    raise OSError(errno.EIO, "only a part was written", str(path))
 
-    def _publish_or_cut(self, name: str, file: int, start: int, upto: Published) -> None:
-        try:
-            self.publish(name, upto)
-        except OSError:
-            self._cut(file, start)
-            raise
+    def _withdraw(self, file: int, record: int, before: Published) -> None:
+        """Cut off what was written, unless it was published all the same."""
+        found = published_in(record)
+        if found is not None and found.durable > before.durable:
+            return
+        self._cut(file, record, before.durable, before)
 
-    def _cut(self, file: int, start: int) -> None:
+    def _withdraw_behind_others(
+        self, file: int, record: int, before: Published, data: bytes
+    ) -> None:
+        """Cut off what stands behind lines that another program appended, with the same ids."""
+        begins = os.fstat(file).st_size - len(data)
+        if os.pread(file, len(data), begins) == data:
+            self._cut(file, record, begins, before)
+        raise LogUnavailable(
+            f"another program wrote to {self.root} at the same moment, without its lock: read "
+            "it back, and try again"
+        )
+
+    def _cut(self, file: int, record: int, start: int, before: Published) -> None:
+        """Cut a file off at `start`, and withdraw the claim."""
         try:
             os.ftruncate(file, start)
         except OSError as error:
-            self.poison = f"half a write stayed ({error}); close the ledger and open it again"
+            self.poison = (
+                self.poison or f"half a write stayed ({error}); close the ledger and open it again"
+            )
+        else:
+            with suppress(OSError):
+                publish(record, before, self._boot)
 
 
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+@contextmanager
+def _opened(file: int) -> Iterator[int]:
+    """Close a file afterwards. What was flushed stays, also where closing fails."""
     try:
-        os.fsync(file)
+        yield file
     finally:
-        os.close(file)
+        with suppress(OSError):
+            os.close(file)
+
+
+def _stands_alone(file: int, start: int, data: bytes) -> bool:
+    """Whether nobody else appended at the same moment, between what was known and the data."""
+    size = os.fstat(file).st_size
+    return size == start + len(data) or os.pread(file, len(data), start) == data
 
 
 def _write(file: int, data: bytes) -> None:

@@ -21,9 +21,9 @@ from sessionledger.logs.embedded.permissions import check_file, check_folder, ch
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import TOPICS, check_location, translated_errors
-from sessionledger.logs.file.index import TopicIndex, read_exactly, stamp_of
+from sessionledger.logs.file.index import TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import Published
-from sessionledger.logs.file.recovery.torn_tail import repair_of
+from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
 from sessionledger.logs.file.refresh import ADVICE, index_of, opened
 
 
@@ -84,7 +84,9 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
             found.add("log_cut_short", str(path), problem, ADVICE)
         if file is not None:
             index.stamp = stamp_of(os.fstat(file))
-            index.scan(file, _whole_end(disk, path, file, min(durable, size), found), None)
+            index.scan(file, min(durable, size), None)
+            known = Known(topic, index.head, published is not None)
+            index.scan(file, _whole_end(disk, path, file, index.end, known, found), None)
     finally:
         if file is not None:
             os.close(file)
@@ -104,12 +106,14 @@ def _index_of(
         return index, None
 
 
-def _whole_end(disk: Disk, path: Path, file: int, durable: int, found: Findings) -> int:
+def _whole_end(
+    disk: Disk, path: Path, file: int, durable: int, known: Known, found: Findings
+) -> int:
     with _nobody_writes(disk.root / "ledger.lock") as quiet:
         if not quiet:
             return durable
         size = os.fstat(file).st_size
-        repair = repair_of(lambda begin, end: read_exactly(file, begin, end), durable, size)
+        repair = repair_of(reader_of(file), durable, size, known)
     if repair.end < size:
         problem = f"its last {size - repair.end} bytes are not whole events: their writer died"
         found.add("torn_tail", str(path), problem, "nothing: the next read or append cuts them")

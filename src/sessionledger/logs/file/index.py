@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -236,6 +236,11 @@ class TopicIndex:
             events.append(lines.event_of(piece, last))
             last = self._ids[index]
         return events
+
+
+def reader_of(file: int) -> Callable[[int, int], bytes]:
+    """What reads the bytes of an open file between two offsets."""
+    return lambda start, end: read_exactly(file, start, end)
 
 
 def read_exactly(file: int, start: int, end: int) -> bytes:

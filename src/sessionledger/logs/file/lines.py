@@ -68,9 +68,16 @@ def event_of(text: bytes, after: int) -> StoredEvent:
     return _whole(text, after) or _damaged(text.rstrip(), after)
 
 
-def is_whole(text: bytes) -> bool:
-    """Whether the line, or the last piece of it, is an event."""
-    return any(_whole(text[start:], 0) for start in _starts(text)[-1:])
+def whole_event(text: bytes) -> StoredEvent | None:
+    """The event of a piece of a line, with the id that stands there; None if it is damaged."""
+    return _whole(text, 0)
+
+
+def whole_events(line: bytes) -> list[StoredEvent]:
+    """The events of a line that are whole, with the ids that stand there."""
+    starts = beginnings(line)
+    pieces = (line[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True))
+    return [event for piece in pieces if (event := _whole(piece, 0)) is not None]
 
 
 def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, StoredEvent]]:
@@ -79,7 +86,7 @@ def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, StoredEvent]]:
     if event is not None:
         yield 0, event
         return
-    starts = _starts(line)
+    starts = beginnings(line)
     for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
         event = event_of(line[start:end], after)
         yield start, event
@@ -119,7 +126,7 @@ def _visible_kind(text: bytes) -> str:
         return ""
 
 
-def _starts(line: bytes) -> list[int]:
+def beginnings(line: bytes) -> list[int]:
     """Where the pieces of a line begin: at 0, and wherever an event does that is whole."""
     starts: list[int] = []
     end = len(line)

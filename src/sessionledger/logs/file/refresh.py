@@ -14,10 +14,10 @@ import msgspec
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import Fold
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.index import NO_FILE, TopicIndex, read_exactly, stamp_of
+from sessionledger.logs.file.index import NO_FILE, TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.checkpoint import Checkpoint, in_force
 from sessionledger.logs.file.recovery.durable_offset import Published
-from sessionledger.logs.file.recovery.torn_tail import repair_of
+from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
 
 ADVICE = "restore the ledger from a copy, without its folder `durable`"
 
@@ -26,7 +26,7 @@ class Refreshed(msgspec.Struct, frozen=True):
     """An index that was refreshed, and what the file has beyond it.
 
     is_more: the file continues behind what is durable. is_beyond_claim: it continues further than
-    its last writer claimed. is_published: its durable offset is published, or it is empty.
+    its last writer claimed. is_published: it is published how far it is durable.
     """
 
     index: TopicIndex
@@ -92,7 +92,8 @@ def _of_this_file(
     if published is None or published.since == checkpoint.head.id:
         return published
     if published.since < checkpoint.head.id and published.durable <= checkpoint.replaced.size:
-        return None  # the process that emptied it was killed before it published that
+        # The process that emptied it was killed before it published that, or that was lost.
+        return Published(0, 0, checkpoint.head.id, 0)
     raise CorruptLog(
         f"{published.durable} bytes of topic {topic!r} were acknowledged that follow event "
         f"{published.since}, and its file continues from {checkpoint.head.id}: it was replaced; "
@@ -118,18 +119,19 @@ def _refresh_from(
     upto = 0 if published is None else published.durable
     _refuse_shorter(topic, size, max(index.end, upto))
     if file is not None:
-        if only_reads and (published is None or size > published.claimed):
-            start = max(index.end, upto)
-            upto = repair_of(lambda b, e: read_exactly(file, b, e), start, size).end
         # Folded only once it is known to be a continuation.
-        index.scan(file, upto, fold if index is before or before.stamp == NO_FILE else None)
+        fold = fold if index is before or before.stamp == NO_FILE else None
+        index.scan(file, upto, fold)
+        if only_reads and (published is None or size > published.claimed):
+            known = Known(topic, index.head, published is not None)
+            index.scan(file, repair_of(reader_of(file), index.end, size, known).end, fold)
     if index is not before and not index.holds(before):
         raise CorruptLog(
             f"the file of topic {topic!r} was replaced by one that lacks event {before.head.id}: "
             f"events were removed; {ADVICE}"
         )
     claimed = index.end if published is None else published.claimed
-    return Refreshed(index, size > index.end, size > claimed, bool(published) or not index.end)
+    return Refreshed(index, size > index.end, size > claimed, published is not None)
 
 
 def _refuse_shorter(topic: str, size: int, known: int) -> None:

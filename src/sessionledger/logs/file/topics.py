@@ -50,8 +50,8 @@ class Topics:
     def adopt(self, topic: str) -> Refreshed:
         """Make the file of the topic durable, and refresh. The caller has the writer's lock."""
         seen = self.refresh(topic)
-        if seen.is_more or not seen.is_published:
-            self._disk.adopt(topic, seen.index.end, seen.index.checkpoint.head.id)
+        if seen.is_more or (seen.index.end and not seen.is_published):
+            self._disk.adopt(topic, seen.index, is_published=seen.is_published)
             seen = self.refresh(topic)
         return seen
 

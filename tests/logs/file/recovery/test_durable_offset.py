@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -13,14 +14,18 @@ from sessionledger.logs.file.recovery import durable_offset
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
     Published,
-    publish,
     published,
     this_boot,
 )
-from sessionledger.ownership import owner_of
 from sessionledger.testing.fixtures import concurrently
 
-OWNER = owner_of(Path("/nowhere"))
+
+def publish(path: Path, upto: Published, boot: str) -> None:
+    record = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        durable_offset.publish(record, upto, boot)
+    finally:
+        os.close(record)
 
 
 @pytest.fixture
@@ -33,9 +38,9 @@ def test_what_was_published_is_read(
     tmp_path_factory: pytest.TempPathFactory, end: int, claimed: int
 ) -> None:
     path = tmp_path_factory.mktemp("durable") / "topic"
-    for boot in (this_boot(), FLUSHED):
-        publish(path, Published(end, claimed, 0), boot, OWNER)
-        assert published(path) == Published(end, claimed, 0)
+    for boot, flushed in ((this_boot(), 7), (FLUSHED, end)):
+        publish(path, Published(end, claimed, 0, 7), boot)
+        assert published(path) == Published(end, claimed, 0, flushed)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -44,7 +49,7 @@ def test_nothing_published_is_nothing(path: Path) -> None:
 
 
 def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
-    publish(path, Published(123456, 123456, 0), FLUSHED, OWNER)
+    publish(path, Published(123456, 123456, 0, 123456), FLUSHED)
     text = path.read_bytes()
     for index in range(len(text)):
         path.write_bytes(text[:index])
@@ -52,29 +57,29 @@ def test_a_record_that_is_not_whole_is_nothing(path: Path) -> None:
         path.write_bytes(text[:index] + bytes([text[index] ^ 1]) + text[index + 1 :])
         assert published(path) is None
     path.write_bytes(text + b"more")
-    assert published(path) == Published(123456, 123456, 0)
+    assert published(path) == Published(123456, 123456, 0, 123456)
 
 
-def test_what_was_not_flushed_counts_for_nothing_after_a_boot(
+def test_only_what_was_flushed_counts_after_a_boot(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(path, Published(7, 7, 0), this_boot(), OWNER)
-    assert published(path) == Published(7, 7, 0)
+    publish(path, Published(9, 9, 0, 7), this_boot())
+    assert published(path) == Published(9, 9, 0, 7)
     monkeypatch.setattr(durable_offset, "_BOOT", path.with_name("boot"))
     path.with_name("boot").write_text("another-boot\n")
-    assert published(path) is None
+    assert published(path) == Published(7, 7, 0, 7)
     path.with_name("boot").unlink()
-    assert published(path) is None
+    assert published(path) == Published(7, 7, 0, 7)
 
 
 def test_a_reader_never_sees_half_a_record(path: Path) -> None:
-    old, new = Published(0, 10**19, 0), Published(10**19, 0, 0)
-    publish(path, old, FLUSHED, OWNER)
+    old, new = Published(0, 10**19, 0, 0), Published(10**19, 0, 0, 10**19)
+    publish(path, old, FLUSHED)
     over = threading.Event()
 
     def write() -> None:
         for n in range(2000):
-            publish(path, (old, new)[n % 2], FLUSHED, OWNER)
+            publish(path, (old, new)[n % 2], FLUSHED)
         over.set()
 
     def read() -> None:

@@ -1,9 +1,10 @@
 """How far a topic's file is durable: its writer publishes that, and readers rely on it.
 
-The record is a small file, written in place and never flushed. After a loss of power it may be
-older than the topic's file, and never newer, because it is written after the flush. With
-`durability="normal"` nothing is flushed, so there the record names the boot of the machine, and
-does not count after another boot.
+The record is a small file, written in place. It is flushed once by each process, before that
+process first appends: after a loss of power it is there. It may then be older than the topic's
+file, and never newer, because it is written after the flush. With `durability="normal"` nothing is
+flushed. So there the record names the boot of the machine, and how far the file was flushed by
+others. After another boot only that counts.
 
 Beside the offset the record has two numbers:
 
@@ -16,17 +17,16 @@ Beside the offset the record has two numbers:
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from sessionledger.ownership import Owner, open_companion
-
 _ATTEMPTS = 100
-_BYTES = 128
-_RECORD = re.compile(rb"(\d+) (\d+) (\d+) (\S+) ([0-9a-f]{8})\n")
+_BYTES = 200
+_RECORD = re.compile(rb"(\d+) (\d+) (\d+) ([^\s/]+)(?:/(\d+))? ([0-9a-f]{8})\n")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _FORMAT = 10**18
@@ -38,36 +38,41 @@ class Published(NamedTuple):
     """Bytes up to `durable` are acknowledged; those up to `claimed` are being written.
 
     since: the id of the last event that was removed before the file began, 0 if there was no such.
+    flushed: bytes up to there are known to be on the disk.
     """
 
     durable: int
     claimed: int
     since: int
+    flushed: int
 
 
-def publish(path: Path, published: Published, boot: str, owner: Owner) -> None:
-    """Say how far the file is durable; `boot` is `FLUSHED`, or what `this_boot` answers."""
-    file = open_companion(path, owner, os.O_WRONLY)
-    try:
-        os.pwrite(file, _record(published, boot), 0)
-    finally:
-        os.close(file)
+def publish(record: int, published: Published, boot: str) -> None:
+    """Write an open record; `boot` is `FLUSHED`, or what `this_boot` answers."""
+    text = _record(published, boot)
+    if os.pwrite(record, text, 0) != len(text):
+        raise OSError(errno.EIO, "only a part of a record was written")
 
 
 def published(path: Path) -> Published | None:
     """What was published last; None where nothing was, or where it can't be read."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        record = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        # A record that is being written may be read half old and half new, which its check tells.
-        for _ in range(_ATTEMPTS):
-            found = _RECORD.match(os.pread(file, _BYTES, 0))
-            if found is not None and found[5] == _check(found[0][:-10]):
-                return _believed(found)
+        return published_in(record)
     finally:
-        os.close(file)
+        os.close(record)
+
+
+def published_in(record: int) -> Published | None:
+    """What an open record says, as `published`."""
+    # A record that is being written may be read half old and half new, which its check tells.
+    for _ in range(_ATTEMPTS):
+        found = _RECORD.match(os.pread(record, _BYTES, 0))
+        if found is not None and found[6] == _check(found[0][:-10]):
+            return _believed(found)
     return None
 
 
@@ -79,16 +84,21 @@ def this_boot() -> str:
         return _UNKNOWN
 
 
-def _believed(record: re.Match[bytes]) -> Published | None:
+def _believed(record: re.Match[bytes]) -> Published:
+    durable, claimed, since = int(record[1]), int(record[2]), int(record[3]) % _FORMAT
     boot = record[4].decode(errors="replace")
-    if boot != FLUSHED and (boot == _UNKNOWN or boot != this_boot()):
-        return None
-    return Published(int(record[1]), int(record[2]), int(record[3]) % _FORMAT)
+    if boot == FLUSHED:
+        return Published(durable, claimed, since, durable)
+    flushed = int(record[5] or 0)
+    if boot == _UNKNOWN or boot != this_boot():
+        return Published(flushed, flushed, since, flushed)
+    return Published(durable, claimed, since, flushed)
 
 
 def _record(published: Published, boot: str) -> bytes:
-    durable, claimed, since = published
-    text = b"%020d %020d %020d %b" % (durable, claimed, since + _FORMAT, boot.encode())
+    durable, claimed, since, flushed = published
+    whose = boot if boot == FLUSHED else f"{boot}/{flushed}"
+    text = b"%020d %020d %020d %b" % (durable, claimed, since + _FORMAT, whose.encode())
     return b"%b %b\n" % (text, _check(text))
 
 

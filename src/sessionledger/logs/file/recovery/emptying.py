@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import Row
-from sessionledger.logs.file.disk import Disk, flush_folder
+from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.recovery import checkpoint
 from sessionledger.logs.file.recovery.checkpoint import Checkpoint
@@ -33,15 +33,17 @@ def empty(disk: Disk, topic: str, index: TopicIndex, rows: Sequence[Row]) -> Non
     """
     path, following = disk.checkpoint(topic), disk.next_checkpoint(topic)
     disk.make_folder(path.parent)
-    flush_folder(disk.root)
     _finish(path, following, index)
+    # An earlier emptying may have left names unflushed, and its checkpoint is replaced now.
+    for folder in (path.parent, disk.root, disk.root.parent):
+        disk.flush_folder(folder)
     file = os.open(index.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = checkpoint.encode(
             Checkpoint(index.head, checkpoint.fingerprint(file, index.end), rows)
         )
         disk.write_draft(following, content, os.fsync).replace(following)
-        flush_folder(following.parent)
+        disk.flush_folder(following.parent)
         draft = disk.write_draft(index.path, b"", os.fsync)
         if os.fstat(file).st_size != index.end:
             draft.unlink()
@@ -49,7 +51,7 @@ def empty(disk: Disk, topic: str, index: TopicIndex, rows: Sequence[Row]) -> Non
     finally:
         os.close(file)
     disk.replace_topic(topic, draft)
-    disk.publish(topic, Published(0, 0, index.head.id))
+    disk.publish(topic, Published(0, 0, index.head.id, 0))
     following.replace(path)
 
 

@@ -1,9 +1,17 @@
 """How the end of a topic's file is repaired, behind its durable offset.
 
-1. Bytes after the last line end are kept if they are a whole event, which then lacks its line end.
-   Otherwise they are torn, and are cut.
-2. The last events are cut if they are of a unit whose end is missing.
-3. Everything else stays.
+The lines are walked from that offset on, with the head of the chain there. An event continues the
+chain if it follows the event before it by its id and by its hashes. An event without hashes comes
+from another program, and continues every chain.
+
+1. The file is cut at the first line that does not continue the chain. If that is within a unit, it
+   is cut where the unit begins. So it is if the end of the last unit is missing.
+2. The last line may lack its line end. If it continues the chain, it gets one.
+3. What another program appended is never cut. It has no hashes, or it follows the event before the
+   line. If it stands behind the line, only the end of the file is cut. That is, bytes that are no
+   whole event, and the last unit if its end is missing.
+4. If nobody knows the durable offset, the line may have been damaged after it was acknowledged. It
+   is cut only if nothing but the rest of its unit follows.
 
 This is pure: the caller says how the file is read.
 """
@@ -11,16 +19,29 @@ This is pure: the caller says how the file is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import NamedTuple, TypeAlias
 
+from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
+from sessionledger.logs.chain import Head
 from sessionledger.logs.file import lines
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """The bytes of the file from one offset up to another."""
 
 _BLOCK = 1 << 16
+_ALONE = (1, 1)
+
+
+class Known(NamedTuple):
+    """What is known of the place where the tail begins, at the end of a line.
+
+    head: the newest event before it. is_published: whether its writer published that offset.
+    """
+
+    topic: str
+    head: Head
+    is_published: bool
 
 
 class Repair(NamedTuple):
@@ -30,50 +51,104 @@ class Repair(NamedTuple):
     lacks_newline: bool
 
 
-def repair_of(read: Read, start: int, end: int) -> Repair:
+def repair_of(read: Read, start: int, end: int, known: Known) -> Repair:
     """How to repair the bytes from `start`, where a line begins, up to the file's `end`."""
-    backwards = _backwards(read, start, end)
-    offset, rest = next(backwards, (end, b""))
-    whole = bool(rest) and lines.is_whole(rest)
-    if whole:
-        backwards = chain([(offset, rest)], backwards)
-    cut = _start_of_half_a_unit(
-        (begins, lines.event_of(line, 0)) for begins, line in backwards if line.strip()
-    )
-    if cut is not None:
-        return Repair(cut, False)
-    return Repair(end if whole else offset, whole)
+    walk, whole_end, lacks_newline = _Walk(known), start, False
+    for offset, line in _lines(read, start, end):
+        if line.strip():
+            walk.see(offset, line)
+        behind = offset + len(line)
+        lacks_newline = behind == end and _ends_whole(line)
+        whole_end = behind + 1 if behind < end else end if lacks_newline else offset
+    if walk.broken is not None and not walk.others_follow:
+        return Repair(walk.broken, False)
+    if walk.begun is not None:
+        return Repair(walk.begun, False)
+    return Repair(whole_end, lacks_newline)
 
 
-def _start_of_half_a_unit(backwards: Iterator[tuple[int, StoredEvent]]) -> int | None:
-    """Where the unit of the last event begins, if its end is missing."""
-    expected: tuple[int, int] | None = None
-    begins = None
-    for offset, event in backwards:
-        number, of = lines.unit_of(event)
-        if expected is None and number == of:
-            return None
-        if expected is not None and (number, of) != expected:
-            return begins
-        begins, expected = offset, (number - 1, of)
-        if number == 1:
-            return begins
-    return begins
+def continues(topic: str, event: StoredEvent, head: Head) -> bool:
+    """Whether an event that is chained, with the id of its line, follows the head."""
+    verdict = chain.verify(topic, (event,), head)
+    return isinstance(verdict, Head) and event.headers.get(chain.PREV_HEADER) == head.hash
 
 
-def _backwards(read: Read, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The lines with their offsets, the last one first. What follows the last line end counts as a
-    line, and may be empty."""
-    known, behind = b"", end
-    while behind > start:
-        before = max(start, behind - _BLOCK)
-        known = read(before, behind) + known
-        first, *whole = known.split(b"\n")
-        offset = before + len(known)
-        for line in reversed(whole):
-            offset -= len(line)
+def is_chained(event: StoredEvent) -> bool:
+    """Whether an event carries, or carried, the hashes that we write."""
+    return any(name.startswith(chain.RESERVED_PREFIX) for name in event.headers)
+
+
+class _Walk:
+    """The lines of a tail, one after the other.
+
+    broken: where the file is to be cut, once a line did not continue the chain. begun: where the
+    unit begins whose end is missing so far. others_follow: what follows the line forbids the cut.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._head = known.head
+        self._unit = _ALONE
+        self._rest: tuple[int, int] | None = None
+        self.begun: int | None = None
+        self.broken: int | None = None
+        self.others_follow = False
+
+    def see(self, offset: int, line: bytes) -> None:
+        """The next line, which is not blank."""
+        event = lines.whole_event(line)
+        if self.broken is None and not (event is not None and self._continues(event)):
+            self.broken = offset if self.begun is None else self.begun
+            self._rest = None if self.begun is None else self._unit
+        if self.broken is not None:
+            for one in [event] if event is not None else lines.whole_events(line):
+                self.others_follow = self.others_follow or self._forbids(one)
+        self._count(offset, _ALONE if event is None else lines.unit_of(event))
+
+    def _continues(self, event: StoredEvent) -> bool:
+        if not is_chained(event):
+            self._head = Head(max(event.id, self._head.id + 1), None)
+            return True
+        if not continues(self._known.topic, event, self._head):
+            return False
+        self._head = chain.head_after(event)
+        return True
+
+    def _forbids(self, behind: StoredEvent) -> bool:
+        """Whether an event from the broken line on forbids the cut."""
+        if not is_chained(behind) or continues(self._known.topic, behind, self._head):
+            return True
+        if self._known.is_published:
+            return False
+        before, self._rest = self._rest, lines.unit_of(behind)
+        number, of = self._rest
+        if before is None:
+            return number == 1
+        return of != before[1] or number <= before[0]
+
+    def _count(self, offset: int, unit: tuple[int, int]) -> None:
+        number, of = unit
+        follows = self.begun is not None and unit == (self._unit[0] + 1, self._unit[1])
+        if number == of:
+            self.begun = None
+        elif not follows:
+            self.begun = offset
+        self._unit = unit
+
+
+def _ends_whole(line: bytes) -> bool:
+    """Whether the line, or the last piece of it, is an event."""
+    return lines.whole_event(line[lines.beginnings(line)[-1] :]) is not None
+
+
+def _lines(read: Read, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The lines with their offsets. What follows the last line end is one too, if anything does."""
+    known, offset = b"", start
+    for begins in range(start, end, _BLOCK):
+        known += read(begins, min(end, begins + _BLOCK))
+        *whole, known = known.split(b"\n")
+        for line in whole:
             yield offset, line
-            offset -= 1
-        known, behind = first, before
-    if end > start:
-        yield start, known
+            offset += len(line) + 1
+    if known:
+        yield offset, known
