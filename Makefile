@@ -35,12 +35,13 @@ test-all: $(READY)
 	$(PYTEST) --tier=all --record tests/last_whole_run.json
 	$(MAKE) torture SECONDS=$(TORTURE_SECONDS)
 
-# Tries to break ledgers from outside: docs/reliability.md. With RECORD= it writes its counts.
+# Tries to break ledgers from outside: docs/reliability.md. RECORD=1 writes the counts there.
 SECONDS ?= 60
 TORTURE_SECONDS ?= 3600
 torture: $(READY)
 	$(BIN)/python -m torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
-		$(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record $(RECORD))
+		$(if $(ONLY),--only $(ONLY)) $(if $(TRIALS),--trials $(TRIALS)) \
+		$(if $(RECORD),--record)
 
 # The fast tests on each CPython that is found, and the wheels that others would install.
 test-pythons: $(READY)

@@ -33,15 +33,15 @@ def main() -> int:
     if any(name.partition(".")[0] in WITH_SHIM for name in names):
         shim.load()
     print(f"torture: {arguments.seconds} s, seed {arguments.seed}, {', '.join(names)}", flush=True)
-    report = run(names, arguments.seconds, arguments.seed)
-    print(report.table())
+    report = run(names, arguments.seconds, arguments.seed, arguments.trials)
+    print(report.summary())
     if arguments.record:
-        report.record(arguments.record)
+        report.record()
     return 1 if report.failures.total() else 0
 
 
-def run(names: list[str], seconds: float, seed: int) -> Report:
-    """Every scenario once, and then those that took the least time so far."""
+def run(names: list[str], seconds: float, seed: int, most: int | None) -> Report:
+    """Every scenario once, and then those that took the least time so far; each `most` times."""
     report = Report(seconds, seed)
     taken: dict[str, float] = defaultdict(float)
     trials: Counter[str] = Counter()
@@ -50,15 +50,16 @@ def run(names: list[str], seconds: float, seed: int) -> Report:
         going_on = [name for name in names if report.failures[name] < MOST_FAULTS]
         name = min(going_on or names, key=lambda name: taken[name])
         late = time.monotonic() - begun >= seconds
-        if not going_on or (trials[name] and late):
+        if not going_on or (trials[name] and (late or trials[name] == most)):
             return report
         started = time.monotonic()
-        fault = tried(name, seed + trials[name], seconds / 60, report)
+        fault = tried(name, seed + trials[name], seconds, report)
         trials[name] += 1
         taken[name] += time.monotonic() - started
         if fault:
             print(f"FAULT in {name}:{fault}")
-            print(f"  repeat it: make torture ONLY={name} SEED={seed + trials[name] - 1} SECONDS=0")
+            again = f"SEED={seed + trials[name] - 1} SECONDS={seconds:g} TRIALS=1"
+            print(f"  repeat it: make torture ONLY={name} {again}")
         print(f"{time.monotonic() - begun:6.0f} s  {report.line(name)}", flush=True)
 
 
@@ -83,15 +84,16 @@ def tried(name: str, seed: int, seconds: float, report: Report) -> str:
 
 
 def _is_chosen(name: str, only: str) -> bool:
-    return not only or any(name == part or name.startswith(f"{part}.") for part in only.split(","))
+    return not only or any(part == name or part in name.split(".") for part in only.split(","))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
-    parser.add_argument("--only", default="", help="scenarios, separated by commas")
-    parser.add_argument("--record", type=Path, help="a file for the counts of this run")
+    parser.add_argument("--only", default="", help="scenarios or logs, separated by commas")
+    parser.add_argument("--trials", type=int, help="of each scenario, at most")
+    parser.add_argument("--record", action="store_true", help="write the counts down")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The counts of a run: as a table, and as a file that docs/reliability.md is checked against."""
+"""The counts of a run: as lines, as a file, and as the table in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import subprocess
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from torture.trial import Trial
+
+ROOT = Path(__file__).parent.parent
+RECORD = Path(__file__).parent / "last_whole_run.json"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- counts: written by make torture RECORD=1 -->\n", "<!-- end of counts -->\n"
+_LOGS = {"sqlite": "SQLite", "file": "files", "postgresql": "PostgreSQL"}
 
 
 class Report:
@@ -31,22 +38,19 @@ class Report:
 
     def line(self, name: str) -> str:
         """A scenario on one line."""
-        counted = ", ".join(
-            f"{count:,} {what}" for what, count in self._counts[name].items() if count
-        )
-        notes = "".join(f"; {what} {said}" for what, said in self._notes[name].items())
         failed = f"; {self.failures[name]} FAILED" if self.failures[name] else ""
-        return f"{name}: {self._trials[name]:,} trials, {counted}{notes}{failed}"
+        said = _said(self._counts[name], self._notes[name])
+        return f"{name}: {self._trials[name]:,} trials: {said}{failed}"
 
-    def table(self) -> str:
+    def summary(self) -> str:
         """All scenarios, a line each, and the outcome."""
         lines = [self.line(name) for name in self._trials]
         failed = self.failures.total()
         outcome = f"{failed} trials failed" if failed else "every promise was kept"
         return "\n".join(["", *lines, outcome])
 
-    def record(self, path: Path) -> None:
-        """Write the counts with date and commit."""
+    def record(self) -> None:
+        """Write the counts with date and commit, and the table of the page."""
         content = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": _git("rev-parse", "HEAD"),
@@ -57,15 +61,43 @@ class Report:
             "scenarios": {
                 name: {
                     "trials": self._trials[name],
-                    **self._counts[name],
-                    **self._notes[name],
+                    "failed": self.failures[name],
+                    "counts": dict(self._counts[name]),
+                    "notes": self._notes[name],
                 }
                 for name in self._trials
             },
         }
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        RECORD.write_text(json.dumps(content, indent=2) + "\n")
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(before + BEGIN + table(content) + END + rest.partition(END)[2])
+
+
+def table(record: dict[str, Any]) -> str:
+    """The recorded run as a part of the page."""
+    changed = " with changes" if record["changed"] else ""
+    ran = (
+        f"\nRun on {record['date'][:10]} at commit `{record['commit'][:8]}`{changed}, for "
+        f"{record['seconds'] / 60:g} minutes with seed {record['seed']}. "
+        f"{record['failures'] or 'No'} trials failed.\n"
+    )
+    lines = [
+        ran,
+        "| Scenario | Log | Trials | Failed | What was done |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, one in record["scenarios"].items():
+        scenario, _, log = name.partition(".")
+        cells = [f"`{scenario}`", _LOGS[log], f"{one['trials']:,}", f"{one['failed']}"]
+        lines.append(f"| {' | '.join([*cells, _said(one['counts'], one['notes'])])} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _said(counts: dict[str, int], notes: dict[str, str]) -> str:
+    counted = [f"{count:,} {what}" for what, count in counts.items() if count]
+    return ", ".join(counted + [f"{what}: {said}" for what, said in notes.items()])
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

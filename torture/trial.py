@@ -18,6 +18,8 @@ from torture.postgres import server
 from torture.processes import Crew
 from torture.writer import Login, Writer
 
+SHORT = 60
+"""Seconds of a run that tries everything once or twice."""
 _TOKEN = re.compile(rb"harn_sess_[A-Za-z0-9_-]{43}")
 
 
@@ -26,7 +28,7 @@ class Broken(Exception):
 
 
 class Trial:
-    """What a scenario gets. `seconds` is how long one that can be of any length should take."""
+    """What a scenario gets. In a short run, of `seconds` in all, its trials are smaller."""
 
     def __init__(self, seed: int, folder: Path, seconds: float) -> None:
         self.rng = random.Random(seed)
@@ -40,6 +42,10 @@ class Trial:
         """The address of a ledger in the folder."""
         self._uses_server = log == "postgresql"
         return url_in(self.folder, log)
+
+    def size(self, usual: int) -> int:
+        """How often something is done: as usual, or a quarter of it in a short run."""
+        return usual if self.seconds >= SHORT else max(1, usual // 4)
 
     def crew(self) -> Crew:
         """Writers that print into the folder."""
@@ -75,8 +81,8 @@ class Trial:
             for handle, token in journal.tokens().items():
                 reader.read(Login(token, handle, ""))
             image = observe(store)
-        self.counts["answers"] += sum(bool(entry.answer) for entry in journal.entries)
-        self.counts["checks"] += 1
+        self.counts["answers checked"] += sum(bool(entry.answer) for entry in journal.entries)
+        self.counts["whole ledgers checked"] += 1
         found = faults(journal.entries, image, forgiven) + self.tokens_found(journal)
         if found:
             (self.folder / "journal.jsonl").write_bytes(journal.lines())
@@ -90,7 +96,7 @@ class Trial:
             with suppress(FileNotFoundError):  # a server removes files of its own
                 texts[str(path)] = path.read_bytes()
         self.counts["bytes searched"] += sum(map(len, texts.values()))
-        self.counts["tokens searched"] += len(tokens)
+        self.counts["tokens searched for"] += len(tokens)
         return [
             f"a token stands in {name}"
             for name, text in texts.items()

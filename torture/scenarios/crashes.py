@@ -31,7 +31,7 @@ def crashes(trial: Trial, log: str) -> None:
     url, its_server = trial.url(log), server()
     with trial.crew() as crew:
         living = [_start(crew, url) for _ in range(WRITERS)]
-        for _ in range(KILLS):
+        for _ in range(trial.size(KILLS)):
             crew.read_lines(trial.rng.randrange(5, 60))
             time.sleep(trial.rng.random() / 200)
             (kind,) = trial.rng.choices(list(KINDS), list(KINDS.values()))

@@ -31,7 +31,7 @@ def damage(trial: Trial, log: str) -> None:
         crew.read_lines(LINES)
         crew.kill(writer)  # so that SQLite leaves its write-ahead log
         head = _head(trial, log, original)
-        for number in range(HARMS):
+        for number in range(trial.size(HARMS)):
             copy = trial.folder / str(number)
             shutil.copytree(original, copy)
             harm = _harm(copy, trial.rng)

@@ -37,12 +37,12 @@ FORGIVEN_HERE: Collection[str] = FORGIVEN | {"LogUnavailable"}
 
 def failures(trial: Trial, log: str) -> None:
     """One writer after the other meets a failing call, beside a writer that meets none."""
-    url = trial.url(log)
+    url, rounds = trial.url(log), trial.size(ROUNDS)
     hits = os.open(trial.folder / "hits", os.O_CREAT | os.O_RDWR | os.O_APPEND)
     with trial.crew() as crew:
         beside = None
-        for number in range(ROUNDS):
-            if number == ROUNDS // 2:
+        for number in range(rounds):
+            if number == rounds // 2:
                 beside = start(crew, url)
             crew.wait(_start_failing(trial, crew, log, hits))
         if beside is not None:

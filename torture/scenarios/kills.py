@@ -21,7 +21,7 @@ def kills(trial: Trial, log: str) -> None:
     url = trial.url(log)
     with trial.crew() as crew:
         living = [start(crew, url) for _ in range(WRITERS)]
-        for _ in range(KILLS):
+        for _ in range(trial.size(KILLS)):
             crew.read_lines(trial.rng.randrange(1, 60))
             time.sleep(trial.rng.random() / 200)
             crew.kill(living.pop(trial.rng.randrange(WRITERS)))

@@ -25,7 +25,7 @@ LEAST_WRITES = 100
 def load(trial: Trial, log: str) -> None:
     """The slowest has at least half of what the fastest has, and the write-ahead log is bounded."""
     url = trial.url(log)
-    seconds = min(MOST_SECONDS, max(1.0, trial.seconds))
+    seconds = min(MOST_SECONDS, max(1.0, trial.seconds / 60))
     with trial.crew() as crew:
         for _ in range(PROCESSES):
             crew.start(_work(url, seconds, trial.folder))

@@ -41,7 +41,7 @@ def power(trial: Trial, log: str) -> None:
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     disk.rename(before)  # the images are of a folder that was empty at first
     disk.mkdir()
-    for number in range(IMAGES):
+    for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
         unflushed, strict = trial.rng.choice(UNFLUSHED), trial.rng.random() < 0.6
         replayed, said = replay(disk, records, end)

@@ -56,7 +56,7 @@ def races(trial: Trial, log: str) -> None:
     with trial.crew() as crew:
         crew.wait(crew.start(_begin(url)))
         shared = some_of(crew.journal, 10)
-        workers = [crew.start(_work(url, shared)) for _ in range(PROCESSES)]
+        workers = [crew.start(_work(url, shared, trial.size(CALLS))) for _ in range(PROCESSES)]
         others = [crew.start(_again(one, url)) for one in beside]
         if log == "sqlite":
             others.append(crew.start(_append_as_a_stranger(trial.folder / "s.db", shared)))
@@ -80,10 +80,10 @@ def _begin(url: str) -> Work:
     return work
 
 
-def _work(url: str, shared: list[Login]) -> Work:
+def _work(url: str, shared: list[Login], calls: int) -> Work:
     def work(recorder: Recorder, rng: random.Random) -> None:
         with SessionStore.open(url, policy=LIMITED_POLICY) as store:
-            LimitedWriter(store, recorder, rng, shared).work(WEIGHTS, CALLS)
+            LimitedWriter(store, recorder, rng, shared).work(WEIGHTS, calls)
 
     return work
 

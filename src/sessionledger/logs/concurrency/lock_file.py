@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sessionledger.ownership import open_companion, owner_of
@@ -61,7 +62,8 @@ class LockFile:
         """Close the lock file; closing twice is nothing."""
         file, self._file = self._file, None
         if file is not None:
-            os.close(file)
+            with suppress(OSError):  # it is closed, and the lock gone, whatever else is reported
+                os.close(file)
 
     __del__ = close
 
