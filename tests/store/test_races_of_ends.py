@@ -141,11 +141,11 @@ def test_nothing_that_began_before_an_end_is_answered_after_it(
 
 def race_an_end(arena: Arena, how: str, number: int) -> tuple[int, int]:
     """A round: how many reads found a session, and how many were after the end."""
+    head = arena.store.head().id
     one, reason = scene(arena, number), fresh("end-")
     made, concerns = end_of(how, one, reason)
     login, job = fresh(), fresh()
     tokens = (*one.tokens, login, job)
-    head = arena.store.head().id
     *others, ender = arena.race_all(
         reads(tokens),
         [
@@ -171,9 +171,9 @@ def race_an_end(arena: Arena, how: str, number: int) -> tuple[int, int]:
     events = list(arena.store.events(after=head))
     at = ended.number if how == "revoke_everybody" else moment(events, reason)
     assert at is not None
-    known = beginnings(arena.store.events())
+    known = beginnings(events)
     over = {name for name, session in known.items() if session.id < at and concerns(session)}
-    for session in beginnings(events).values():
+    for session in known.values():
         # Who goes on with a session, or is below one, began before it ended.
         assert session.id < at or over.isdisjoint(session.families)
     answers = [answer for answers in (*others, ender[1:]) for answer in answers if answer.found]
