@@ -32,6 +32,8 @@ for token in sys.stdin:
     print(*answers, flush=True)
 """
 
+FAILURES = (["log_unavailable"] * 5, ["corrupt_log"] * 5)
+
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,7 +41,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sources_of(BEFORE_MARKS, tmp_path_factory.mktemp("older"))
 
 
-@pytest.fixture(params=["sqlite", "file"])
+@pytest.fixture(params=["sqlite", "file", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return address(request.param, tmp_path / "ledger")
 
@@ -63,17 +65,38 @@ def process(older: Path, url: str) -> Iterator[subprocess.Popen[str]]:
 def test_an_older_process_fails_once_there_is_a_mark(
     process: subprocess.Popen[str], url: str
 ) -> None:
-    assert process.stdin is not None
     assert process.stdout is not None
     token = process.stdout.readline().strip()
     with SessionStore.open(url) as store:
         assert store.get(token) is not None
         store.revoke_everybody()
         for _ in range(2):
-            process.stdin.write(f"{token}\n")
-            process.stdin.flush()
-            told = process.stdout.readline().split()
-            assert told in (["log_unavailable"] * 5, ["corrupt_log"] * 5)
+            assert answers(process, token) in FAILURES
             store.sweep()
         assert store.get(token) is None
         assert store.count() == 0
+
+
+@pytest.mark.middle
+def test_an_older_process_fails_as_soon_as_a_newer_one_opened_its_database(
+    process: subprocess.Popen[str], url: str
+) -> None:
+    """A file ledger has no schema: there the first event of a newer process does it."""
+    assert process.stdout is not None
+    token = process.stdout.readline().strip()
+    assert answers(process, token)[0].startswith("Session(")
+    with SessionStore.open(url) as store:
+        if url.startswith("file:"):
+            store.touch(token)
+        assert answers(process, token) in FAILURES
+        assert store.get(token) is not None
+        assert store.verify().ok
+
+
+def answers(process: subprocess.Popen[str], token: str) -> list[str]:
+    """What the calls of an older process answer, or the codes of their errors."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{token}\n")
+    process.stdin.flush()
+    return process.stdout.readline().split()
