@@ -7,10 +7,12 @@ made from caller and key: so only one of several concurrent requests can create 
 2. A request that finds a record of the same request rotates the session that it names, without
    grace. The first token is stored nowhere, and after the rotation only the new one is good.
 3. A record without a session is taken over once it is so old that its creator must have failed.
+4. What began goes on where its request times out. So the same request then finds the session.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -38,6 +40,8 @@ REPLAYED = "replayed"
 Create: TypeAlias = Callable[[str | None], Awaitable[IssuedSession]]
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+# An event loop keeps no task alive by itself.
+_going_on: set[asyncio.Task[IssuedSession]] = set()
 
 
 async def create_once(
@@ -47,6 +51,21 @@ async def create_once(
 
     Raises `HTTPProblem` for a key that another request had, and while the first is under way.
     """
+    creating = asyncio.create_task(_create_once(ledger, caller, key, document, create))
+    _going_on.add(creating)
+    creating.add_done_callback(_end)
+    return await asyncio.shield(creating)
+
+
+def _end(creating: asyncio.Task[IssuedSession]) -> None:
+    _going_on.discard(creating)
+    if not creating.cancelled():
+        creating.exception()  # read here, since the request may be over
+
+
+async def _create_once(
+    ledger: Ledger, caller: Key, key: str, document: NewSession, create: Create
+) -> IssuedSession:
     name, request = _record_token(caller, key), sha256(_encode(document)).hexdigest()
     token = issue(urandom(TOKEN_RANDOM_BYTES))
     handle = handle_of(digest(token))
