@@ -259,15 +259,17 @@ def test_what_is_plain_and_live_is_answered_at_once(
     asked = CompleteRequest(method, path, pairs, content)
 
     async def ask() -> tuple[PlainResponse | None, list[Message]]:
-        at_once = here.application.answer_at_once(asked, "127.0.0.1")
+        at_once = here.application.answer_at_once(asked, "192.0.2.1")
         return at_once, await _asked(here, asked, content)
 
-    at_once, (start, rest) = here.run(ask)
+    at_once, (start, sent) = here.run(ask)
     assert (at_once is not None, start["status"]) == (at_once_expected, status)
     if at_once is not None:
-        assert (at_once.status, at_once.body) == (start["status"], rest["body"])
+        assert (at_once.status, at_once.body) == (start["status"], sent["body"])
         length = (b"content-length", b"%d" % len(at_once.body))
-        assert [length, *at_once.headers.all] == start["headers"]
+        *rest, last = [length, *at_once.headers.all, *at_once.more]
+        assert [*rest, last[0]] == [*start["headers"][:-1], start["headers"][-1][0]]
+        assert last[0] == b"ratelimit"
 
 
 async def _asked(web: Web, asked: CompleteRequest, content: bytes) -> list[Message]:
@@ -279,7 +281,7 @@ async def _asked(web: Web, asked: CompleteRequest, content: bytes) -> list[Messa
         "path": asked.path,
         "query_string": b"",
         "headers": asked.headers,
-        "client": ("127.0.0.1", 1),
+        "client": ("192.0.2.1", 1),
     }
 
     async def receive() -> Message:

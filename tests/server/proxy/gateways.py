@@ -63,9 +63,13 @@ class Gateway:
         path: str,
         headers: list[tuple[str, str]] | dict[str, str] = {},  # noqa: B006  is not changed
         content: bytes = b"",
+        by: str = "127.0.0.1",
     ) -> httpx.Response:
-        """The answer to one request, on a connection of its own."""
-        with httpx.Client(base_url=self.origin, timeout=PATIENCE_SECONDS) as client:
+        """The answer to one request, on a connection of its own. by: the address of the client."""
+        transport = httpx.HTTPTransport(local_address=by)
+        with httpx.Client(
+            base_url=self.origin, timeout=PATIENCE_SECONDS, transport=transport
+        ) as client:
             return client.request(method, path, headers=headers, content=content)
 
 

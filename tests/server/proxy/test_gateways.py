@@ -21,7 +21,7 @@ from sessionledger.server import Settings
 from tests import postgres_server
 from tests.caching_proxy import CACHE
 from tests.server.proxy.gateways import COMMANDS, FILES, Gateway, application, running
-from tests.server.served import PATIENCE_SECONDS, Served, command, free_port
+from tests.server.served import PATIENCE_SECONDS, Served, command, free_port, make_key
 
 pytestmark = pytest.mark.middle
 
@@ -275,6 +275,36 @@ def test_without_the_ledger_the_answer_is_503(name: str, behind: int, tmp_path: 
         assert gateway("GET", "/orders").status_code == 401, "which needs no ledger"
         place.symlink_to(away)
         assert gateway("GET", "/orders", bearer(made)).status_code == 200
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_limits_hold_for_each_client_of_a_gateway(name: str, behind: int, tmp_path: Path) -> None:
+    """Whatever address a client invents."""
+    invented = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1", "Via": "1.1 x"}
+    rates = ("--principal-requests-per-minute", "20", "--address-requests-per-minute", "20")
+    key = make_key(tmp_path, "app")
+    with (
+        Served(tmp_path, "--trusted-proxies", "127.0.0.1", *rates) as served,
+        running(name, tmp_path / name, served.address[1], behind) as gateway,
+    ):
+        made = [dict(bearer(served.create(key, principal))) for principal in ("mallory", "alice")]
+        refused = 503 if name == "nginx" else 429
+
+        def statuses(headers: dict[str, str], by: str, count: int = 60) -> list[int]:
+            answers = [gateway("GET", "/orders", invented | headers, by=by) for _ in range(count)]
+            assert answers[-1].status_code == 200 or "retry-after" in answers[-1].headers
+            return [answer.status_code for answer in answers]
+
+        guessing = dict(bearer({"token": "harn_sess_" + "A" * 43}))
+        assert {*statuses(guessing, "127.0.0.2")} == {401, refused}
+        assert gateway("GET", "/orders", guessing, by="127.0.0.3").status_code == 401
+        assert {*statuses(made[0], "127.0.0.2")} == {200, refused}
+        assert statuses(made[0], "127.0.0.3", 1) == [refused]
+        assert statuses(made[1], "127.0.0.2", 1) == [200]
+        assert served.stop() == 0
+        served.rest()
+    clients = {line["client"] for line in served.requests() if line["route"] == "/auth"}
+    assert {"127.0.0.2", "127.0.0.3"} <= clients <= {f"127.0.0.{n}" for n in (1, 2, 3)}
 
 
 def test_gateways_give_up_an_idle_connection_before_the_service_does() -> None:
