@@ -6,9 +6,12 @@ Nothing here knows how the ledger is built. A fault is a sentence.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from msgspec.structs import replace
+
+from sessionledger import Session
 from torture.history import NEVER, Call, History
 from torture.journal import NOTHING, SESSION, Entry
 from torture.ledger import Image
@@ -30,6 +33,23 @@ def faults(
     if image is not None:
         found += _ledger(history, image)
     return found
+
+
+def changed(image: Image, older: Mapping[str, Session]) -> list[str]:
+    """Older sessions that are not as they were; the image is without them from then on.
+
+    A sweep may have recorded the end of one that was over.
+    """
+    return [
+        f"{_short(handle)} is not what it was before all calls"
+        for handle, session in older.items()
+        for sessions in (image.sessions, image.refolded)
+        if not _is_same(sessions.pop(handle, None), session)
+    ]
+
+
+def _is_same(found: Session | None, session: Session) -> bool:
+    return found is not None and replace(found, version=0) == replace(session, version=0)
 
 
 def _answers(history: History, forgiven: Collection[str]) -> Iterator[str]:
@@ -171,9 +191,13 @@ def _events(history: History, image: Image) -> Iterator[str]:
     for event in image.events:
         if not event.is_chained and event.handle not in written:
             yield f"event {event.id} has lost its hash"
+    is_emptied = any(call.entry.call == "empty" for call in history.calls)
+    first = image.events[0].id if image.events else NEVER
     for call in history.calls:
         entry = call.entry
         handle = entry.issued or entry.handle
+        if is_emptied and entry.version < first:
+            continue
         if entry.version and handles.get(entry.version) != handle:
             yield f"event {entry.version} of {_short(handle)} was acknowledged and is gone"
 

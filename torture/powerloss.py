@@ -109,18 +109,17 @@ FOLDER = None
 class Disk:
     """A folder as it develops by a trace."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, before: Path, folder: Path) -> None:
+        """before: a copy of the folder from before the trace, all of it flushed."""
         self._root = str(folder)
         self._names: dict[str, _File | None] = {}
-        self._flushed: dict[str, _File | None] = {}
         self._namings: list[_Naming] = []
         self._inodes: dict[int, _File] = {}
         self._begun: dict[tuple[int, int], int] = {}
-        for path in sorted(folder.rglob("*")):
-            file = _File(path.read_bytes()) if path.is_file() else FOLDER
-            self._names[str(path)] = self._flushed[str(path)] = file
-            if file is not None:
-                self._inodes[path.stat().st_ino] = file
+        for path in sorted(before.rglob("*")):
+            name = str(folder / path.relative_to(before))
+            self._names[name] = _File(path.read_bytes()) if path.is_file() else FOLDER
+        self._flushed = dict(self._names)
 
     def take(self, position: int, record: Record) -> None:
         """The next line of the trace."""
@@ -129,13 +128,21 @@ class Disk:
             self._begun[record.pid, record.offset] = position
         elif kind in "wt":
             data = record.data if kind == "w" else None
-            self._inodes[record.inode].changes.append((position, record.offset, data))
-        elif kind == "s" and record.inode in self._inodes:
-            self._inodes[record.inode].flush(self._begun[record.pid, record.offset])
+            self._file(record).changes.append((position, record.offset, data))
+        elif kind == "s":
+            self._file(record).flush(self._begun[record.pid, record.offset])
         elif kind == "d":
             self._flush_names(record.path, self._begun[record.pid, record.offset])
         elif kind in "cmrul":
             self._rename(position, record)
+
+    def _file(self, record: Record) -> _File:
+        """The file of an inode; that of its name, if it was there before the trace."""
+        if record.inode not in self._inodes:
+            found = self._names[record.path]
+            assert found is not None
+            self._inodes[record.inode] = found
+        return self._inodes[record.inode]
 
     def _rename(self, position: int, record: Record) -> None:
         file: _File | None = FOLDER
@@ -184,9 +191,12 @@ def _name(names: dict[str, _File | None], naming: _Naming) -> None:
     names[naming.other or naming.path] = naming.file
 
 
-def replay(folder: Path, records: Sequence[Record], end: int) -> tuple[Disk, bytes]:
-    """The folder after so many lines of the trace, and what was said until then."""
-    disk, said = Disk(folder), b""
+def replay(before: Path, folder: Path, records: Sequence[Record], end: int) -> tuple[Disk, bytes]:
+    """The folder after so many lines of the trace, and what was said until then.
+
+    before: a copy of it from before.
+    """
+    disk, said = Disk(before, folder), b""
     for position, record in enumerate(records[:end]):
         if record.kind == "n":
             said += record.data

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from sessionledger import SessionLedgerError, SessionStore
-from torture.checker import FORGIVEN, faults
+from sessionledger import Session, SessionLedgerError, SessionStore
+from torture.checker import FORGIVEN, changed, faults
 from torture.journal import Journal
 from torture.ledger import POLICY, observe
 from torture.postgres import server
@@ -74,8 +74,12 @@ class Trial:
         journal: Journal,
         writer: int,
         forgiven: Collection[str] = FORGIVEN,
+        older: Mapping[str, Session] | None = None,
     ) -> None:
-        """Read every session and the whole ledger, and hold both against the journal."""
+        """Read every session and the whole ledger, and hold both against the journal.
+
+        older: sessions from before the journal, which nobody changes.
+        """
         with SessionStore.open(url, policy=POLICY) as store:
             reader = Writer(store, journal.recorder(writer), self.rng)
             for handle, token in journal.tokens().items():
@@ -83,15 +87,18 @@ class Trial:
             image = observe(store)
         self.counts["answers checked"] += sum(bool(entry.answer) for entry in journal.entries)
         self.counts["whole ledgers checked"] += 1
-        found = faults(journal.entries, image, forgiven) + self.tokens_found(journal)
+        found = changed(image, older or {})
+        found += faults(journal.entries, image, forgiven) + self.tokens_found(
+            journal.tokens().values(), "".join(entry.said for entry in journal.entries)
+        )
         if found:
             (self.folder / "journal.jsonl").write_bytes(journal.lines())
         self.fail(found)
 
-    def tokens_found(self, journal: Journal) -> list[str]:
-        """Where a token stands among all bytes that were written, printed, logged or raised."""
-        tokens = {token.encode() for token in journal.tokens().values()}
-        texts = {"an error": "".join(e.said for e in journal.entries).encode()}
+    def tokens_found(self, made: Iterable[str], said: str) -> list[str]:
+        """Where a token stands among all bytes that were written, printed, logged or said."""
+        tokens = {token.encode() for token in made}
+        texts = {"what was said": said.encode()}
         for path in self._searched():
             with suppress(FileNotFoundError):  # a server removes files of its own
                 texts[str(path)] = path.read_bytes()

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from torture.scenarios import clocks, crashes, damage, failures, full, kills, load, power, races
+from torture.scenarios import (
+    clocks,
+    crashes,
+    damage,
+    failures,
+    full,
+    kills,
+    load,
+    power,
+    races,
+    surfaces,
+)
 from torture.trial import Scenario
 
 EMBEDDED = ("sqlite", "file")
@@ -16,8 +27,10 @@ _ON_LOGS = {
     "full": (full.full, EMBEDDED),
     "damage": (damage.damage, EMBEDDED),
     "power": (power.power, EMBEDDED),
+    "upgrades": (power.upgrades, EMBEDDED),
     "clocks": (clocks.clocks, EVERY),
     "races": (races.races, EVERY),
+    "surfaces": (surfaces.surfaces, EMBEDDED),
     "load": (load.load, EVERY),
 }
 
@@ -27,5 +40,5 @@ SCENARIOS: dict[str, Scenario] = {
     for log in logs
 }
 
-WITH_SHIM = {"failures", "power"}
+WITH_SHIM = {"failures", "power", "upgrades"}
 """Scenarios that need the library in `shim.c`."""

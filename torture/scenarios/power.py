@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from sessionledger import SessionStore
+from sessionledger import Session, SessionStore
 from torture import shim
 from torture.journal import Journal, Recorder
 from torture.ledger import POLICY
@@ -17,19 +17,52 @@ from torture.powerloss import UNFLUSHED, Record, records_of, replay
 from torture.processes import Work
 from torture.scenarios.kills import some_of
 from torture.trial import Trial, url_in
-from torture.writer import USUAL, Login, Writer
+from torture.writer import Login, Writer, usual
 
 IMAGES = 14
 CALLS = 22
 CHANGES = frozenset("wtcmrul")
+LEDGERS = Path(__file__).parent.parent.parent / "tests" / "data" / "ledgers"
 WRITER_AFTER = 1000
 """Beyond the numbers of all writers."""
 
 
 def power(trial: Trial, log: str) -> None:
-    """Record the first writer of a ledger, and the one that follows when it was killed."""
-    disk, before = trial.folder / "disk", trial.folder / "before"
+    """Begin a ledger."""
+    disk = trial.folder / "disk"
     disk.mkdir()
+    _lose_power(trial, log, disk, {})
+
+
+def upgrades(trial: Trial, log: str) -> None:
+    """Bring a ledger of an older schema up to date, and go on with it."""
+    disk = trial.folder / "disk"
+    recorded = sorted(p for p in LEDGERS.glob(f"{log}-*") if p.suffix != ".json")
+    older = trial.rng.choice(recorded)
+    place = disk / ("s.db" if log == "sqlite" else "ledger")
+    sessions = {}
+    for folder in (disk, trial.folder / "copy"):
+        folder.mkdir()
+        _copy(older, folder / place.name)
+    with SessionStore.open(url_in(trial.folder / "copy", log), policy=POLICY) as store:
+        sessions = {str(one.handle): one for one in store.sessions(live=False, superseded=True)}
+    _lose_power(trial, log, disk, sessions)
+
+
+def _copy(older: Path, place: Path) -> None:
+    """A copy of a recorded ledger, for its owner alone."""
+    if older.is_dir():
+        shutil.copytree(older, place)
+    else:
+        shutil.copy(older, place)
+    for path in (place, *place.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def _lose_power(trial: Trial, log: str, disk: Path, older: Mapping[str, Session]) -> None:
+    """Record a writer, and the one that follows when it was killed; then lose power anywhere."""
+    before = trial.folder / "before"
+    shutil.copytree(disk, before, copy_function=shutil.copy2)
     # It has no name: it holds what writers say of their tokens, which the search would find.
     with TemporaryFile("a+b") as recorded, trial.crew() as crew:
         trace = recorded.fileno()
@@ -39,19 +72,17 @@ def power(trial: Trial, log: str) -> None:
         crew.start(_recorded(disk, log, trace, some_of(crew.journal)))
         crew.wait_for_all()
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
-    disk.rename(before)  # the images are of a folder that was empty at first
-    disk.mkdir()
     for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
         unflushed, strict = trial.rng.choice(UNFLUSHED), trial.rng.random() < 0.6
-        replayed, said = replay(disk, records, end)
+        replayed, said = replay(before, disk, records, end)
         image = trial.folder / str(number)
         replayed.write(image, trial.rng, unflushed, strict=strict)
         trial.counts["images"] += 1
         journal = Journal()
         journal.feed(said)
         with trial.explained(f"after {end} of {len(records)} steps, {unflushed=}, {strict=}"):
-            trial.check(url_in(image, log), journal, WRITER_AFTER)
+            trial.check(url_in(image, log), journal, WRITER_AFTER, older=older)
         shutil.rmtree(image)
 
 
@@ -63,11 +94,13 @@ def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
 
 
 def _recorded(disk: Path, log: str, trace: int, others: list[Login]) -> Work:
+    weights = usual(url_in(disk, log)) | {"revoke_everybody": 0.02}
+
     def work(recorder: Recorder, rng: random.Random) -> None:
         shim.record(disk, trace)
         noted = Recorder(recorder.writer, lambda line: _note(recorder, line))
         with SessionStore.open(url_in(disk, log), policy=POLICY) as store:
-            Writer(store, noted, rng, others).work(USUAL, CALLS)
+            Writer(store, noted, rng, others).work(weights, CALLS)
 
     return work
 
