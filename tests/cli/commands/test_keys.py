@@ -151,3 +151,15 @@ def test_of_many_that_make_a_key_of_one_name_at_once_one_does(line: Line) -> Non
 def test_a_key_that_makes_no_sense_is_refused(line: Line, options: tuple[str, ...]) -> None:
     answer = line("keys", "create", *options)
     assert (answer.code, answer.out) == (2, "")
+
+
+def test_keys_are_listed_in_pages(line: Line) -> None:
+    for name in ("a", "b", "c"):
+        line("keys", "create", name, "--scope", "introspect")
+    whole = line("keys", "list").out.splitlines()
+    first = line("keys", "list", "--limit", "2")
+    cursor = first.err.removeprefix("more: --after ").strip()
+    rest = line("keys", "list", "--limit", "2", "--after", cursor)
+    assert (first.out + rest.out).splitlines() == whole
+    assert rest.err == ""
+    assert line("keys", "list", "--tree", "--limit", "1").code == 2

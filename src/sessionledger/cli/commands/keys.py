@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sessionledger import Session, SessionLimitReached, SessionStore
+from sessionledger.cli.commands.listings import in_pages, refuse_pages
 from sessionledger.cli.exit_codes import NO, REFUSED, USAGE, Failure, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import JSON, LEDGER, Ledger
@@ -72,18 +73,32 @@ def create(
     show_secret("key", issued.token, _record(issued), json)
 
 
-@command(Option("--all", "Also keys that lapsed or were revoked."), options.TREE, LEDGER, JSON)
-def list_keys(ledger: Ledger, json: bool, all: bool, tree: bool) -> None:
-    """List the admin keys, and what each may do."""
+@command(
+    Option("--all", "Also keys that lapsed or were revoked."),
+    options.TREE,
+    options.LIMIT,
+    options.CURSOR,
+    LEDGER,
+    JSON,
+)
+def list_keys(
+    ledger: Ledger, json: bool, all: bool, tree: bool, limit: int | None, after: str | None
+) -> None:
+    """List the admin keys, and what each may do.
+
+    With --limit, the cursor for --after is printed on stderr when there may be more.
+    """
+    if tree:
+        refuse_pages(limit, after)
     with ledger.at(KEYS_TOPIC).store_to_read(policy=KEY_POLICY) as store:
         for_people = on_terminal() and not json
         record = _listed_record if for_people else _record
         listing = partial(store.sessions, live=not all)
         if tree:
             branches = in_tree_order(listing(), listing())
-            listed = [branch(record(key), "name", at, for_people) for at, key in branches]
+            listed = (branch(record(key), "name", at, for_people) for at, key in branches)
         else:
-            listed = [*map(record, listing())]
+            listed = (record(key) for key in in_pages(listing, after, limit))
         show_all(listed, TITLES, json)
 
 

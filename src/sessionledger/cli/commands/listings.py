@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from sessionledger import HistoryEntry, Page
+from sessionledger import HistoryEntry, Session
 from sessionledger.cli.exit_codes import bad_usage, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
@@ -30,7 +30,7 @@ PAGE = 1000
     Option("--superseded", "Also those that a rotation replaced by a newer one."),
     options.TREE,
     options.LIMIT,
-    Option("--after CURSOR", "Go on where a page ended."),
+    options.CURSOR,
 )
 def sessions(
     ledger: Ledger,
@@ -49,8 +49,8 @@ def sessions(
     --limit, the cursor for --after is printed on stderr when there may be more. With --tree,
     children of any principal stand below the sessions that are listed.
     """
-    if tree and (limit or after):
-        raise bad_usage("--tree lists all sessions: leave out --limit and --after")
+    if tree:
+        refuse_pages(limit, after)
     now = datetime.now(UTC)
     with ledger.store_to_read() as store:
         everybody = partial(store.sessions, live=not all, superseded=superseded)
@@ -61,8 +61,7 @@ def sessions(
             branches = in_tree_order(found(), everybody())
             listed = (branch(record(one, now), "principal", at, for_people) for at, one in branches)
         else:
-            pages = _pages(found, after, limit)
-            listed = (record(session, now) for page in pages for session in page.sessions)
+            listed = (record(session, now) for session in in_pages(found, after, limit))
         show_all(listed, records.SESSION_TITLES, json)
 
 
@@ -105,22 +104,21 @@ def as_of(ledger: Ledger, json: bool, handle: str, at: datetime) -> None:
     records.show_session(found, json, unknown("handle at that time"), at)
 
 
-def _limited(entries: Iterator[HistoryEntry], limit: int | None) -> Iterator[HistoryEntry]:
-    last: HistoryEntry | None = None
-    for count, entry in enumerate(entries):
-        if last is not None and count == limit:
-            print(f"more: --after {last.event_id}", file=sys.stderr)
-            return
-        yield entry
-        last = entry
+def refuse_pages(limit: int | None, after: str | None) -> None:
+    """Raises `Failure` for a part of a tree: a parent and its children may be on two pages."""
+    if limit or after:
+        raise bad_usage("--tree lists all of them: leave out --limit and --after")
 
 
-def _pages(listing: Callable[..., Any], after: str | None, limit: int | None) -> Iterator[Page]:
+def in_pages(
+    listing: Callable[..., Any], after: str | None, limit: int | None
+) -> Iterator[Session]:
+    """The sessions of a listing up to a limit. Where more may follow, stderr has the cursor."""
     left = limit
     while True:
         size = PAGE if left is None else min(left, PAGE)
         page = next(listing(after=after, page_size=size).pages())
-        yield page
+        yield from page.sessions
         after = page.cursor
         if after is None:
             return
@@ -129,3 +127,13 @@ def _pages(listing: Callable[..., Any], after: str | None, limit: int | None) ->
             if not left:
                 print(f"more: --after {after}", file=sys.stderr)
                 return
+
+
+def _limited(entries: Iterator[HistoryEntry], limit: int | None) -> Iterator[HistoryEntry]:
+    last: HistoryEntry | None = None
+    for count, entry in enumerate(entries):
+        if last is not None and count == limit:
+            print(f"more: --after {last.event_id}", file=sys.stderr)
+            return
+        yield entry
+        last = entry

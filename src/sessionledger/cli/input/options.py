@@ -14,6 +14,7 @@ PRINCIPAL = Option("--principal NAME", "Only sessions of this principal.")
 EXTERNAL_ID = Option("--external-id ID", "Only sessions with this name of the application's.")
 TREE = Option("--tree", "Show each child below its parent.")
 LIMIT = Option("--limit N", "Stop after N.", read=values.whole_number(1))
+CURSOR = Option("--after CURSOR", "Go on where a page ended.")
 AFTER = Option("--after N", "Begin after event N; 0 for the first.", read=values.whole_number(0))
 
 TTL = Option("--ttl SPAN", "How long from now: 12h, 7d.", read=values.duration)
