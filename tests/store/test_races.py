@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from sessionledger import AsyncSessionStore, DuplicateSession, Log, Session, SessionStore
+from sessionledger.logs.base import Outcome, RemoteLog, Unit
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import EMBEDDED, PERSISTENT, URLS, Bench, Kind
@@ -106,25 +109,59 @@ def test_of_many_expiries_at_once_one_is_written(log: Log) -> None:
     assert store.head().id == 2
 
 
-def test_no_touch_of_many_threads_is_lost(log: Log) -> None:
+def test_touches_that_decide_on_the_same_state_share_one_more(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In threads. One is written, and of those that decide again the first, for all the others."""
+    store, append = SessionStore(log), log.append
+    store.create("alice", token=TOKEN)
+    decided = threading.Barrier(32)
+
+    def appended(topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        with suppress(threading.BrokenBarrierError):
+            if not decided.broken:
+                decided.wait(PATIENCE)
+                decided.abort()
+        return append(topic, units)
+
+    def touched() -> int:
+        begun = datetime.now(UTC)
+        session = store.touch(TOKEN)
+        assert session is not None
+        assert session.last_seen_at >= begun
+        return session.version
+
+    monkeypatch.setattr(log, "append", appended)
+    assert {*at_once([touched] * 32)} <= {2, 3}
+    assert store.verify().events <= 3
+
+
+def test_touches_that_say_more_are_all_written(log: Log) -> None:
     store = SessionStore(log)
     store.create("alice", token=TOKEN)
-    touched = at_once([lambda: store.touch(TOKEN)] * 32)
-    assert sorted(session.version for session in touched if session) == list(range(2, 34))
-    assert store.verify().events == 33
+    calls: list[Callable[[], Session | None]] = [
+        lambda: store.touch(TOKEN, reason="polled"),
+        lambda: store.touch(TOKEN, actor="bob"),
+        lambda: store.touch(TOKEN, attributes={"a": 1}),
+        lambda: store.touch(TOKEN, ttl=timedelta(hours=1)),
+    ]
+    touched = at_once(calls * 4)
+    assert sorted(session.version for session in touched if session) == list(range(2, 18))
 
 
 @pytest.mark.parametrize("tasks", MANY_TASKS)
-def test_all_of_many_tasks_that_touch_one_session_succeed(log: Log, tasks: int) -> None:
+def test_of_many_tasks_that_touch_one_session_few_write(log: Log, tasks: int) -> None:
     async def main() -> list[Session | None]:
         async with AsyncSessionStore(log) as store:
             await store.create("alice", token=TOKEN)
             return await asyncio.gather(*(store.touch(TOKEN) for _ in range(tasks)))
 
+    begun = datetime.now(UTC)
     touched = asyncio.run(main())
-    versions = sorted(session.version for session in touched if session)
-    assert versions == list(range(2, tasks + 2))
-    assert SessionStore(log).verify().events == tasks + 1
+    assert all(session and session.last_seen_at >= begun for session in touched)
+    events = SessionStore(log).verify().events
+    # All tasks of a loop read an embedded log before the first of them has written.
+    assert events <= (tasks // 2 if isinstance(log, RemoteLog) else 3)
 
 
 def test_of_many_tasks_that_create_one_token_one_wins(log: Log) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from itertools import count
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +15,6 @@ from sessionledger.server.service.limits import (
     LIMITS,
     RequestCount,
     RequestLimits,
-    SharedCalls,
     StreamLimit,
 )
 from sessionledger.server.service.shared_counts import SharedCounts
@@ -57,52 +55,6 @@ def test_writes_count_for_the_family_and_for_the_principal() -> None:
     count.take_write(replace(FIRST, handle=Handle("other"), principal="bob"))
     now = 150.0
     count.take_write(FIRST)
-
-
-def test_those_that_wait_share_a_call_and_none_joins_one_under_way() -> None:
-    calls: SharedCalls[int] = SharedCalls()
-    numbers = count(1)
-    goes_on = asyncio.Event()
-
-    async def call() -> int:
-        number = next(numbers)
-        await goes_on.wait()
-        return number
-
-    async def main() -> list[int]:
-        first = [asyncio.ensure_future(calls.call("a", call)) for _ in range(3)]
-        other = asyncio.ensure_future(calls.call("b", call))
-        while next(numbers) < 3:
-            await asyncio.sleep(0)
-        late = [asyncio.ensure_future(calls.call("a", call)) for _ in range(3)]
-        late[0].cancel()
-        goes_on.set()
-        return await asyncio.gather(*first, other, *late[1:])
-
-    *first, other, late, later = asyncio.run(main())
-    assert len({*first}) == 1
-    assert late == later
-    assert len({first[0], other, late}) == 3
-    assert late > first[0]
-
-
-def test_a_call_that_fails_fails_for_those_that_share_it_and_for_no_other() -> None:
-    calls: SharedCalls[int] = SharedCalls()
-
-    async def fail() -> int:
-        raise ValueError("no")
-
-    async def succeed() -> int:
-        return 1
-
-    async def main() -> None:
-        failed = [asyncio.ensure_future(calls.call("a", fail)) for _ in range(2)]
-        for one in failed:
-            with pytest.raises(ValueError, match="no"):
-                await one
-        assert await calls.call("a", succeed) == 1
-
-    asyncio.run(main())
 
 
 def test_two_hundred_touches_of_a_session_are_few_events() -> None:

@@ -43,12 +43,8 @@ async def read_own(request: HandlerRequest) -> Response[SessionDocument]:
 async def slide_own(request: HandlerRequest) -> Response[SessionDocument]:
     """The session was seen just now; its end moves as the policy says, never past its deadline."""
     token, session = bearer_of(request)
-    service = service_of(request)
     count_of(request).take_write(session)
-    touched = await service.touches.call(
-        session.handle, lambda: service.ledger.sessions.touch(token)
-    )
-    return _answer(_still(request, touched))
+    return _answer(_still(request, await ledger_of(request).sessions.touch(token)))
 
 
 @post("/v1/session/rotate", opt=requires(BEARER), status_code=200, summary="Replace one's token")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from math import ceil
-from typing import Generic, TypeVar
 
 from sessionledger import Session
 from sessionledger.server.http.asgi import Header
@@ -18,9 +16,6 @@ from sessionledger.web.credentials import RawHeaders
 
 FAMILIES_OF_A_PRINCIPAL = 10
 """The sessions of a principal may cause so many times the writes of one family."""
-
-T = TypeVar("T")
-
 
 LIMITS = {
     "key": "too many requests with one admin key",
@@ -147,38 +142,3 @@ class StreamLimit:
     def _add(self, count: int) -> None:
         self._open += count
         self._on_change(self._open)
-
-
-class SharedCalls(Generic[T]):
-    """At most one call for each key is under way, and one waits for it.
-
-    Each of many concurrent touches of a session would conflict with all others, and decide again
-    each time. A call that is under way is not joined: its answer may be older than the request. So
-    all that ask meanwhile share the one after it, and each answer is at or after its own request.
-    """
-
-    def __init__(self) -> None:
-        self._running: dict[str, asyncio.Task[T]] = {}
-        self._waiting: dict[str, asyncio.Task[T]] = {}
-
-    async def call(self, key: str, function: Callable[[], Awaitable[T]]) -> T:
-        """The answer of a call that began after this. function: what is called, if nobody else's
-        is."""
-        task = self._waiting.get(key)
-        if task is None:
-            task = asyncio.create_task(self._call(key, self._running.get(key), function))
-            self._waiting[key] = task
-        # Others may wait for the same.
-        return await asyncio.shield(task)
-
-    async def _call(
-        self, key: str, before: asyncio.Task[T] | None, function: Callable[[], Awaitable[T]]
-    ) -> T:
-        if before is not None:
-            await asyncio.wait({before})
-        task = self._running[key] = self._waiting.pop(key)
-        try:
-            return await function()
-        finally:
-            if self._running[key] is task:
-                del self._running[key]

@@ -20,7 +20,6 @@ from sessionledger.server.service.ledger import Ledger, open_ledger
 from sessionledger.server.service.limits import (
     RequestCount,
     RequestLimits,
-    SharedCalls,
     StreamLimit,
 )
 from sessionledger.server.settings import KEYS_TOPIC, Settings
@@ -56,7 +55,6 @@ class Service:
     def _reset(self) -> None:
         """Forget all requests. An event belongs to the loop that waits for it."""
         self.streams = StreamLimit(self.settings.max_streams, self.metrics.set_streams)
-        self.touches: SharedCalls[Session | None] = SharedCalls()
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
 

@@ -23,6 +23,7 @@ from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step
 
 Decide: TypeAlias = Callable[[State, Handle, datetime], Touched | None]
+IsRecorded: TypeAlias = Callable[[Session, datetime], bool]
 
 
 async def touch(
@@ -32,12 +33,18 @@ async def touch(
     annotation: Annotation = NO_ANNOTATION,
 ) -> Session | None:
     """Record that a live session was seen; None for any other."""
+    says_more = annotation.reason is not None or annotation.actor is not None
 
     def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
         return decide.decide_touch(state, handle, command, now, engine.policy)
 
+    def is_recorded(session: Session, since: datetime) -> bool:
+        if command != decide.Touch() or says_more or session.last_seen_at < since:
+            return False
+        return annotation.context in (None, session.context)
+
     secret = parse_token(token, engine.policy)
-    return await _see(engine, digest(secret), secret, decision, annotation)
+    return await _see(engine, digest(secret), secret, decision, annotation, is_recorded)
 
 
 async def reauthenticate(
@@ -52,8 +59,17 @@ async def reauthenticate(
     return await _see(engine, key, secret, decision, annotation)
 
 
+def _never(_: Session, __: datetime) -> bool:
+    return False
+
+
 async def _see(
-    engine: Engine, key: bytes, secret: str | None, decided: Decide, annotation: Annotation
+    engine: Engine,
+    key: bytes,
+    secret: str | None,
+    decided: Decide,
+    annotation: Annotation,
+    is_recorded: IsRecorded = _never,
 ) -> Session | None:
     """Carry out what happens to a live session only; None for any other."""
     happened = False
@@ -64,19 +80,29 @@ async def _see(
         happened = event is not None
         return event
 
-    session = await carry_out(engine, key, decision, annotation, secret)
+    session = await carry_out(engine, key, decision, annotation, secret, is_recorded)
     return session if happened else None
 
 
 async def carry_out(
-    engine: Engine, key: bytes, decided: Decide, annotation: Annotation, secret: str | None
+    engine: Engine,
+    key: bytes,
+    decided: Decide,
+    annotation: Annotation,
+    secret: str | None,
+    is_recorded: IsRecorded = _never,
 ) -> Session | None:
     """Decide on the row of a key, append, and decide again where others were faster.
 
-    The session afterwards, whether or not anything had to be appended; None where the key never
-    had one, or where its parent is over.
+    Each decision is as of its own instant. So of many concurrent touches, the first that decides
+    again is later than all others began. These find that, and write nothing.
+
+    is_recorded: whether the session shows, since an instant, what was to be recorded. The session
+    afterwards, whether or not anything had to be appended; None where the key never had one, or
+    where its parent is over.
     """
-    handle, now = handle_of(key), engine.clock()
+    handle, begun = handle_of(key), engine.clock()
+    now = begun
     headers = engine.annotate(annotation)
     row = await engine.log.row(engine.topic, key)
     for _ in range(MAX_ATTEMPTS):
@@ -91,6 +117,9 @@ async def carry_out(
         if not isinstance(outcome, Conflict):
             return outcome
         row = outcome.current if outcome.key == key else await engine.log.row(engine.topic, key)
+        session, now = session_of(row), engine.clock()
+        if session is not None and not session.is_expired_at(now) and is_recorded(session, begun):
+            return session
     raise contention(key)
 
 
