@@ -318,25 +318,25 @@ def test_a_connection_on_which_nothing_follows_is_closed(tmp_path: Path) -> None
             wire.close()
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
+def test_what_follows_an_answer_to_half_a_request_is_no_request(served: Served, token: str) -> None:
+    heads = [
         b"POST /auth HTTP/1.1\r\ncontent-length: 5000",
         b"POST /auth HTTP/1.1\r\ntransfer-encoding: chunked",
         b"GET /healthz HTTP/1.1\r\ncontent-length: 5000",
         b"GET /v1/session HTTP/1.1\r\ncontent-length: 5000",
         b"GET /metrics HTTP/1.1\r\ncontent-length: 5000",
         b"GET /nowhere HTTP/1.1\r\ncontent-length: 5000",
-    ],
-)
-def test_what_follows_an_answer_to_half_a_request_is_no_request(
-    wire: Wire, token: str, head: bytes
-) -> None:
-    wire.send(request(token, *head.split(b"\r\n")))
-    _, headers = wire.answer()
-    assert headers["connection"] == "close"
-    wire.send(request(token) * 40)
-    assert wire.is_closed()
+    ]
+    wires = [Wire(served) for _ in heads]
+    for wire, head in zip(wires, heads, strict=True):
+        wire.send(request(token, *head.split(b"\r\n")))
+        _, headers = wire.answer()
+        assert headers["connection"] == "close"
+        wire.send(request(token) * 40)
+    # The service waits for the body for a while. They wait together.
+    for wire in wires:
+        assert wire.is_closed()
+        wire.close()
 
 
 def test_a_body_that_comes_after_the_answer_is_read_over_before_the_connection_ends(

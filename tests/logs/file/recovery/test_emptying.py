@@ -297,6 +297,7 @@ print("done")
 """
 
 
+@pytest.mark.middle
 @pytest.mark.sampled
 @pytest.mark.parametrize("before", [0, 1])
 def test_killed_at_any_step_it_is_the_old_topic_or_the_emptied_one(
