@@ -23,6 +23,7 @@ NAMES = [
     "CaughtUp",
     "Change",
     "ClockJumped",
+    "Compacted",
     "Conflict",
     "CorruptLog",
     "Description",
@@ -31,6 +32,7 @@ NAMES = [
     "Finding",
     "Fold",
     "Handle",
+    "HistoryCut",
     "HistoryEntry",
     "HistoryPage",
     "InvalidEvent",
@@ -44,6 +46,7 @@ NAMES = [
     "LogError",
     "LogEvent",
     "LogUnavailable",
+    "MaintenanceRunning",
     "NoLedger",
     "NotALedger",
     "Page",
@@ -106,6 +109,7 @@ FOR_WHO_WRITES_A_LOG = [
 ]
 FOR_TESTS = ["Clock", "Harness"]
 THEMES = [
+    "CompactionConformance",
     "CursorConformance",
     "EventConformance",
     "ExaminationConformance",
@@ -138,9 +142,11 @@ CODES = {
     "ClockJumped": "clock_jumped",
     "WriteContention": "write_contention",
     "StoreClosed": "store_closed",
+    "HistoryCut": "history_cut",
     "LogError": "log_error",
     "LogUnavailable": "log_unavailable",
     "NoLedger": "no_ledger",
+    "MaintenanceRunning": "maintenance_running",
     "NotALedger": "not_a_ledger",
     "UnsupportedSchema": "unsupported_schema",
     "CorruptLog": "corrupt_log",

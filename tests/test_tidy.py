@@ -34,9 +34,9 @@ SAME_ROLE = {
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {
-    "store/operations": 14,  # a module for each thing that a store does
+    "store/operations": 15,  # a module for each thing that a store does
     "core": 16,  # a module of rules for each thing that happens
-    "testing/conformance": 17,  # a module for each promise
+    "testing/conformance": 18,  # a module for each promise
 }
 # Modules with fewer than 60 lines and one importer, each with its reason.
 SMALL_MODULES = ROOT / "tests" / "small_modules.txt"

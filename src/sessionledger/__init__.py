@@ -21,12 +21,14 @@ if TYPE_CHECKING:
         ClockJumped,
         CorruptLog,
         DuplicateSession,
+        HistoryCut,
         InvalidEvent,
         InvalidPolicy,
         InvalidSession,
         InvalidURL,
         LogError,
         LogUnavailable,
+        MaintenanceRunning,
         NoLedger,
         NotALedger,
         ReauthenticationRequired,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
+    from sessionledger.store.operations.compaction import Compacted
     from sessionledger.store.operations.history import CaughtUp, HistoryPage
     from sessionledger.store.pages import Page
     from sessionledger.store.sync import SessionStore
@@ -69,9 +72,10 @@ else:
         "core.session": "Ancestor IssuedSession Session",
         "core.token": "Handle",
         "errors": (
-            "ClockJumped CorruptLog DuplicateSession InvalidEvent InvalidPolicy InvalidSession "
-            "InvalidURL LogError LogUnavailable NoLedger NotALedger ReauthenticationRequired "
-            "RotationLimitReached SessionLedgerError SessionLimitReached StoreClosed "
+            "ClockJumped CorruptLog DuplicateSession HistoryCut InvalidEvent InvalidPolicy "
+            "InvalidSession InvalidURL LogError LogUnavailable MaintenanceRunning NoLedger "
+            "NotALedger ReauthenticationRequired RotationLimitReached SessionLedgerError "
+            "SessionLimitReached StoreClosed "
             "UnsupportedSchema VersionConflict WriteContention"
         ),
         "findings": "Finding",
@@ -83,6 +87,7 @@ else:
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LedgerHead Stats Verification",
+        "store.operations.compaction": "Compacted",
         "store.operations.history": "CaughtUp HistoryPage",
         "store.pages": "Page",
         "store.sync": "SessionStore",
@@ -110,6 +115,7 @@ __all__ = [
     "CaughtUp",
     "Change",
     "ClockJumped",
+    "Compacted",
     "Conflict",
     "CorruptLog",
     "Description",
@@ -118,6 +124,7 @@ __all__ = [
     "Finding",
     "Fold",
     "Handle",
+    "HistoryCut",
     "HistoryEntry",
     "HistoryPage",
     "InvalidEvent",
@@ -131,6 +138,7 @@ __all__ = [
     "LogError",
     "LogEvent",
     "LogUnavailable",
+    "MaintenanceRunning",
     "NoLedger",
     "NotALedger",
     "Page",

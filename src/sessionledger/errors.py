@@ -13,9 +13,11 @@
     ├── ClockJumped                      the clock can't be trusted to end anybody's session
     ├── WriteContention                  others changed the session faster than we could decide
     ├── StoreClosed                      used before it was opened or after it was closed
+    ├── HistoryCut                       the events that were asked for were removed
     └── LogError
         ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
-        │   └── NoLedger                 nothing is there to be read
+        │   ├── NoLedger                 nothing is there to be read
+        │   └── MaintenanceRunning       another process compacts or rebuilds the ledger
         ├── NotALedger                   the file exists and holds something else
         ├── UnsupportedSchema            written by a newer sessionledger
         └── CorruptLog                   what was stored can't be what was written
@@ -141,6 +143,22 @@ class StoreClosed(SessionLedgerError):
     code = "store_closed"
 
 
+class HistoryCut(SessionLedgerError):
+    """The events that were asked for were removed by a compaction.
+
+    `cut` is the last event that was removed. Later events can be read.
+    """
+
+    code = "history_cut"
+
+    def __init__(self, cut: int) -> None:
+        super().__init__(cut)
+        self.cut = cut
+
+    def __str__(self) -> str:
+        return f"events up to {self.cut} were removed by a compaction: read on after {self.cut}"
+
+
 class LogError(SessionLedgerError):
     """The log could not do what was asked."""
 
@@ -163,6 +181,12 @@ class NoLedger(LogUnavailable):
             f"there is no ledger at {location}; `sessionledger create` makes one, --ledger or "
             "SESSIONLEDGER_URL names another"
         )
+
+
+class MaintenanceRunning(LogUnavailable):
+    """Another process compacts or rebuilds the ledger: try again when it is done."""
+
+    code = "maintenance_running"
 
 
 class NotALedger(LogError):

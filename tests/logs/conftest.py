@@ -15,9 +15,10 @@ from tests.logs.file import locations
 from tests.logs.openers import address, open_at
 
 LOGS = {
-    "memory": Harness(open=partial(open_at, "memory")),
+    "memory": Harness(open=partial(open_at, "memory"), compacts=True),
     "sqlite": Harness(
         open=partial(open_at, "sqlite"),
+        compacts=True,
         persists=True,
         shared=True,
         forks=True,
@@ -34,6 +35,7 @@ LOGS = {
     ),
     "postgresql": Harness(
         open=partial(open_at, "postgresql"),
+        compacts=True,
         persists=True,
         shared=True,
         forks=True,

@@ -1,4 +1,4 @@
-"""A process of a version that knows no marks never answers what a mark ended."""
+"""A process of an older version never answers what it does not understand."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sessionledger import SessionStore
 from tests.ledgers import sources_of
 from tests.logs.openers import address
 
-# The last commit before ledgers had marks.
+# The last commits before ledgers had marks, and before they were compacted.
 BEFORE_MARKS = "59e06cb6"
+BEFORE_CUTS = "4007d9ad"
 OLDER = """
 import sys
 from sessionledger import LogUnavailable, SessionLedgerError, SessionStore
@@ -36,9 +37,15 @@ FAILURES = (["log_unavailable"] * 5, ["corrupt_log"] * 5)
 
 
 @pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of that version."""
-    return sources_of(BEFORE_MARKS, tmp_path_factory.mktemp("older"))
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The sources of those versions."""
+    commits = (BEFORE_MARKS, BEFORE_CUTS)
+    return {commit: sources_of(commit, tmp_path_factory.mktemp("older")) for commit in commits}
+
+
+@pytest.fixture
+def older(sources: dict[str, Path], commit: str) -> Path:
+    return sources[commit]
 
 
 @pytest.fixture(params=["sqlite", "file", "postgresql"])
@@ -62,6 +69,23 @@ def process(older: Path, url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.middle
+@pytest.mark.parametrize(("commit", "url"), [(BEFORE_CUTS, "sqlite")], indirect=["url"])
+def test_an_older_process_fails_once_a_newer_one_may_compact(
+    process: subprocess.Popen[str], url: str
+) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    token = process.stdout.readline().strip()
+    with SessionStore.open(url) as store:
+        process.stdin.write(f"{token}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().split() == ["log_unavailable"] * 5
+        assert store.get(token) is not None
+        assert store.verify().ok
+
+
+@pytest.mark.middle
+@pytest.mark.parametrize("commit", [BEFORE_MARKS])
 def test_an_older_process_fails_once_there_is_a_mark(
     process: subprocess.Popen[str], url: str
 ) -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from sessionledger import Change, Conflict, Finding, Log, Put, Row, StoreClosed, StoredEvent, Unit
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import ALL_ROWS, Check, Outcome, RowFilter
+from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.testing import Harness
@@ -171,6 +172,13 @@ class _Live:
         return self._log.latest(self._topic)
 
     folded = head
+
+    @property
+    def cut(self) -> Cut:
+        return self._log.cut(self._topic)
+
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        return self._log.base(self._topic, after, limit)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         return self._log.read(self._topic, after, limit)

@@ -16,7 +16,8 @@ MEANINGS = {
     "again, `verify` found a break, or `doctor` a problem.",
     USAGE: "Bad usage or bad input: nothing was done.",
     REFUSED: "Refused by the ledger's state: a used token, too many sessions, another version, "
-    "too many writers at once, or a clock that can't be right.",
+    "too many writers at once, or a clock that can't be right. Also removed events, and a ledger "
+    "that another process maintains.",
     UNAVAILABLE: "The ledger is missing, unavailable, damaged or no ledger.",
     INTERRUPTED: "Interrupted with Ctrl-C.",
     PIPE_CLOSED: "The reader of the output stopped reading.",

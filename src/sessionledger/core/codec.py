@@ -36,7 +36,7 @@ from sessionledger.core.events import (
     Touched,
 )
 from sessionledger.core.instant import written
-from sessionledger.core.session import Ancestor, Broken, Seen, Session, State
+from sessionledger.core.session import Ancestor, Broken, Seen, Session, State, Tombstone
 from sessionledger.errors import CorruptLog
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -135,8 +135,12 @@ _named_record = msgspec.json.Decoder(_NamedRecord)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 _read_session = msgspec.json.Decoder(Session).decode
 
-_SEEN, _BROKEN = b"seen", b"broken"
-_MARKS: dict[bytes, Seen | Broken] = {_SEEN: Seen(), _BROKEN: Broken()}
+_SEEN, _BROKEN, _TOMBSTONE = b"seen", b"broken", b"tombstone"
+_MARKS: dict[bytes, Seen | Broken | Tombstone] = {
+    _SEEN: Seen(),
+    _BROKEN: Broken(),
+    _TOMBSTONE: Tombstone(),
+}
 
 _set = msgspec.structs.force_setattr
 
@@ -185,7 +189,7 @@ def visible_handle(payload: bytes) -> str | None:
     return None if handle is None else handle[1].decode()
 
 
-def encode_state(state: Session | Seen | Broken) -> bytes:
+def encode_state(state: Session | Seen | Broken | Tombstone) -> bytes:
     """A state as the bytes of a row, without its version, which the row has beside it."""
     match state:
         case Session():
@@ -194,6 +198,8 @@ def encode_state(state: Session | Seen | Broken) -> bytes:
             return _SEEN
         case Broken():
             return _BROKEN
+        case Tombstone():
+            return _TOMBSTONE
 
 
 def decode_state(state: bytes) -> State:

@@ -19,7 +19,7 @@ import msgspec
 from sessionledger.core.events import Cause, Expired
 from sessionledger.core.instant import earlier_by, instant_or
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import Session, State
+from sessionledger.core.session import Session, State, Tombstone
 from sessionledger.core.token import Handle
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -39,7 +39,7 @@ def decide_expire(state: State, handle: Handle, command: Expire, now: datetime) 
     A time that was given is recorded in any case: it may be earlier than the recorded one.
     """
     expired_at = instant_or("expired_at", command.expired_at, now)
-    if state is None:
+    if state is None or isinstance(state, Tombstone):
         return None
     if isinstance(state, Session) and command.expired_at is None:
         return None if state.ended_at is not None else end_of(state, now, command.cause)

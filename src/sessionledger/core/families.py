@@ -37,7 +37,7 @@ from sessionledger.core.instant import microseconds
 from sessionledger.core.lifetimes import slid_expiry, within
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import Session, State
+from sessionledger.core.session import Session, State, Tombstone
 from sessionledger.core.token import Handle
 from sessionledger.errors import InvalidSession, RotationLimitReached, SessionLimitReached
 from sessionledger.plain import as_span
@@ -88,6 +88,19 @@ def is_reuse(state: State, now: datetime) -> bool:
         return False
     grace_end = state.deadline or state.expires_at
     return state.cause == "rotated" or _is_long_over(grace_end, now)
+
+
+def remains_of(state: State, active: Iterable[Session]) -> Tombstone | None:
+    """What remains of a handle whose events are removed; None if its state has to stay.
+
+    A session that was rotated stays while any of its family is live: its token may still be
+    presented, and would end the family. active: the sessions of its tree that have no end.
+    """
+    if not isinstance(state, Session) or state.ended_at is None:
+        return None
+    if is_rotated(state) and any(family_of(one) == family_of(state) for one in active):
+        return None
+    return Tombstone()
 
 
 def newest_of(family: Iterable[Session]) -> Session | None:

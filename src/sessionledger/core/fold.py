@@ -12,6 +12,7 @@
    up, and are forgotten once reuse of the token was recorded. The context is that of the latest
    sighting that told one. A session that is seen again is superseded by no sibling any more.
 6. Ours: `Everybody` is an end of every session that began before it.
+7. Ours: a tombstone, which compaction leaves, stays what it is.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sessionledger.core.events import (
     Touched,
 )
 from sessionledger.core.lifetimes import nearer
-from sessionledger.core.session import Broken, Seen, Session, State
+from sessionledger.core.session import Broken, Seen, Session, State, Tombstone
 from sessionledger.core.token import Handle
 
 
@@ -164,6 +165,8 @@ def _newest_after(state: Session, event: Expired) -> Handle | None:
 
 
 def _malformed(state: State) -> State:
+    if isinstance(state, Tombstone):
+        return state
     if not isinstance(state, Session):
         return Broken()
     if state.ended_at is not None:

@@ -23,6 +23,8 @@ from sessionledger.errors import InvalidSession
 from sessionledger.plain import as_span
 
 _TOUCHES_IN_AN_IDLE_TIMEOUT = 4
+MIN_RETENTION = timedelta(hours=48)
+"""For so long a session that ended can be found, with its history."""
 _NOTHING = timedelta(0)
 
 
@@ -77,6 +79,14 @@ def parse_span(field: str, span: object) -> timedelta:
     if plain <= _NOTHING:
         raise InvalidSession(field, f"must be positive, not {plain}")
     return plain
+
+
+def parse_retention(retention: object) -> timedelta:
+    """How long events are kept. Raises `InvalidSession`."""
+    span = parse_span("retention", retention)
+    if span < MIN_RETENTION:
+        raise InvalidSession("retention", f"must be at least 48 hours, got {span}")
+    return span
 
 
 def slid_expiry(session: Session, seen_at: datetime, policy: Policy) -> datetime | None:

@@ -125,5 +125,9 @@ class Broken(msgspec.Struct, frozen=True, gc=False):
     """A handle that an undecodable event concerned: it fails closed, for good."""
 
 
-State: TypeAlias = Session | Seen | Broken | None
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
+    """What compaction leaves of a session that ended: its handle was used, and is over for good."""
+
+
+State: TypeAlias = Session | Seen | Broken | Tombstone | None
 """What the events of one handle fold to; None before the first."""

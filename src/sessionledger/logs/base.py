@@ -9,7 +9,7 @@ what is written here, and the conformance suite holds it to that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -33,6 +33,9 @@ from sessionledger.logs.values import (
     Verdict,
     key_state_of,
 )
+
+if TYPE_CHECKING:
+    from sessionledger.logs.compaction.contract import CompactableLog, Cut
 
 __all__ = [
     "ALL_ROWS",
@@ -80,6 +83,7 @@ class View(Protocol):
 
     head: the id that the log holds to be its newest. folded: up to which event there are rows, None
     for a log that folds its rows when it is opened. chained: whether the log chains its events.
+    cut: up to where events were removed.
     """
 
     @property
@@ -88,6 +92,8 @@ class View(Protocol):
     def folded(self) -> int | None: ...
     @property
     def chained(self) -> bool: ...
+    @property
+    def cut(self) -> Cut: ...
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         """The events with an id above `after`, in order, those above the head too."""
@@ -95,6 +101,10 @@ class View(Protocol):
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         """The rows with a key above `after`, in the order of their keys."""
+        ...
+
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        """The rows of the base with a key above `after`, in the order of their keys."""
         ...
 
 
@@ -233,6 +243,10 @@ class Log(Protocol):
 
         Changes nothing. Nothing of the log's is held while the check's own code runs.
         """
+        ...
+
+    def compactable(self) -> CompactableLog | None:
+        """What compacts the topics of this log, mostly the log itself; None if it can't be done."""
         ...
 
     def flush(self) -> None:

@@ -49,6 +49,7 @@ class ReadOnlyLog:
         self.append, self.rebuild, self.ack = log.append, log.rebuild, log.ack
         self.read, self.latest, self.wait = log.read, log.latest, log.wait
         self.cursor, self.topics, self.describe = log.cursor, log.topics, log.describe
+        self.compactable = log.compactable
         self.examine, self.flush, self.close = log.examine, log.flush, log.close
 
     def fold_with(self, topic: str, fold: Fold) -> None:
@@ -97,12 +98,22 @@ class ReadOnlyLog:
             return table(self._folded(topic))
 
     def _folded(self, topic: str) -> RowTable:
-        from sessionledger.logs.embedded.row_table import RowTable  # few ledgers have a gap
-
         fold = units.fold_of(self._folds, topic)
-        head, table = self._tables.pop(topic, (0, RowTable()))
+        head, table = self._tables.pop(topic) if topic in self._tables else self._base(topic)
         while page := self.read(topic, head, PAGE):
             table.fold(fold, page)
             head = page[-1].id
         self._tables[topic] = head, table
         return table
+
+    def _base(self, topic: str) -> tuple[int, RowTable]:
+        """The rows as of the cut, from which folding begins."""
+        from sessionledger.logs.embedded.row_table import RowTable  # few ledgers have a gap
+
+        log = self._log.compactable()
+        if log is None:
+            return 0, RowTable()
+        rows, after = list[Row](), b""
+        while page := log.base(topic, after, PAGE):
+            rows, after = rows + page, page[-1].key
+        return log.cut(topic).id, RowTable(rows)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from sessionledger.logs.base import Row, StoredEvent
+from sessionledger.logs.compaction.contract import WHOLE, Cut
 
 
 class Snapshot:
@@ -19,12 +20,16 @@ class Snapshot:
         head: int,
         folded: int,
         chained: bool = True,
+        cut: Cut = WHOLE,
+        base: Iterable[Row] = (),
     ) -> None:
         self.head = head
         self.folded = folded
         self.chained = chained
+        self.cut = cut
+        self._base = sorted(base, key=_key)
         self._events = list(events)
-        self._rows = sorted(rows, key=lambda row: row.key)
+        self._rows = sorted(rows, key=_key)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         """As `View.events`."""
@@ -33,5 +38,17 @@ class Snapshot:
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         """As `View.rows`."""
-        start = bisect_right(self._rows, after, key=lambda row: row.key)
-        return self._rows[start : start + limit]
+        return _page(self._rows, after, limit)
+
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        """As `View.base`."""
+        return _page(self._base, after, limit)
+
+
+def _page(rows: list[Row], after: bytes, limit: int) -> list[Row]:
+    start = bisect_right(rows, after, key=_key)
+    return rows[start : start + limit]
+
+
+def _key(row: Row) -> bytes:
+    return row.key

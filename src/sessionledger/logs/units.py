@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from msgspec.structs import astuple
 
 from sessionledger.canonical import is_unicode, nests_deeper
 from sessionledger.errors import CorruptLog, InvalidEvent
@@ -381,7 +380,7 @@ class _Planner(msgspec.Struct):
     def _put(self, key: bytes, id: int, draft: Draft) -> None:
         before = self.state.rows.get(key)
         created, previous = (id, 0) if before is None else (before.created, before.version)
-        row = Row(key, id, created, *astuple(draft))
+        row = Row.of(key, id, created, draft)
         self.plan.links.append(Link(id, key, previous))
         self.state.rows[key] = self.plan.rows[key] = row
         if self.state.pages:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from sessionledger import canonical
 from sessionledger.errors import InvalidEvent
@@ -91,6 +92,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     alias: str | None = None
     group: str | None = None
     replaced: bool = False
+
+    @classmethod
+    def of(cls, key: bytes, version: int, created: int, draft: Draft) -> Row:
+        """The row of a key, with its versions."""
+        return cls(key, version, created, *astuple(draft))
 
 
 class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):

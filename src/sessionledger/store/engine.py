@@ -40,17 +40,11 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.chain import Break, Head
+from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.secrecy import clear_locals
-from sessionledger.store.audit.reports import (
-    LedgerHead,
-    Stats,
-    Verification,
-    missing_head,
-    parse_head,
-)
+from sessionledger.store.audit.reports import LedgerHead, Stats
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
-from sessionledger.store.session_fold import SessionFold
+from sessionledger.store.session_fold import NOBODY, SessionFold
 from sessionledger.store.steps import Step, prepare
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
@@ -246,26 +240,15 @@ class Engine:
         events = await self.log.read(self.topic, latest - 1, 1) if latest else []
         return latest, events[0] if events else None
 
-    async def verify(self, expect: str | None, progress: Progress | None) -> Verification:
-        expected = Head(0, None) if expect is None else parse_head(expect, self.topic)
-        # Where all events were removed there is nothing to walk, and still a head.
-        latest = Head(await self.log.latest(self.topic), None)
-        head, held, found = chain.EMPTY, 0, None
-        broken: Break | None = None
-        while broken is None and (events := await self.events(head.id, EVENT_PAGE)):
-            found = _at(expected.id, events) or found
-            verdict = chain.verify(self.topic, events, head)
-            if isinstance(verdict, Break):
-                broken = verdict
-                held += sum(event.id < broken.id for event in events)
-            else:
-                head, held = verdict, held + len(events)
-            if progress is not None:
-                progress(held)
-        if not held and broken is None:
-            head, found = latest, latest if latest == expected else None
-        broken = broken or missing_head(expected, found)
-        return Verification(LedgerHead(self.topic, head.id, head.hash), held, broken)
+    async def cut(self) -> Cut:
+        """Up to where events were removed."""
+        log = self.log.log.compactable()
+        return WHOLE if log is None else await self.log.call(log.cut, self.topic)
+
+    async def base_row(self, key: bytes) -> Row | None:
+        """The row of a key as of the cut; None for a key that was begun after it."""
+        log = self.log.log.compactable()
+        return None if log is None else await self.log.call(log.base_row, self.topic, key)
 
     async def rebuild(self, progress: Progress | None) -> int:
         return await self.log.rebuild(self.topic, progress)
@@ -277,10 +260,12 @@ class Engine:
         return worst_first(await self.log.examine(self.topic, check))
 
     async def stats(self) -> Stats:
+        cut = await self.cut()
+        tombstones = await self.log.count(self.topic, RowFilter(owner=NOBODY)) if cut.id else 0
         return Stats(
             topic=self.topic,
-            events=await self.log.latest(self.topic),
-            sessions=await self.log.count(self.topic),
+            events=await self.log.latest(self.topic) - cut.id,
+            sessions=await self.log.count(self.topic) - tombstones,
             live=await self.log.count(
                 self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
             ),
@@ -312,7 +297,3 @@ def _versioned(state: State, version: int) -> Session | None:
         return None
     msgspec.structs.force_setattr(state, "version", version)
     return state
-
-
-def _at(id: int, events: list[StoredEvent]) -> Head | None:
-    return next((chain.head_after(event) for event in events if event.id == id), None)

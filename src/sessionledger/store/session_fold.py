@@ -26,7 +26,7 @@ from sessionledger.core.families import is_superseded
 from sessionledger.core.fold import evolve
 from sessionledger.core.history import decoded
 from sessionledger.core.instant import microseconds
-from sessionledger.core.session import Broken, Seen, Session, State
+from sessionledger.core.session import Broken, Seen, Session, State, Tombstone
 from sessionledger.core.token import handle_of, key_of
 from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain
@@ -40,6 +40,9 @@ from sessionledger.logs.base import (
     StoredEvent,
     Verdict,
 )
+
+NOBODY = " "
+"""The owner of tombstones: no principal is blank."""
 
 _MOST_REMEMBERED = 1000
 
@@ -138,7 +141,7 @@ def state_of(row: Row | None) -> State:
         return Broken()
 
 
-def draft_of(state: Session | Seen | Broken) -> Draft:
+def draft_of(state: Session | Seen | Broken | Tombstone) -> Draft:
     """The row of a state, with what the log indexes by."""
     if isinstance(state, Session):
         expires = microseconds(state.expires_at)
@@ -148,7 +151,8 @@ def draft_of(state: Session | Seen | Broken) -> Draft:
         return Draft(
             state.principal, expires, live, encode_state(state), *names, is_superseded(state)
         )
-    return Draft("", 0, False, encode_state(state))
+    owner = NOBODY if isinstance(state, Tombstone) else ""
+    return Draft(owner, 0, False, encode_state(state))
 
 
 def session_of(row: Row | None) -> Session | None:

@@ -8,6 +8,7 @@ the endpoint is disabled, and its cursor stays.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,7 @@ import anyio
 import httpcore
 import msgspec
 
-from sessionledger import AsyncSessionStore, CaughtUp, HistoryEntry, Log
+from sessionledger import AsyncSessionStore, CaughtUp, HistoryCut, HistoryEntry, Log
 from sessionledger.webhooks import signing
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, disabled, failed, succeeded
 from sessionledger.webhooks.messages import body_of, type_of
@@ -34,6 +35,7 @@ TIMEOUT = 20.0
 ACK_EVERY = 1000
 """The cursor also moves after so many events that the endpoint does not want."""
 
+_logger = logging.getLogger("sessionledger.webhooks")
 _GONE = 410
 _JITTER = 0.1
 _HEARTBEAT = timedelta(seconds=1)
@@ -74,11 +76,24 @@ class Delivery:
         async with httpcore.AsyncConnectionPool(
             network_backend=CheckedNetwork(allowed), max_connections=1, keepalive_expiry=MINUTE
         ) as pool:
-            async for event in self._events():
-                if isinstance(event, CaughtUp):
-                    await self._acknowledge(event.cursor)
-                elif not await self._deliver(pool, event):
-                    return
+            while True:
+                try:
+                    if not await self._deliver_all(pool):
+                        return
+                except HistoryCut as lost:
+                    # Somebody gave it up, so that a compaction need not wait for it.
+                    name, cut = self._endpoint.id, lost.cut
+                    _logger.warning("webhook %s never got events up to %d: removed", name, cut)
+                    await self._acknowledge(cut)
+
+    async def _deliver_all(self, pool: httpcore.AsyncConnectionPool) -> bool:
+        """Deliver all that happens; False once the endpoint is disabled."""
+        async for event in self._events():
+            if isinstance(event, CaughtUp):
+                await self._acknowledge(event.cursor)
+            elif not await self._deliver(pool, event):
+                return False
+        return True
 
     def _events(self) -> AsyncIterator[HistoryEntry | CaughtUp]:
         return self._source.store.watch(after=self._acknowledged, heartbeat=_HEARTBEAT)

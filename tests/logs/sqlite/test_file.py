@@ -98,8 +98,12 @@ def test_a_newer_schema_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-# What schema 5 changed, undone, and what schema 4 did.
+# What schema 6 changed, undone, and what the schemas before it did.
 TO_SCHEMA_4 = (
+    "DROP TABLE ledger_base",
+    *(f"ALTER TABLE ledger_topics DROP COLUMN {one}" for one in ("cut", "cut_hash", "seal")),
+    "ALTER TABLE ledger_topics DROP COLUMN writing",
+    "ALTER TABLE ledger_topics RENAME COLUMN covered TO upto",
     "ALTER TABLE ledger_topics DROP COLUMN mark",
     "ALTER TABLE ledger_topics RENAME COLUMN upto TO folded",
     "DROP INDEX ledger_rows_by_expiry",

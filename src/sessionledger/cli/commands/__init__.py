@@ -35,6 +35,7 @@ COMMANDS = {
     "head": ("audit", "Print the newest event as topic:id:hash."),
     "verify": ("audit", "Walk the hash chain and name the first event that breaks it."),
     "rebuild": ("audit", "Fold the table of sessions again from the log."),
+    "compact": ("audit", "Remove the events that are older than a retention."),
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),

@@ -1,16 +1,19 @@
-"""The commands about the ledger as a whole: head, verify, doctor, rebuild, stats."""
+"""The commands about the ledger as a whole: head, verify, doctor, rebuild, compact, stats."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from sessionledger import Verification, diagnose
 from sessionledger.cli.exit_codes import NO, OK, Failure
 from sessionledger.cli.input.ledger import Ledger, ledger_command
+from sessionledger.cli.input.values import duration
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show, show_all
 from sessionledger.cli.output.formatting import cell, escape
 from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal, write
-from sessionledger.cli.parser import Option
+from sessionledger.cli.parser import Option, appended
 
 
 @ledger_command()
@@ -74,6 +77,50 @@ def rebuild(ledger: Ledger, json: bool) -> None:
         show({"events": events}, json)
 
 
+@ledger_command(
+    Option("--retention SPAN", "Keep events for so long: 90d.", read=duration, required=True),
+    Option("--dry-run", "Remove nothing, and say what would go."),
+    Option("--shorten", "Allow a retention that is shorter than the last one."),
+    Option(
+        "--give-up CONSUMER",
+        "Do not wait for this consumer, such as a webhook. May be repeated.",
+        collect=appended,
+    ),
+    Option("--accept-break EVENT", "Go on behind breaks of the chain up to there.", read=int),
+)
+def compact(
+    ledger: Ledger,
+    json: bool,
+    retention: timedelta,
+    dry_run: bool,
+    shorten: bool,
+    give_up: list[str] | None,
+    accept_break: int | None,
+) -> None:
+    """Remove the events that are older than a retention.
+
+    Every session stays. Of one that ended before the remaining events, only its handle is known
+    from then on, and its token can never be used again. Nothing else of the ledger changes.
+    """
+    with ledger.store() as store, progress("compacting") as bar:
+        found = store.compact(
+            retention=retention,
+            dry_run=dry_run,
+            shorten=shorten,
+            give_up=give_up or (),
+            accept_break=accept_break or 0,
+            progress=bar,
+        )
+    if json or not on_terminal():
+        show(records.compaction_record(found), json)
+        return
+    would = "would remove" if dry_run else "removed"
+    write(f"{would} {found.events} events up to {found.cut}, of {found.bytes} bytes")
+    write(f"{found.sessions} sessions that ended {'would become' if dry_run else 'are'} tombstones")
+    if found.held_back_by is not None:
+        write(f"{escape(found.held_back_by)} has yet to read later ones: --give-up does not wait")
+
+
 @ledger_command()
 def stats(ledger: Ledger, json: bool) -> None:
     """Count sessions and events, and describe the log.
@@ -98,4 +145,6 @@ def _verdict(found: Verification, expect: str | None) -> str:
             f"the {found.events} events before it hold"
         )
     against = ", and the expected head is among them" if expect else ""
+    if found.cut:
+        against = f", and the base of the events up to {found.cut}{against}"
     return f"ok: all {found.events} events of {topic} hold{against}\nhead: {found.head}"

@@ -16,6 +16,7 @@ from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.values import instant
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show_all
+from sessionledger.cli.output.errors import tell
 from sessionledger.cli.output.stdout import on_terminal
 from sessionledger.cli.output.tree import branch, in_tree_order
 from sessionledger.cli.parser import Option
@@ -85,11 +86,14 @@ def history(
     """
     titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.HISTORY_TITLES
     with ledger.store_to_read() as store:
-        entries = iter(store.history(handle=handle, principal=principal, after=after))
-        first = next(entries, None)
-        if first is None and not after:
+        pages = store.history(handle=handle, principal=principal, after=after).pages()
+        first = next(pages)
+        if not (first.entries or first.cut or after):
             raise unknown("handle" if principal is None else "principal")
-        told = _limited(entries if first is None else chain([first], entries), limit)
+        if first.cut:
+            tell(f"events up to {first.cut} were removed: this history begins after them")
+        entries = (entry for page in chain([first], pages) for entry in page.entries)
+        told = _limited(entries, limit)
         show_all(map(records.entry_record, told), titles, json)
 
 

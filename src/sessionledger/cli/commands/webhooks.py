@@ -93,8 +93,17 @@ def enable(ledger: Ledger, id: str, file: Path | None) -> None:
 def remove(ledger: Ledger, id: str, file: Path | None) -> None:
     """Stop delivering to an endpoint, and forget its secret."""
     with _endpoint_errors():
-        if not _file(ledger, file).remove(id):
+        known = _file(ledger, file)
+        consumers = [one.consumer for one in known.read() if one.id == id]
+        if not known.remove(id):
             raise unknown("id")
+    with closing(ledger.log()) as log:
+        # Its cursor would hold back every compaction.
+        log_with_cursors = log.compactable()
+        if log_with_cursors is not None:
+            for topic in log.topics():
+                for consumer in consumers:
+                    log_with_cursors.forget_cursor(topic, consumer)
 
 
 @command(LEDGER, TOPIC, FILE)

@@ -18,6 +18,8 @@ _EXIT_CODES = {
     sessionledger.VersionConflict: REFUSED,
     sessionledger.WriteContention: REFUSED,
     sessionledger.ClockJumped: REFUSED,
+    sessionledger.HistoryCut: REFUSED,
+    sessionledger.MaintenanceRunning: REFUSED,
     sessionledger.LogError: UNAVAILABLE,
 }
 _TOKEN = r"harn_sess_[A-Za-z0-9_-]+"  # noqa: S105  its shape

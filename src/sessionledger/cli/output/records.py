@@ -102,12 +102,18 @@ def verification_record(found: sessionledger.Verification) -> Record:
         "head": str(found.head),
         "broken_id": found.broken.id if found.broken else None,
         "problem": found.broken.problem if found.broken else None,
+        "cut": found.cut,
     }
 
 
 def finding_record(finding: sessionledger.Finding) -> Record:
     """A problem of the ledger, and what to do."""
     return fields(finding, "severity code subject problem remedy")
+
+
+def compaction_record(found: sessionledger.Compacted) -> Record:
+    """What a compaction removed, or would remove."""
+    return fields(found, "cut events bytes sessions held_back_by sealed")
 
 
 def stats_record(stats: sessionledger.Stats) -> Record:

@@ -46,6 +46,10 @@ class ImmediateLog:
         """The answer of a call that may take longer."""
         return call(*given, **named)
 
+    async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The answer of a call that not every log offers."""
+        return await self._call(call, *given, **named)
+
     def fold_with(self, topic: str, fold: Fold) -> None:
         self.log.fold_with(topic, fold)
 

@@ -22,6 +22,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import Remains
 from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
 from sessionledger.logs.marks import Mark, matching
 from sessionledger.logs.units import BatchState, Link, Plan
@@ -173,6 +174,32 @@ class RowTable:
             row = self.rows[position if order is self._by_key else position[1]]
             if order.position(row) == position:
                 yield row
+
+
+def fold_base(
+    fold: Fold, base: Mapping[bytes, Row], events: Iterable[StoredEvent]
+) -> dict[bytes, Row]:
+    """The base after some more events, in the order of its keys."""
+    rows = dict(base)
+    units.refold(fold, events, rows, None)
+    return dict(sorted(rows.items()))
+
+
+def reduce_base(base: dict[bytes, Row], table: RowTable, remains: Remains) -> int:
+    """Replace each row that is over, and has no later event, by what remains; how many."""
+    reduced = 0
+    for key, row in base.items():
+        current = table.rows.get(key)
+        if row.live or (current is not None and current.version != row.version):
+            continue
+        active: list[Row] = []
+        if row.group is not None:
+            active = table.list(RowFilter(group=row.group, live_at=OVER), None, None)
+        draft = remains(row, active)
+        if draft is not None:
+            base[key] = Row.of(key, row.version, row.created, draft)
+            reduced += 1
+    return reduced
 
 
 class _KeysByName:

@@ -17,6 +17,7 @@ from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
+from sessionledger.logs.compaction.contract import WHOLE
 from sessionledger.logs.embedded.permissions import check_file, check_folder, check_surroundings
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
@@ -41,6 +42,7 @@ class _View:
         self.folded = folded if self.head else 0
         if index.checkpoint.head.id:
             self.folded = None
+        self.cut = WHOLE
         self._image = index
         self._rows = sorted(rows, key=lambda row: row.key)
 
@@ -50,6 +52,9 @@ class _View:
     def rows(self, after: bytes, limit: int) -> list[Row]:
         start = bisect_right(self._rows, after, key=lambda row: row.key)
         return self._rows[start : start + limit]
+
+    def base(self, after: bytes, limit: int) -> list[Row]:  # noqa: ARG002  it has none
+        return []
 
 
 def examine(

@@ -345,6 +345,9 @@ class FileLog:
                 rows = list(index.table.rows.values())
         return examine(self._disk, topic, check, rows, folded)
 
+    def compactable(self) -> None:
+        return None
+
     def flush(self) -> None:
         if self._writer_lock is None:
             self._check_open()

@@ -12,6 +12,8 @@ from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import (
     ALL_ROWS,
+    Appended,
+    Change,
     Check,
     Description,
     Fold,
@@ -23,12 +25,14 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.chain import EMPTY, Head, head_after
+from sessionledger.logs.chain import Head, head_after
+from sessionledger.logs.compaction.contract import WHOLE, Compaction, Cut, refuse_below
+from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
 from sessionledger.logs.concurrency.waiting import Waiters
-from sessionledger.logs.embedded.row_table import RowTable
+from sessionledger.logs.embedded.row_table import RowTable, fold_base, reduce_base
 from sessionledger.logs.marks import id_of
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
@@ -43,20 +47,28 @@ class _Topic:
     def __init__(self) -> None:
         self.fold: Fold | None = None
         self.events: list[StoredEvent] = []
+        self.cut = WHOLE
+        self.base: dict[bytes, Row] = {}
         self.forget_rows()
 
     @property
     def head(self) -> Head:
-        return head_after(self.events[-1]) if self.events else EMPTY
+        return head_after(self.events[-1]) if self.events else self.cut.head
 
     def forget_rows(self) -> None:
-        self.folded = 0
-        self.table = RowTable()
+        self.folded = self.cut.id
+        self.table = RowTable(self.base.values())
         self.is_whole = True
 
     def after(self, id: int, limit: int) -> list[StoredEvent]:
         start = bisect_right(self.events, id, key=lambda event: event.id)
         return self.events[start : start + limit]
+
+    def remove(self, upto: Cut, base: dict[bytes, Row]) -> None:
+        """Remove the events up to a cut, and have all rows folded again from the base."""
+        self.cut, self.base = upto, base
+        self.events = self.after(upto.id, len(self.events))
+        self.forget_rows()
 
     def store(self, plan: Plan) -> None:
         # It is written by this, at once. An interrupt after it may leave half of the rows.
@@ -127,13 +139,17 @@ class MemoryLog:
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         with self._lock:
-            return self._topic(topic).after(after, check_limit(limit))
+            table = self._topic(topic)
+            refuse_below(table.cut.id, after)
+            return table.after(after, check_limit(limit))
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         with self._lock:
             table = self._caught_up(topic)
+            if key in table.base:
+                refuse_below(table.cut.id, after)
             ids = table.table.history(key, after, check_limit(limit))
             return [table.after(id - 1, 1)[0] for id in ids]
 
@@ -195,6 +211,50 @@ class MemoryLog:
             self._check_open()
             return sorted(name for name, table in self._topics.items() if table.head.id)
 
+    def compactable(self) -> MemoryLog:
+        return self
+
+    def cut(self, topic: str) -> Cut:
+        with self._lock:
+            return self._topic(topic).cut
+
+    def base_row(self, topic: str, key: bytes) -> Row | None:
+        with self._lock:
+            return self._topic(topic).base.get(key)
+
+    def base(self, topic: str, after: bytes, limit: int) -> list[Row]:
+        with self._lock:
+            base = self._topic(topic).base
+            return [base[key] for key in sorted(key for key in base if key > after)[:limit]]
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        with self._lock:
+            self._topic(topic)
+            return {name: at for (of, name), at in self._cursors.items() if of == topic}
+
+    def forget_cursor(self, topic: str, consumer: str) -> None:
+        with self._lock:
+            self._topic(topic)
+            self._cursors.pop(check_names(topic, consumer), None)
+
+    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+        with self._lock:
+            table, head = self._caught_up(topic), compaction.removal.head
+            fold = units.fold_of({} if table.fold is None else {topic: table.fold}, topic)
+            removed = [event for event in table.events if event.id <= head.id]
+            base = fold_base(fold, table.base, removed)
+            reduced = reduce_base(base, table.table, compaction.remains)
+            hash = BaseHash()
+            hash.see(base.values())
+            unit = Unit((Change(seal(compaction, table.cut, hash)),))
+            (sealed,) = self._guard.run(partial(self._append, topic, [unit]))
+            assert isinstance(sealed, Appended)
+            table.remove(Cut(head, sealed.ids[0]), base)
+            table.catch_up()
+        if progress is not None:
+            progress(len(removed))
+        return reduced
+
     def describe(self) -> Description:
         return Description("memory", "this process", "none", True, {})
 
@@ -206,6 +266,8 @@ class MemoryLog:
                 table.table.rows.values(),
                 head=table.head.id,
                 folded=table.folded,
+                cut=table.cut,
+                base=table.base.values(),
             )
         return list(check(view))
 

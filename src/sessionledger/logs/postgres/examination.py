@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Row, StoredEvent
+from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection
+from sessionledger.logs.sql.base_entries import base_page
 
 
 class _View:
@@ -18,6 +23,9 @@ class _View:
         self._topic = topic
         (found,) = self._ask((queries.TOPIC, (topic,)))
         _, self.folded, self.head, _ = found[0] if found else (0, 0, 0, 0)
+        (found,) = self._ask((queries.CUT, (topic,)))
+        self._number, cut, hash, seal = found[0] if found else (0, 0, None, 0)
+        self.cut = Cut(Head(cut, hash), seal)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         (found,) = self._ask((queries.EVENTS_AFTER, (self._topic, after, limit)))
@@ -26,6 +34,12 @@ class _View:
     def rows(self, after: bytes, limit: int) -> list[Row]:
         (found,) = self._ask((queries.ROWS_AFTER, (self._topic, after, limit)))
         return queries.stored_rows(found)
+
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        def select(sql: str, *values: Any) -> list[Any]:
+            return self._ask((sql, values))[0]
+
+        return base_page(select, self._number, self.cut.id, after, limit)
 
 
 def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from sessionledger.errors import StoreClosed
+from sessionledger.errors import MaintenanceRunning, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs.arguments import check_limit, check_name
 from sessionledger.logs.base import (
@@ -27,12 +28,12 @@ from sessionledger.logs.postgres.opening import address_of, check_is_there, prep
 from sessionledger.logs.postgres.pool import Pool
 from sessionledger.logs.postgres.transactions import Transactions
 from sessionledger.logs.postgres.writer import Writer
-from sessionledger.logs.sql.database import DatabaseLog
+from sessionledger.logs.sql.compactable import CompactableDatabase
 
 T = TypeVar("T")
 
 
-class PostgresLog(DatabaseLog[Writer]):
+class PostgresLog(CompactableDatabase[Writer]):
     """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
 
     durability: "full" (the server has flushed what it acknowledges) or "normal" (a crash of the
@@ -41,6 +42,7 @@ class PostgresLog(DatabaseLog[Writer]):
     """
 
     _queries = queries
+    _cut_queries = queries
     _poll_seconds = 0.05
 
     def __init__(self, url: str, *, durability: str = "full") -> None:
@@ -89,13 +91,29 @@ class PostgresLog(DatabaseLog[Writer]):
         with translated_errors(self.address):
             return self._transactions.run(lambda transaction: work(Writer(transaction)))
 
+    @contextmanager
+    def _lease(self) -> Iterator[None]:
+        with translated_errors(self.address):
+            connection = self._pool.new()
+            try:
+                (((is_mine,),),) = connection.ask((queries.TRY_TO_LEASE, (self.address.schema,)))
+                if not is_mine:
+                    raise MaintenanceRunning(
+                        "another process maintains the ledger: try again later"
+                    )
+                yield
+            finally:
+                connection.close()
+
     # -- reading
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         values = (topic, key, after, check_limit(limit))
-        return queries.stored_events(self._of_topic(topic, queries.EVENTS_OF_KEY, values))
+        found = queries.stored_events(self._of_topic(topic, queries.EVENTS_OF_KEY, values))
+        self.refuse_removed(topic, key, after)
+        return found
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
         found = self._select(queries.STATE_IF_CURRENT, (check_name("topic", topic), key))
@@ -128,8 +146,8 @@ class PostgresLog(DatabaseLog[Writer]):
         begin, commit = (queries.BEGIN_READING, ()), ("COMMIT", ())
         line = (queries.TOPIC, (topic,))
         _, lines, found, _ = self._read(lambda one: one.ask(begin, line, asked, commit))
-        _, upto, head, mark = lines[0] if lines else (0, 0, 0, 0)
-        return (found, mark) if upto == head else None
+        _, folded, head, mark = lines[0] if lines else (0, 0, 0, 0)
+        return (found, mark) if folded == head else None
 
     # -- the whole
 

@@ -4,16 +4,18 @@
 add have defaults, so a program that writes as the reference does is a proper writer.
 
 - `topic_heads`: a topic's newest id, a number for the topic, and the id up to which its rows are
-  folded, `upto`. Also the id of the mark in force, or 0. An append locks this line.
+  folded, `covered`. Also the id of the mark in force, or 0, and the cut with its hash and its seal.
+  An append locks this line.
 - `ledger_rows`: the newest state of every key.
 - `ledger_links`: which events a key has.
+- `ledger_base`: what the removed events of a topic fold to, by generation. A generation is a cut.
 - `ledger_meta`: the version of our schema.
 
 Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an order of their own.
 Ids come from the topic's line, which stays locked until they are committed. Those of a sequence
 would become visible out of order, and readers would skip events.
 
-A newer schema gives `upto` another name. So a process of an older version that has the ledger
+A newer schema gives `covered` another name. So a process of an older version that has the ledger
 open fails at its next read or append. It would not know what the newer events mean.
 """
 
@@ -30,7 +32,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
@@ -38,8 +40,11 @@ SCHEMA = (
         topic text COLLATE "C" PRIMARY KEY,
         last_id bigint NOT NULL,
         number integer NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
-        upto bigint NOT NULL DEFAULT 0,
-        mark bigint NOT NULL DEFAULT 0
+        covered bigint NOT NULL DEFAULT 0,
+        mark bigint NOT NULL DEFAULT 0,
+        cut bigint NOT NULL DEFAULT 0,
+        cut_hash text,
+        seal bigint NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE IF NOT EXISTS main.events (
         topic text COLLATE "C" NOT NULL,
@@ -88,6 +93,13 @@ SCHEMA = (
         event_id bigint NOT NULL,
         PRIMARY KEY (topic, key, event_id)
     )""",
+    """CREATE TABLE IF NOT EXISTS main.ledger_base (
+        topic integer NOT NULL,
+        key bytea NOT NULL,
+        generation bigint NOT NULL,
+        entry bytea NOT NULL,
+        PRIMARY KEY (topic, key, generation)
+    )""",
 )
 
 # What brings a schema to the next one, by the version that it has.
@@ -107,7 +119,29 @@ MIGRATIONS = {
         "DELETE FROM main.ledger_links",
         "UPDATE main.topic_heads SET upto = 0",
     ),
+    3: (
+        "ALTER TABLE main.topic_heads RENAME COLUMN upto TO covered",
+        "ALTER TABLE main.topic_heads ADD COLUMN cut bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE main.topic_heads ADD COLUMN cut_hash text",
+        "ALTER TABLE main.topic_heads ADD COLUMN seal bigint NOT NULL DEFAULT 0",
+    ),
 }
+
+# Made by the first compaction. Other programs do not know that events were removed, and might
+# begin a session again that ended before. Our connections say what they are.
+GUARD_EVENTS = (
+    """CREATE OR REPLACE FUNCTION main.ledger_refuse_append() RETURNS trigger
+    LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT cut > 0 FROM main.topic_heads WHERE topic_heads.topic = NEW.topic) THEN
+            RAISE EXCEPTION
+                'sessionledger compacted this topic: only sessionledger may append';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    """CREATE OR REPLACE TRIGGER ledger_cut_guarded BEFORE INSERT ON main.events FOR EACH ROW
+    WHEN (pg_catalog.current_setting('sessionledger.writes', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION main.ledger_refuse_append()""",
+)
 
 # -- opening
 
@@ -122,6 +156,7 @@ SETTINGS = """SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),
     pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
     pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false),
     pg_catalog.set_config('lock_timeout', '30s', false),
+    pg_catalog.set_config('sessionledger.writes', 'on', false),
     pg_catalog.set_config('synchronous_commit', CASE
         WHEN %s THEN 'off'
         WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
@@ -157,11 +192,16 @@ _NUMBER = "(SELECT number FROM main.topic_heads WHERE topic_heads.topic = %s)"
 
 ADD_TOPIC = """INSERT INTO main.topic_heads (topic, last_id) VALUES (%s, 0)
     ON CONFLICT (topic) DO NOTHING"""
-LOCK_TOPIC = """SELECT number, upto, last_id, mark, pg_current_xact_id()::text
+LOCK_TOPIC = """SELECT number, covered, last_id, mark, cut, pg_current_xact_id()::text
     FROM main.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
-TOPIC = "SELECT number, upto, last_id, mark FROM main.topic_heads WHERE topic = %s"
+TOPIC = "SELECT number, covered, last_id, mark FROM main.topic_heads WHERE topic = %s"
 MOVE_HEAD = "UPDATE main.topic_heads SET last_id = %s WHERE topic = %s"
-SET_FOLDED = "UPDATE main.topic_heads SET upto = %s WHERE topic = %s"
+SET_FOLDED = "UPDATE main.topic_heads SET covered = %s WHERE topic = %s"
+CUT = "SELECT number, cut, cut_hash, seal FROM main.topic_heads WHERE topic = %s"
+SET_CUT = "UPDATE main.topic_heads SET cut = %s, cut_hash = %s, seal = %s WHERE topic = %s"
+REMOVE_LINKS = """DELETE FROM main.ledger_links
+    WHERE topic = %s AND key > %s AND key <= %s AND event_id <= %s"""
+TRY_TO_LEASE = "SELECT pg_try_advisory_lock(hashtext('sessionledger maintenance'), hashtext(%s))"
 SET_MARK = "UPDATE main.topic_heads SET mark = %s WHERE topic = %s"
 
 EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"
@@ -185,10 +225,10 @@ ADD_EVENTS = """INSERT INTO main.events
 # own snapshot tells.
 STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND upto = last_id AND mark < created AND key = %s"""
+    WHERE topic_heads.topic = %s AND covered = last_id AND mark < created AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND upto = last_id AND mark < created
+    WHERE topic_heads.topic = %s AND covered = last_id AND mark < created
         AND key = ANY (%s::bytea[])"""
 ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
@@ -211,7 +251,7 @@ ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 # All that an append of sessions writes, in one statement.
 ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
-    UPDATE main.topic_heads SET last_id = %s, upto = %s WHERE topic = %s"""
+    UPDATE main.topic_heads SET last_id = %s, covered = %s WHERE topic = %s"""
 
 # -- consumers
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
@@ -31,6 +33,8 @@ class Writer(writer.Writer):
             )
             asked.append((sql, (topic, *values)))
         line, (newest, *found) = self._locked(topic, (queries.NEWEST_EVENT, (topic, topic)), *asked)
+        if line.cut and fold is None:
+            raise InvalidEvent(f"{topic!r} was compacted, and needs its fold: fold_with()")
         if fold is not None and line.folded != line.head:
             self.fold_gap(topic, fold)
             line, found = self._locked(topic, *asked)
@@ -85,7 +89,7 @@ class Writer(writer.Writer):
         values = (topic, after, until, FOLD_PAGE)
         return queries.stored_events(self.transaction.ask((queries.GAP, values))[0])
 
-    def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
+    def rows_of_keys(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
         (found,) = self.transaction.ask((queries.ROWS_OF_KEYS, (line.topic, list(keys))))
         return {row.key: row for row in queries.stored_rows(found)}
 
@@ -97,15 +101,35 @@ class Writer(writer.Writer):
     def _set_mark(self, line: TopicLine, mark: int) -> None:
         self.then(queries.SET_MARK, mark, line.topic)
 
-    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+    def listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
         sql, values = queries.listing(statements.ROW_COLUMNS, where)
         return queries.stored_rows(self.transaction.ask((sql, (line.topic, *values)))[0])
 
     def _drop(self, line: TopicLine) -> None:
         self.then(statements.DROP_ROWS, line.number)
         self.then(statements.DROP_LINKS, line.number)
-        self.then(queries.SET_FOLDED, 0, line.topic)
+        self.then(queries.SET_FOLDED, line.cut, line.topic)
         self._set_mark(line, 0)
+
+    def put_rows(self, line: TopicLine, rows: Sequence[Row]) -> None:
+        if rows:
+            self.then(queries.PUT_ROWS, line.number, *_columns(rows))
+
+    def set_cut(self, line: TopicLine, cut: Cut) -> None:
+        self.then(queries.SET_CUT, cut.id, cut.head.hash, cut.seal, line.topic)
+        for statement in queries.GUARD_EVENTS:
+            self.then(statement)
+
+    def remove_events(self, line: TopicLine, until: int) -> None:
+        self.then(statements.REMOVE_EVENTS, line.topic, until)
+
+    def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
+        values = (line.number, after, last, line.cut)
+        self.then(statements.REMOVE_SUPERSEDED, *values, line.cut)
+        self.then(queries.REMOVE_LINKS, *values)
+
+    def select(self, sql: str, *values: Any) -> list[Any]:
+        return self.transaction.ask((sql, values))[0]
 
     def _locked(self, topic: str, *statements: Statement) -> tuple[TopicLine, list[Lines]]:
         """The line of a topic, which nobody else writes from here on, and what is asked after."""
@@ -131,9 +155,19 @@ def _events(topic: str, events: Sequence[StoredEvent]) -> list[Any]:
 
 def _rows(number: int, plan: units.Plan) -> list[Any]:
     """What `PUT_ROWS` and `ADD_LINKS` take."""
-    rows, links = list(plan.rows.values()), plan.links
+    links = plan.links
     return [
         number,
+        *_columns(list(plan.rows.values())),
+        number,
+        [link.key for link in links],
+        [link.id for link in links],
+    ]
+
+
+def _columns(rows: Sequence[Row]) -> list[Any]:
+    """The columns of rows, as arrays."""
+    return [
         [row.key for row in rows],
         [row.version for row in rows],
         [row.created for row in rows],
@@ -144,7 +178,4 @@ def _rows(number: int, plan: units.Plan) -> list[Any]:
         [None if row.alias is None else row.alias.encode() for row in rows],
         [None if row.group is None else row.group.encode() for row in rows],
         [row.replaced for row in rows],
-        number,
-        [link.key for link in links],
-        [link.id for link in links],
     ]

@@ -20,6 +20,34 @@ ROW_COLUMNS = "key, version, created, owner, expires, live, state, alias, group_
 DROP_ROWS = "DELETE FROM main.ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM main.ledger_links WHERE topic = ?"
 
+# The base of a topic, by its number. Entries of a generation above the topic's cut do not count
+# yet. Of a key the newest entry counts. Both are given: the generation that is asked about, twice.
+_IN_FORCE = """FROM main.ledger_base AS one WHERE topic = ? AND {} AND generation <= ?
+    AND NOT EXISTS (SELECT 1 FROM main.ledger_base AS newer
+        WHERE newer.topic = one.topic AND newer.key = one.key
+        AND newer.generation > one.generation AND newer.generation <= ?)"""
+BASE_OF_KEYS = "SELECT entry " + _IN_FORCE.format("key IN ({})")
+BASE_AFTER = f"SELECT entry {_IN_FORCE.format('key > ?')} ORDER BY key LIMIT ?"
+PUT_BASE = """INSERT INTO main.ledger_base (topic, key, generation, entry) VALUES (?, ?, ?, ?)
+    ON CONFLICT (topic, key, generation) DO UPDATE SET entry = excluded.entry"""
+UNSEALED_KEYS = """SELECT key FROM main.ledger_base
+    WHERE topic = ? AND generation > ? ORDER BY key LIMIT ?"""
+REMOVE_UNSEALED = """DELETE FROM main.ledger_base
+    WHERE topic = ? AND generation > ? AND key <= ?"""
+REMOVE_SUPERSEDED = """DELETE FROM main.ledger_base AS one
+    WHERE topic = ? AND key > ? AND key <= ? AND generation < ?
+    AND EXISTS (SELECT 1 FROM main.ledger_base AS newer WHERE newer.topic = one.topic
+        AND newer.key = one.key AND newer.generation > one.generation AND newer.generation <= ?)"""
+FIRST_EVENT = "SELECT min(event_id) FROM main.events WHERE topic = ?"
+REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id <= ?"
+
+# Whoever maintains the ledger stands here, in case that its lease was lost unnoticed.
+JOB = "SELECT value FROM main.ledger_meta WHERE name = 'maintenance'"
+SET_JOB = """INSERT INTO main.ledger_meta (name, value) VALUES ('maintenance', ?)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+
+CURSORS = "SELECT consumer_id, cursor FROM main.consumers WHERE topic = ?"
+FORGET_CURSOR = "DELETE FROM main.consumers WHERE topic = ? AND consumer_id = ?"
 CURSOR = "SELECT cursor FROM main.consumers WHERE topic = ? AND consumer_id = ?"
 ACK = """INSERT INTO main.consumers (topic, consumer_id, cursor, updated_at_ms) VALUES (?, ?, ?, ?)
     ON CONFLICT (topic, consumer_id) DO UPDATE

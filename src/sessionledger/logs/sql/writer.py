@@ -11,7 +11,9 @@ import msgspec
 
 from sessionledger.logs import units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
+from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.marks import Mark, id_of, mark_of
+from sessionledger.logs.sql.base_entries import base_page
 
 Rows: TypeAlias = dict[bytes, Row]
 
@@ -21,8 +23,8 @@ FOLD_PAGE = 1000
 class TopicLine(msgspec.Struct, frozen=True, gc=False):
     """A topic, its number in the tables, up to where its rows are folded, its head and its mark.
 
-    mark: the id of its event, 0 for none. xid: the number of the transaction that has the line, if
-    the database has such numbers.
+    mark: the id of its event, 0 for none. cut: the last event that was removed, 0 for none. xid:
+    the number of the transaction that has the line, if the database has such numbers.
     """
 
     topic: str
@@ -30,6 +32,7 @@ class TopicLine(msgspec.Struct, frozen=True, gc=False):
     folded: int
     head: int
     mark: int
+    cut: int
     xid: str = ""
 
 
@@ -49,7 +52,7 @@ class Writer(ABC):
         """The events above one id and up to another, at most `FOLD_PAGE` of them."""
 
     @abstractmethod
-    def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
+    def rows_of_keys(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
         """The rows of these keys, as far as there are any."""
 
     @abstractmethod
@@ -61,8 +64,29 @@ class Writer(ABC):
         """Store the id of the mark that is in force, 0 for none."""
 
     @abstractmethod
+    def put_rows(self, line: TopicLine, rows: Sequence[Row]) -> None:
+        """Store rows whose keys have no new event."""
+
+    @abstractmethod
+    def set_cut(self, line: TopicLine, cut: Cut) -> None:
+        """Store up to where events are removed. Only this program appends from here on."""
+
+    @abstractmethod
+    def remove_events(self, line: TopicLine, until: int) -> None:
+        """Delete the events up to one of them."""
+
+    @abstractmethod
+    def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
+        """Delete what newer entries replaced in the base, for keys above one and up to another."""
+
+    @abstractmethod
+    def select(self, sql: str, *values: Any) -> list[Any]:
+        """All lines of a statement."""
+
+    @abstractmethod
     def _drop(self, line: TopicLine) -> None:
-        """Delete the rows and links, and store that nothing is folded and no mark is in force."""
+        """Delete the rows and links. Store that nothing above the cut is folded, and no mark is in
+        force: a cut is never between a mark and what lifts it."""
 
     def mark(self, line: TopicLine, fold: Fold | None) -> Mark | None:
         """The mark that is in force, for a log that has the topic's fold."""
@@ -76,7 +100,7 @@ class Writer(ABC):
             self._set_mark(line, id_of(plan.mark))
 
     @abstractmethod
-    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+    def listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
         """All rows that match."""
 
     @abstractmethod
@@ -106,21 +130,33 @@ class Writer(ABC):
     def _fold_page(self, topic: str, fold: Fold) -> tuple[int, list[Rule]]:
         line = self.line(topic)
         units.refuse_shortened(topic, line.folded, line.head)
+        if line.folded < line.cut:
+            self._begin_at_base(line)
+            line = self.line(topic)
         if line.head == line.folded:
             return 0, []
         events = self._events(topic, line.folded, line.head)
         mark = self.mark(line, fold)
-        rows = self._rows(line, {key for event in events if (key := fold.key(event)) is not None})
+        rows = self.rows_of_keys(
+            line, {key for event in events if (key := fold.key(event)) is not None}
+        )
         known = dict(rows)
         plan = units.refold(fold, events, rows, mark)
         until = events[-1].id if len(events) == FOLD_PAGE else line.head
         self._store_folded(line, known, plan, until)
         self.move_mark(line, mark, plan)
-        rules = units.aftermaths(fold, plan.rows.values(), partial(self._listed, line))
+        rules = units.aftermaths(fold, plan.rows.values(), partial(self.listed, line))
         return len(events), rules
 
     def drop_rows(self, topic: str) -> None:
         """Forget the rows of a topic and that anything was folded into them."""
         line = self.line(topic)
         units.refuse_shortened(topic, line.folded, line.head)
+        self._begin_at_base(line)
+
+    def _begin_at_base(self, line: TopicLine) -> None:
         self._drop(line)
+        after = b""
+        while rows := base_page(self.select, line.number, line.cut, after, FOLD_PAGE):
+            self.put_rows(line, rows)
+            after = rows[-1].key

@@ -26,6 +26,8 @@ Execute: TypeAlias = Callable[..., Iterable[Any]]
 
 BUSY_MILLISECONDS = 30_000
 NO_FILE = (0, 0)
+MAINTENANCE = "-maintenance"
+"""The end of the name of the lock file of compactions and rebuilds."""
 MMAP_BYTES = 1 << 30
 
 # The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
@@ -118,8 +120,9 @@ def identity(path: Path | str) -> tuple[int, int]:
 
 
 def companions(path: Path) -> list[Path]:
-    """The files beside a database: its write-ahead log, the index of that, a journal, our lock."""
-    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal", "-lock")]
+    """The files beside a database: its write-ahead log, the index of that, a journal, our locks."""
+    ends = ("-wal", "-shm", "-journal", "-lock", MAINTENANCE)
+    return [path.with_name(path.name + end) for end in ends]
 
 
 def check_files(path: Path) -> None:

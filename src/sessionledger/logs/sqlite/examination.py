@@ -20,8 +20,11 @@ from sessionledger.errors import NoLedger
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
+from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.logs.embedded.permissions import check_file, check_folder
 from sessionledger.logs.sql import statements
+from sessionledger.logs.sql.base_entries import Select, base_page
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     WAL_BYTES,
@@ -65,11 +68,20 @@ class _View:
         if has_rows:
             for number, folded, _ in self._select(queries.TOPIC, (topic,)):
                 self._number, self.folded = number, _number([(folded,)])
+        self.cut = WHOLE
+        for number, cut, hash, seal in self._select(queries.CUT, (topic,)) if has_rows else ():
+            self._number, self.cut = number, Cut(Head(cut, hash), seal)
         self.head = _number(self._select(statements.HEAD, (topic,)))
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         found = self._select(queries.SOUND_EVENTS_AFTER, (self._topic, after, limit))
         return queries.stored_events(found)
+
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        if not self.cut.id:
+            return []
+        ask: Select = lambda sql, *values: self._select(sql, values)  # noqa: E731
+        return base_page(ask, self._number, self.cut.id, after, limit)
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         if not self._number:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import apsw
 
+from sessionledger.errors import MaintenanceRunning
 from sessionledger.findings import Finding
 from sessionledger.logs.arguments import check_limit
 from sessionledger.logs.base import (
@@ -26,11 +27,16 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch
+from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Reentered
 from sessionledger.logs.sql import statements
-from sessionledger.logs.sql.database import DatabaseLog
+from sessionledger.logs.sql.compactable import CompactableDatabase
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import check_location, translated_errors
+from sessionledger.logs.sqlite.connection import (
+    MAINTENANCE,
+    check_location,
+    translated_errors,
+)
 from sessionledger.logs.sqlite.readers import Execute, Readers
 from sessionledger.logs.sqlite.reads import Ask, SQLiteReads
 from sessionledger.logs.sqlite.row_cache.cache import RowCache
@@ -41,7 +47,7 @@ from sessionledger.ownership import resolved
 T = TypeVar("T")
 
 
-class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
+class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
     """A ledger in one SQLite file, which any number of threads and processes share.
 
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
@@ -69,6 +75,7 @@ class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
         self._readers = Readers(self._connect_reader)
         self._row_cache = RowCache(self.path, self._readers)
         self._is_quiet = False
+        self._leases: list[LockFile] = []
 
     def before_fork(self) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
@@ -85,6 +92,8 @@ class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
             self._transactions.release()
 
     def after_fork_in_child(self) -> None:
+        for lease in self._leases:
+            lease.close()  # it is the parent's
         is_lost = not self._is_quiet
         if is_lost:
             untouchable.append(self._readers)
@@ -98,6 +107,20 @@ class SQLiteLog(DatabaseLog[Writer], SQLiteReads):
                 batch.outcomes = writer.write(batch.topic, batch.units, fold)
 
         self._transactions.run(write)
+
+    @contextmanager
+    def _lease(self) -> Iterator[None]:
+        path = self.path.with_name(self.path.name + MAINTENANCE)
+        with translated_errors(self.path):
+            lock = LockFile(path, self.path)
+        self._leases.append(lock)
+        try:
+            if not lock.try_to_acquire():
+                raise MaintenanceRunning(f"another process maintains {self.path}: try again later")
+            yield
+        finally:
+            self._leases.remove(lock)
+            lock.close()
 
     def _transact(self, work: Callable[[Writer], T]) -> T:
         return self._transactions.run(work)

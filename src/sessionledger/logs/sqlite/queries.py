@@ -6,15 +6,17 @@ begin with `ledger_`:
 
 - `ledger_meta`: the version of our schema.
 - `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded,
-  `upto`. Also the id of the mark in force, or 0. For the row cache an epoch, and the last changes.
+  `covered`. Also the id of the mark in force, or 0, and the cut with its hash and its seal. For
+  the row cache an epoch, and the last changes.
 - `ledger_rows`: the newest state of every key, in the order of their creation. An index finds
   a key.
 - `ledger_links`: for an event of a key that had one before, the id of the event before.
+- `ledger_base`: what the removed events of a topic fold to, by generation. A generation is a cut.
 
 Triggers copy every head into `ledger_topics`, whichever program wrote it. So a read learns whether
 the rows are current without looking into the reference's table.
 
-A newer schema gives `upto` another name. So a process of an older version that has the ledger
+A newer schema gives `covered` another name. So a process of an older version that has the ledger
 open fails at its next read or append. It would not know what the newer events mean.
 
 The last changes are in `superseded`: the versions that were superseded by the events after `since`,
@@ -34,7 +36,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -67,13 +69,17 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS ledger_topics (
         id INTEGER PRIMARY KEY,
         topic TEXT NOT NULL UNIQUE,
-        upto INTEGER NOT NULL,
+        covered INTEGER NOT NULL,
         head INTEGER NOT NULL,
         epoch INTEGER NOT NULL DEFAULT 0,
         since INTEGER,
         until INTEGER,
         superseded TEXT,
-        mark INTEGER NOT NULL DEFAULT 0
+        mark INTEGER NOT NULL DEFAULT 0,
+        cut INTEGER NOT NULL DEFAULT 0,
+        cut_hash TEXT,
+        seal INTEGER NOT NULL DEFAULT 0,
+        writing INTEGER NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE IF NOT EXISTS ledger_rows (
         key BLOB NOT NULL,
@@ -103,6 +109,13 @@ SCHEMA = (
         previous INTEGER NOT NULL,
         PRIMARY KEY (topic, event_id)
     ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS ledger_base (
+        topic INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        generation INTEGER NOT NULL,
+        entry BLOB NOT NULL,
+        PRIMARY KEY (topic, key, generation)
+    ) WITHOUT ROWID""",
     """CREATE TRIGGER IF NOT EXISTS ledger_head_begun AFTER INSERT ON topic_heads BEGIN
         UPDATE ledger_topics SET head = NEW.last_id WHERE topic = NEW.topic;
     END""",
@@ -115,7 +128,15 @@ SCHEMA = (
 )
 
 FOLD_ALL_AGAIN = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
-    UPDATE ledger_topics SET upto = 0, superseded = NULL, mark = 0"""
+    UPDATE ledger_topics SET covered = 0, superseded = NULL, mark = 0"""
+
+# Made by the first compaction. Other programs do not know that events were removed, and might
+# begin a session again that ended before. Our appends say that they write.
+GUARD_EVENTS = """CREATE TRIGGER IF NOT EXISTS ledger_cut_guarded BEFORE INSERT ON events
+    WHEN (SELECT cut AND NOT writing FROM ledger_topics WHERE topic = NEW.topic) BEGIN
+        SELECT RAISE(ABORT, 'sessionledger compacted this topic: only sessionledger may append');
+    END"""
+DECLARE = "UPDATE ledger_topics SET writing = 1 WHERE id = ?"
 
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {
@@ -140,7 +161,15 @@ MIGRATIONS = {
         "ALTER TABLE ledger_topics ADD COLUMN mark INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE ledger_rows ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0",
         "DROP INDEX IF EXISTS ledger_rows_by_expiry",
-        FOLD_ALL_AGAIN,
+        """DELETE FROM ledger_rows; DELETE FROM ledger_links;
+        UPDATE ledger_topics SET upto = 0, superseded = NULL, mark = 0""",
+    ),
+    5: (
+        "ALTER TABLE ledger_topics RENAME COLUMN upto TO covered",
+        "ALTER TABLE ledger_topics ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ledger_topics ADD COLUMN cut_hash TEXT",
+        "ALTER TABLE ledger_topics ADD COLUMN seal INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ledger_topics ADD COLUMN writing INTEGER NOT NULL DEFAULT 0",
     ),
 }
 
@@ -163,11 +192,11 @@ WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 STATE_IF_CURRENT = (
     f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
     "WHERE key=? AND topic={0} AND"
-    "(SELECT head=upto AND mark<created FROM ledger_topics WHERE id={0})"
+    "(SELECT head=covered AND mark<created FROM ledger_topics WHERE id={0})"
 )
 # The same, and what tells whether other rows are as they were.
 STATE_AND_CHANGES = f"""SELECT version, iif(live, expires, {OVER}), state,
-    head = upto, head, epoch, since, until, superseded
+    head = covered, head, epoch, since, until, superseded
     FROM ledger_topics
     LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}} AND created > mark
     WHERE id = {{0}}"""
@@ -184,9 +213,9 @@ ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger_rows
 # Bytes come after everything else in SQLite's order.
 COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
     WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
-TOPIC = "SELECT id, upto, mark FROM ledger_topics WHERE topic = ?"
-TOPIC_LINE = """SELECT id, upto, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), mark
-    FROM ledger_topics WHERE topic = ?1"""
+TOPIC = "SELECT id, covered, mark FROM ledger_topics WHERE topic = ?"
+TOPIC_LINE = """SELECT id, covered, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0),
+    mark, cut FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
 
@@ -210,15 +239,20 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
             AND previous < history.id
     ) SELECT id FROM history"""
 
-ADD_TOPIC = """INSERT INTO ledger_topics (topic, upto, head, epoch) VALUES
+ADD_TOPIC = """INSERT INTO ledger_topics (topic, covered, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
 # The line keeps the changes of several writes, one after the other, until it is long enough.
 _GOES_ON = "until = ?2 AND length(superseded) < 512"
-SET_FOLDED = f"""UPDATE ledger_topics SET upto = ?1, until = ?1,
+SET_FOLDED = f"""UPDATE ledger_topics SET covered = ?1, writing = 0, until = ?1,
     since = iif({_GOES_ON}, since, ?2),
     superseded = iif({_GOES_ON}, superseded || ?3, ?3)
     WHERE id = ?4"""
-SET_UNFOLDED = "UPDATE ledger_topics SET upto = 0, superseded = NULL, mark = 0 WHERE id = ?"
+SET_UNFOLDED = "UPDATE ledger_topics SET covered = cut, superseded = NULL, mark = 0 WHERE id = ?"
+# No version shows that a history begins later now.
+SET_CUT = """UPDATE ledger_topics SET cut = ?, cut_hash = ?, seal = ?, epoch = random()
+    WHERE id = ?"""
+CUT = "SELECT id, cut, cut_hash, seal FROM ledger_topics WHERE topic = ?"
+REMOVE_LINKS = "DELETE FROM ledger_links WHERE topic = ? AND event_id <= ?"
 # Rows are read otherwise then, and no version shows it. So the caches begin again.
 SET_MARK = "UPDATE ledger_topics SET mark = ?, epoch = random() WHERE id = ?"
 SET_HEAD = """INSERT INTO topic_heads (topic, last_id) VALUES (?, ?)
@@ -277,7 +311,7 @@ def listing(
 
 
 _TOPIC_IF_CURRENT = (
-    "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND upto = head AND mark = 0)"
+    "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND covered = head AND mark = 0)"
 )
 
 

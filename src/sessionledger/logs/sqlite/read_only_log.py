@@ -25,6 +25,7 @@ from sessionledger.logs.base import (
     Unit,
     key_state_of,
 )
+from sessionledger.logs.compaction.contract import WHOLE, CompactableLog, Compaction, Cut
 from sessionledger.logs.concurrency.waiting import Waiters
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.sqlite import queries
@@ -105,7 +106,7 @@ class SQLiteSnapshot(SQLiteReads):
         """Raises `RowsBehind` where the rows are behind."""
         given = (check_name("topic", topic),)
         found = self._select(queries.TOPIC_LINE, given) if self._has_rows else []
-        number, folded, head, mark = found[0] if found else (0, 0, self.latest(topic), 0)
+        number, folded, head, mark, _ = found[0] if found else (0, 0, self.latest(topic), 0, 0)
         if folded != head:
             raise RowsBehind(f"events of {topic!r} have yet to be folded into rows of {self.path}")
         return self._read(lambda execute: ask(execute, number, mark))
@@ -139,6 +140,18 @@ class SQLiteSnapshot(SQLiteReads):
     # -- what would change it
 
     def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        self._refuse()
+
+    def compactable(self) -> CompactableLog:
+        return self
+
+    def _cut_line(self, topic: str) -> tuple[int, Cut]:
+        return super()._cut_line(topic) if self._has_rows else (0, WHOLE)
+
+    def forget_cursor(self, topic: str, consumer: str) -> None:
+        self._refuse()
+
+    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
         self._refuse()
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:

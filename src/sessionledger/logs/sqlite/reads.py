@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from sessionledger.logs.arguments import check_limit
 from sessionledger.logs.base import StoredEvent
-from sessionledger.logs.sql.database import DatabaseReads
+from sessionledger.logs.sql.compactable import BaseReads
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.readers import Execute
 
@@ -20,10 +20,11 @@ Ask: TypeAlias = Callable[[Execute, int, int], T]
 """Asks about the rows of a topic, given its number and mark, by statements that see one state."""
 
 
-class SQLiteReads(DatabaseReads):
+class SQLiteReads(BaseReads):
     """As in `Log`."""
 
     _queries = queries
+    _cut_queries = queries
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +49,9 @@ class SQLiteReads(DatabaseReads):
             found = [execute(queries.EVENT, (topic, id)).fetchall() for id in ids]
             return [line for lines in found for line in lines]
 
-        return queries.stored_events(self._in_current(topic, ask))
+        found = queries.stored_events(self._in_current(topic, ask))
+        self.refuse_removed(topic, key, after)
+        return found
 
 
 _History: TypeAlias = tuple[int, bytes, int, Sequence[int]]

@@ -11,9 +11,11 @@ from typing import Any
 import apsw
 from msgspec.structs import astuple
 
+from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import OVER, Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.sql import statements, writer
 from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
 from sessionledger.logs.sqlite import queries
@@ -39,6 +41,8 @@ class Writer(writer.Writer):
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
         line = self.line(topic)
+        if line.cut and fold is None:
+            raise InvalidEvent(f"{topic!r} was compacted, and needs its fold: fold_with()")
         if fold is not None and line.folded != line.head:
             self.fold_gap(topic, fold)
             line = self.line(topic)
@@ -47,6 +51,8 @@ class Writer(writer.Writer):
         known = dict(state.rows)
         plan = units.plan(topic, batch, fold, state)
         if plan.events:
+            if line.cut:
+                self.connection.execute(queries.DECLARE, (line.number,))
             self._store_events(topic, plan.events)
             self._heads[topic] = plan.head
             if fold is not None:
@@ -87,7 +93,7 @@ class Writer(writer.Writer):
     def _set_mark(self, line: TopicLine, mark: int) -> None:
         self.connection.execute(queries.SET_MARK, (mark, line.number))
 
-    def _listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
+    def listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
         return self._page(line.number, where)
 
     def _drop(self, line: TopicLine) -> None:
@@ -95,10 +101,29 @@ class Writer(writer.Writer):
             self.connection.execute(statement, (line.number,))
         self.connection.execute(queries.COPY_HEADS)
 
+    def put_rows(self, line: TopicLine, rows: Sequence[Row]) -> None:
+        self._insert(queries.PUT_ROWS, [(line.number, *astuple(row)) for row in rows])
+
+    def set_cut(self, line: TopicLine, cut: Cut) -> None:
+        values = (cut.id, cut.head.hash, cut.seal, line.number)
+        self.connection.execute(queries.SET_CUT, values)
+        self.connection.execute(queries.GUARD_EVENTS)
+
+    def remove_events(self, line: TopicLine, until: int) -> None:
+        self.connection.execute(statements.REMOVE_EVENTS, (line.topic, until))
+        self.connection.execute(queries.REMOVE_LINKS, (line.number, until))
+
+    def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
+        values = (line.number, after, last, line.cut, line.cut)
+        self.connection.execute(statements.REMOVE_SUPERSEDED, values)
+
+    def select(self, sql: str, *values: Any) -> list[Any]:
+        return self.connection.execute(sql, values).fetchall()
+
     def _batch_state(
         self, line: TopicLine, batch: Sequence[Unit], fold: Fold | None
     ) -> units.BatchState:
-        rows = self._rows(line, units.keys_of(batch, fold))
+        rows = self.rows_of_keys(line, units.keys_of(batch, fold))
         rules = units.rules_of(batch)
         pages = [self._page(line.number, rule.where, rule.after, rule.limit) for rule in rules]
         relatives = [self._relatives(line.number, *of) for of in zip(rules, pages, strict=True)]
@@ -123,7 +148,7 @@ class Writer(writer.Writer):
         newest = self.connection.execute(queries.EVENT, (topic, id)).fetchall()
         return chain.head_after(*queries.stored_events(newest)) if newest else Head(id, None)
 
-    def _rows(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
+    def rows_of_keys(self, line: TopicLine, keys: Collection[bytes]) -> Rows:
         rows = {}
         for few in _pages(iter(keys)):
             marks = ",".join("?" * len(few))

@@ -15,6 +15,7 @@ import msgspec
 
 from sessionledger import (
     DuplicateSession,
+    HistoryCut,
     InvalidEvent,
     InvalidSession,
     LogError,
@@ -112,6 +113,8 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
             return HTTPProblem(429, error.code, str(error), headers=wait)
         case DuplicateSession() | SessionLimitReached():
             return HTTPProblem(409, error.code, str(error))
+        case HistoryCut():
+            return HTTPProblem(410, error.code, str(error))
         case ReauthenticationRequired():
             return HTTPProblem(401, error.code, "who bears the session must prove anew who that is")
         case LogError():

@@ -13,10 +13,12 @@ from sessionledger.core.session import Session
 from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.secrecy import without_locals
+from sessionledger.store.audit import verification
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE, Annotation, Engine
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import (
+    compaction,
     everybody,
     families,
     history,
@@ -25,6 +27,7 @@ from sessionledger.store.operations import (
     selected,
     sweep,
 )
+from sessionledger.store.operations.compaction import Asked, Compacted
 from sessionledger.store.operations.history import (
     CaughtUp,
     HistoryPage,
@@ -298,13 +301,41 @@ class ByLedger(Facade):
         """Walk the hash chain, and find the first event that was changed, removed or moved.
 
         `expect` is an earlier head as text: with it a log that was cut short or rewritten as a
-        whole is found too.
+        whole is found too. After a compaction the base is checked, and the chain from there on.
+        Raises `HistoryCut` for an earlier head that was removed since.
         """
-        return await self._engine.verify(expect, progress)
+        return await verification.verify(self._engine, expect, progress)
 
     async def rebuild(self, *, progress: Progress | None = None) -> int:
         """Fold all rows again from the log; how many events that were."""
         return await self._engine.rebuild(progress)
+
+    async def compact(
+        self,
+        *,
+        retention: timedelta,
+        dry_run: bool = False,
+        shorten: bool = False,
+        give_up: Collection[str] = (),
+        accept_break: int = 0,
+        progress: Progress | None = None,
+    ) -> Compacted:
+        """Remove the events that are older than `retention`, at least 48 hours; what was removed.
+
+        Every session stays as it is, unless it ended: then a tombstone remains, and its token can
+        never be used again. `dry_run=True` removes nothing and answers what would go. A retention
+        shorter than the last one needs `shorten=True`. Events that a consumer has yet to read stay,
+        unless it is named by `give_up`. A break of the chain stops it, unless `accept_break` is
+        the id of the event, or a later one.
+        """
+        asked = Asked(
+            retention=retention,
+            dry_run=dry_run,
+            shorten=shorten,
+            give_up=give_up,
+            accept_break=accept_break,
+        )
+        return await compaction.compact(self._engine, asked, progress)
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
         """What is wrong with the ledger as it stands, the worst first; nothing when it is well.

@@ -12,6 +12,7 @@ from sessionledger.findings import Findings
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent, View
 from sessionledger.logs.chain import Break
+from sessionledger.logs.compaction import seal
 from sessionledger.store.session_fold import SessionFold
 
 TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
@@ -52,7 +53,7 @@ class Inspection:
         self._view = view
         self._latest_ms = now_ms + TOLERANCE_MS
         self._found = found
-        self._head = chain.EMPTY
+        self._head = view.cut.head
         self._unchained, self._unknown, self._early, self._beyond = (_Kind() for _ in range(4))
         self._late = _Kind()
         self._furthest_ms = self._behind_ms = 0
@@ -106,6 +107,8 @@ class Inspection:
 
     def _check_content(self, event: StoredEvent) -> None:
         happened = self._fold.happened(event)
+        if event.kind == seal.KIND:
+            return
         if event.kind in MARKS | {SELECTED} and not isinstance(happened, Malformed | None):
             return
         if event.kind not in KINDS and happened is None:

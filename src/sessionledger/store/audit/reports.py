@@ -26,12 +26,14 @@ class LedgerHead(msgspec.Struct, frozen=True):
 class Verification(msgspec.Struct, frozen=True):
     """The outcome of walking the hash chain.
 
-    events: how many hold. broken: the first that does not, and why; None when all hold.
+    events: how many hold. broken: the first that does not, and why; None when all hold. cut: the
+    last event that a compaction removed, 0 for none. What it left, the base, was checked too.
     """
 
     head: LedgerHead
     events: int
     broken: Break | None
+    cut: int = 0
 
     @property
     def ok(self) -> bool:

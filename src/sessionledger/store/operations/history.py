@@ -17,14 +17,15 @@ from sessionledger.core.lifetimes import parse_span
 from sessionledger.core.parse import parse_principal
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, parse_handle
-from sessionledger.errors import InvalidSession
+from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.base import Row, RowFilter, StoredEvent
+from sessionledger.logs.compaction.seal import read_seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
-from sessionledger.store.session_fold import intact_session_of
+from sessionledger.store.session_fold import intact_session_of, state_of
 
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
@@ -39,10 +40,14 @@ class CaughtUp(msgspec.Struct, frozen=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """Some of a history, and the event after which the next page begins; None after the last."""
+    """Some of a history, and the event after which the next page begins; None after the last.
+
+    cut: earlier events, up to this one, were removed by a compaction; 0 on all other pages.
+    """
 
     entries: list[HistoryEntry]
     cursor: int | None
+    cut: int = 0
 
 
 class HistoryRange(msgspec.Struct, frozen=True):
@@ -72,6 +77,7 @@ class HistoryReader:
         self._engine = engine
         self._part = part
         self._after = part.after
+        self._begun = part.after > 0
         self._states = _States()
         # The last session told of, also if it is over: `_states` keeps only live ones.
         self._last: tuple[bytes, State] = (b"", None)
@@ -79,13 +85,25 @@ class HistoryReader:
     async def page(self) -> HistoryPage:
         """The next page."""
         size = self._part.page_size
+        cut = 0 if self._begun else await self._begin()
         # One more than is told, to know whether another page follows.
         found = await self._events(size)
         told = _first(found, size)
         if told:
             self._after = told[-1][1].id
         entries = await self._entries(told)
-        return HistoryPage(entries, self._after if len(found) > len(told) else None)
+        return HistoryPage(entries, self._after if len(found) > len(told) else None, cut)
+
+    async def _begin(self) -> int:
+        """Begin after the events that were removed; the last one, if the history had any of them.
+
+        For a principal nobody can tell: what ended before then is known by its handle alone.
+        """
+        self._begun = True
+        key, self._after = self._part.key, (await self._engine.cut()).id
+        if key is not None and await self._engine.base_row(key) is None:
+            return 0
+        return self._after
 
     async def _events(self, size: int) -> list[tuple[bytes, StoredEvent]]:
         """The next events, each with its key: those of a page, and one more."""
@@ -149,6 +167,7 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     """The session as its events up to an instant had made it; None where it had not begun."""
     key, instant = parse_handle(handle), parse_instant("at", at)
     until = microseconds(instant) // 1000
+    await _refuse_removed(engine, key, until)
 
     def counts(event: StoredEvent) -> bool:
         if event.occurred_at_ms <= until:
@@ -161,6 +180,16 @@ async def as_of(engine: Engine, handle: object, at: object) -> Session | None:
     if not isinstance(state, Session):
         return None
     return msgspec.structs.replace(state, version=version)
+
+
+async def _refuse_removed(engine: Engine, key: bytes, until: int) -> None:
+    """Raises `HistoryCut` for an instant before the last event that was removed, in milliseconds,
+    unless the key was begun after it."""
+    cut = await engine.cut()
+    if cut.id and await engine.base_row(key) is not None:
+        (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
+        if until < read_seal(sealed).newest_at_ms:
+            raise HistoryCut(cut.id)
 
 
 async def watch(
@@ -284,7 +313,7 @@ def _first(found: list[tuple[bytes, StoredEvent]], limit: int) -> list[tuple[byt
 
 async def _state_before(engine: Engine, key: bytes, id: int) -> State:
     """The state that a key's events before one fold to."""
-    state: State = None
+    state = state_of(await engine.base_row(key))
     async for page in _pages(engine, key):
         earlier = [event for event in page if event.id < id]
         state = fold(handle_of(key), earlier, state)
@@ -297,8 +326,19 @@ async def _folded(
     engine: Engine, key: bytes, counts: Callable[[StoredEvent], bool]
 ) -> tuple[State, int]:
     """The state that those of a key's events which count fold to, and the id of the last one."""
-    state: State = None
-    version = 0
+    while True:
+        try:
+            return await _folded_from_base(engine, key, counts)
+        except HistoryCut:
+            continue  # a compaction came between
+
+
+async def _folded_from_base(
+    engine: Engine, key: bytes, counts: Callable[[StoredEvent], bool]
+) -> tuple[State, int]:
+    begun = await engine.base_row(key)
+    state = state_of(begun)
+    version = 0 if begun is None else begun.version
     async for page in _pages(engine, key):
         if counted := [event for event in page if counts(event)]:
             before, state = state, fold(handle_of(key), counted, state)
@@ -314,7 +354,8 @@ async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]
     The mark follows them, alone, where it is the end of a session that has none of its own.
     """
     mark = await mark_in_force(engine)
-    after = 0
+    begun = await engine.base_row(key)
+    after = 0 if begun is None else (await engine.cut()).id
     while page := await engine.log.read_key(engine.topic, key, after, EVENT_PAGE):
         yield page
         if mark is not None and not after and page[0].id > mark.id:

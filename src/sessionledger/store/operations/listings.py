@@ -13,7 +13,7 @@ from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import Row, RowFilter
 from sessionledger.store.engine import Engine
 from sessionledger.store.pages import PAGE_SIZE, Page, check_size, cursor_of, row_at
-from sessionledger.store.session_fold import session_of
+from sessionledger.store.session_fold import NOBODY, session_of
 
 # Whom one asks about may be anyone that others, the reference above all, made sessions for.
 ANYBODY = Policy.reference()
@@ -67,7 +67,10 @@ def _sessions(engine: Engine, rows: Iterable[Row]) -> Iterator[Session]:
 
 async def count(engine: Engine, which: Selection) -> int:
     """How many there are."""
-    return await engine.log.count(engine.topic, _filter(engine, which))
+    count = await engine.log.count(engine.topic, _filter(engine, which))
+    if which.live or which.principal is not None or which.external_id is not None:
+        return count
+    return count - await engine.log.count(engine.topic, RowFilter(owner=NOBODY))
 
 
 def _filter(engine: Engine, which: Selection) -> RowFilter:

@@ -350,6 +350,7 @@ class SessionStore(TokenFacade):
     head = in_place(ByLedger.head)
     verify = in_place(ByLedger.verify)
     rebuild = in_place(ByLedger.rebuild)
+    compact = in_place(ByLedger.compact)
     diagnose = in_place(ByLedger.diagnose)
     stats = in_place(ByLedger.stats)
 

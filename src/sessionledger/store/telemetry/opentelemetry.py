@@ -38,7 +38,8 @@ HOT = ("get", "find", "peek", "authenticate")
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
-    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "diagnose", "stats",
+    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "diagnose",
+    "stats",
 )  # fmt: skip
 
 _SECONDS: Final = [

@@ -47,3 +47,4 @@ class Conformance:
     forking = _needs("forks")
     beside = _needs("append_bare")
     emptied = _needs("empty")
+    compacted = _needs("compacts")

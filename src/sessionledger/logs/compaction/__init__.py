@@ -1,0 +1,1 @@
+"""Removing the oldest events of a topic, while the state of every key stays."""

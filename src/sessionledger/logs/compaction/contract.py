@@ -1,0 +1,104 @@
+"""What a log offers whose topics can be compacted.
+
+Compaction folds the events of a topic up to one of them, the **cut**. That gives a **base**: a row
+for each key that has such an event, as of the cut. Then it appends a **seal**, an event with a hash
+of the base, and removes the events. From then on the rows are fold(base, remaining events).
+
+1. Ids never rewind, and the seal and all later events stay. So the chain goes on.
+2. A key that is over at the cut, with no later event, keeps only what `Compaction.remains` says.
+   Its row is replaced as well. Every other row, with its version, stays as it is.
+3. A process that is killed leaves a topic that is sealed, or one that is not. Both are valid. The
+   next compaction removes what was left behind.
+4. Nobody appends to a cut topic without its fold, and no program but this one.
+5. A read below the cut raises `HistoryCut`. So does the read of a key that was begun at or before
+   the cut, unless it asks for later events only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from sessionledger.errors import HistoryCut
+from sessionledger.logs.base import Draft, Progress, Row
+from sessionledger.logs.chain import EMPTY, Head
+
+Remains: TypeAlias = Callable[[Row, Sequence[Row]], Draft | None]
+"""What remains of a row that is not live, given the live rows of its group; None for all of it."""
+
+
+class Cut(msgspec.Struct, frozen=True, gc=False):
+    """The last event that was removed, and the id of the seal that says so; 0 if none ever was."""
+
+    head: Head
+    seal: int = 0
+
+    @property
+    def id(self) -> int:
+        """The id of the last event that was removed."""
+        return self.head.id
+
+
+WHOLE = Cut(EMPTY)
+"""The cut of a topic that has all its events."""
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """Which events are to be removed: all up to `head`.
+
+    bytes: of their payloads and headers. newest_ms: when the newest of them happened.
+    """
+
+    head: Head
+    events: int
+    bytes: int
+    newest_ms: int
+
+
+class Compaction(msgspec.Struct, frozen=True):
+    """What a log is told to remove, and what remains of keys that are over."""
+
+    removal: Removal
+    retention_ms: int
+    remains: Remains
+    at_ms: int
+
+
+class CompactableLog(Protocol):
+    """What a `Log` also offers if its topics can be compacted."""
+
+    def cut(self, topic: str) -> Cut:
+        """Up to where the events of a topic were removed."""
+        ...
+
+    def base_row(self, topic: str, key: bytes) -> Row | None:
+        """The row of a key in the base; None for a key that was begun after the cut."""
+        ...
+
+    def base(self, topic: str, after: bytes, limit: int) -> list[Row]:
+        """The rows of the base with a key above `after`, in the order of their keys."""
+        ...
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        """The cursors of a topic by their consumers. Events above a cursor are not removed."""
+        ...
+
+    def forget_cursor(self, topic: str, consumer: str) -> None:
+        """Remove the cursor of a consumer, so that it holds nothing back."""
+        ...
+
+    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+        """Remove events, and answer how many keys were replaced by what remains of them.
+
+        The topic's fold is required. `progress` is told how many of the events are done.
+        Raises `MaintenanceRunning` while another process does this.
+        """
+        ...
+
+
+def refuse_below(cut: int, after: int) -> None:
+    """Raises `HistoryCut` for a read of events that were removed."""
+    if after < cut:
+        raise HistoryCut(cut)

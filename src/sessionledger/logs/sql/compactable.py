@@ -1,0 +1,112 @@
+"""What a log in a database answers about its base, and how it is compacted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from sessionledger.logs import units
+from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.base import Progress, Row, StoredEvent
+from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.contract import (
+    WHOLE,
+    CompactableLog,
+    Compaction,
+    Cut,
+    refuse_below,
+)
+from sessionledger.logs.sql import statements
+from sessionledger.logs.sql.base_entries import base_page, base_rows
+from sessionledger.logs.sql.compactor import Compactor
+from sessionledger.logs.sql.database import DatabaseLog, DatabaseReads
+from sessionledger.logs.sql.writer import Writer
+
+W = TypeVar("W", bound=Writer)
+
+
+class CutQueries(Protocol):
+    """A statement with the number of a topic, its cut, the cut's hash, and the seal."""
+
+    CUT: str
+
+
+class BaseReads(DatabaseReads):
+    """As in `CompactableLog`, and the reads of a `Log`, which refuse what was removed."""
+
+    _cut_queries: CutQueries
+
+    def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        events = super().read(topic, after, limit)
+        # Only a beginning is ever removed. What was removed before the statement above shows in a
+        # later one.
+        if not events or events[0].id > after + 1:
+            refuse_below(self.cut(topic).id, after)
+        return events
+
+    def refuse_removed(self, topic: str, key: bytes, after: int) -> None:
+        """Raises `HistoryCut` for a read of a key that had events which were removed."""
+        cut = self.cut(topic).id
+        if after < cut and self.base_row(topic, key) is not None:
+            refuse_below(cut, after)
+
+    def cut(self, topic: str) -> Cut:
+        return self._cut_line(topic)[1]
+
+    def base_row(self, topic: str, key: bytes) -> Row | None:
+        number, cut = self._cut_line(topic)
+        return base_rows(self._ask, number, cut.id, [key]).get(key) if cut.id else None
+
+    def base(self, topic: str, after: bytes, limit: int) -> list[Row]:
+        number, cut = self._cut_line(topic)
+        return base_page(self._ask, number, cut.id, after, check_limit(limit)) if cut.id else []
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        return dict(self._select(statements.CURSORS, (check_name("topic", topic),)))
+
+    def _cut_line(self, topic: str) -> tuple[int, Cut]:
+        """The number of a topic, and its cut."""
+        found = self._select(self._cut_queries.CUT, (check_name("topic", topic),))
+        if not found:
+            return 0, WHOLE
+        number, cut, hash, seal = found[0]
+        return number, Cut(Head(cut, hash), seal)
+
+    def _ask(self, sql: str, *values: Any) -> list[Any]:
+        return self._select(sql, values)
+
+
+class CompactableDatabase(DatabaseLog[W], BaseReads):
+    """A log in a database that can be compacted."""
+
+    @abstractmethod
+    def _lease(self) -> AbstractContextManager[None]:
+        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
+
+    def compactable(self) -> CompactableLog:
+        return self
+
+    def forget_cursor(self, topic: str, consumer: str) -> None:
+        values = check_names(topic, consumer)
+        self._change(lambda writer: writer.then(statements.FORGET_CURSOR, *values))
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        with self._lease():
+            return super().rebuild(topic, progress)
+
+    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+        fold = units.fold_of(self._folds, topic)
+        change: Callable[[Callable[[W], Any]], Any] = self._change
+        with self._lease():
+            compactor = Compactor(
+                topic,
+                fold,
+                self.cut(topic),
+                compaction,
+                change,
+                self._ask,
+                lambda after, limit: self.read(topic, after, limit),
+            )
+            return compactor.run(progress)

@@ -1,0 +1,204 @@
+"""Compaction in a database: by many small transactions, and one that decides.
+
+1. What an interrupted compaction left is removed: entries that no seal counts, and events that the
+   newest seal removed.
+2. The events are folded into entries of a new generation, which does not count yet.
+3. Of keys that are over, entry and row become what remains of them, in one transaction.
+4. One transaction appends the seal and stores the cut. From then on the new generation counts.
+5. Events, links and superseded entries are deleted.
+
+Nobody else changes entries meanwhile: `DatabaseLog.compact` has the lease. So they are read and
+folded outside of transactions, and a transaction only writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+from typing import Any, Generic, TypeVar
+
+from sessionledger.errors import MaintenanceRunning
+from sessionledger.logs import units
+from sessionledger.logs.base import (
+    OVER,
+    Appended,
+    Change,
+    Fold,
+    Progress,
+    Row,
+    RowFilter,
+    StoredEvent,
+    Unit,
+)
+from sessionledger.logs.compaction.contract import Compaction, Cut
+from sessionledger.logs.compaction.seal import BaseHash, encode_row, seal
+from sessionledger.logs.marks import Mark
+from sessionledger.logs.sql import statements
+from sessionledger.logs.sql.base_entries import Select, base_page, base_rows
+from sessionledger.logs.sql.writer import TopicLine, Writer
+
+T = TypeVar("T")
+W = TypeVar("W", bound=Writer)
+
+PAGE = 500
+"""Events and entries for each transaction: about as long as a few ordinary commits."""
+
+
+class Compactor(Generic[W]):
+    """Compacts one topic. cut: as it is before. `run` does it once."""
+
+    def __init__(
+        self,
+        topic: str,
+        fold: Fold,
+        cut: Cut,
+        compaction: Compaction,
+        change: Callable[[Callable[[W], Any]], Any],
+        select: Select,
+        read: Callable[[int, int], list[StoredEvent]],
+    ) -> None:
+        """change: does something in a transaction. select: all lines of a statement, outside of
+        one. read: so many events after one of them."""
+        self._topic = topic
+        self._fold = fold
+        self._cut = cut
+        self._compaction = compaction
+        self._change = change
+        self._select = select
+        self._read = read
+        self._generation = compaction.removal.head.id
+        self._hash = BaseHash()
+        self._job = token_hex(16)
+
+    def run(self, progress: Progress | None) -> int:
+        """Compact; how many keys were replaced by what remains of them."""
+        self._change(lambda writer: writer.then(statements.SET_JOB, self._job))
+        line = self._in_transaction(lambda _, line: line)
+        if line.cut != self._cut.id or line.cut >= self._generation:
+            raise MaintenanceRunning("another compaction was faster: try again")
+        self.clean(line)
+        self._stage(line, progress)
+        reduced = self._reduce(line)
+        self._in_transaction(self._seal)
+        self._remove(line.number, self._generation)
+        return reduced
+
+    def clean(self, line: TopicLine) -> None:
+        """Remove what an interrupted compaction left."""
+        number, cut = line.number, line.cut
+
+        def drop(writer: W, _: TopicLine) -> bool:
+            keys = writer.select(statements.UNSEALED_KEYS, number, cut, PAGE)
+            if keys:
+                writer.then(statements.REMOVE_UNSEALED, number, cut, keys[-1][0])
+            return len(keys) == PAGE
+
+        while self._in_transaction(drop):
+            pass
+        if cut:
+            self._remove(number, cut)
+
+    def _stage(self, line: TopicLine, progress: Progress | None) -> None:
+        """Fold the events into entries of the new generation."""
+        after, mark, done = line.cut, None, 0
+        while after < self._generation:
+            events = [e for e in self._read(after, PAGE) if e.id <= self._generation]
+            rows, mark = self._folded(line, events, mark)
+            self._in_transaction(lambda writer, _: self._put(writer, line, rows))  # noqa: B023
+            after, done = events[-1].id, done + len(events)
+            if progress is not None:
+                progress(done)
+
+    def _folded(
+        self, line: TopicLine, events: Sequence[StoredEvent], mark: Mark | None
+    ) -> tuple[list[Row], Mark | None]:
+        keys = {key for event in events if (key := self._fold.key(event)) is not None}
+        known = base_rows(self._select, line.number, self._generation, keys)
+        plan = units.refold(self._fold, events, known, mark)
+        return list(plan.rows.values()), plan.mark
+
+    def _reduce(self, line: TopicLine) -> int:
+        """Replace what is over by what remains of it, and hash the base that comes out."""
+        after, reduced = b"", 0
+        while rows := base_page(self._select, line.number, self._generation, after, PAGE):
+            after = rows[-1].key
+            over = [row for row in rows if not row.live]
+            changed: dict[bytes, Row] = {}
+            if over:
+                changed = self._in_transaction(
+                    lambda writer, line: self._reduced(writer, line, over)  # noqa: B023
+                )
+            reduced += len(changed)
+            self._hash.see(changed.get(row.key, row) for row in rows)
+        return reduced
+
+    def _reduced(self, writer: W, line: TopicLine, over: Sequence[Row]) -> dict[bytes, Row]:
+        """What remains of rows without a later event, where that is less than there was."""
+        current = writer.rows_of_keys(line, [row.key for row in over])
+        changed: dict[bytes, Row] = {}
+        stale: list[Row] = []
+        for row in over:
+            now = current.get(row.key)
+            if now is not None and now.version != row.version:
+                continue
+            left = self._remaining(writer, line, row)
+            if left != row:
+                changed[row.key] = left
+            if now != left:
+                stale.append(left)
+        self._put(writer, line, list(changed.values()))
+        writer.put_rows(line, stale)
+        return changed
+
+    def _remaining(self, writer: W, line: TopicLine, row: Row) -> Row:
+        active: list[Row] = []
+        if row.group is not None:
+            active = writer.listed(line, RowFilter(group=row.group, live_at=OVER))
+        draft = self._compaction.remains(row, active)
+        if draft is None:
+            return row
+        return Row.of(row.key, row.version, row.created, draft)
+
+    def _put(self, writer: W, line: TopicLine, rows: Sequence[Row]) -> None:
+        for row in rows:
+            values = (line.number, row.key, self._generation, encode_row(row))
+            writer.then(statements.PUT_BASE, *values)
+
+    def _seal(self, writer: W, line: TopicLine) -> None:
+        event = seal(self._compaction, self._cut, self._hash)
+        (sealed,) = writer.write(self._topic, [Unit((Change(event),))], self._fold)
+        assert isinstance(sealed, Appended)
+        writer.set_cut(line, Cut(self._compaction.removal.head, sealed.ids[0]))
+
+    def _remove(self, number: int, cut: int) -> None:
+        """Delete the events up to the cut, and superseded entries."""
+        while self._in_transaction(lambda writer, line: self._remove_events(writer, line, cut)):
+            pass
+        after = b""
+        while rows := base_page(self._select, number, cut, after, PAGE):
+            keys = (after, rows[-1].key)
+            self._in_transaction(
+                lambda writer, line: writer.remove_superseded(line, *keys)  # noqa: B023
+            )
+            after = rows[-1].key
+
+    def _remove_events(self, writer: W, line: TopicLine, cut: int) -> bool:
+        """Delete a page of events; whether there may be more."""
+        ((first,),) = writer.select(statements.FIRST_EVENT, self._topic)
+        if first is None or first > cut:
+            return False
+        until = min(cut, first + PAGE - 1)
+        writer.remove_events(line, until)
+        return bool(until < cut)
+
+    def _in_transaction(self, work: Callable[[W, TopicLine], T]) -> T:
+        """Do something in a transaction that has the topic's line. Raises `MaintenanceRunning`."""
+
+        def with_line(writer: W) -> T:
+            line = writer.line(self._topic)
+            if writer.select(statements.JOB) != [(self._job,)]:
+                raise MaintenanceRunning("another process took over the maintenance: try again")
+            return work(writer, line)
+
+        answer: T = self._change(with_line)
+        return answer

@@ -1,0 +1,114 @@
+"""Compaction: the oldest events go, and the rows stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from sessionledger.errors import HistoryCut, InvalidEvent
+from sessionledger.logs.base import Appended, Change, Draft, Log, Row, Unit
+from sessionledger.logs.chain import Head, head_after, verify
+from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Removal
+from sessionledger.logs.compaction.seal import BaseHash, problem_of
+from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.conformance.rules import KEYS
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, event
+
+NOTHING = Draft("", 0, False, b"gone")
+
+
+def remains(row: Row, _: Sequence[Row]) -> Draft | None:
+    """All that is over is replaced."""
+    return None if row.live else NOTHING
+
+
+def compactable(log: Log) -> CompactableLog:
+    """The log, which can be compacted."""
+    found = log.compactable()
+    assert found is not None
+    return found
+
+
+def compact(log: Log, cut: int) -> int:
+    """Remove the events up to one of them; how many keys were replaced."""
+    head = head_after(log.read(TOPIC, cut - 1, 1)[0])
+    removed = cut - compactable(log).cut(TOPIC).id
+    asked = Compaction(Removal(head, removed, 0, 1), 10**9, remains, 1)
+    return compactable(log).compact(TOPIC, asked)
+
+
+class CompactionConformance(Conformance):
+    """What a log promises that declares `compacts`."""
+
+    def test_rows_stay_but_for_what_was_over(self, compacted: Ledger) -> None:
+        log = compacted.log
+        add(log, [event(KEYS[0]), event(KEYS[1]), event(KEYS[1], live=False), event(KEYS[2])])
+        add(log, [event(KEYS[2], live=False), event(KEYS[3])])
+        before = {row.key: row for row in log.rows(TOPIC)}
+        assert compact(log, 4) == 1
+        over = before[KEYS[1]]
+        before[KEYS[1]] = Row(KEYS[1], over.version, over.created, "", 0, False, b"gone")
+        for _ in range(2):
+            assert {row.key: row for row in log.rows(TOPIC)} == before
+            assert log.rebuild(TOPIC) == 3  # two events and the seal
+        if compacted.harness.persists:
+            log = compacted.reopen()
+            assert {row.key: row for row in log.rows(TOPIC)} == before
+
+    def test_what_was_removed_is_refused_and_the_rest_can_be_read(self, compacted: Ledger) -> None:
+        log = compacted.log
+        add(log, [event(KEYS[0]), event(KEYS[1]), event(KEYS[0], n=1), event(KEYS[2])])
+        rest = log.read(TOPIC, 2)
+        compact(log, 2)
+        for after in (0, 1):
+            with pytest.raises(HistoryCut):
+                log.read(TOPIC, after)
+            with pytest.raises(HistoryCut):
+                log.read_key(TOPIC, KEYS[1], after)
+        assert log.read(TOPIC, 2, 2) == rest
+        assert log.read_key(TOPIC, KEYS[0], 2) == rest[:1]
+        assert log.read_key(TOPIC, KEYS[2]) == rest[1:]
+
+    def test_the_chain_goes_on_and_the_seal_has_the_hash_of_the_base(
+        self, compacted: Ledger
+    ) -> None:
+        log = compacted.log
+        add(log, [event(KEYS[n % 4], n=n) for n in range(12)])
+        for cut in (5, 9):
+            compact(log, cut)
+            (id,) = add(log, [event(KEYS[4], n=cut)])
+            known, base = compactable(log).cut(TOPIC), BaseHash()
+            rows = compactable(log).base(TOPIC, b"", 100)
+            base.see(rows)
+            assert [row.key for row in rows] == sorted(KEYS[:4])
+            assert known.id == cut
+            assert problem_of(known, log.read(TOPIC, known.seal - 1, 1)[0], base) is None
+            ends = verify(TOPIC, log.read(TOPIC, cut), known.head)
+            assert isinstance(ends, Head)
+            assert ends.id == id == log.latest(TOPIC)
+
+    def test_nobody_appends_without_the_fold_or_as_a_foreign_writer(
+        self, compacted: Ledger
+    ) -> None:
+        add(compacted.log, [event(KEYS[0]), event(KEYS[1])])
+        compact(compacted.log, 1)
+        if compacted.harness.shared:
+            bare = compacted.open(fold=False)
+            with pytest.raises(InvalidEvent):
+                bare.append(TOPIC, [Unit([Change(event(KEYS[0]))])])
+        if compacted.harness.append_bare is not None:
+            head = compacted.log.latest(TOPIC)
+            with pytest.raises(Exception):  # noqa: B017  as that program has it
+                compacted.append_bare(event(KEYS[0]))
+            assert compacted.log.latest(TOPIC) == head
+        (outcome,) = compacted.log.append(TOPIC, [Unit([Change(event(KEYS[0]))])])
+        assert isinstance(outcome, Appended)
+
+    def test_cursors_are_told_and_forgotten(self, compacted: Ledger) -> None:
+        log = compacted.log
+        log.ack(TOPIC, "slow", 3)
+        log.ack(TOPIC, "fast", 7)
+        assert compactable(log).cursors(TOPIC) == {"slow": 3, "fast": 7}
+        compactable(log).forget_cursor(TOPIC, "slow")
+        assert compactable(log).cursors(TOPIC) == {"fast": 7}

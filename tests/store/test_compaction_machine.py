@@ -1,0 +1,238 @@
+"""Any sequence of calls, with compactions among them, beside a store that keeps every event."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from sessionledger import DuplicateSession, Log, LogEvent, Policy, Session, SessionStore
+from sessionledger.logs.sql import compactor
+from sessionledger.store.operations import rotation
+from sessionledger.testing import Clock
+from tests.logs.openers import open_at
+from tests.tiers import examples
+
+RETENTION = timedelta(days=2)
+POLICY = Policy(ttl=timedelta(days=3), idle_timeout=timedelta(days=1))
+waits = st.sampled_from([timedelta(minutes=5), timedelta(hours=20), timedelta(days=2, hours=1)])
+
+
+class Interrupted(BaseException):
+    """The process ends here, so far as it can be played within one."""
+
+
+class Machine(RuleBasedStateMachine):
+    """A store that is compacted, and one that never is, told the same."""
+
+    kind: ClassVar[str]
+    tokens: Bundle[str] = Bundle("tokens")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Path(tempfile.mkdtemp())
+        self.clock = Clock()
+        self.whole = self.on(open_at("memory", self.place))
+        self.cut = self.on(open_at(self.kind, self.place / "ledger"))
+        self.used: list[str] = []
+        self.random = 0
+        self.consumer = 0
+        self.real = vars(rotation)["urandom"]
+        vars(rotation)["urandom"] = self.randomness
+
+    def on(self, log: Log) -> SessionStore:
+        self.log = log
+        return SessionStore(
+            log,
+            policy=POLICY,
+            clock=lambda: self.clock.now,
+            monotonic=lambda: self.clock.now.timestamp(),
+        )
+
+    def randomness(self, size: int) -> bytes:
+        return self.random.to_bytes(size, "big")
+
+    def teardown(self) -> None:
+        vars(rotation)["urandom"] = self.real
+        self.log.close()
+        shutil.rmtree(self.place)
+
+    def both(self, call: str, *given: Any, **named: Any) -> Any:
+        """Call both, and compare what they answer."""
+        self.random += 1
+        answers = [getattr(store, call)(*given, **named) for store in (self.whole, self.cut)]
+        told = [bare(answer) for answer in answers]
+        if told[0] != told[1]:
+            # What a compaction left of a session that is over tells less.
+            assert answers[1] is None
+            assert answers[0].is_expired_at(self.clock.now)
+        return answers[1]
+
+    @rule(target=tokens, who=st.sampled_from(["alice", "bob"]))
+    def create(self, who: str) -> str:
+        token = f"a-token-that-was-given-number-{len(self.used):04}"
+        self.used.append(token)
+        self.both("create", who, token=token, attributes={"n": len(self.used)})
+        return token
+
+    @rule(token=tokens)
+    def create_again(self, token: str) -> None:
+        with pytest.raises(DuplicateSession):
+            self.cut.create("mallory", token=token)
+
+    @rule(token=tokens, call=st.sampled_from(["authenticate", "touch", "expire"]))
+    def call(self, token: str, call: str) -> None:
+        self.both(call, token)
+
+    @rule(token=tokens, n=st.integers(0, 2))
+    def patch(self, token: str, n: int) -> None:
+        self.both("patch", token, {"n": n})
+
+    @rule(target=tokens, token=tokens, grace=st.sampled_from([timedelta(0), timedelta(hours=1)]))
+    def rotate(self, token: str, grace: timedelta) -> Any:
+        issued = self.both("rotate", token, grace=grace)
+        if issued is None:
+            return multiple()
+        self.used.append(issued.token)
+        return issued.token
+
+    @rule(who=st.sampled_from(["alice", "bob"]))
+    def revoke_all(self, who: str) -> None:
+        self.both("revoke_all", who)
+
+    @rule()
+    def revoke_everybody(self) -> None:
+        for store in (self.whole, self.cut):
+            store.revoke_everybody()
+
+    @rule()
+    def sweep(self) -> None:
+        self.both("sweep")
+
+    @rule(span=waits)
+    def wait(self, span: timedelta) -> None:
+        self.clock.advance(span)
+
+    @rule()
+    def consume(self) -> None:
+        self.consumer = self.cut.head().id
+        self.log.ack("orchestrator.sessions", "reader", self.consumer)
+
+    @rule(event=st.sampled_from(["noted", "other"]))
+    def append_something_else(self, event: str) -> None:
+        self.log.append(
+            "orchestrator.sessions",
+            [
+                unit_of(
+                    LogEvent.of(event, {}, occurred_at_ms=int(1000 * self.clock.now.timestamp()))
+                )
+            ],
+        )
+
+    @rule(after=st.none() | st.integers(0, 12))
+    def compact(self, after: int | None) -> None:
+        while self.whole.sweep():
+            pass
+        before = {token: self.cut.get(token) for token in self.used}
+        with interrupted_after(after):
+            found = self.cut.compact(retention=RETENTION)
+            assert not self.consumer or found.cut <= self.consumer
+        assert {token: self.cut.get(token) for token in self.used} == before
+
+    @rule()
+    def rebuild(self) -> None:
+        before = {token: self.cut.get(token) for token in self.used}
+        self.cut.rebuild()
+        assert {token: self.cut.get(token) for token in self.used} == before
+
+    @rule()
+    def reopen(self) -> None:
+        if self.kind != "memory":
+            self.log.close()
+            self.cut = self.on(open_at(self.kind, self.place / "ledger"))
+
+    @invariant()
+    def every_session_is_what_all_its_events_make_it(self) -> None:
+        for token in self.used:
+            assert bare(self.whole.get(token)) == bare(self.cut.get(token))
+        for who in ("alice", "bob"):
+            live = [[bare(one) for one in store.sessions(principal=who)] for store in self.stores]
+            assert live[0] == live[1]
+        assert self.whole.count() == self.cut.count()
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        verified = self.cut.verify()
+        assert verified.broken is None
+        assert {one.code for one in self.cut.diagnose()} <= {"unknown_kind"}
+
+    @invariant()
+    def a_history_goes_on_from_the_base(self) -> None:
+        for token in self.used:
+            session = self.cut.get(token)
+            if session is not None:
+                pages = list(self.cut.history(handle=session.handle).pages())
+                ids = [entry.event_id for page in pages for entry in page.entries]
+                assert session.version in ids or session.version <= pages[0].cut
+
+    @property
+    def stores(self) -> tuple[SessionStore, SessionStore]:
+        return self.whole, self.cut
+
+
+def unit_of(event: LogEvent) -> Any:
+    from sessionledger import Change, Unit
+
+    return Unit([Change(event)])
+
+
+def bare(answer: Any) -> Any:
+    """An answer without versions, which count the seals of one store."""
+    return replace(answer, version=0) if isinstance(answer, Session) else answer
+
+
+@contextmanager
+def interrupted_after(transactions: int | None) -> Iterator[None]:
+    """Let a compaction in a database end after so many transactions, as a kill would end it."""
+    real, left = compactor.Compactor._in_transaction, transactions
+
+    def counted(self: Any, work: Any) -> Any:
+        nonlocal left
+        if left is not None:
+            if left == 0:
+                raise Interrupted
+            left -= 1
+        return real(self, work)
+
+    compactor.Compactor._in_transaction = counted  # type: ignore[method-assign]
+    page, compactor.PAGE = compactor.PAGE, 3
+    try:
+        yield
+    except Interrupted:
+        pass
+    finally:
+        compactor.Compactor._in_transaction = real  # type: ignore[method-assign]
+        compactor.PAGE = page
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+@pytest.mark.middle
+def test_a_compacted_store_answers_as_one_that_keeps_every_event(kind: str) -> None:
+    machine = type("Machine", (Machine,), {"kind": kind})
+    run_state_machine_as_test(machine, settings=examples(10 if kind == "postgresql" else 40))
