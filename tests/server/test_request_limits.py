@@ -156,6 +156,19 @@ def test_who_authenticates_as_nobody_is_refused_by_address_and_good_tokens_are_n
     assert ask("/healthz").status_code == ask("/readyz").status_code == 200
 
 
+def test_a_thief_can_not_hide_reuse_behind_a_flood(
+    two: Served, workers: list[httpx.Client], own_key: str
+) -> None:
+    """A replaced token that comes back ends its family, also from an address that is refused."""
+    made, ask = two.create(own_key, "alice"), asking(workers, "192.0.2.66")
+    path, at_login = f"/v1/sessions/{made['handle']}/rotate", {"grace": 0}
+    thief = two.call("POST", path, own_key, json=at_login).json()["token"]
+    flood(lambda: ask("/auth", NOT_LIVE))
+    assert ask("/auth", thief).status_code == 200
+    assert ask("/auth", made["token"]).status_code == 429
+    assert asking(workers, "192.0.2.67")("/auth", thief).status_code == 401
+
+
 def test_a_flooding_key_is_refused_and_can_still_end_sessions(
     workers: list[httpx.Client], create: Callable[[str], str], folder: Path, own_key: str
 ) -> None:
