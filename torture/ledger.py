@@ -9,7 +9,12 @@ import msgspec
 
 from sessionledger import Policy, Session, SessionStore
 
-POLICY = Policy(max_rotations_per_minute=1_000_000, max_successors=1000)
+POLICY = Policy(
+    max_rotations_per_minute=1_000_000,
+    max_successors=1000,
+    max_children=100_000,
+    max_child_depth=1000,
+)
 
 
 HASH = "harn.provenance.record_hash"

@@ -63,13 +63,14 @@ def _lose_power(trial: Trial, log: str, disk: Path, older: Mapping[str, Session]
     """Record a writer, and the one that follows when it was killed; then lose power anywhere."""
     before = trial.folder / "before"
     shutil.copytree(disk, before, copy_function=shutil.copy2)
+    marks = 0 if older else 0.1  # one would end the older sessions
     # It has no name: it holds what writers say of their tokens, which the search would find.
     with TemporaryFile("a+b") as recorded, trial.crew() as crew:
         trace = recorded.fileno()
-        crew.start(_recorded(disk, log, trace, []))
+        crew.start(_recorded(disk, log, trace, [], marks))
         crew.read_lines(trial.rng.randrange(2, CALLS))
         crew.kill_all()
-        crew.start(_recorded(disk, log, trace, some_of(crew.journal)))
+        crew.start(_recorded(disk, log, trace, some_of(crew.journal), marks))
         crew.wait_for_all()
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     for number in range(trial.size(IMAGES)):
@@ -93,8 +94,8 @@ def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
     return [end for end, record in enumerate(records, 1) if record.kind in CHANGES]
 
 
-def _recorded(disk: Path, log: str, trace: int, others: list[Login]) -> Work:
-    weights = usual(url_in(disk, log)) | {"revoke_everybody": 0.02}
+def _recorded(disk: Path, log: str, trace: int, others: list[Login], marks: float) -> Work:
+    weights = usual(url_in(disk, log)) | {"revoke_everybody": marks}
 
     def work(recorder: Recorder, rng: random.Random) -> None:
         shim.record(disk, trace)
