@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ static char failing[16];
 static long first_failing, last_failing, calls_seen;
 static int failing_errno, hits_file = -1, trace = -1;
 static uint64_t flushes;
+static long lines_left;
 
 struct record {
     char kind;
@@ -45,9 +47,11 @@ void torture_fail(const char *in, const char *kind, long first, long last, int e
     calls_seen = 0;
 }
 
-/* From now on every change in the folder is appended to an open file. */
-void torture_record(const char *in, int file)
+/* From now on every change in the folder is appended to an open file. With a `last` above 0 the
+ * process dies right after that line: so a change was written down if and only if it was made. */
+void torture_record(const char *in, int file, long last)
 {
+    lines_left = last;
     snprintf(folder, sizeof folder, "%s/", in);
     folder_length = strlen(folder);
     trace = file;
@@ -65,6 +69,8 @@ static void put(char kind, uint64_t inode, int64_t offset, const char *path, con
     parts[1] = (struct iovec){(void *)path, head.path_length};
     parts[2] = (struct iovec){(void *)data, length};
     syscall(SYS_writev, trace, parts, 3);
+    if (lines_left > 0 && --lines_left == 0)
+        kill(getpid(), SIGKILL);
     errno = saved;
 }
 

@@ -44,9 +44,9 @@ def fail(folder: Path, kind: str, first: int, last: int, error: str, hits: int) 
     _library().torture_fail(bytes(folder.resolve()), kind.encode(), first, last, number, hits)
 
 
-def record(folder: Path, file: int) -> None:
-    """Append every change in the folder to an open file from now on."""
-    _library().torture_record(bytes(folder.resolve()), file)
+def record(folder: Path, file: int, last: int = 0) -> None:
+    """Append every change in the folder to an open file. Die after that many, unless it is 0."""
+    _library().torture_record(bytes(folder.resolve()), file, last)
 
 
 def note(text: bytes) -> None:
@@ -60,6 +60,6 @@ def _library() -> ctypes.CDLL:
     library.torture_fail.argtypes = [
         ctypes.c_char_p, ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int,
     ]  # fmt: skip
-    library.torture_record.argtypes = [ctypes.c_char_p, ctypes.c_int]
+    library.torture_record.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_long]
     library.torture_note.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
     return library

@@ -60,18 +60,16 @@ def _copy(older: Path, place: Path) -> None:
 
 
 def _lose_power(trial: Trial, log: str, disk: Path, older: Mapping[str, Session]) -> None:
-    """Record a writer, and the one that follows when it was killed; then lose power anywhere."""
+    """Record a writer that dies, and the one that follows; then lose power anywhere."""
     before = trial.folder / "before"
     shutil.copytree(disk, before, copy_function=shutil.copy2)
     marks = 0 if older else 0.1  # one would end the older sessions
     # It has no name: it holds what writers say of their tokens, which the search would find.
     with TemporaryFile("a+b") as recorded, trial.crew() as crew:
         trace = recorded.fileno()
-        crew.start(_recorded(disk, log, trace, [], marks))
-        crew.read_lines(trial.rng.randrange(2, CALLS))
-        crew.kill_all()
-        crew.start(_recorded(disk, log, trace, some_of(crew.journal), marks))
-        crew.wait_for_all()
+        for last in (trial.rng.randrange(3, 150), 0):
+            others = some_of(crew.journal)
+            crew.wait(crew.start(_recorded(disk, log, trace, others, marks, last)))
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
@@ -94,11 +92,13 @@ def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
     return [end for end, record in enumerate(records, 1) if record.kind in CHANGES]
 
 
-def _recorded(disk: Path, log: str, trace: int, others: list[Login], marks: float) -> Work:
+def _recorded(
+    disk: Path, log: str, trace: int, others: list[Login], marks: float, last: int
+) -> Work:
     weights = usual(url_in(disk, log)) | {"revoke_everybody": marks}
 
     def work(recorder: Recorder, rng: random.Random) -> None:
-        shim.record(disk, trace)
+        shim.record(disk, trace, last)
         noted = Recorder(recorder.writer, lambda line: _note(recorder, line))
         with SessionStore.open(url_in(disk, log), policy=POLICY) as store:
             Writer(store, noted, rng, others).work(weights, CALLS)
