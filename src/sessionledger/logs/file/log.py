@@ -153,6 +153,13 @@ class FileLog:
             return self._writer_lock.run(work, self._check_healthy)
 
     def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+        known = self._known.get(topic)
+        if known is None or not known.is_unchanged():
+            # What others wrote may be a whole file: nobody has to wait while it is read.
+            with translated_errors(self.path), self._lock:
+                self._check_open()
+                self._topics.keep_rows(topic)
+                self._topics.refresh(topic)
         return self._locked(partial(self._append, topic, batch))
 
     def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
