@@ -25,6 +25,7 @@ def test_an_event_is_told_by_type_and_session_and_without_attributes() -> None:
     assert msgspec.json.decode(msgspec.json.encode(told["timestamp"]), type=object)
     assert told["data"] == {
         "event_id": 3,
+        "kind": "session_expired",
         "handle": issued.handle,
         "principal": "alice",
         "cause": "revoked",

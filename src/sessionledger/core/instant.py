@@ -8,6 +8,7 @@ from sessionledger.errors import InvalidSession
 from sessionledger.plain import EPOCH
 
 _MINUTE = timedelta(minutes=1)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -21,7 +22,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
     try:
         return EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+        return _LAST
 
 
 def rfc3339(instant: datetime) -> str:

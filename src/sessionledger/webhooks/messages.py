@@ -6,12 +6,12 @@ receiver that needs them asks for the session by its handle.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from sessionledger import HistoryEntry
+from sessionledger.timestamps import stamp
 
 CREATED: Final = "session.created"
 TOUCHED: Final = "session.touched"
@@ -35,12 +35,13 @@ _encode = msgspec.json.Encoder().encode
 class Data(msgspec.Struct, frozen=True):
     """Which session, and what happened to it, why and by whom.
 
-    handle: None where one call ends many sessions. cause: what ended it, where the event is an
-    end. changed: names of the fields that are different now. readable: False for an event that
-    was damaged, and so ended its session.
+    kind: as the history names the event. handle: None where one call ends many sessions. cause:
+    what ended it, where the event is an end. changed: names of the fields that are different now.
+    readable: False for an event that was damaged, and so ended its session.
     """
 
     event_id: int
+    kind: str
     handle: str | None
     principal: str | None
     cause: str | None
@@ -55,7 +56,7 @@ class Message(msgspec.Struct, frozen=True):
     """The body of a webhook: a type, when it happened, and the data of that type."""
 
     type: str
-    timestamp: datetime
+    timestamp: str
     data: Data
 
 
@@ -68,4 +69,4 @@ def body_of(entry: HistoryEntry) -> bytes:
     """The message about an event, as JSON: the same bytes whenever it is sent."""
     taken = {name: getattr(entry, name) for name in Data.__struct_fields__ if name != "changed"}
     data = Data(**taken, changed=sorted(entry.changes))
-    return _encode(Message(type_of(entry), entry.occurred_at, data))
+    return _encode(Message(type_of(entry), stamp(entry.occurred_at), data))

@@ -28,7 +28,7 @@ def test_settings_are_shown_with_secrets_masked(line: Line) -> None:
     told = {record["setting"]: (record["value"], record["source"]) for record in answer.records}
     assert told["ledger"] == ("postgresql://db/x", "environment")
     assert told["port"] == (1234, "commandline")
-    assert told["ttl"] == ("PT7200S", "environment")
+    assert told["ttl"] == (7200.0, "environment")
     assert told["access_log"] == (False, "environment")
     origins = ["https://a.test", "https://b.test:8443"]
     assert told["trusted_origins"] == (origins, "environment")

@@ -35,7 +35,7 @@ def test_create_with_everything(line: Line) -> None:
     options += ["--reason", "sign-in", "--actor", "idp", "--context", "a=1", "--context", "b=2=3"]
     token, handle = line.create("alice", *options)
     session = line("get", "--json", given=token).record
-    assert session["expires_at"] == "2999-01-01T00:00:00+02:00"
+    assert session["expires_at"] == "2998-12-31T22:00:00.000000Z"
     assert session["attributes"] == {"role": "operator"}
     (entry,) = line("history", "--handle", handle, "--json").records
     assert (entry["reason"], entry["actor"]) == ("sign-in", "idp")

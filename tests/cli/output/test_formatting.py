@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger.cli.output.formatting import cell, escape, json_line, line, stamp
+from sessionledger.cli.output.formatting import cell, escape, json_line, line
 from tests.strategies import json_objects
 
 
@@ -50,15 +50,19 @@ def test_a_line_has_as_many_columns_as_the_record(values: list[object]) -> None:
 @pytest.mark.parametrize(
     ("instant", "text"),
     [
-        (datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC), "2030-01-02T03:04:05Z"),
-        (datetime(2030, 1, 2, 3, 4, 5, 120_000, tzinfo=UTC), "2030-01-02T03:04:05.12Z"),
+        (datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC), "2030-01-02T03:04:05.000000Z"),
+        (datetime(2030, 1, 2, 3, 4, 5, 120_000, tzinfo=UTC), "2030-01-02T03:04:05.120000Z"),
         (
             datetime(2030, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=-2))),
-            "2030-01-02T03:04:00-02:00",
+            "2030-01-02T05:04:00.000000Z",
         ),
     ],
 )
 def test_instants(instant: datetime, text: str) -> None:
-    assert stamp(instant) == text
     assert cell(instant) == text
     assert json_line({"at": instant}) == f'{{"at":"{text}"}}'
+
+
+def test_a_duration_is_seconds_in_a_line_and_in_json() -> None:
+    assert cell(timedelta(minutes=90)) == "5400.0"
+    assert json_line({"ttl": timedelta(minutes=90)}) == '{"ttl":5400.0}'

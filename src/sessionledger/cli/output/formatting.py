@@ -5,25 +5,18 @@ Whatever is not printable is shown as an escape, everywhere.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
+
+from sessionledger.timestamps import stamp
 
 # A flat object in the order of its columns.
 Record: TypeAlias = dict[str, Any]
 
 # A table shows names as a whole, so that people can copy them, and the beginning of JSON.
 _JSON_CHARS = 60
-
-
-def stamp(instant: datetime) -> str:
-    """An instant as RFC 3339, with `Z` for UTC and no trailing zeros in a fraction."""
-    text = instant.isoformat()
-    time, offset = text[:-6], text[-6:]
-    if instant.microsecond:
-        time = time.rstrip("0")
-    return time + ("Z" if offset == "+00:00" else offset)
 
 
 def escape(text: str) -> str:
@@ -54,7 +47,7 @@ def cell(value: Any) -> str:
         case datetime():
             return stamp(value)
         case timedelta():
-            return str(msgspec.to_builtins(value))
+            return str(value.total_seconds())
         case bool() | dict() | list():
             return json_line(value)
     return str(value)
@@ -79,15 +72,15 @@ def short(value: Any) -> str:
 
 
 def _second(instant: datetime) -> str:
-    try:
-        return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-    except OverflowError:
-        return stamp(instant)
+    date, _, time = stamp(instant).partition("T")
+    return f"{date} {time.partition('.')[0]}Z"
 
 
 def _encodable(value: Any) -> Any:
     if isinstance(value, datetime):
         return stamp(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, dict):
         return {key: _encodable(item) for key, item in value.items()}
     return value

@@ -43,7 +43,8 @@ def session_record(session: Session, now: datetime) -> Record:
         **fields(session, "created_at last_seen_at expires_at deadline ended_at version"),
         **fields(
             session,
-            "attributes authenticated_at idle_timeout context external_id family parent cause",
+            "attributes authenticated_at idle_timeout context external_id family parent "
+            "successors cause",
         ),
     }
 

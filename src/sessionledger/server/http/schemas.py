@@ -1,6 +1,6 @@
 """Documents: what clients send and what they get, each type declared here and nowhere else.
 
-Spans are seconds, times RFC 3339.
+Durations are seconds, times RFC 3339.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sessionledger.server.http.parameters import (
     MAX_NAME_CHARS,
     NAME_PATTERN,
 )
+from sessionledger.timestamps import stamp
 
 LONGEST = 100 * 366 * 24 * 3600
 TOKEN_PATTERN = r"^harn_sess_[A-Za-z0-9_-]{43}$"  # noqa: S105  public, in every token
@@ -33,6 +34,14 @@ Parent: TypeAlias = Annotated[
 ]
 Context: TypeAlias = Annotated[
     dict[str, Text], Meta(extra_json_schema={"propertyNames": {"pattern": "^[ -~]+$"}})
+]
+Stamp: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$",
+        description="RFC 3339 in UTC, to the microsecond. Such texts sort as their times.",
+        extra_json_schema={"format": "date-time"},
+    ),
 ]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 
@@ -110,13 +119,13 @@ class SessionDocument(msgspec.Struct, kw_only=True):
     principal: str
     state: Literal["live", "lapsed", "ended"]
     version: int
-    created_at: Instant
-    last_seen_at: Instant
-    expires_at: Instant
-    deadline: Instant | None
-    ended_at: Instant | None
+    created_at: Stamp
+    last_seen_at: Stamp
+    expires_at: Stamp
+    deadline: Stamp | None
+    ended_at: Stamp | None
     cause: str | None
-    authenticated_at: Instant
+    authenticated_at: Stamp
     idle_timeout: float | None
     attributes: dict[str, Any]
     context: dict[str, str]
@@ -152,7 +161,7 @@ class EntryDocument(msgspec.Struct, kw_only=True):
     """
 
     event_id: int
-    occurred_at: Instant
+    occurred_at: Stamp
     kind: str
     handle: HandleText | None
     principal: str | None
@@ -202,7 +211,7 @@ def issued_document(issued: IssuedSession) -> IssuedDocument:
 
 def entry_document(entry: HistoryEntry) -> EntryDocument:
     """An event as clients get it."""
-    fields = {name: getattr(entry, name) for name in EntryDocument.__struct_fields__}
+    fields = {name: _plain(getattr(entry, name)) for name in EntryDocument.__struct_fields__}
     changes = {name: _plain(value) for name, value in entry.changes.items()}
     return EntryDocument(**fields | {"changes": changes})
 
@@ -231,15 +240,14 @@ def span(seconds: float | None) -> timedelta | None:
 
 
 def _fields(session: Session) -> dict[str, Any]:
-    taken = ("state", "idle_timeout", "successors", "token")
+    taken = ("state", "successors", "token")
     fields = {
-        name: getattr(session, name)
+        name: _plain(getattr(session, name))
         for name in SessionDocument.__struct_fields__
         if name not in taken
     }
     return fields | {
         "state": _state(session),
-        "idle_timeout": _plain(session.idle_timeout),
         "successors": list(session.successors),
     }
 
@@ -251,4 +259,9 @@ def _state(session: Session) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value.total_seconds() if isinstance(value, timedelta) else value
+    match value:
+        case datetime():
+            return stamp(value)
+        case timedelta():
+            return value.total_seconds()
+    return value
