@@ -191,7 +191,7 @@ def _events(history: History, image: Image) -> Iterator[str]:
     for event in image.events:
         if not event.is_chained and event.handle not in written:
             yield f"event {event.id} has lost its hash"
-    is_emptied = any(call.entry.call == "empty" for call in history.calls)
+    is_emptied = any(call.entry.call in {"empty", "compact"} for call in history.calls)
     first = image.events[0].id if image.events else NEVER
     for call in history.calls:
         entry = call.entry
@@ -207,12 +207,18 @@ def _rows(history: History, image: Image) -> Iterator[str]:
         if image.sessions.get(handle) != image.refolded.get(handle):
             yield f"the row of {_short(handle)} is not what its events fold to"
     for known in history.known.values():
-        if known.made != NEVER and known.handle not in image.sessions:
+        if known.made != NEVER and known.dead == NEVER and known.handle not in image.sessions:
             yield f"{_short(known.handle)} was acknowledged and is listed nowhere"
     for session in image.sessions.values():
         for successor in session.successors:
-            if successor not in image.sessions:
+            if successor not in image.sessions and not _is_over(history, successor):
                 yield f"{_short(session.handle)} was rotated, and its successor is missing"
+
+
+def _is_over(history: History, handle: str) -> bool:
+    """Whether somebody saw that the session had ended; a compaction leaves a tombstone of it."""
+    known = history.known.get(handle)
+    return known is not None and known.dead != NEVER
 
 
 def _units(history: History) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sessionledger import Policy, Session, SessionStore
+from sessionledger import HistoryCut, Policy, Session, SessionStore, StoredEvent
 
 POLICY = Policy(
     max_rotations_per_minute=1_000_000,
@@ -57,7 +57,9 @@ def observe(store: SessionStore) -> Image:
         for found in store.diagnose()
         if found.severity == "problem"
     ]
-    events = [Event(e.id, e.kind, handle_in(e.payload), HASH in e.headers) for e in store.events()]
+    events = [
+        Event(e.id, e.kind, handle_in(e.payload), HASH in e.headers) for e in events_left(store)
+    ]
     store.rebuild()
     broken = verified.broken
     if broken is None or broken.id in strangers(events):
@@ -70,6 +72,14 @@ def observe(store: SessionStore) -> Image:
 def strangers(events: Sequence[Event]) -> set[int]:
     """The events that no chain can vouch for, since another program appended them."""
     return {event.id for event in events if not event.is_chained}
+
+
+def events_left(store: SessionStore) -> list[StoredEvent]:
+    """Every event that no compaction removed."""
+    try:
+        return list(store.events())
+    except HistoryCut as error:
+        return list(store.events(after=error.cut))
 
 
 def handle_in(payload: bytes) -> str:

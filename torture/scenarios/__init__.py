@@ -6,6 +6,7 @@ from functools import partial
 
 from torture.scenarios import (
     clocks,
+    compactions,
     crashes,
     damage,
     failures,
@@ -29,6 +30,7 @@ _ON_LOGS = {
     "power": (power.power, EMBEDDED),
     "upgrades": (power.upgrades, EMBEDDED),
     "clocks": (clocks.clocks, EVERY),
+    "compactions": (compactions.compactions, ("sqlite", "postgresql")),
     "races": (races.races, EVERY),
     "surfaces": (surfaces.surfaces, EMBEDDED),
     "load": (load.load, EVERY),

@@ -1,0 +1,63 @@
+"""Compactions that are killed, beside writers that go on with the sessions they keep."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime, timedelta
+
+from sessionledger import SessionStore
+from torture.checker import FORGIVEN
+from torture.journal import Recorder
+from torture.ledger import POLICY
+from torture.processes import Work
+from torture.scenarios.kills import start
+from torture.trial import Trial
+from torture.writer import Writer, usual
+
+AGO = timedelta(days=4)
+RETENTION = timedelta(hours=48)
+OLD_CALLS = 60
+KILLS = 8
+WRITERS = 2
+KNOWN = ("row_differs", "is not what its events fold to")
+"""A reuse that was decided before the compaction puts back the row of a session that is over."""
+FORGIVEN_HERE = FORGIVEN | {"MaintenanceRunning"}
+
+
+def compactions(trial: Trial, log: str) -> None:
+    """Fill a ledger days ago. Then compact it again and again, and kill whoever does it."""
+    url = trial.url(log)
+    with trial.crew() as crew:
+        crew.wait(crew.start(_days_ago(url)))
+        for _ in range(WRITERS):
+            start(crew, url)
+        for _ in range(trial.size(KILLS)):
+            compacting = crew.start(_compacting(url))
+            crew.read_lines(trial.rng.randrange(1, 12))
+            time.sleep(trial.rng.random() / 50)
+            crew.kill(compacting)
+            trial.counts["killed compactions"] += 1
+        crew.wait(crew.start(_compacting(url, times=1)))
+        trial.counts["kills"] += crew.kill_all()
+        removed = sum(e.count for e in crew.journal.entries if e.call == "compact")
+        trial.counts["events removed at the end"] += removed
+        trial.check(url, crew.journal, crew.next_writer, FORGIVEN_HERE, known=KNOWN)
+
+
+def _days_ago(url: str) -> Work:
+    def work(recorder: Recorder, rng: random.Random) -> None:
+        with SessionStore.open(url, policy=POLICY, clock=lambda: datetime.now(UTC) - AGO) as store:
+            Writer(store, recorder, rng).work(usual(url), OLD_CALLS)
+
+    return work
+
+
+def _compacting(url: str, times: int = 1000) -> Work:
+    def work(recorder: Recorder, _: random.Random) -> None:
+        with SessionStore.open(url, policy=POLICY) as store:
+            for _time in range(times):
+                with recorder.call("compact") as answer:
+                    answer.done(store.compact(retention=RETENTION).events)
+
+    return work
