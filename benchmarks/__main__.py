@@ -15,6 +15,7 @@ from benchmarks import (
     administering,
     caching,
     creating,
+    ending,
     growing,
     reading,
     remote,
@@ -61,6 +62,13 @@ def _sweep(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
     figures = sweeping.sweeping(folder)
     title = f"sweeping {sweeping.SESSIONS:,} lapsed sessions"
     yield section("sweep", title, {}, (), figures, sweeping.LIMITS)
+
+
+def _end(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    for backend in ("sqlite", "file"):
+        timings = ending.ending(folder, backend, min(arguments.rounds, 5))
+        title = f"ending families, {backend}"
+        yield section(f"end-{backend}", title, timings, ending.GOALS)
 
 
 def _start(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
@@ -119,6 +127,7 @@ SECTIONS: dict[str, Measuring] = {
     "create": _create,
     "administer": _administer,
     "sweep": _sweep,
+    "end": _end,
     "start": _start,
     "serve": _serve,
     "postgresql": _postgresql,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.administering import read
+from benchmarks.administering import REVOCATIONS as WRITES
+from benchmarks.administering import insert, read
 from benchmarks.bare import BareTable
 from benchmarks.filling import EACH, child, principal
 from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
@@ -19,7 +20,10 @@ from sessionledger import SessionStore
 LISTINGS = 200
 OPENINGS = 5
 
-GOALS = (Goal("SessionStore.get", "bare SELECT", 1.25),)
+GOALS = (
+    Goal("SessionStore.get", "bare SELECT", 1.25),
+    Goal("revoke_everybody", "bare fsync'd insert", 3.0),
+)
 
 OPENING = "opening to the first answer"
 MEMORY = "private memory after 100,000 reads"
@@ -68,7 +72,25 @@ def scaling(folder: Path, count: int, rounds: int) -> tuple[dict[str, Timing], l
         Figure("filling, both tables", filling, "sessions a second"),
         *_walking(url, count),
     ]
-    return timings, figures
+    return timings | _ending(url, table, rounds), figures
+
+
+def _ending(url: str, table: BareTable, rounds: int) -> dict[str, Timing]:
+    """Ends them all, again and again: a mark never asks how many there are, or what is over."""
+    with SessionStore.open(url) as store:
+        contenders: dict[str, Callable[[], int]] = {
+            "bare fsync'd insert": lambda: insert(table),
+            "revoke_everybody": lambda: _revoke_everybody(store),
+        }
+        timings = measure(contenders, rounds)
+        assert store.count() == 0
+    return timings
+
+
+def _revoke_everybody(store: SessionStore) -> int:
+    for _ in range(WRITES):
+        store.revoke_everybody()
+    return WRITES
 
 
 def _walking(url: str, count: int) -> list[Figure]:
