@@ -20,10 +20,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
-from sessionledger.errors import HistoryCut
+from sessionledger.errors import CorruptLog, HistoryCut
 from sessionledger.logs.base import Draft, Progress, Row
 from sessionledger.logs.chain import EMPTY, Head
+
+_entry = msgspec.msgpack.Encoder()
+_values = msgspec.msgpack.Decoder(
+    tuple[bytes, int, int, str, int, bool, bytes, str | None, str | None, bool]
+)
 
 Remains: TypeAlias = Callable[[Row, Sequence[Row]], Draft | None]
 """What remains of a row that is not live, given the live rows of its group; None for all of it."""
@@ -92,7 +98,8 @@ class CompactableLog(Protocol):
     def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
         """Remove events, and answer how many keys were replaced by what remains of them.
 
-        The topic's fold is required. `progress` is told how many of the events are done.
+        The topic's fold is required. Without events to remove, it only removes what an interrupted
+        compaction left. `progress` is told how many of the events are done.
         Raises `MaintenanceRunning` while another process does this.
         """
         ...
@@ -102,3 +109,18 @@ def refuse_below(cut: int, after: int) -> None:
     """Raises `HistoryCut` for a read of events that were removed."""
     if after < cut:
         raise HistoryCut(cut)
+
+
+def encode_row(row: Row) -> bytes:
+    """A row as an entry of the base."""
+    return _entry.encode(astuple(row))
+
+
+def decode_row(entry: bytes) -> Row:
+    """The row in an entry. Raises `CorruptLog`."""
+    try:
+        return Row(*_values.decode(entry))
+    except msgspec.DecodeError:
+        raise CorruptLog(
+            "an entry of the base is damaged: restore the ledger from a copy"
+        ) from None

@@ -10,21 +10,16 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 import msgspec
-from msgspec.structs import astuple
 
 from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import LogEvent, Row, StoredEvent
 from sessionledger.logs.chain import Break
-from sessionledger.logs.compaction.contract import Compaction, Cut
+from sessionledger.logs.compaction.contract import Compaction, Cut, encode_row
 
 KIND = "history_sealed"
 """The reference ignores it, as it does every kind that it does not know."""
 
 _text = msgspec.json.Encoder(order="sorted")
-_entry = msgspec.msgpack.Encoder()
-_values = msgspec.msgpack.Decoder(
-    tuple[bytes, int, int, str, int, bool, bytes, str | None, str | None, bool]
-)
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -57,21 +52,6 @@ class BaseHash:
 
     def __str__(self) -> str:
         return f"sha256:{self._hash.hexdigest()}"
-
-
-def encode_row(row: Row) -> bytes:
-    """A row as an entry of the base."""
-    return _entry.encode(astuple(row))
-
-
-def decode_row(entry: bytes) -> Row:
-    """The row in an entry. Raises `CorruptLog`."""
-    try:
-        return Row(*_values.decode(entry))
-    except msgspec.DecodeError:
-        raise CorruptLog(
-            "an entry of the base is damaged: restore the ledger from a copy"
-        ) from None
 
 
 def seal(compaction: Compaction, before: Cut, base: BaseHash) -> LogEvent:

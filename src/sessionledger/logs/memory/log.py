@@ -241,6 +241,8 @@ class MemoryLog:
         with self._lock:
             table, head = self._caught_up(topic), compaction.removal.head
             fold = units.fold_of({} if table.fold is None else {topic: table.fold}, topic)
+            if head.id == table.cut.id:
+                return 0
             removed = [event for event in table.events if event.id <= head.id]
             base = fold_base(fold, table.base, removed)
             reduced = reduce_base(base, table.table, compaction.remains)

@@ -10,7 +10,7 @@ from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection
-from sessionledger.logs.sql.base_entries import base_page
+from sessionledger.logs.sql.writer import base_page
 
 
 class _View:

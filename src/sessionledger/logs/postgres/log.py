@@ -102,6 +102,7 @@ class PostgresLog(CompactableDatabase[Writer]):
                         "another process maintains the ledger: try again later"
                     )
                 yield
+                connection.ask((queries.RELEASE, ()))
             finally:
                 connection.close()
 

@@ -19,10 +19,8 @@ from sessionledger.logs.compaction.contract import (
     refuse_below,
 )
 from sessionledger.logs.sql import statements
-from sessionledger.logs.sql.base_entries import base_page, base_rows
-from sessionledger.logs.sql.compactor import Compactor
 from sessionledger.logs.sql.database import DatabaseLog, DatabaseReads
-from sessionledger.logs.sql.writer import Writer
+from sessionledger.logs.sql.writer import Writer, base_page, base_rows
 
 W = TypeVar("W", bound=Writer)
 
@@ -85,6 +83,9 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
     def _lease(self) -> AbstractContextManager[None]:
         """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
 
+    def _give_back(self) -> None:
+        """Give the space of what was removed back to the system, if that has to be asked for."""
+
     def compactable(self) -> CompactableLog:
         return self
 
@@ -97,6 +98,8 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
             return super().rebuild(topic, progress)
 
     def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+        from sessionledger.logs.sql.compactor import Compactor  # few processes ever do
+
         fold = units.fold_of(self._folds, topic)
         change: Callable[[Callable[[W], Any]], Any] = self._change
         with self._lease():
@@ -109,4 +112,6 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
                 self._ask,
                 lambda after, limit: self.read(topic, after, limit),
             )
-            return compactor.run(progress)
+            reduced = compactor.run(progress)
+            self._give_back()
+            return reduced

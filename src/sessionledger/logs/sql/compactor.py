@@ -14,7 +14,7 @@ folded outside of transactions, and a transaction only writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from secrets import token_hex
+from os import urandom
 from typing import Any, Generic, TypeVar
 
 from sessionledger.errors import MaintenanceRunning
@@ -30,12 +30,11 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.compaction.contract import Compaction, Cut
-from sessionledger.logs.compaction.seal import BaseHash, encode_row, seal
+from sessionledger.logs.compaction.contract import Compaction, Cut, encode_row
+from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.marks import Mark
 from sessionledger.logs.sql import statements
-from sessionledger.logs.sql.base_entries import Select, base_page, base_rows
-from sessionledger.logs.sql.writer import TopicLine, Writer
+from sessionledger.logs.sql.writer import Select, TopicLine, Writer, base_page, base_rows
 
 T = TypeVar("T")
 W = TypeVar("W", bound=Writer)
@@ -68,22 +67,24 @@ class Compactor(Generic[W]):
         self._read = read
         self._generation = compaction.removal.head.id
         self._hash = BaseHash()
-        self._job = token_hex(16)
+        self._job = urandom(16).hex()
 
     def run(self, progress: Progress | None) -> int:
         """Compact; how many keys were replaced by what remains of them."""
         self._change(lambda writer: writer.then(statements.SET_JOB, self._job))
         line = self._in_transaction(lambda _, line: line)
-        if line.cut != self._cut.id or line.cut >= self._generation:
+        if line.cut != self._cut.id or line.cut > self._generation:
             raise MaintenanceRunning("another compaction was faster: try again")
-        self.clean(line)
+        self._clean(line)
+        if line.cut == self._generation:
+            return 0
         self._stage(line, progress)
         reduced = self._reduce(line)
         self._in_transaction(self._seal)
         self._remove(line.number, self._generation)
         return reduced
 
-    def clean(self, line: TopicLine) -> None:
+    def _clean(self, line: TopicLine) -> None:
         """Remove what an interrupted compaction left."""
         number, cut = line.number, line.cut
 
@@ -103,6 +104,8 @@ class Compactor(Generic[W]):
         after, mark, done = line.cut, None, 0
         while after < self._generation:
             events = [e for e in self._read(after, PAGE) if e.id <= self._generation]
+            if not events:
+                raise MaintenanceRunning("another program removed events meanwhile: try again")
             rows, mark = self._folded(line, events, mark)
             self._in_transaction(lambda writer, _: self._put(writer, line, rows))  # noqa: B023
             after, done = events[-1].id, done + len(events)

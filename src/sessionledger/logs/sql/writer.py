@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,12 +11,16 @@ import msgspec
 
 from sessionledger.logs import units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
-from sessionledger.logs.compaction.contract import Cut
+from sessionledger.logs.compaction.contract import Cut, decode_row
 from sessionledger.logs.marks import Mark, id_of, mark_of
-from sessionledger.logs.sql.base_entries import base_page
+from sessionledger.logs.sql import statements
 
 Rows: TypeAlias = dict[bytes, Row]
 
+Select: TypeAlias = Callable[..., list[Any]]
+"""All lines of a statement, given with its values."""
+
+_KEYS_A_STATEMENT = 64
 FOLD_PAGE = 1000
 
 
@@ -160,3 +164,24 @@ class Writer(ABC):
         while rows := base_page(self.select, line.number, line.cut, after, FOLD_PAGE):
             self.put_rows(line, rows)
             after = rows[-1].key
+
+
+def base_page(select: Select, number: int, generation: int, after: bytes, limit: int) -> list[Row]:
+    """The rows of the base of a topic behind a key, as of a generation."""
+    values = (number, after, generation, generation, limit)
+    return [decode_row(entry) for (entry,) in select(statements.BASE_AFTER, *values)]
+
+
+def base_rows(
+    select: Select, number: int, generation: int, keys: Collection[bytes]
+) -> dict[bytes, Row]:
+    """The rows of these keys in the base of a topic, as of a generation."""
+    rows: dict[bytes, Row] = {}
+    listed = list(keys)
+    for start in range(0, len(listed), _KEYS_A_STATEMENT):
+        few = listed[start : start + _KEYS_A_STATEMENT]
+        sql = statements.BASE_OF_KEYS.format(",".join("?" * len(few)))
+        for (entry,) in select(sql, number, *few, generation, generation):
+            row = decode_row(entry)
+            rows[row.key] = row
+    return rows

@@ -177,6 +177,8 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     check_files(path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     check_is_ledger(connection.execute, path, tables)
+    if not tables:
+        connection.pragma("auto_vacuum", "incremental")
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")

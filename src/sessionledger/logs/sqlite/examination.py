@@ -24,7 +24,7 @@ from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.logs.embedded.permissions import check_file, check_folder
 from sessionledger.logs.sql import statements
-from sessionledger.logs.sql.base_entries import Select, base_page
+from sessionledger.logs.sql.writer import Select, base_page
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     WAL_BYTES,

@@ -108,6 +108,12 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
 
         self._transactions.run(write)
 
+    def _give_back(self) -> None:
+        # Step by step. A file from before auto_vacuum keeps its pages, and uses them again.
+        pages, before = self._change(Writer.free_pages), -1
+        while 0 < pages != before:
+            pages, before = self._change(Writer.give_back), pages
+
     @contextmanager
     def _lease(self) -> Iterator[None]:
         path = self.path.with_name(self.path.name + MAINTENANCE)

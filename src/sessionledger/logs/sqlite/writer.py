@@ -64,6 +64,15 @@ class Writer(writer.Writer):
         """Write what stands there already: the least that is a transaction."""
         self.connection.execute(queries.WRITE_META, ("schema", queries.SCHEMA_VERSION))
 
+    def free_pages(self) -> int:
+        """How many pages of the file nothing uses."""
+        return int(str(self.connection.pragma("freelist_count")))
+
+    def give_back(self) -> int:
+        """Give some of them back to the system; how many are left."""
+        self.select(queries.GIVE_BACK)
+        return self.free_pages()
+
     def line(self, topic: str) -> TopicLine:
         found: list[Any] = self.connection.execute(queries.TOPIC_LINE, (topic,)).fetchall()
         if not found:

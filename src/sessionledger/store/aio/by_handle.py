@@ -13,12 +13,10 @@ from sessionledger.core.session import Session
 from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.secrecy import without_locals
-from sessionledger.store.audit import verification
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import EVENT_PAGE, Annotation, Engine
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import (
-    compaction,
     everybody,
     families,
     history,
@@ -27,7 +25,6 @@ from sessionledger.store.operations import (
     selected,
     sweep,
 )
-from sessionledger.store.operations.compaction import Asked, Compacted
 from sessionledger.store.operations.history import (
     CaughtUp,
     HistoryPage,
@@ -40,6 +37,8 @@ from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     import asyncio
     from ipaddress import IPv4Network, IPv6Network
+
+    from sessionledger.store.operations.compaction import Compacted
 
 
 class AsyncSessions:
@@ -304,6 +303,8 @@ class ByLedger(Facade):
         whole is found too. After a compaction the base is checked, and the chain from there on.
         Raises `HistoryCut` for an earlier head that was removed since.
         """
+        from sessionledger.store.audit import verification  # few processes ever do
+
         return await verification.verify(self._engine, expect, progress)
 
     async def rebuild(self, *, progress: Progress | None = None) -> int:
@@ -328,14 +329,17 @@ class ByLedger(Facade):
         unless it is named by `give_up`. A break of the chain stops it, unless `accept_break` is
         the id of the event, or a later one.
         """
-        asked = Asked(
-            retention=retention,
+        from sessionledger.store.operations import compaction  # few processes ever do
+
+        return await compaction.compact(
+            self._engine,
+            retention,
+            give_up,
+            accept_break,
+            progress,
             dry_run=dry_run,
             shorten=shorten,
-            give_up=give_up,
-            accept_break=accept_break,
         )
-        return await compaction.compact(self._engine, asked, progress)
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
         """What is wrong with the ledger as it stands, the worst first; nothing when it is well.

@@ -19,7 +19,7 @@ from sessionledger.core.lifetimes import parse_retention
 from sessionledger.errors import InvalidSession, LogUnavailable
 from sessionledger.logs.base import OVER, Draft, Progress, Row, RowFilter
 from sessionledger.logs.compaction.choice import Choice, Limits
-from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Removal
+from sessionledger.logs.compaction.contract import Compaction, Removal
 from sessionledger.logs.compaction.seal import read_seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, Engine
@@ -45,49 +45,49 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bool
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for: see `AsyncSessionStore.compact`."""
-
-    retention: object
-    dry_run: bool = False
-    shorten: bool = False
-    give_up: Collection[str] = ()
-    accept_break: object = 0
-
-
-async def compact(engine: Engine, asked: Asked, progress: Progress | None) -> Compacted:
+async def compact(
+    engine: Engine,
+    retention: object,
+    give_up: Collection[str],
+    accept_break: object,
+    progress: Progress | None,
+    *,
+    dry_run: bool,
+    shorten: bool,
+) -> Compacted:
     """Remove the events that are older than the retention. Raises `InvalidSession`,
     `ClockJumped`, `CorruptLog` for a break of the chain, and `MaintenanceRunning`."""
-    retention = parse_retention(asked.retention)
-    accepted = as_number(asked.accept_break)
+    span, accepted = parse_retention(retention), as_number(accept_break)
     if accepted is None or accepted < 0:
         raise InvalidSession("accept_break", "must be the id of an event")
-    log = _compactable(engine)
-    await _check_recorded(engine, log, retention, shorten=asked.shorten)
-    cursors = await _cursors(engine, log, asked)
-    if not asked.dry_run:
+    log = engine.log.log.compactable()
+    if log is None:
+        raise LogUnavailable("the log of this ledger can't be compacted yet")
+    if not shorten:
+        await _check_recorded(engine, span)
+    cursors = _without(await engine.log.call(log.cursors, engine.topic), give_up)
+    if not dry_run:
+        for name in give_up:
+            await engine.log.call(log.forget_cursor, engine.topic, name)
         while await sweep(engine, None, BATCH) == BATCH:
             engine.check_open()
     slowest = min(cursors, key=lambda name: cursors[name], default=None)
-    last = None if slowest is None else cursors[slowest]
-    choice = await _choose(engine, retention, last, accepted)
+    choice = await _choose(engine, span, cursors.get(slowest or ""), accepted)
     removal = choice.removal
-    told = Compacted(
+    if dry_run:
+        sessions = await _count(engine, removal)
+    else:
+        at_ms = microseconds(engine.clock()) // 1000
+        compaction = Compaction(removal, span // _MILLISECOND, remains, at_ms)
+        sessions = await engine.log.call(log.compact, engine.topic, compaction, progress)
+    return Compacted(
         cut=removal.head.id,
         events=removal.events,
         bytes=removal.bytes,
-        sessions=0,
+        sessions=sessions,
         held_back_by=slowest if choice.is_held_back else None,
-        sealed=False,
+        sealed=removal.events > 0 and not dry_run,
     )
-    if asked.dry_run:
-        return msgspec.structs.replace(told, sessions=await _count(engine, removal))
-    if not removal.events:
-        return told
-    at_ms = microseconds(engine.clock()) // 1000
-    compaction = Compaction(removal, retention // _MILLISECOND, remains, at_ms)
-    reduced = await engine.log.call(log.compact, engine.topic, compaction, progress)
-    return msgspec.structs.replace(told, sessions=reduced, sealed=True)
 
 
 def remains(row: Row, active: Sequence[Row]) -> Draft | None:
@@ -97,41 +97,25 @@ def remains(row: Row, active: Sequence[Row]) -> Draft | None:
     return None if tombstone is None else draft_of(tombstone)
 
 
-def _compactable(engine: Engine) -> CompactableLog:
-    log = engine.log.log.compactable()
-    if log is None:
-        raise LogUnavailable("the log of this ledger can't be compacted yet")
-    return log
-
-
-async def _check_recorded(
-    engine: Engine, log: CompactableLog, retention: timedelta, *, shorten: bool
-) -> None:
-    """Raises `InvalidSession` for a retention that is shorter than the recorded one."""
-    cut = await engine.log.call(log.cut, engine.topic)
-    if not cut.id or shorten:
-        return
-    (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
-    recorded = read_seal(sealed).retention_ms * _MILLISECOND
-    if retention < recorded:
-        raise InvalidSession(
-            "retention",
-            f"is shorter than the recorded {recorded}, got {retention}: pass shorten=True, or "
-            "--shorten, if you mean it",
-        )
-
-
-async def _cursors(engine: Engine, log: CompactableLog, asked: Asked) -> dict[str, int]:
-    """The cursors that count; those that are given up are removed. Raises `InvalidSession`."""
-    cursors = await engine.log.call(log.cursors, engine.topic)
-    for name in asked.give_up:
+def _without(cursors: dict[str, int], given_up: Collection[str]) -> dict[str, int]:
+    """The other cursors. Raises `InvalidSession` for a name that none has."""
+    for name in given_up:
         if name not in cursors:
             known = ", ".join(sorted(cursors)) or "none"
             raise InvalidSession("give_up", f"names no consumer of this topic; there are: {known}")
-        del cursors[name]
-        if not asked.dry_run:
-            await engine.log.call(log.forget_cursor, engine.topic, name)
-    return cursors
+    return {name: cursor for name, cursor in cursors.items() if name not in given_up}
+
+
+async def _check_recorded(engine: Engine, retention: timedelta) -> None:
+    """Raises `InvalidSession` for a retention that is shorter than the recorded one."""
+    cut = await engine.cut()
+    if cut.id:
+        (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
+        recorded = read_seal(sealed).retention_ms * _MILLISECOND
+        if retention < recorded:
+            hint = "pass shorten=True, or --shorten, if you mean it"
+            problem = f"is shorter than the recorded {recorded}, got {retention}: {hint}"
+            raise InvalidSession("retention", problem)
 
 
 async def _choose(engine: Engine, retention: timedelta, last: int | None, accepted: int) -> Choice:

@@ -19,7 +19,6 @@ from sessionledger.core.session import Session, State
 from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.base import Row, RowFilter, StoredEvent
-from sessionledger.logs.compaction.seal import read_seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
 from sessionledger.store.operations.everybody import mark_in_force
@@ -187,6 +186,8 @@ async def _refuse_removed(engine: Engine, key: bytes, until: int) -> None:
     unless the key was begun after it."""
     cut = await engine.cut()
     if cut.id and await engine.base_row(key) is not None:
+        from sessionledger.logs.compaction.seal import read_seal  # few ledgers have one
+
         (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
         if until < read_seal(sealed).newest_at_ms:
             raise HistoryCut(cut.id)

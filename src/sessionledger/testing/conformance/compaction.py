@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sessionledger.errors import HistoryCut, InvalidEvent
-from sessionledger.logs.base import Appended, Change, Draft, Log, Row, Unit
+from sessionledger.errors import HistoryCut
+from sessionledger.logs.base import Draft, Log, Row
 from sessionledger.logs.chain import Head, head_after, verify
 from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Removal
 from sessionledger.logs.compaction.seal import BaseHash, problem_of
@@ -87,28 +87,3 @@ class CompactionConformance(Conformance):
             ends = verify(TOPIC, log.read(TOPIC, cut), known.head)
             assert isinstance(ends, Head)
             assert ends.id == id == log.latest(TOPIC)
-
-    def test_nobody_appends_without_the_fold_or_as_a_foreign_writer(
-        self, compacted: Ledger
-    ) -> None:
-        add(compacted.log, [event(KEYS[0]), event(KEYS[1])])
-        compact(compacted.log, 1)
-        if compacted.harness.shared:
-            bare = compacted.open(fold=False)
-            with pytest.raises(InvalidEvent):
-                bare.append(TOPIC, [Unit([Change(event(KEYS[0]))])])
-        if compacted.harness.append_bare is not None:
-            head = compacted.log.latest(TOPIC)
-            with pytest.raises(Exception):  # noqa: B017  as that program has it
-                compacted.append_bare(event(KEYS[0]))
-            assert compacted.log.latest(TOPIC) == head
-        (outcome,) = compacted.log.append(TOPIC, [Unit([Change(event(KEYS[0]))])])
-        assert isinstance(outcome, Appended)
-
-    def test_cursors_are_told_and_forgotten(self, compacted: Ledger) -> None:
-        log = compacted.log
-        log.ack(TOPIC, "slow", 3)
-        log.ack(TOPIC, "fast", 7)
-        assert compactable(log).cursors(TOPIC) == {"slow": 3, "fast": 7}
-        compactable(log).forget_cursor(TOPIC, "slow")
-        assert compactable(log).cursors(TOPIC) == {"fast": 7}

@@ -1,0 +1,203 @@
+"""What a caller of `compact` is told, and what the past is after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sessionledger import (
+    CaughtUp,
+    ClockJumped,
+    CorruptLog,
+    HistoryCut,
+    InvalidSession,
+    LogUnavailable,
+    SessionStore,
+    open_log,
+)
+from sessionledger.testing import Clock
+from tests.logs import bare_sqlite
+from tests.logs.openers import address
+
+DAY = timedelta(days=1)
+TWO_DAYS = timedelta(days=2)
+TOPIC = "orchestrator.sessions"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SessionStore]:
+    with on(address("sqlite", tmp_path / "ledger"), clock) as store:
+        yield store
+
+
+def on(url: str, clock: Clock) -> SessionStore:
+    return SessionStore.open(url, clock=clock, monotonic=lambda: clock.now.timestamp())
+
+
+def test_a_dry_run_says_what_a_compaction_then_does(store: SessionStore, clock: Clock) -> None:
+    kept, ended = store.create("alice", ttl=90 * DAY), store.create("bob", ttl=90 * DAY)
+    store.expire(ended.token)
+    clock.advance(3 * DAY)
+    store.touch(kept.token)
+    head = store.head()
+    would = store.compact(retention=TWO_DAYS, dry_run=True)
+    assert (would.cut, would.events, would.sessions, would.sealed) == (3, 3, 1, False)
+    assert would.bytes > 0
+    assert store.head() == head
+    done = store.compact(retention=TWO_DAYS)
+    assert (done.cut, done.events, done.sessions, done.sealed) == (3, 3, 1, True)
+    assert store.stats().events == 2
+    assert (store.stats().sessions, store.count(live=False)) == (1, 1)
+
+
+def test_without_old_events_nothing_is_sealed(store: SessionStore) -> None:
+    store.create("alice")
+    before = store.head()
+    assert not store.compact(retention=TWO_DAYS).sealed
+    assert store.head() == before
+
+
+@pytest.mark.parametrize("retention", [DAY, timedelta(0), "90d", None])
+def test_a_retention_that_can_not_be_is_refused(store: SessionStore, retention: object) -> None:
+    with pytest.raises(InvalidSession, match="retention"):
+        store.compact(retention=retention)  # type: ignore[arg-type]
+
+
+def test_a_shorter_retention_has_to_be_meant(store: SessionStore, clock: Clock) -> None:
+    store.create("alice", ttl=90 * DAY)
+    clock.advance(10 * DAY)
+    assert store.compact(retention=7 * DAY).sealed
+    clock.advance(10 * DAY)
+    with pytest.raises(InvalidSession, match="7 days"):
+        store.compact(retention=6 * DAY)
+    assert store.compact(retention=6 * DAY, shorten=True).sealed
+    assert store.verify().ok
+
+
+def test_a_consumer_holds_it_back_until_it_is_given_up(store: SessionStore, clock: Clock) -> None:
+    for _ in range(3):
+        store.create("alice", ttl=90 * DAY)
+    log = store._log
+    log.ack(TOPIC, "reader", 2)
+    clock.advance(3 * DAY)
+    found = store.compact(retention=TWO_DAYS)
+    assert (found.cut, found.held_back_by) == (2, "reader")
+    with pytest.raises(InvalidSession, match="reader"):
+        store.compact(retention=TWO_DAYS, give_up=["reder"])
+    assert store.compact(retention=TWO_DAYS, give_up=["reader"], dry_run=True).cut >= 3
+    assert log.cursor(TOPIC, "reader") == 2
+    assert store.compact(retention=TWO_DAYS, give_up=["reader"]).held_back_by is None
+    assert log.cursor(TOPIC, "reader") == 0
+
+
+def test_a_clock_that_can_not_be_right_removes_nothing(store: SessionStore, clock: Clock) -> None:
+    store.create("alice", ttl=90 * DAY)
+    with SessionStore(store._log, clock=lambda: clock.now + 30 * DAY, monotonic=lambda: 0) as fast:
+        fast.create("bob", ttl=90 * DAY)
+    with pytest.raises(ClockJumped):
+        store.compact(retention=TWO_DAYS)
+    assert len(list(store.events())) == 2
+
+
+def test_a_break_of_the_chain_stops_it_until_it_is_accepted(
+    store: SessionStore, clock: Clock, tmp_path: Path
+) -> None:
+    for _ in range(4):
+        store.create("alice", ttl=90 * DAY)
+    bare_sqlite.execute(tmp_path / "ledger", "UPDATE events SET kind = 'other' WHERE event_id = 2")
+    clock.advance(3 * DAY)
+    with pytest.raises(CorruptLog, match="event 2"):
+        store.compact(retention=TWO_DAYS)
+    with pytest.raises(CorruptLog, match="event 2"):
+        store.compact(retention=TWO_DAYS, accept_break=1)
+    assert len(list(store.events())) == 4
+    assert store.compact(retention=TWO_DAYS, accept_break=2).cut == 4
+    assert store.verify().ok
+
+
+def test_the_past_begins_at_the_cut(store: SessionStore, clock: Clock) -> None:
+    old = store.create("alice", ttl=90 * DAY, attributes={"n": 1})
+    store.touch(old.token, attributes={"n": 2})
+    head, began = str(store.head()), clock.now
+    clock.advance(3 * DAY)
+    new = store.create("alice", ttl=90 * DAY)
+    store.touch(old.token, attributes={"n": 3})
+    store.compact(retention=TWO_DAYS)
+    (page,) = store.history(handle=old.handle).pages()
+    assert (page.cut, [entry.event_id for entry in page.entries]) == (2, [4])
+    assert page.entries[0].changes["attributes"] == {"n": 3}
+    (page,) = store.history(handle=new.handle).pages()
+    assert (page.cut, [entry.event_id for entry in page.entries]) == (0, [3])
+    assert [entry.event_id for entry in store.history(principal="alice")] == [3, 4]
+    with pytest.raises(HistoryCut) as caught:
+        list(store.history(handle=old.handle, after=1))
+    assert caught.value.cut == 2
+    with pytest.raises(HistoryCut):
+        store.as_of(handle=old.handle, at=began - DAY)
+    then = store.as_of(handle=old.handle, at=clock.now)
+    assert then is not None
+    assert then.attributes == {"n": 3}
+    assert store.as_of(handle=new.handle, at=began) is None
+    with pytest.raises(HistoryCut):
+        store.verify(expect=head.replace(":2:", ":1:"))
+    assert store.verify(expect=head).ok
+
+
+def test_a_watch_goes_on_after_the_cut_and_tells_nothing_of_it(
+    store: SessionStore, clock: Clock
+) -> None:
+    issued = store.create("alice", ttl=90 * DAY, attributes={"n": 1})
+    clock.advance(3 * DAY)
+    cut = store.compact(retention=TWO_DAYS).cut
+    store.touch(issued.token, attributes={"n": 2})
+    for after in (0, cut - 1):
+        if after < cut:
+            with pytest.raises(HistoryCut):
+                next(store.watch(after=after))
+    told = store.watch(after=cut)
+    entry = next(told)
+    assert not isinstance(entry, CaughtUp)
+    assert (entry.handle, entry.changes["attributes"]) == (issued.handle, {"n": 2})
+    assert isinstance(next(told), CaughtUp)
+
+
+def test_a_changed_base_is_found(store: SessionStore, clock: Clock, tmp_path: Path) -> None:
+    store.create("alice", ttl=90 * DAY)
+    clock.advance(3 * DAY)
+    store.compact(retention=TWO_DAYS)
+    bare_sqlite.execute(tmp_path / "ledger", "DELETE FROM ledger_base")
+    found = store.verify()
+    assert not found.ok
+    assert found.broken is not None
+    assert "base" in found.broken.problem
+    assert "chain_broken" in {one.code for one in store.diagnose()}
+
+
+def test_a_snapshot_reads_the_rest(store: SessionStore, clock: Clock, tmp_path: Path) -> None:
+    from sessionledger import open_snapshot
+
+    issued = store.create("alice", ttl=90 * DAY)
+    clock.advance(3 * DAY)
+    store.compact(retention=TWO_DAYS)
+    log = open_snapshot(address("sqlite", tmp_path / "ledger"))
+    with SessionStore(log, clock=clock) as shown:
+        assert shown.get(issued.token) is not None
+        assert shown.verify().ok
+        with pytest.raises(LogUnavailable):
+            shown.compact(retention=TWO_DAYS)
+    log.close()
+
+
+def test_a_log_that_can_not_be_compacted_says_so(tmp_path: Path, clock: Clock) -> None:
+    log = open_log(address("file", tmp_path / "ledger"))
+    with SessionStore(log, clock=clock) as store, pytest.raises(LogUnavailable, match="compacted"):
+        store.compact(retention=TWO_DAYS)
+    log.close()
