@@ -150,6 +150,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 # interpreter's own limit depends on how deep its caller stands.
 MAX_DEPTH = 127
 _HANDLE = re.compile(rb"sha256:v1:[0-9a-f]{64}(?![0-9a-f])")
+_FIRST_NAME = re.compile(rb'"(record|attributes|token_handle|expired_at|cause)":')
 _NAMED_HANDLE = re.compile(rb'"token_handle"\s*:\s*"(sha256:v1:[0-9a-f]{64})"')
 
 
@@ -189,6 +190,12 @@ def visible_handle(payload: bytes) -> str | None:
     return None if handle is None else handle[1].decode()
 
 
+def shows_creation(kind: str, damaged: bytes) -> bool:
+    """Whether what is left of an event shows that it began a session."""
+    first = _FIRST_NAME.search(damaged)
+    return kind == CREATED or (first is not None and first[1] == b"record")
+
+
 def encode_state(state: Session | Seen | Broken | Tombstone) -> bytes:
     """A state as the bytes of a row, without its version, which the row has beside it."""
     match state:
@@ -210,7 +217,8 @@ def decode_state(state: bytes) -> State:
         mark = _MARKS.get(state)
     if mark is None:
         raise CorruptLog(
-            "a row is damaged: run `sessionledger rebuild`, which folds it from its events"
+            "a row can't be read: run `sessionledger rebuild`, which folds it from its events; if "
+            "that does not help, `sessionledger verify` names an event that was damaged"
         )
     return mark
 
@@ -374,5 +382,8 @@ def _visible(damaged: bytes) -> Malformed | None:
     The last one: the handle is what each of our payloads ends with, and before it stand
     attributes, in which there may be anything.
     """
-    handles = _NAMED_HANDLE.findall(damaged) or _HANDLE.findall(damaged)
+    handles = _NAMED_HANDLE.findall(damaged)
+    if not handles and b'"token_handle"' not in damaged:
+        # Those in the headers are of others.
+        handles = _HANDLE.findall(damaged.partition(b',"headers":{')[0])
     return Malformed(handles[-1].decode()) if handles else None

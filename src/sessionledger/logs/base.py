@@ -135,6 +135,10 @@ class Fold(Protocol):
         """The key that an event concerns, None when it concerns none."""
         ...
 
+    def begins(self, damaged: StoredEvent) -> bool:
+        """Whether an event that is damaged began its key, as far as can be seen."""
+        ...
+
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         """The row of a key after one of its events; `row` is None where there is none yet.
 

@@ -12,6 +12,7 @@ from sessionledger.core.codec import (
     decode_state,
     encode_event,
     encode_state,
+    shows_creation,
 )
 from sessionledger.core.events import (
     EVERYBODY,
@@ -62,6 +63,9 @@ class SessionFold:
     def key_unremembered(self, event: StoredEvent) -> bytes | None:
         """What `key` answers, for who is not going to fold the event."""
         return _key_of(self._decode(event))
+
+    def begins(self, damaged: StoredEvent) -> bool:
+        return shows_creation(damaged.kind, damaged.payload)
 
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft | None:
         # A mark that can't be read ends sessions nevertheless.

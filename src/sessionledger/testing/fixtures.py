@@ -63,6 +63,10 @@ class TallyFold:
         key = canonical.decode(event.payload).get("key")
         return None if key is None else bytes.fromhex(key)
 
+    def begins(self, damaged: StoredEvent) -> bool:
+        """Whether it shows a new key."""
+        return b'"new":true' in damaged.payload
+
     def evolve(self, row: Row | None, event: LogEvent | StoredEvent) -> Draft:
         """A digest of all that happened to the key, in its order."""
         if row is not None and event.kind in (MARKED, ""):

@@ -9,6 +9,8 @@ from heapq import merge
 from itertools import islice, takewhile
 from typing import Any
 
+import msgspec
+
 from sessionledger.logs import units
 from sessionledger.logs.base import (
     ALL_ROWS,
@@ -33,6 +35,8 @@ class RowTable:
 
     mark: the one in force, which is applied to whatever is read.
     due: what is to be decided after events that came without rows; empty where nothing is.
+    doubt: an event before this id is lost, and may have ended any row. Live rows without an event
+    from this id on can't be read. shown: how many keys of events are known that were just lost.
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
@@ -40,6 +44,7 @@ class RowTable:
         self.rows: dict[bytes, Row] = {}
         self.mark: Mark | None = None
         self.due: tuple[Rule, ...] = ()
+        self.doubt = self.shown = 0
         self._by_owner = _KeysByName(self.rows)
         self._by_alias = _KeysByName(self.rows)
         self._by_group = _KeysByName(self.rows)
@@ -55,7 +60,7 @@ class RowTable:
     def batch_state(self, head: Head, batch: Iterable[Unit], fold: Fold | None) -> BatchState:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
-        rows = {key: self.rows[key] for key in keys if key in self.rows}
+        rows = {key: self._believed(self.rows[key]) for key in keys if key in self.rows}
         rules = units.rules_of(batch)
         pages = [self.list(r.where, r.after, r.limit) for r in rules]
         relatives = [
@@ -115,14 +120,23 @@ class RowTable:
         row = self.rows.get(key)
         if row is None:
             return None
-        if self.mark is not None:
-            row = self.mark.apply(row)
+        if self.mark is not None or row.version < self.doubt:
+            row = self._as_read(row)
         return (row.version, row.expires if row.live else OVER, row.state)
 
     def row(self, key: bytes) -> Row | None:
         """What `Log.row` answers."""
         row = self.rows.get(key)
-        return row if row is None or self.mark is None else self.mark.apply(row)
+        return None if row is None else self._as_read(row)
+
+    def _as_read(self, row: Row) -> Row:
+        return self._believed(row if self.mark is None else self.mark.apply(row))
+
+    def _believed(self, row: Row) -> Row:
+        """The row, with a state that nobody can read if it is in doubt."""
+        if row.live and row.version < self.doubt:
+            return msgspec.structs.replace(row, state=b"")
+        return row
 
     def history(self, key: bytes, after: int, limit: int) -> Sequence[int]:
         """The ids of the key's events above `after`, in order, at most `limit` of them."""
@@ -144,7 +158,8 @@ class RowTable:
         if where.expires_before is not None:
             end = where.expires_before
             rows = takewhile(lambda row: row.expires < end, rows)
-        return list(islice(matching(self.mark, rows, where), limit))
+        found = islice(matching(self.mark, rows, where), limit)
+        return [self._believed(row) for row in found] if self.doubt else list(found)
 
     def _ordered(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
         """The rows of those names, or all, behind one of them, in the order that is asked for."""

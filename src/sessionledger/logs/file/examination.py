@@ -101,7 +101,7 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
 def _index_of(
     disk: Disk, topic: str, file: int | None, found: Findings
 ) -> tuple[TopicIndex, Published | None]:
-    index = TopicIndex(disk.topic(topic))
+    index = TopicIndex(topic, disk.topic(topic))
     try:
         return index_of(disk, topic, file, index)
     except CorruptLog as error:

@@ -21,6 +21,7 @@ from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
+from sessionledger.logs.file.damage import Damage
 from sessionledger.logs.file.recovery.checkpoint import NOTHING, Checkpoint
 from sessionledger.logs.units import Plan
 
@@ -53,7 +54,8 @@ class TopicIndex:
     continues from.
     """
 
-    def __init__(self, path: Path, checkpoint: Checkpoint = NOTHING) -> None:
+    def __init__(self, topic: str, path: Path, checkpoint: Checkpoint = NOTHING) -> None:
+        self.topic = topic
         self.path = path
         self.checkpoint = checkpoint
         self.stamp = NO_FILE
@@ -62,6 +64,7 @@ class TopicIndex:
         self.head = Head(checkpoint.head.id, None)
         self.table = RowTable(checkpoint.rows)
         self.folded = 0
+        self.damage = Damage(topic, self.head)
         self._name = str(path)
         self._ids = array("q")
         self._offsets = array("q")
@@ -115,7 +118,7 @@ class TopicIndex:
         """Take in the lines of the open file up to an offset, where one ends."""
         while self.end < upto:
             block = read_block(file, self.end, upto)
-            self._take_in(block, fold)
+            self._take_in(block, fold, upto)
 
     def take(self, plan: Plan, texts: Sequence[bytes], stamp: Stamp, *, with_rows: bool) -> None:
         """Take in a batch that was just written, and flushed, at the end."""
@@ -128,20 +131,21 @@ class TopicIndex:
             self.table.store(plan)
             self.folded = len(self._ids)
         self.head = plan.head
+        self.damage.follow(plan.head)
         self.stamp = stamp
         self.end = offset
 
     def fold_rest(self, fold: Fold) -> None:
         """Fold the events that were read before anybody asked for rows."""
         for page in self._pages(self.folded):
-            self.table.fold(fold, page)
+            self.damage.fold(self.table, fold, page)
             self.folded += len(page)
 
     def rebuilt(self, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
         """All rows, folded again, and of how many events. Others may append meanwhile."""
         table, done = RowTable(self.checkpoint.rows), 0
         for page in self._pages(0):
-            table.fold(fold, page)
+            self.damage.fold(table, fold, page)
             done += len(page)
             if progress is not None:
                 progress(done)
@@ -153,23 +157,28 @@ class TopicIndex:
         The new one is complete before it is seen: `state` reads the table without a lock.
         """
         for page in self._pages(done):
-            table.fold(fold, page)
+            self.damage.fold(table, fold, page)
         self.table = table
         self.folded = len(self._ids)
 
-    def _take_in(self, block: bytes, fold: Fold | None) -> None:
+    def _take_in(self, block: bytes, fold: Fold | None, upto: int) -> None:
         events: list[StoredEvent] = []
         offset, last = self.end, self.head.id
         for line in block.split(b"\n"):
-            if line.strip():
-                for begins, event in lines.pieces_of(line, last):
+            if line.strip() and events and self.damage.belongs_to_last(line):
+                events[-1] = lines.with_rest(events[-1], line)
+            elif line.strip():
+                for begins, text, event in lines.pieces_of(line, last):
                     self._ids.append(event.id)
                     self._offsets.append(offset + begins)
+                    self.damage.see(text, event)
                     events.append(event)
                     last = event.id
             offset += len(line) + 1
+        if self.end + len(block) == upto:
+            self.damage.end()
         if fold is not None and self.folded + len(events) == len(self._ids):
-            self.table.fold(fold, events)
+            self.damage.fold(self.table, fold, events)
             self.folded = len(self._ids)
         if events:
             self.head = head_after(events[-1])

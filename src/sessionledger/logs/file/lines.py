@@ -68,6 +68,12 @@ def event_of(text: bytes, after: int) -> StoredEvent:
     return _whole(text, after) or _damaged(text.rstrip(), after)
 
 
+def with_rest(damaged: StoredEvent, rest: bytes) -> StoredEvent:
+    """A damaged event, and the rest of it, which stands in a line of its own."""
+    text = damaged.payload + b"\n" + rest
+    return StoredEvent(damaged.id, damaged.kind, text, damaged.headers, damaged.occurred_at_ms)
+
+
 def whole_event(text: bytes) -> StoredEvent | None:
     """The event of a piece of a line, with the id that stands there; None if it is damaged."""
     return _whole(text, 0)
@@ -80,16 +86,16 @@ def whole_events(line: bytes) -> list[StoredEvent]:
     return [event for piece in pieces if (event := _whole(piece, 0)) is not None]
 
 
-def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, StoredEvent]]:
-    """The events of a line, which is one event unless it was damaged, and where each begins."""
+def pieces_of(line: bytes, after: int) -> Iterator[tuple[int, bytes, StoredEvent]]:
+    """The pieces of a line, one unless it was damaged: where each begins, and its event."""
     event = _whole(line, after)
     if event is not None:
-        yield 0, event
+        yield 0, line, event
         return
     starts = beginnings(line)
     for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
         event = event_of(line[start:end], after)
-        yield start, event
+        yield start, line[start:end], event
         after = event.id
 
 

@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import LogUnavailable, NoLedger, StoreClosed
+from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name, check_names
@@ -194,6 +194,11 @@ class FileLog:
             index = self._topics.adopt(topic).index
             table = self._topics.rows(topic, index)
             rows = apply(table.mark, table.rows.values())
+            if index.damage:
+                raise CorruptLog(
+                    f"events of topic {topic!r} are damaged, so they are not removed: run "
+                    "`sessionledger verify`, and restore the ledger from a copy"
+                )
         if len(index):
             empty(self._disk, topic, index, rows)
 
@@ -348,6 +353,8 @@ class FileLog:
         with self._lock:
             index = self._known.get(check_name("topic", topic))
             folded = None if index is None or not index.folded else index.folded_id
+            if index is not None and index.damage:
+                folded = None  # its rows are not those that its events would fold to
             if index is not None:
                 rows = list(index.table.rows.values())
         return examine(self._disk, topic, check, rows, folded)

@@ -81,7 +81,7 @@ def index_of(
     if inode != index.stamp.inode or since != index.checkpoint.head.id or inode == NO_FILE.inode:
         checkpoint = in_force(disk.checkpoint(topic), disk.next_checkpoint(topic), file)
         if inode != index.stamp.inode or checkpoint.head != index.checkpoint.head:
-            index = TopicIndex(index.path, checkpoint)
+            index = TopicIndex(topic, index.path, checkpoint)
     return index, _of_this_file(topic, index.checkpoint, published)
 
 

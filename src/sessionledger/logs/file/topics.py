@@ -36,7 +36,7 @@ class Topics:
         index = self.known.get(topic)
         if index is not None and index.is_unchanged():
             return Refreshed(index, is_more=False, is_beyond_claim=False, is_published=True)
-        index = self.known.pop(topic, None) or TopicIndex(self._disk.topic(topic))
+        index = self.known.pop(topic, None) or TopicIndex(topic, self._disk.topic(topic))
         fold = self.folds.get(topic) if topic in self._keeps_rows else None
         try:
             seen = refresh(self._disk, topic, index, fold, only_reads=self._only_reads)

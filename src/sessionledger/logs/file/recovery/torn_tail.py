@@ -60,7 +60,7 @@ def repair_of(read: Read, start: int, end: int, known: Known) -> Repair:
         behind = offset + len(line)
         lacks_newline = behind == end and _ends_whole(line)
         whole_end = behind + 1 if behind < end else end if lacks_newline else offset
-    if walk.broken is not None and not walk.others_follow:
+    if walk.broken is not None:
         return Repair(walk.broken, False)
     if walk.begun is not None:
         return Repair(walk.begun, False)
@@ -82,7 +82,7 @@ class _Walk:
     """The lines of a tail, one after the other.
 
     broken: where the file is to be cut, once a line did not continue the chain. begun: where the
-    unit begins whose end is missing so far. others_follow: what follows the line forbids the cut.
+    unit begins whose end is missing so far.
     """
 
     def __init__(self, known: Known) -> None:
@@ -92,7 +92,6 @@ class _Walk:
         self._rest: tuple[int, int] | None = None
         self.begun: int | None = None
         self.broken: int | None = None
-        self.others_follow = False
 
     def see(self, offset: int, line: bytes) -> None:
         """The next line, which is not blank."""
@@ -102,16 +101,15 @@ class _Walk:
             self._rest = None if self.begun is None else self._unit
         if self.broken is not None:
             for one in [event] if event is not None else lines.whole_events(line):
-                self.others_follow = self.others_follow or self._forbids(one)
+                if self._forbids(one):
+                    self.broken = None
+                    self._head = _after(one, self._head)
         self._count(offset, _ALONE if event is None else lines.unit_of(event))
 
     def _continues(self, event: StoredEvent) -> bool:
-        if not is_chained(event):
-            self._head = Head(max(event.id, self._head.id + 1), None)
-            return True
-        if not continues(self._known.topic, event, self._head):
+        if is_chained(event) and not continues(self._known.topic, event, self._head):
             return False
-        self._head = chain.head_after(event)
+        self._head = _after(event, self._head)
         return True
 
     def _forbids(self, behind: StoredEvent) -> bool:
@@ -134,6 +132,11 @@ class _Walk:
         elif not follows:
             self.begun = offset
         self._unit = unit
+
+
+def _after(event: StoredEvent, head: Head) -> Head:
+    """The head after an event: one of another program may have any id."""
+    return chain.head_after(event) if is_chained(event) else Head(max(event.id, head.id + 1), None)
 
 
 def _ends_whole(line: bytes) -> bool:

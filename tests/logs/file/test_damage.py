@@ -1,0 +1,224 @@
+"""Any bit of a ledger may flip: nothing that was ended lives, and somebody is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+from sessionledger import (
+    CorruptLog,
+    IssuedSession,
+    LogUnavailable,
+    SessionLedgerError,
+    SessionStore,
+    diagnose,
+)
+from sessionledger.logs.file import FileLog
+from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.store.session_fold import SessionFold
+from sessionledger.testing.clock import Clock
+from tests.logs.file.locations import durable_file, opened, sessions_file, url_of
+
+# Of the copies that the tests write, and of their clock.
+EXPECTED = {"open_to_others", "event_from_future"}
+BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Ledger(msgspec.Struct):
+    """A ledger as it was written: its files, and which tokens are over and which live."""
+
+    files: dict[str, bytes]
+    ended: list[IssuedSession]
+    live: list[IssuedSession]
+    now: datetime
+
+    def put_down(self, root: Path, harmed: str = "", text: bytes = b"") -> None:
+        """Write the ledger, with another content of one file."""
+        shutil.rmtree(root, ignore_errors=True)
+        for name, content in (self.files | ({harmed: text} if harmed else {})).items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+
+    def store(self, root: Path) -> SessionStore:
+        log = FileLog(root, sync=lambda file: None)
+        return SessionStore(log, clock=Clock(self.now), on_error=lambda error: None)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Sessions that ended in each way there is, and some that live."""
+    root, clock = tmp_path_factory.mktemp("damage") / "ledger", Clock(BEGAN)
+    with closing(FileLog(root)) as log:
+        store = SessionStore(log, clock=clock)
+        ended = [store.create("mallory"), store.create("mallory")]
+        store.revoke_everybody(reason="stolen keys")
+        issued = [store.create("alice", attributes={"record": {"n": n}}) for n in range(6)]
+        signed_out, revoked, rotated, *two, selected = issued
+        store.touch(signed_out.token, attributes={"token_handle": "x"})
+        store.expire(signed_out.token, reason="bye")
+        store.revoke(handle=revoked.handle, actor=issued[0].handle)
+        replaced = store.rotate(rotated.token)
+        assert replaced is not None
+        parent = store.create("bob", attributes={"role": "robot"})
+        child = store.create("bob", parent=parent.token)
+        store.expire(parent.token)
+        store.patch(selected.token, {"colour": "red"})
+        store.revoke_where(attributes={"colour": "red"})
+        log.ack(SESSIONS_TOPIC, "mailer", 3)
+        clock.advance(timedelta(minutes=10))
+        store.touch(two[0].token)
+        live = [replaced, *two, store.create("carol")]
+        ended += [signed_out, revoked, rotated, parent, child, selected]
+        assert all(store.get(one.token) is None for one in ended)
+        assert all(store.get(one.token) is not None for one in live)
+    files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    return Ledger(files, ended, live, clock())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_flushed() -> Iterator[None]:
+    with patch.object(os, "fsync", lambda file: None):
+        yield
+
+
+def check(ledger: Ledger, root: Path, what: object) -> bool:
+    """Nothing lives that was ended, no error is another's; whether somebody tells of the damage."""
+    try:
+        with ledger.store(root) as store:
+            told = [answers_wrongly(store, one, lives=False) for one in ledger.ended]
+            told += [answers_wrongly(store, one, lives=True) for one in ledger.live]
+            for call in calls(store, ledger):
+                with suppress(SessionLedgerError):
+                    call()
+            told += [not store.verify().ok]
+            assert store.get(store.create("dave").token) is not None
+    except (CorruptLog, LogUnavailable):
+        told = [True]
+    told += [one.code not in EXPECTED for one in diagnose(url_of(root))]
+    return any(told)
+
+
+def answers_wrongly(store: SessionStore, issued: IssuedSession, *, lives: bool) -> bool:
+    """Whether a read does not answer what it should, or raises. It never shows what was ended."""
+    try:
+        found = store.get(issued.token)
+    except CorruptLog:
+        return True
+    assert lives or found is None, f"{issued.principal}'s session is back"
+    return lives != (found is not None)
+
+
+def calls(store: SessionStore, ledger: Ledger) -> list[Callable[[], object]]:
+    one = ledger.ended[0]
+    return [
+        lambda: list(store.sessions(live=False)),
+        lambda: list(store.history(handle=one.handle)),
+        lambda: store.as_of(handle=one.handle, at=BEGAN),
+        lambda: store.authenticate(ledger.live[0].token),
+        lambda: store.count(principal="alice"),
+        store.stats,
+        store.rebuild,
+        store.diagnose,
+        lambda: list(store.events()),
+    ]
+
+
+def flip(text: bytes, bit: int) -> bytes:
+    harmed = bytearray(text)
+    harmed[bit // 8] ^= 1 << bit % 8
+    return bytes(harmed)
+
+
+def try_bits(ledger: Ledger, root: Path, name: str, bits: Iterator[int] | range) -> None:
+    for bit in bits:
+        ledger.put_down(root, name, flip(ledger.files[name], bit))
+        told = check(ledger, root, (name, bit))
+        # What is published and cursors have a check or are read by nobody here.
+        assert told or not name.startswith("topics"), (name, bit)
+
+
+def test_the_ledger_is_sound_before_that(ledger: Ledger, root: Path) -> None:
+    ledger.put_down(root)
+    assert not check(ledger, root, None)
+
+
+def test_any_of_some_bits_may_flip(ledger: Ledger, root: Path) -> None:
+    random = Random(1)
+    for name, content in ledger.files.items():
+        if content:
+            count = 20 if name.startswith("topics") else 5
+            try_bits(ledger, root, name, iter(random.choices(range(8 * len(content)), k=count)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_any_bit_may_flip(ledger: Ledger, root: Path, part: int) -> None:
+    for name, content in ledger.files.items():
+        try_bits(ledger, root, name, range(part, 8 * len(content), 8))
+
+
+@pytest.mark.middle
+def test_any_line_may_be_gone_or_cut_or_overwritten(ledger: Ledger, root: Path) -> None:
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    lines = ledger.files[name].splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        before, behind = b"".join(lines[:number]), b"".join(lines[number + 1 :])
+        zeros = b"\0" * 40 + line[40:]
+        for harmed in (b"", line[:40], zeros, b"\0" * len(line), b"\n" * len(line)):
+            if harmed or behind:
+                ledger.put_down(root, name, before + harmed + behind)
+                assert check(ledger, root, (number, harmed))
+                # As it is after a copy was put back: nobody knows what was acknowledged.
+                (root / "durable" / SESSIONS_TOPIC).unlink()
+                sessions_file(root).write_bytes(before + harmed + behind)
+                told = check(ledger, root, (number, harmed))
+                assert told or not behind
+
+
+def test_a_session_in_doubt_raises_and_can_be_ended(ledger: Ledger, root: Path) -> None:
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    text, revoked = ledger.files[name], ledger.ended[3]
+    end = text.rindex(revoked.handle.encode()) + 20
+    ledger.put_down(root, name, flip(text, 8 * end))
+    idle, seen = ledger.live[2], ledger.live[1]
+    with ledger.store(root) as store:
+        for one in (revoked, idle):
+            with pytest.raises(CorruptLog, match="sessionledger verify"):
+                store.get(one.token)
+        # It was seen after the event that is lost, so that was not its end.
+        assert store.get(seen.token) is not None
+        assert idle.handle not in [one.handle for one in store.sessions()]
+        store.revoke(handle=idle.handle)
+        assert store.get(idle.token) is None
+        with opened(root) as log, pytest.raises(CorruptLog, match="damaged"):
+            log.fold_with(SESSIONS_TOPIC, SessionFold(SESSIONS_TOPIC))
+            log.empty(SESSIONS_TOPIC)
+        assert "chain_broken" in [one.code for one in store.diagnose()]
+    with ledger.store(root) as store:
+        assert store.get(idle.token) is None
+        with pytest.raises(CorruptLog):
+            store.get(revoked.token)
+
+
+def test_other_processes_find_it_when_they_catch_up(ledger: Ledger, root: Path) -> None:
+    """A line is checked when it is first read, and not only when a ledger is opened."""
+    ledger.put_down(root)
+    idle = ledger.live[2]
+    with ledger.store(root) as store:
+        assert store.get(idle.token) is not None
+        with ledger.store(root) as other:
+            other.expire(idle.token)
+        text = sessions_file(root).read_bytes()
+        sessions_file(root).write_bytes(flip(text, 8 * (text.rindex(idle.handle.encode()) + 20)))
+        with pytest.raises(CorruptLog):
+            store.get(idle.token)
+        assert durable_file(root, SESSIONS_TOPIC).exists()
