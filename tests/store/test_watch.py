@@ -323,6 +323,43 @@ def test_a_watching_task_ends_when_the_store_is_closed(either: Bench) -> None:
     asyncio.run(main())
 
 
+def test_of_many_watching_tasks_none_looks_by_itself(
+    either: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task looks for all, and an event reaches each of them."""
+    log, watching = either.log(), 400
+    latest, looked = log.latest, list[object]()
+
+    def look(topic: str) -> int:
+        looked.append(asyncio.current_task())
+        return latest(topic)
+
+    async def main() -> list[int]:
+        async with AsyncSessionStore(log) as store:
+            ready = asyncio.Semaphore(0)
+
+            async def watch() -> int:
+                async for told in store.watch():
+                    if isinstance(told, HistoryEntry):
+                        return told.event_id
+                    ready.release()
+                raise AssertionError("a watch has no end")
+
+            tasks = [asyncio.create_task(watch()) for _ in range(watching)]
+            for _ in range(watching):
+                await ready.acquire()
+            until_waiting = len(looked)
+            while len(looked) < until_waiting + 20:
+                await asyncio.sleep(0)
+            assert len({*looked[-10:]}) == 1
+            await store.create("alice")
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.gather(*tasks)
+
+    monkeypatch.setattr(log, "latest", look)
+    assert asyncio.run(main()) == [1] * watching
+
+
 def test_a_watching_task_can_be_cancelled_and_left(either: Bench) -> None:
     async def main() -> None:
         async with AsyncSessionStore(either.log()) as store:

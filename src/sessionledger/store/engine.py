@@ -51,8 +51,6 @@ from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
-NOTICE_SECONDS = 0.25
-"""How soon what waits in a store notices that it was closed."""
 
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
 """Told of an error that did not keep a call from being answered."""

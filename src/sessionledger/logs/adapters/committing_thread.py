@@ -16,6 +16,7 @@ import msgspec
 
 from sessionledger.errors import LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.adapters.loop_waiters import LoopWaiters
 from sessionledger.logs.base import (
     Log,
     Outcome,
@@ -37,8 +38,8 @@ MAX_WAITING = 10_000
 class LoopLog(ImmediateLog):
     """An embedded log for event loops: one, or several in several threads.
 
-    Calls that would block a loop run in threads: those that flush, walk the log, or count. `wait`
-    looks now and then, asleep in between. All other calls run in the loop.
+    Calls that would block a loop run in threads: those that flush, walk the log, or count. All
+    others run in the loop.
     """
 
     poll_seconds = POLL_SECONDS
@@ -46,6 +47,7 @@ class LoopLog(ImmediateLog):
     def __init__(self, log: Log) -> None:
         super().__init__(log)
         self._committer = _Committer(log)
+        self._waiters = LoopWaiters(self.latest, self.poll_seconds)
 
     def append(self, topic: str, units: Sequence[Unit]) -> Coroutine[Any, Any, list[Outcome]]:
         # The committer's coroutine itself: every append would pay for one around it.
@@ -55,14 +57,7 @@ class LoopLog(ImmediateLog):
         return await asyncio.to_thread(call, *given, **named)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        while (head := await self.latest(topic)) <= after:
-            left = self.poll_seconds if end is None else min(self.poll_seconds, end - loop.time())
-            if left <= 0:
-                break
-            await asyncio.sleep(left)
-        return head
+        return await self._waiters.wait_above(topic, after, timeout)
 
     async def close(self) -> None:
         await self.detach()
@@ -70,6 +65,7 @@ class LoopLog(ImmediateLog):
 
     async def detach(self) -> None:
         """End the committing thread once it has nothing to do; the log stays open."""
+        self._waiters.close()
         await asyncio.to_thread(self._committer.stop)
 
 

@@ -23,6 +23,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
+from sessionledger.logs.concurrency.waiting import NOTICE_SECONDS
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -71,7 +72,10 @@ class ImmediateLog:
         return self.log.mark(topic)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return self.log.wait(topic, after, timeout)
+        # Nothing wakes a thread when its store is closed.
+        return self.log.wait(
+            topic, after, NOTICE_SECONDS if timeout is None else min(timeout, NOTICE_SECONDS)
+        )
 
     async def row(self, topic: str, key: bytes) -> Row | None:
         return self.log.row(topic, key)

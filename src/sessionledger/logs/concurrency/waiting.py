@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,26 +10,38 @@ from contextlib import suppress
 
 POLL_SECONDS = 0.01
 """How often another process's appends are looked for while somebody waits for them."""
+NOTICE_SECONDS = 0.25
+"""How soon what waits in a store of threads notices that it was closed."""
 
 
 class Waiters:
-    """The threads that wait for events of a log.
+    """The threads that wait for events of a log. For each topic, one of them looks for all.
 
     Each sleeps on a lock of its own, and each step below is one that no signal can divide. A
     `Condition` can be left locked, or unlocked twice, by an interrupt.
     """
 
     def __init__(self) -> None:
-        self._asleep: set[threading.Lock] = set()
+        self._asleep: set[tuple[str, threading.Lock]] = set()
+        self._looking: dict[tuple[int, str], tuple[threading.Lock, int]] = {}
 
     def notify(self) -> None:
         """Wake them: this process appended something, or the log was closed."""
         with suppress(KeyError):  # another thread woke the last of them
             while self._asleep:
-                self._asleep.pop().release()
+                self._asleep.pop()[1].release()
+
+    def _wake_one(self, topic: str) -> None:
+        for sleeper in tuple(self._asleep):
+            if sleeper[0] == topic:
+                with suppress(KeyError):  # another thread woke it
+                    self._asleep.remove(sleeper)
+                    sleeper[1].release()
+                    return
 
     def wait_above(
         self,
+        topic: str,
         after: int,
         latest: Callable[[], int],
         timeout: float | None,
@@ -39,16 +52,32 @@ class Waiters:
         poll: how often to look for others' appends, in seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        sleep = threading.Lock()
+        sleep, seen = threading.Lock(), None
         sleep.acquire()
+        # In a forked child nobody looks yet.
+        place, own = (os.getpid(), topic), (sleep, threading.get_ident())
+        is_over = False
         try:
-            self._asleep.add(sleep)
-            while (head := latest()) <= after:
-                left = poll if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    break
-                if sleep.acquire(timeout=min(left, poll)):
-                    self._asleep.add(sleep)
+            self._asleep.add((topic, sleep))
+            while True:
+                # A signal handler looks for itself if it interrupted the thread that looks.
+                looks = self._looking.setdefault(place, own)[1] == own[1]
+                head = latest()
+                is_over = head > after
+                left = NOTICE_SECONDS if deadline is None else deadline - time.monotonic()
+                if is_over or left <= 0:
+                    return head
+                if looks and seen not in (None, head):
+                    self.notify()
+                seen = head
+                if sleep.acquire(timeout=min(poll if looks else NOTICE_SECONDS, left)):
+                    self._asleep.add((topic, sleep))
         finally:
-            self._asleep.discard(sleep)
-        return head
+            self._asleep.discard((topic, sleep))
+            if self._looking.get(place) is own:
+                del self._looking[place]
+                # The first that wakes looks from now on.
+                if is_over:
+                    self.notify()
+                else:
+                    self._wake_one(topic)

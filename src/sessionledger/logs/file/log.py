@@ -276,7 +276,7 @@ class FileLog:
         return self._ask_rows(topic, lambda table: id_of(table.mark))
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return self._group.waiters.wait_above(after, lambda: self.latest(topic), timeout)
+        return self._group.waiters.wait_above(topic, after, lambda: self.latest(topic), timeout)
 
     # -- rows
 

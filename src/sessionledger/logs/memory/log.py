@@ -162,7 +162,7 @@ class MemoryLog:
             return id_of(self._caught_up(topic).table.mark)
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
-        return self._waiters.wait_above(after, lambda: self.latest(topic), timeout, POLL_SECONDS)
+        return self._waiters.wait_above(topic, after, lambda: self.latest(topic), timeout)
 
     def row(self, topic: str, key: bytes) -> Row | None:
         with self._lock:

@@ -159,7 +159,7 @@ class DatabaseLog(DatabaseReads, Generic[W]):
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         latest = partial(self.latest, topic)
-        return self._group.waiters.wait_above(after, latest, timeout, self._poll_seconds)
+        return self._group.waiters.wait_above(topic, after, latest, timeout, self._poll_seconds)
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = units.fold_of(self._folds, topic)

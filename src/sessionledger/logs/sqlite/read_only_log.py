@@ -88,7 +88,7 @@ class SQLiteSnapshot(SQLiteReads):
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return self._waiters.wait_above(
-            after, lambda: self._latest_by_now(topic, after), timeout, POLL_SECONDS
+            topic, after, lambda: self._latest_by_now(topic, after), timeout, POLL_SECONDS
         )
 
     def _latest_by_now(self, topic: str, after: int) -> int:

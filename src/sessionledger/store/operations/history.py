@@ -20,7 +20,7 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.base import Row, RowFilter, StoredEvent
 from sessionledger.plain import as_number
-from sessionledger.store.engine import EVENT_PAGE, NOTICE_SECONDS, Engine
+from sessionledger.store.engine import EVENT_PAGE, Engine
 from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
@@ -215,11 +215,11 @@ async def watch(
 async def _wait(engine: Engine, cursor: int, patience: float | None) -> None:
     """Wait until something happens, or as long as that. Raises `StoreClosed`."""
     end = None if patience is None else time.monotonic() + patience
-    head, left = cursor, 1.0
-    while head <= cursor and left > 0:
+    head, left = cursor, patience
+    while head <= cursor and (left is None or left > 0):
         engine.check_open()
-        left = NOTICE_SECONDS if end is None else end - time.monotonic()
-        head = await engine.log.wait(engine.topic, cursor, max(0, min(left, NOTICE_SECONDS)))
+        head = await engine.log.wait(engine.topic, cursor, left)
+        left = None if end is None else end - time.monotonic()
 
 
 class _EntryReader:

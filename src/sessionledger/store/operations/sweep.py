@@ -15,8 +15,9 @@ from sessionledger.core.session import Session
 from sessionledger.core.token import handle_of
 from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed
 from sessionledger.logs.base import OVER, Row, RowFilter, Unit
+from sessionledger.logs.concurrency.waiting import NOTICE_SECONDS
 from sessionledger.plain import as_number
-from sessionledger.store.engine import NOTICE_SECONDS, Engine
+from sessionledger.store.engine import Engine
 from sessionledger.store.operations.active_sessions import ending
 from sessionledger.store.operations.everybody import append_ends, end_marked
 from sessionledger.store.session_fold import state_of
