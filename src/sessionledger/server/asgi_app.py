@@ -37,8 +37,7 @@ from sessionledger.server.service.service import CLEANUP, COUNT, PREFIX, Service
 
 OTHER = "other"
 STREAM = "/v1/events"
-PROBES = ("/healthz", "/readyz")
-"""Refusing one of these would cost as much as answering it, and end a service that works."""
+PROBES = ("/healthz", "/readyz")  # refusing one would cost as much, and end a service that works
 UNKNOWN = "that took too long. Whether it was done is unknown: send the request again"
 BELOW_AUTH = f"{AUTH}/"
 

@@ -117,7 +117,7 @@ def _settled(endpoint: Endpoint, response: PlainResponse, count: DeferredCount) 
         count.settle()
     except HTTPProblem as refused:
         response = endpoint.error_response(refused)
-    return response._replace(more=count.headers) if count.headers else response
+    return PlainResponse(*response[:3], count.headers) if count.headers else response
 
 
 def as_application(endpoint: Endpoint) -> ASGIApp:

@@ -98,8 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, most in _RATES.items():
             rate = getattr(self, name)
             if rate is not None and not 1 <= rate <= most:
-                off = "" if name == "writes_per_minute" else "; none turns it off"
-                raise ValueError(f"{name} must be 1 to {most}, got {rate}{off}")
+                raise ValueError(f"{name} must be 1 to {most}, or none for requests; got {rate}")
         for name in _SPANS:
             if getattr(self, name) <= timedelta(0):
                 raise ValueError(f"{name} must be longer than nothing")

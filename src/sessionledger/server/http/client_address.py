@@ -17,13 +17,12 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from sessionledger.web.credentials import RawHeaders
 
 UNIX = "unix"  # a peer at a Unix socket, which has no address
-MAX_HOPS = 16
-MAX_NODE_BYTES = 256
+MAX_CHAIN_BYTES = 512
 IPV6_PREFIX = 64
 """What a provider gives to one customer, at least. Its addresses are one client's."""
 
 _CACHED = 4096
-_CHAINS = (b"x-forwarded-for", b"forwarded")
+_CHAINS = frozenset((b"x-forwarded-for", b"forwarded"))
 _TOLD = (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-method", b"x-original-method")
 _BY_PROXIES = frozenset((*_CHAINS, *_TOLD, b"x-real-ip", b"via"))
 _NODE = re.compile(r"\[(?P<ipv6>[^]]*)\](?::\w*)?|(?P<ipv4>[0-9.]+):\w*|(?P<bare>.*)", re.ASCII)
@@ -50,31 +49,30 @@ class ClientAddresses:
             return parsed is not None and any(parsed in network for network in networks)
 
         self._is_trusted = is_trusted
+        self._client_in = lru_cache(_CACHED)(self._find_client)
 
     def client_of(self, peer: str | None, headers: RawHeaders) -> str:
         """The address of the client. peer: whoever is connected; None at a Unix socket."""
         peer = peer or UNIX
         if not self._is_trusted(peer):
             return peer
-        chains: dict[bytes, list[bytes]] = {}
+        chains: dict[bytes, bytes] = {}
         for name, value in headers:
             if name in _CHAINS:
-                chains.setdefault(name, []).append(value)
-        told = {self._client_in(peer, b",".join(values)) for values in chains.values()}
+                chains[name] = chains[name] + b"," + value if name in chains else value
+        told = {self._client_in(peer, _end_of(chain)) for chain in chains.values()}
         return told.pop() if len(told) == 1 else peer
 
     def is_direct(self, peer: str | None, headers: RawHeaders) -> bool:
         """Whether a program on this machine asks for itself: over the loopback, by no proxy."""
         if peer is None or not _is_loopback(peer) or self._is_trusted(peer):
             return False
-        return not any(name in _BY_PROXIES for name, _ in headers)
+        return _BY_PROXIES.isdisjoint([name for name, _ in headers])
 
-    def _client_in(self, peer: str, chain: bytes) -> str:
+    def _find_client(self, peer: str, chain: bytes) -> str:
         address = peer
-        for hop in reversed(chain.rsplit(b",", MAX_HOPS)[-MAX_HOPS:]):
-            if len(hop) > MAX_NODE_BYTES or not self._is_trusted(address):
-                break
-            told = _address_in(hop)
+        for hop in reversed(chain.split(b",")):
+            told = _address_in(hop) if self._is_trusted(address) else None
             if told is None:
                 break
             address = told
@@ -90,7 +88,11 @@ def client_network(address: str) -> str:
     return address
 
 
-@lru_cache(_CACHED)
+def _end_of(chain: bytes) -> bytes:
+    """The last whole hops of a chain that may be of any length."""
+    return chain if len(chain) <= MAX_CHAIN_BYTES else chain[-MAX_CHAIN_BYTES:].partition(b",")[2]
+
+
 def _address_in(hop: bytes) -> str | None:
     """The address that one proxy named; None where it named none."""
     if b"=" in hop:

@@ -41,6 +41,10 @@ class RequestLimits:
             "family_writes": writes,
             "principal_writes": writes * FAMILIES_OF_A_PRINCIPAL,
         }
+        self._policies = {
+            limit: (b"ratelimit-policy", f'"{limit}";q={most};w={WINDOW_SECONDS}'.encode())
+            for limit, most in self._limits.items()
+        }
         self._numbers = {limit: number for number, limit in enumerate(LIMITS)}
         self._counts = counts
         self._on_refused = on_refused
@@ -52,13 +56,12 @@ class RequestLimits:
         if most is None:
             return ()
         count = self._counts.take(self._numbers[limit], subject, most)
-        policy = f'"{limit}";q={most};w={WINDOW_SECONDS}'
         state = f'"{limit}";r={count.left};t={ceil(count.seconds)}'
         if count.is_refused:
             self._on_refused(limit)
-            told = {"RateLimit-Policy": policy, "RateLimit": state}
+            told = {"RateLimit-Policy": self._policies[limit][1].decode(), "RateLimit": state}
             raise too_many(LIMITS[limit], count.seconds, told)
-        return (b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())
+        return self._policies[limit], (b"ratelimit", state.encode())
 
 
 class RequestCount:
@@ -113,7 +116,8 @@ class DeferredCount(RequestCount):
     _due: tuple[str, str] | None = None
 
     def _take(self, limit: str, subject: str) -> None:
-        self._due = (limit, subject)
+        if not self._is_exempt:
+            self._due = (limit, subject)
 
     def settle(self) -> None:
         """Count the request. Raises `HTTPProblem` after too many."""

@@ -14,12 +14,13 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
 SETS, WAYS = 8192, 8
 WINDOW_SECONDS = 60
-_CELL = 8
+_CACHED = 4096
 _BITS = 20
 _MASK = (1 << _BITS) - 1
 _TAG = (1 << 64) - 1
@@ -55,9 +56,10 @@ class SharedCounts:
         self._secret = os.urandom(32)
         self._sets = sets
         self._entries = WAYS * workers
-        self.size = kinds * sets * self._entries * 2 * _CELL
+        self.size = kinds * sets * self._entries * 16  # two numbers of 64 bits
         self._cells = memoryview(mmap.mmap(-1, self.size)).cast("Q")
         self._own = range(WAYS)
+        self._place = lru_cache(_CACHED)(self._place_of)
 
     def count_as(self, worker: int) -> None:
         """Count for this worker, in this process, from here on."""
@@ -68,37 +70,36 @@ class SharedCounts:
 
         limit: up to 1,000,000, since a count has 20 bits.
         """
-        digest = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret)
-        number = int.from_bytes(digest.digest(), "little")
-        start = (kind * self._sets + (number >> 64) % self._sets) * self._entries * 2
-        cells = self._cells[start : start + self._entries * 2].tolist()
-        tag = number & _TAG | 1  # an empty entry is 0
-        window, elapsed = divmod(self._monotonic(), WINDOW_SECONDS)
-        return self._take(start, cells, tag, limit, int(window), elapsed / WINDOW_SECONDS)
-
-    def _take(
-        self, start: int, cells: list[int], tag: int, limit: int, window: int, passed: float
-    ) -> Count:
-        """Add up the entries of all workers, and count the request in one of this worker's."""
-        entries, own = self._entries, self._own
-        found = [entry for entry in range(entries) if cells[entry] == tag]
-        mine = next((entry for entry in found if entry in own), None)
+        start, tag = self._place(kind, subject)
+        states, tags = start + self._entries, self._cells[start : start + self._entries].tolist()
+        now = self._monotonic() / WINDOW_SECONDS
+        window, passed = int(now), now % 1
+        total = own = (0, 0)
+        mine, at = None, -1
+        for _ in range(tags.count(tag)):
+            at = tags.index(tag, at + 1)
+            counts = _counts(self._cells[states + at], window)
+            total = (total[0] + counts[0], total[1] + counts[1])
+            if at in self._own:
+                mine, own = at, counts
         if mine is None:
-            mine = min(own, key=lambda one: _weight(cells[entries + one], window, passed))
-            found.append(mine)
-        before = now = 0
-        for entry in found:
-            told = _counts(cells[entries + entry], window)
-            before, now = before + told[0], now + told[1]
-        left = int(limit - now - before * (1 - passed))
+            of = {one: _counts(self._cells[states + one], window) for one in self._own}
+            mine = min(of, key=lambda one: sum(of[one]))
+            own = of[mine]
+            total = (total[0] + own[0], total[1] + own[1])
+        left = int(limit - total[1] - total[0] * (1 - passed))
         if left < 1:
-            return Count(0, _seconds_to_wait(before, now, limit, passed), is_refused=True)
-        told = _counts(cells[entries + mine], window)
-        self._cells[start + entries + mine] = (
-            window << 2 * _BITS | told[0] << _BITS | min(told[1] + 1, _MASK)
-        )
+            return Count(0, _seconds_to_wait(*total, limit, passed), is_refused=True)
+        self._cells[states + mine] = window << 2 * _BITS | own[0] << _BITS | own[1] + 1
         self._cells[start + mine] = tag
         return Count(left - 1, (1 - passed) * WINDOW_SECONDS, is_refused=False)
+
+    def _place_of(self, kind: int, subject: str) -> tuple[int, int]:
+        """Where the set of a subject begins, and the tag of the subject there."""
+        digest = blake2b(subject.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret)
+        number = int.from_bytes(digest.digest(), "little")
+        of = kind * self._sets + (number >> 64) % self._sets
+        return of * self._entries * 2, number & _TAG | 1  # an empty entry is 0
 
 
 def _counts(state: int, window: int) -> tuple[int, int]:
@@ -107,11 +108,6 @@ def _counts(state: int, window: int) -> tuple[int, int]:
     if then == window:
         return state >> _BITS & _MASK, state & _MASK
     return (state & _MASK, 0) if then == window - 1 else (0, 0)
-
-
-def _weight(state: int, window: int, passed: float) -> float:
-    before, now = _counts(state, window)
-    return now + before * (1 - passed)
 
 
 def _seconds_to_wait(before: int, now: int, limit: int, passed: float) -> float:
