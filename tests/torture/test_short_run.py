@@ -11,7 +11,7 @@ from tests.servers import program
 
 
 @pytest.mark.middle
-@pytest.mark.parametrize("log", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("log", ["sqlite", "file", "postgresql"])
 def test_a_short_run_finds_no_fault(log: str) -> None:
     program("cc")
     command = [sys.executable, "-m", "torture", "--seconds", "0", "--only", log]
