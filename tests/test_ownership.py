@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -394,6 +397,73 @@ def test_a_file_with_two_names_is_refused(tmp_path: Path, opens: object) -> None
     for name in ("sessions.db", "other.db"):
         with pytest.raises(LogUnavailable, match="2 names"):
             opens(f"sqlite:///{tmp_path}/{name}")  # type: ignore[operator]
+
+
+@contextmanager
+def mounted(place: Path, at: Path) -> Iterator[None]:
+    """A file or folder at a second path, by a bind mount: both paths are real."""
+    if sys.platform != "linux" or subprocess.run(["mount", "--bind", place, at]).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", at], check=True)
+
+
+@pytest.mark.parametrize("name", ["sqlite", "file"])
+def test_a_ledger_is_one_at_both_paths_of_a_mounted_folder(tmp_path: Path, name: str) -> None:
+    """Processes at either path take turns, and see what the other one wrote."""
+    here, there = tmp_path / "data", tmp_path / "a second path"
+    here.mkdir()
+    there.mkdir()
+    with mounted(here, there):
+        one, other = (
+            dict(zip(("sqlite", "file"), urls(at), strict=True))[name] for at in (here, there)
+        )
+        create(one, "begun")
+        with ThreadPoolExecutor(2) as threads:
+            work = [partial(as_user, 0, partial(many, url)) for url in (one, other)]
+            told = [*threads.map(lambda call: call(), work)]
+        assert told == ["20", "20"]
+        with SessionStore.open(one) as store:
+            assert store.verify().events == store.count() == 41
+        with SessionStore.open(other) as store:
+            assert store.verify().events == store.count() == 41
+        assert diagnose(other) == []
+        before = sorted(path.name for path in here.rglob("*"))
+        assert sorted(path.name for path in there.rglob("*")) == before
+    assert not [*there.iterdir()]
+
+
+def many(url: str) -> int:
+    """Create sessions, each by a store of its own, as short processes do."""
+    for number in range(20):
+        create(url, f"user {number}")
+    return 20
+
+
+@pytest.mark.parametrize("opens", [open_log, open_snapshot, diagnose])
+def test_a_database_that_is_mounted_alone_is_refused(
+    tmp_path: Path, opens: Callable[[str], object]
+) -> None:
+    create(f"sqlite:///{tmp_path}/sessions.db")
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "sessions copy.db"
+    other.touch()
+    with mounted(tmp_path / "sessions.db", other):
+        with pytest.raises(LogUnavailable, match="mounted alone"):
+            opens(f"sqlite:///{other}")
+        assert [path.name for path in other.parent.iterdir()] == [other.name]
+
+
+def test_a_folder_inside_the_ledger_that_is_mounted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "topics").mkdir()
+    url = f"file://{tmp_path}/events"
+    create(url)
+    with mounted(tmp_path / "topics", tmp_path / "events" / "topics"):
+        with pytest.raises(LogUnavailable, match="mounted alone"):
+            create(url)
+        assert not [*(tmp_path / "topics").iterdir()]
 
 
 def test_a_folder_inside_the_ledger_that_lies_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sessionledger.errors import LogUnavailable
 
+_MOUNTS = Path("/proc/self/mountinfo")
 _ALONE = 0o600
 _SHARED = 0o660
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -52,9 +53,20 @@ def _check_names(path: Path, names: int) -> None:
             f"{path} has {names} names (hard links), and its companions stand beside one of them: "
             f"remove the others, which `find -samefile {_quoted(path)}` lists"
         )
-    if os.path.ismount(path):
+    _check_mount(path)
+
+
+def _check_mount(path: Path) -> None:
+    """Raises `LogUnavailable` for a mount point. `ismount` misses those within one file system."""
+    name = os.fsencode(path)
+    for character in b"\\ \t\n":
+        name = name.replace(b"%c" % character, b"\\%03o" % character)
+    points = set()
+    with suppress(OSError):
+        points = {line.split(b" ")[4] for line in _MOUNTS.read_bytes().splitlines()}
+    if name in points or os.path.ismount(path):
         raise LogUnavailable(
-            f"{path} is mounted alone, and its companions would stay behind: mount its folder"
+            f"{path} is mounted alone, apart from the rest of its ledger: mount the whole folder"
         )
 
 
@@ -84,6 +96,8 @@ def check_companion(path: Path, found: os.stat_result, owner: Owner, forbidden: 
 
     forbidden: the permissions that only those may have who may write the ledger.
     """
+    if stat.S_ISDIR(found.st_mode):
+        _check_mount(path)
     mode, by_group = stat.S_IMODE(found.st_mode), found.st_gid == owner.gid
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise LogUnavailable(f"{path} is a link, or no file: put the file itself in its place")
