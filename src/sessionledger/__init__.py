@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InvalidSession,
         InvalidURL,
         LogError,
+        LogTimeout,
         LogUnavailable,
         MaintenanceRunning,
         NoLedger,
@@ -73,10 +74,9 @@ else:
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession HistoryCut InvalidEvent InvalidPolicy "
-            "InvalidSession InvalidURL LogError LogUnavailable MaintenanceRunning NoLedger "
-            "NotALedger ReauthenticationRequired RotationLimitReached SessionLedgerError "
-            "SessionLimitReached StoreClosed "
-            "UnsupportedSchema VersionConflict WriteContention"
+            "InvalidSession InvalidURL LogError LogTimeout LogUnavailable MaintenanceRunning "
+            "NoLedger NotALedger ReauthenticationRequired RotationLimitReached SessionLedgerError "
+            "SessionLimitReached StoreClosed UnsupportedSchema VersionConflict WriteContention"
         ),
         "findings": "Finding",
         "logs.base": (
@@ -137,6 +137,7 @@ __all__ = [
     "Log",
     "LogError",
     "LogEvent",
+    "LogTimeout",
     "LogUnavailable",
     "MaintenanceRunning",
     "NoLedger",

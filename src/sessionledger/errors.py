@@ -17,6 +17,7 @@
     └── LogError
         ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
         │   ├── NoLedger                 nothing is there to be read
+        │   ├── LogTimeout               others had the ledger for too long; nothing was written
         │   └── MaintenanceRunning       another process compacts or rebuilds the ledger
         ├── NotALedger                   the file exists and holds something else
         ├── UnsupportedSchema            written by a newer sessionledger
@@ -181,6 +182,12 @@ class NoLedger(LogUnavailable):
             f"there is no ledger at {location}; `sessionledger create` makes one, --ledger or "
             "SESSIONLEDGER_URL names another"
         )
+
+
+class LogTimeout(LogUnavailable):
+    """Others had the ledger for as long as a call may wait. Nothing was written."""
+
+    code = "log_timeout"
 
 
 class MaintenanceRunning(LogUnavailable):

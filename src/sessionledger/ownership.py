@@ -190,6 +190,21 @@ def give(file: int, owner: Owner) -> None:
         os.fchmod(file, owner.mode)
 
 
+def holder_of(file: Path) -> str:
+    """The process that has locked a file, as text for an error. Linux tells which one it is."""
+    try:
+        found = file.stat()
+        at = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        # Of one that waits, an arrow stands before these fields.
+        pid = next(lock[4] for lock in locks if lock[3:6:2] == ["WRITE", at])
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except (OSError, StopIteration):
+        return "another process"
+    told = dict(line.split(":\t", 1) for line in lines[:3])
+    return f"process {pid} ({told['Name']}, {told['State'].partition(' ')[2].strip('()')})"
+
+
 def _make(path: Path, owner: Owner) -> None:
     """Make an empty file. Nobody finds it before it is the owner's, who could not open it yet."""
     if owner.mode == _ALONE and owner.uid == os.geteuid():

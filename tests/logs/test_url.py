@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import InvalidPolicy, InvalidURL, LogUnavailable, open_log, parse_url
+from sessionledger import (
+    InvalidPolicy,
+    InvalidURL,
+    LedgerURL,
+    LogUnavailable,
+    open_log,
+    open_snapshot,
+    parse_url,
+)
 from tests.tiers import examples
 
 HOSTILE = "?# %é\u2028[]:;&'\"\\~a"
@@ -149,13 +159,13 @@ def test_a_place_that_is_not_there_is_the_storage_s_to_refuse() -> None:
 @examples(100)
 def test_what_an_address_says_is_what_would_be_opened(path: str) -> None:
     told = parse_url(f"sqlite:///{quote(path)}")
-    assert told == ("sqlite", Path(path), f"sqlite:///{quote(path)}", False)
+    assert told == LedgerURL("sqlite", Path(path), f"sqlite:///{quote(path)}")
     folder = f"/{path.lstrip('/')}"
     assert parse_url(f"FILE://{quote(folder)}")[:2] == ("file", Path(folder))
 
 
 def test_a_ledger_in_memory_has_no_path() -> None:
-    assert parse_url("MEMORY://") == ("memory", None, "memory:", False)
+    assert parse_url("MEMORY://") == LedgerURL("memory", None, "memory:")
 
 
 @pytest.mark.parametrize("url", ["", "sessions.db", "memory:x", "sqlite:x", "file://h/x", "x://y"])
@@ -165,3 +175,52 @@ def test_what_can_not_be_opened_can_not_be_read(url: str) -> None:
     with pytest.raises(InvalidURL) as reading:
         parse_url(url)
     assert str(opening.value) == str(reading.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "seconds"),
+    [
+        ("memory:", 10),
+        ("memory:?timeout=5s", 5),
+        ("sqlite:///a.db?timeout=1.5s", 1.5),
+        ("sqlite:///a.db?timeout=250ms", 0.25),
+        ("file:folder?timeout=86400s", 86_400),
+        ("file:///a/folder?timeout=1ms", 0.001),
+        ("postgresql://u@host/db?timeout=3s", 3),
+        ("postgresql://u@host/db?sslmode=require&timeout=3s&schema=other", 3),
+    ],
+)
+def test_an_address_says_how_long_a_call_waits(url: str, seconds: float) -> None:
+    told = parse_url(url)
+    assert told.timeout == seconds
+    assert "timeout" not in told.location + str(told.path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("timeout=", "timeout=5", "timeout=0s", "timeout=-1s", "timeout=nans", "timeout=1e3s"),
+        *("timeout=0.5ms", "timeout=86401s", "timeout=5m", "timeout=5s ", "timeout=\u0665s"),
+        *("timeout=1s&timeout=2s", "timeout=S3CR3T"),
+    ],
+)
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///a.db", "file:a", "postgresql://u@h/d"])
+def test_a_timeout_that_can_not_be_is_refused_by_every_address(url: str, said: str) -> None:
+    with pytest.raises(InvalidURL, match="a timeout is 1 ms to a day, written once: timeout=10s"):
+        open_log(f"{url}?{said}")
+
+
+@pytest.mark.parametrize("said", ["", "timeout", "Timeout=5s", "timeout=5s&x=1", "x=1&timeout=5s"])
+def test_a_path_is_followed_by_nothing_else(said: str) -> None:
+    with pytest.raises(InvalidURL):
+        open_log(f"sqlite:///a.db?{said}")
+
+
+def test_what_the_opener_says_goes_before_the_address(tmp_path: Path) -> None:
+    for url in ("memory:?timeout=5s", "sqlite:///a.db?timeout=5s", "file:a?timeout=5s"):
+        with closing(open_log(url)) as log:
+            assert log.timeout == 5
+        with closing(open_log(url, timeout=timedelta(seconds=2))) as log:
+            assert log.timeout == 2
+    with closing(open_snapshot("sqlite:///a.db?timeout=3s")) as shown:
+        assert shown.timeout == 3

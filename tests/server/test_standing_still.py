@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -15,7 +16,9 @@ import pytest
 
 from sessionledger.testing.fixtures import until
 from tests import postgres_server
-from tests.server.served import PATIENCE_SECONDS, Served, command
+from tests.cli.running import Line
+from tests.logs.stopped_writer import stopped_writer
+from tests.server.served import PATIENCE_SECONDS, Served, command, make_key
 
 AT_A_TIME = 250
 ROUNDS = 4
@@ -141,6 +144,25 @@ def test_a_held_sqlite_lock_costs_time_and_nothing_else(tmp_path: Path) -> None:
         assert set(asked(served, request("GET", "/auth", tokens[0]))) == {401}
         holder.close()
         assert served.stop() == 0
+
+
+@pytest.mark.middle
+def test_a_write_that_waits_in_vain_is_answered_503_and_when_to_come_again(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "app")
+    handle = Line(tmp_path).create()[1]
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    with Served(tmp_path, "--ledger", f"{url}?timeout=200ms") as served:
+        revoke = partial(served.call, "DELETE", f"/v1/sessions/{handle}", key)
+        with stopped_writer(url) as other:
+            answer = revoke()
+            assert (answer.status_code, answer.json()["code"]) == (503, "log_timeout")
+            assert answer.headers["Retry-After"] == "1"
+            assert str(other.pid) not in answer.text
+            assert served.call("GET", "/healthz").status_code == 200
+            other.resume()
+        assert revoke().status_code == 200
+        assert served.stop() == 0
+        assert f"process {other.pid} " in "".join(served.rest())
 
 
 @pytest.mark.slow

@@ -39,11 +39,13 @@ class Interrupted(MemoryLog):
             happen()
         return found
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, units: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         happen, self.before_append = self.before_append, None
         if happen is not None:
             happen()
-        return super().append(topic, units)
+        return super().append(topic, units, until)
 
     def at_every_append(self, happen: Told) -> None:
         """It never stops happening."""

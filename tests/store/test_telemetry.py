@@ -95,7 +95,9 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, units: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         raise LogUnavailable("full")
 
 

@@ -36,13 +36,17 @@ def pause() -> None:
 
 
 class IgnoresReads(MemoryLog):
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        return super().append(topic, [Unit(unit.changes, rule=unit.rule) for unit in batch])
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
+        return super().append(topic, [Unit(unit.changes, rule=unit.rule) for unit in batch], until)
 
 
 class IgnoresVersions(MemoryLog):
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
-        return super().append(topic, careless(batch))
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
+        return super().append(topic, careless(batch), until)
 
 
 def careless(batch: Sequence[Unit]) -> list[Unit]:
@@ -58,42 +62,48 @@ def _careless(change: Change) -> Change:
 class ChecksBeforeItWrites(MemoryLog):
     """Judges a condition, lets go of the lock, and writes without it."""
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         for change in [change for unit in batch for change in unit.changes]:
             put = change.put
             if put is not None and put.expected is not None:
                 row = self.row(topic, put.key)
                 if put.expected != (0 if row is None else row.version):
-                    return super().append(topic, batch)
+                    return super().append(topic, batch, until)
         pause()
-        return super().append(topic, careless(batch))
+        return super().append(topic, careless(batch), until)
 
 
 class DecidesBeforeItWrites(MemoryLog):
     """Asks a rule, lets go of the lock, and writes what it decided."""
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         if len(batch) != 1 or batch[0].rule is None:
-            return super().append(topic, batch)
+            return super().append(topic, batch, until)
         rule = batch[0].rule
         verdict = rule.decide(self.rows(topic, rule.where))
         if verdict is None:
             return [Conflict()]
         pause()
         ends = [Change(event) for _, event in verdict]
-        return super().append(topic, [Unit([*ends, *batch[0].changes])])
+        return super().append(topic, [Unit([*ends, *batch[0].changes])], until)
 
 
 class WritesHalfUnits(MemoryLog):
     """Conditions hold, but a unit is written event by event, and readers come between."""
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         if len(batch) != 1 or any(change.put for change in batch[0].changes):
-            return super().append(topic, batch)
+            return super().append(topic, batch, until)
         for change in batch[0].changes[:-1]:
-            super().append(topic, [Unit([change])])
+            super().append(topic, [Unit([change])], until)
             pause()
-        return super().append(topic, [Unit(batch[0].changes[-1:])])
+        return super().append(topic, [Unit(batch[0].changes[-1:])], until)
 
 
 class AnswersStaleRows(MemoryLog):
@@ -120,9 +130,11 @@ class PublishesOutOfOrder(MemoryLog):
         self._hidden: set[int] = set()
         self._read_up_to = 0
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         with self._changed:
-            outcomes = super().append(topic, batch)
+            outcomes = super().append(topic, batch, until)
             ids = {id for one in outcomes for id in getattr(one, "ids", ()) if id % 2}
             if ids:
                 self._hidden |= ids
@@ -262,9 +274,11 @@ class RemembersRows(SQLiteLog):
 
     _listing: list[Row] | None = None
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self._listing = None
-        return super().append(topic, batch)
+        return super().append(topic, batch, until)
 
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
@@ -285,9 +299,11 @@ class ReadsWhenItIsOpened(SQLiteLog):
         super().fold_with(topic, fold)
         self._read = self.read(topic)
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self._read = None
-        return super().append(topic, batch)
+        return super().append(topic, batch, until)
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         if self._read is None:
@@ -306,10 +322,12 @@ class StarvesOne(SQLiteLog):
                 Path(f"{path}-starved").touch(exist_ok=False)
                 self._is_starved = True
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         if self._is_starved:
             threading.Event().wait(0.2)
-        return super().append(topic, batch)
+        return super().append(topic, batch, until)
 
 
 class InLoops(LogConformance):

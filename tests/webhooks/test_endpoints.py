@@ -163,3 +163,19 @@ def test_it_wants_its_types_and_principals() -> None:
     assert not endpoint.wants("session.expired", "carol")
     assert not endpoint.wants("session.expired", None)
     assert new_endpoint(URL).wants("session.created", None)
+
+
+def test_a_change_that_another_process_keeps_back_is_given_up(
+    file: EndpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.add(new_endpoint(URL))
+    before = file.read()
+    monkeypatch.setattr(endpoints, "PATIENCE_SECONDS", 0.05)
+    held = file.open_beside("-lock")
+    assert endpoints.is_locked_by_us(held)
+    with pytest.raises(UnsafeFile, match=f"process {os.getpid()} .* is still changing"):
+        file.add(new_endpoint(URL))
+    assert file.read() == before
+    os.close(held)
+    file.add(new_endpoint(URL))
+    assert len(file.read()) == 2

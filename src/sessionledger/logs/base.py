@@ -160,20 +160,27 @@ class Log(Protocol):
 
     Topics are named by 1 to 200 ASCII letters, digits, `.`, `_` and `-`; `InvalidEvent` otherwise.
     A topic that nobody wrote to is empty, not an error. All raise `LogUnavailable` when the
-    storage refuses, and `StoreClosed` after `close`.
+    storage refuses, and `StoreClosed` after `close`. A call that waits for others for `timeout`
+    seconds raises `LogTimeout`, and has written nothing.
     """
+
+    @property
+    def timeout(self) -> float: ...
 
     def fold_with(self, topic: str, fold: Fold) -> None:
         """Keep the rows of the topic by this fold, from here on in this process."""
         ...
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, units: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         """Append each unit that its conditions allow, and answer for each, in order.
 
         Units see the effects of those before them. When it returns, what was appended is durable.
         With the topic's fold, a change without a `put` is folded into its row at once. Without the
         fold a `put` is refused, and other changes are folded by the next log that has it. An append
-        that was begun completes even if its caller is gone.
+        that was begun completes even if its caller is gone. until: when it stops waiting for
+        others, by `time.monotonic`; by default after `timeout`.
         """
         ...
 

@@ -46,6 +46,7 @@ class ReadOnlyLog:
         self._folds: dict[str, Fold] = {}
         self._tables: dict[str, tuple[int, RowTable]] = {}
         # What has nothing to do with rows.
+        self.timeout = log.timeout
         self.append, self.rebuild, self.ack = log.append, log.rebuild, log.ack
         self.read, self.latest, self.wait = log.read, log.latest, log.wait
         self.cursor, self.topics, self.describe = log.cursor, log.topics, log.describe

@@ -10,10 +10,14 @@
 `file:` is RFC 8089's: after its two slashes comes a host, which is empty, and then an absolute
 path. Percent-encoded bytes in the path are decoded, as UTF-8. A backend's driver is imported only
 when its address is opened.
+
+Each address may end with `?timeout=5s`: how long a call waits for others that use the ledger.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -21,10 +25,12 @@ from urllib.parse import unquote
 from sessionledger.errors import InvalidPolicy, InvalidURL
 from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.ownership import resolved
 from sessionledger.secrecy import without_locals
 
 DURABILITIES = ("full", "normal")
+LEAST_SECONDS, MOST_SECONDS = 0.001, 86_400
 _KNOWN = (
     "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder, "
     "file:relative/folder or postgresql://user@host/database"
@@ -36,13 +42,15 @@ class LedgerURL(NamedTuple):
     """What a ledger's address says.
 
     path: the file or the folder, or None for a ledger that has neither. location: the address as it
-    may be shown, without secrets. holds_secret: whether the address holds a password.
+    may be shown, without secrets. holds_secret: whether the address holds a password. timeout: how
+    many seconds a call waits for others.
     """
 
     scheme: str
     path: Path | None
     location: str
     holds_secret: bool = False
+    timeout: float = TIMEOUT_SECONDS
 
 
 @without_locals
@@ -51,36 +59,40 @@ def parse_url(url: str) -> LedgerURL:
 
     Raises `InvalidURL`, which repeats nothing: there may be a password.
     """
-    scheme, rest = _divide(url)
-    return _PARSERS[scheme](rest)
+    scheme, rest, timeout = _divide(url)
+    return _PARSERS[scheme](rest)._replace(timeout=timeout)
 
 
 @without_locals
-def open_log(url: str, *, durability: str = "full") -> Log:
+def open_log(url: str, *, durability: str = "full", timeout: timedelta | None = None) -> Log:
     """Open the log at an address.
 
     durability: "full" answers after fsync; "normal" survives the process but not a power loss.
+    timeout: how long a call waits for others, in place of what the address says.
     Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
-    durability, and what the log raises.
+    durability or timeout, and what the log raises.
     """
     parsed = parse_url(url)
+    seconds = parsed.timeout if timeout is None else timeout.total_seconds()
     if durability not in DURABILITIES:
         raise InvalidPolicy("durability must be 'full' or 'normal'")
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidPolicy(f"timeout must be 1 ms to a day, got {seconds:g} s")
     if parsed.scheme == "memory":
         from sessionledger.logs.memory.log import MemoryLog
 
-        return MemoryLog()
+        return MemoryLog(timeout=seconds)
     if parsed.path is None:
         from sessionledger.logs.postgres import PostgresLog
 
-        return PostgresLog(f"postgresql:{_divide(url)[1]}", durability=durability)
+        return PostgresLog(f"postgresql:{_divide(url)[1]}", durability=durability, timeout=seconds)
     if parsed.scheme == "sqlite":
         from sessionledger.logs.sqlite import SQLiteLog
 
-        return SQLiteLog(parsed.path, durability=durability)
+        return SQLiteLog(parsed.path, durability=durability, timeout=seconds)
     from sessionledger.logs.file import FileLog
 
-    return FileLog(parsed.path, durability=durability)
+    return FileLog(parsed.path, durability=durability, timeout=seconds)
 
 
 @without_locals
@@ -97,16 +109,17 @@ def open_snapshot(url: str) -> Log:
     if parsed.scheme == "file" and parsed.path is not None:
         from sessionledger.logs.file.log import ReadOnlyFileLog
 
-        return ReadOnlyFileLog(parsed.path)
+        return ReadOnlyFileLog(parsed.path, timeout=parsed.timeout)
     from sessionledger.logs.gap_fold import ReadOnlyLog
 
     if parsed.path is None:
         from sessionledger.logs.postgres.log import ReadOnlyPostgresLog
 
-        return ReadOnlyLog(ReadOnlyPostgresLog(f"postgresql:{_divide(url)[1]}"))
+        server = f"postgresql:{_divide(url)[1]}"
+        return ReadOnlyLog(ReadOnlyPostgresLog(server, timeout=parsed.timeout))
     from sessionledger.logs.sqlite.read_only_log import SQLiteSnapshot
 
-    return ReadOnlyLog(SQLiteSnapshot(parsed.path))
+    return ReadOnlyLog(SQLiteSnapshot(parsed.path, timeout=parsed.timeout))
 
 
 @without_locals
@@ -116,7 +129,7 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
     So it finds what an opening would mend, and works where an opening would fail. Raises what
     `open_log` raises where nothing can be told at all.
     """
-    scheme, rest = _divide(url)
+    scheme, rest, _ = _divide(url)
     if scheme == "sqlite":
         from sessionledger.logs.sqlite.examination import examine
 
@@ -133,17 +146,33 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
         log.close()
 
 
-def _divide(url: object) -> tuple[str, str]:
-    """The scheme of an address, in lower case, and what follows the colon. Raises `InvalidURL`."""
+def _divide(url: object) -> tuple[str, str, float]:
+    """The scheme of an address, in lower case, what follows the colon, and the timeout, which is
+    taken out. Raises `InvalidURL`."""
     if not isinstance(url, str):
         raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
     scheme, colon, rest = url.partition(":")
     if colon and scheme.lower() in _PARSERS:
-        return scheme.lower(), rest
+        rest, seconds = _without_timeout(rest)
+        return scheme.lower(), rest, seconds
     said = (
         f"begins with {scheme}:" if colon and scheme.isalpha() else f"has no scheme; {_FOR_A_FILE}"
     )
     raise InvalidURL(f"a ledger's address is {_KNOWN}; this one {said}")
+
+
+def _without_timeout(rest: str) -> tuple[str, float]:
+    head, mark, query = rest.partition("?")
+    pairs = query.split("&")
+    given = [pair for pair in pairs if pair.startswith("timeout=")]
+    if not given:
+        return rest, TIMEOUT_SECONDS
+    found = re.fullmatch(r"timeout=([0-9]{1,9}(?:\.[0-9]+)?)(m?)s", "&".join(given))
+    seconds = float(found[1]) / (1000 if found[2] else 1) if found else 0
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidURL("a timeout is 1 ms to a day, written once: timeout=10s or timeout=500ms")
+    left = "&".join(pair for pair in pairs if pair not in given)
+    return head + (left and mark + left), seconds
 
 
 def _memory_url(rest: str) -> LedgerURL:
@@ -201,7 +230,9 @@ _PARSERS = {
 
 def _path(written: str) -> Path:
     if "?" in written or "#" in written:
-        raise InvalidURL("an address takes no ? or #; as part of the path write %3F or %23")
+        raise InvalidURL(
+            "an address takes ?timeout= alone, and no #; as part of the path write %3F or %23"
+        )
     try:
         path = unquote(written, errors="strict")
     except UnicodeDecodeError:

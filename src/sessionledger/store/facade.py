@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sessionledger.core.session import Session
+from sessionledger.errors import LogTimeout
 from sessionledger.logs.base import Log
 from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Engine
@@ -32,5 +33,9 @@ class TokenFacade(Facade):
         presented = authenticate.presented(engine, token)
         if presented is None or log is None:
             return None
-        session = engine.live(log.state(engine.topic, presented[1]), None)
+        try:
+            found = log.state(engine.topic, presented[1])
+        except LogTimeout:
+            return None
+        session = engine.live(found, None)
         return session if authenticate.needs_only_a_read(engine, session, None) else None

@@ -7,7 +7,6 @@ is gone. Changes by the command line are noticed within a second.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +15,7 @@ from typing import TypeAlias
 
 from sessionledger import AsyncSessionStore, Log, SessionLedgerError
 from sessionledger.webhooks.delivery import Delivery, Source
-from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile
+from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile, is_locked_by_us
 
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
 
@@ -108,7 +107,7 @@ class Dispatcher:
         while (lock := self._open_lock()) is None:  # noqa: ASYNC110  nobody tells when it is mended
             await asyncio.sleep(POLL_SECONDS)
         try:
-            while not _locked(lock):  # noqa: ASYNC110  another process tells nobody when it ends
+            while not is_locked_by_us(lock):  # noqa: ASYNC110  another process tells nobody when it ends
                 await asyncio.sleep(POLL_SECONDS)
             yield
         finally:
@@ -125,11 +124,3 @@ class _ActiveDelivery:
     def must_restart(self, endpoint: Endpoint) -> bool:
         """Whether it ended, or was enabled again and must not wait for its next attempt."""
         return self.task.done() or (self._delivery.failures > 0 and endpoint.failures == 0)
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

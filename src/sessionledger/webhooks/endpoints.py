@@ -14,17 +14,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from time import monotonic, sleep
 from urllib.parse import urlsplit
 
 import msgspec
 
 from sessionledger import LogUnavailable
-from sessionledger.ownership import Owner, flush_folder, open_companion, open_trusted, owner_of
+from sessionledger.ownership import (
+    Owner,
+    flush_folder,
+    holder_of,
+    open_companion,
+    open_trusted,
+    owner_of,
+)
 from sessionledger.webhooks.messages import CREATED, EXPIRED, FOR_ALL, TYPES
 from sessionledger.webhooks.signing import new_secret
 
 DEFAULT_TYPES = (CREATED, EXPIRED, *FOR_ALL)
 MAX_ENDPOINTS = 100
+PATIENCE_SECONDS, LOOK_AGAIN_SECONDS = 10.0, 0.02
 
 _ID_BYTES = 6
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
@@ -171,7 +180,12 @@ class EndpointFile:
     def _locked(self) -> Iterator[None]:
         lock = self.open_beside("-lock")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            end = monotonic() + PATIENCE_SECONDS
+            while not is_locked_by_us(lock):
+                if monotonic() > end:
+                    who = holder_of(_beside(self.path, "-lock"))
+                    raise UnsafeFile(f"{who} is still changing {self.path}: try again later")
+                sleep(LOOK_AGAIN_SECONDS)
             yield
         finally:
             os.close(lock)
@@ -199,6 +213,15 @@ class EndpointFile:
         # Root may act for whoever made the file.
         maker = os.geteuid() or owner_of(self.path).uid
         return Owner(maker, -1, 0o600)
+
+
+def is_locked_by_us(lock: int) -> bool:
+    """Take the lock of an open file, if nobody else has it; whether it was taken."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def succeeded(endpoint: Endpoint) -> Endpoint:

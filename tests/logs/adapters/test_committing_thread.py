@@ -44,12 +44,14 @@ class Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self.entered.set()
         assert self.leave.wait(PATIENCE)
         if self.error is not None:
             raise self.error
-        return self._log.append(topic, batch)
+        return self._log.append(topic, batch, until)
 
 
 def units(*told: int) -> list[Unit]:

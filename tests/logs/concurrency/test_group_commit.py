@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Sequence
+from time import monotonic
 
 import pytest
 
-from sessionledger import Appended, Change, LogUnavailable, Unit
+from sessionledger import Appended, Change, LogTimeout, LogUnavailable, Unit
 from sessionledger.logs.base import Outcome
+from sessionledger.logs.concurrency import group_commit
 from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
 from sessionledger.testing.fixtures import PATIENCE, event, until
 
@@ -29,7 +31,7 @@ class Commits:
         self.leave = threading.Semaphore(0)
         self.error: BaseException | None = None
 
-    def __call__(self, batches: Sequence[Batch]) -> None:
+    def __call__(self, batches: Sequence[Batch], until: float) -> None:
         self.batches.append([batch.topic for batch in batches])
         self.entered.release()
         assert self.leave.acquire(timeout=PATIENCE)
@@ -71,9 +73,9 @@ class Caller(threading.Thread):
 class Scene:
     """A group commit, and callers that come while the first one is held up."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = PATIENCE) -> None:
         self.commits = Commits()
-        self.group = GroupCommit(self.commits)
+        self.group = GroupCommit(self.commits, timeout)
         self.callers: list[Caller] = []
 
     def call(self, name: str) -> Caller:
@@ -211,12 +213,12 @@ def test_an_interrupted_leader_with_only_interrupted_waiters_strands_nobody(scen
 def test_all_of_many_callers_are_answered_once(threads: int) -> None:
     seen: list[str] = []
 
-    def commit(batches: Sequence[Batch]) -> None:
+    def commit(batches: Sequence[Batch], until: float) -> None:
         for batch in batches:
             seen.append(batch.topic)
             batch.outcomes = [Appended((len(seen),))]
 
-    group = GroupCommit(commit)
+    group = GroupCommit(commit, PATIENCE)
     answers: list[list[Outcome]] = []
 
     def run(number: int) -> None:
@@ -269,12 +271,75 @@ def test_what_a_signal_handler_raises_reaches_the_leader_alone(
 
 
 def test_who_appends_from_within_its_own_append_is_refused() -> None:
-    def commit(batches: Sequence[Batch]) -> None:
+    def commit(batches: Sequence[Batch], until: float) -> None:
         with pytest.raises(LogUnavailable, match="signal handler"):
             group.append("again", [UNIT])
         for batch in batches:
             batch.outcomes = [Appended((1,))]
 
-    group = GroupCommit(commit)
+    group = GroupCommit(commit, PATIENCE)
     assert group.append("a", [UNIT]) == [Appended((1,))]
     assert group.append("b", [UNIT]) == [Appended((1,))]
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "GRACE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_whoever_waits_behind_a_leader_that_stands_still_leaves_and_is_not_written() -> None:
+    scene = Scene(timeout=0.05)
+    scene.call("a")
+    late = scene.call("b")
+    late.finish()
+    assert isinstance(late.error, LogTimeout)
+    assert "nothing was written" in str(late.error)
+    scene.finish()
+    scene.callers.clear()
+    scene.call("c")
+    scene.finish()
+    assert scene.commits.batches == [["a"], ["c"]]
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_whose_write_is_just_being_committed_is_told_that_it_may_be_written() -> None:
+    scene = Scene(timeout=1.0)
+    scene.call("a")
+    scene.call("b")
+    late = scene.call("c")
+    scene.let_go()
+    assert scene.commits.entered.acquire(timeout=PATIENCE)
+    late.finish()
+    assert type(late.error) is LogUnavailable
+    assert "it may be written" in str(late.error)
+    assert "same call again" in str(late.error)
+    scene.finish()
+    assert scene.commits.batches == [["a"], ["b", "c"]]
+
+
+def test_a_turn_that_is_not_had_fails_the_batch_and_not_those_who_came_meanwhile(
+    scene: Scene,
+) -> None:
+    scene.call("a")
+    scene.call("b")
+    scene.commits.error = LogTimeout("another process writes")
+    scene.finish()
+    assert [type(caller.error) for caller in scene.callers] == [LogTimeout, type(None)]
+    assert scene.commits.batches == [["a"], ["b"]]
+
+
+def test_a_leader_waits_no_longer_than_its_own_time() -> None:
+    seen: list[float] = []
+
+    def commit(batches: Sequence[Batch], until: float) -> None:
+        seen.append(until)
+        for batch in batches:
+            batch.outcomes = [Appended((1,))]
+
+    group = GroupCommit(commit, timeout=5.0)
+    before = monotonic()
+    group.append("a", [UNIT])
+    group.append("b", [UNIT], until=before + 1)
+    assert before + 5 <= seen[0] <= monotonic() + 5
+    assert seen[1] == before + 1

@@ -8,12 +8,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from sessionledger import (
     InvalidURL,
+    LedgerURL,
     LogUnavailable,
     NotALedger,
     SessionStore,
@@ -22,7 +24,7 @@ from sessionledger import (
     parse_url,
 )
 from sessionledger.logs.postgres.opening import address_of
-from sessionledger.testing.fixtures import TOPIC, add, concurrently, event
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, concurrently, event
 from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.logs import bare_postgres
 from tests.postgres_server import (
@@ -60,7 +62,7 @@ def test_a_location_tells_where_and_no_secret(url: str, location: str) -> None:
 @pytest.mark.parametrize("url", HOLDING_A_SECRET)
 def test_no_spelling_of_a_password_is_shown(url: str) -> None:
     told = parse_url(url)
-    assert told == ("postgresql", None, "postgresql://127.0.0.1:1/app", True)
+    assert told == LedgerURL("postgresql", None, "postgresql://127.0.0.1:1/app", True)
     assert SECRET not in repr(told) + repr(
         address_of(url.lower().replace("postgres:", "postgresql:"))
     )
@@ -324,7 +326,8 @@ def test_a_ledger_is_durable_whatever_the_database_says(tmp_path: Path) -> None:
         for durability in ("full", "normal"):
             log = open_log(url, durability=durability)
             log._transactions.run(  # type: ignore[attr-defined]
-                lambda one: seen.extend(one.ask(("SHOW synchronous_commit", ())))
+                lambda one: seen.extend(one.ask(("SHOW synchronous_commit", ()))),
+                monotonic() + PATIENCE,
             )
             add(log, [event()])
             log.flush()

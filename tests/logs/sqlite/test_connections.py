@@ -202,7 +202,7 @@ def test_a_reader_in_a_snapshot_is_waited_for(log: SQLiteLog) -> None:
 
 
 def test_a_handler_of_the_thread_that_closes_the_gate_is_refused(log: SQLiteLog) -> None:
-    log._readers.hold()
+    log._readers.hold(until=float("inf"))
     try:
         with pytest.raises(LogUnavailable, match="signal handler"):
             log.count(TOPIC)

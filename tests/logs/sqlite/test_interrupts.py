@@ -38,7 +38,7 @@ begun = threading.Event()
 
 def interrupt(holder, main):
     begun.wait()
-    while sys._current_frames()[main].f_code.co_name != "_transact":
+    while sys._current_frames()[main].f_code.co_name != "transact":
         threading.Event().wait(0.001)
     os.kill(os.getpid(), signal.SIGINT)
     assert ask(holder, "release") == "released"

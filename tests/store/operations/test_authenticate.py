@@ -135,10 +135,12 @@ class Refusing(MemoryLog):
 
     refuses = False
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         if self.refuses:
             raise LogUnavailable("the disk is gone")
-        return super().append(topic, batch)
+        return super().append(topic, batch, until)
 
 
 class Told(list[SessionLedgerError]):

@@ -1,7 +1,8 @@
 """A log for event loops: one committing thread makes the appends of all loops.
 
 It takes all appends that wait at a time, and wakes each event loop once. Reads run in the loop,
-since a read of an embedded log takes microseconds.
+since a read of an embedded log takes microseconds. Those that would have to wait take a thread.
+There are few threads: while the log stands still, further calls wait in the loop.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 
-from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.loop_waiters import LoopWaiters
-from sessionledger.logs.base import (
-    Log,
-    Outcome,
-    Unit,
-)
-from sessionledger.logs.concurrency.forking import watch_forks
-from sessionledger.logs.concurrency.group_commit import by_topic, dealt
+from sessionledger.logs.base import KeyState, Log, Outcome, Row, Unit
+from sessionledger.logs.concurrency.forking import Forkable, watch_forks
+from sessionledger.logs.concurrency.group_commit import GRACE_SECONDS, UNKNOWN, by_topic, dealt
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS
 
@@ -35,26 +36,71 @@ MAX_WAITING = 10_000
 """How many appends wait for a log that stands still: those that were given up wait too."""
 
 
-class LoopLog(ImmediateLog):
+class LoopLog(ImmediateLog, Forkable):
     """An embedded log for event loops: one, or several in several threads.
 
     Calls that would block a loop run in threads: those that flush, walk the log, or count. All
-    others run in the loop.
+    others run in the loop. threads: how many there are; calls: how many a loop may occupy.
     """
 
     poll_seconds = POLL_SECONDS
+    threads = calls = 4
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
         self._committer = _Committer(log)
         self._waiters = LoopWaiters(self.latest, self.poll_seconds)
+        self._begin()
+        watch_forks(self)
+
+    def _begin(self) -> None:
+        self._threads = ThreadPoolExecutor(self.threads, "sessionledger-call")
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
+
+    def after_fork_in_child(self) -> None:
+        # The threads of the parent are not here.
+        self._begin()
 
     def append(self, topic: str, units: Sequence[Unit]) -> Coroutine[Any, Any, list[Outcome]]:
         # The committer's coroutine itself: every append would pay for one around it.
         return self._committer.append(topic, units)
 
     async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        return await asyncio.to_thread(call, *given, **named)
+        loop = asyncio.get_running_loop()
+        slots = self._slots.get(loop)
+        if slots is None:
+            slots = self._slots[loop] = asyncio.Semaphore(self.calls)
+        try:
+            async with asyncio.timeout(self.log.timeout if slots.locked() else None):
+                await slots.acquire()
+        except TimeoutError:
+            raise LogTimeout("other calls occupy all threads for the ledger; try again") from None
+        try:
+            answer = loop.run_in_executor(self._threads, partial(call, *given, **named))
+        except RuntimeError:
+            slots.release()
+            raise StoreClosed("the log is closed") from None
+        answer.add_done_callback(lambda _: slots.release())
+        # A caller that gives up does not free the thread.
+        return await asyncio.shield(answer)
+
+    async def _look_up(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        try:
+            return call(*given, **named)
+        except LogTimeout:
+            # It has to write first: rows of what others appended.
+            return await self._call(call, *given, **named)
+
+    async def mark(self, topic: str) -> int:
+        return await self._look_up(self.log.mark, topic)
+
+    async def row(self, topic: str, key: bytes) -> Row | None:
+        return await self._look_up(self.log.row, topic, key)
+
+    def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
+        return self._look_up(self.log.state, topic, key)
 
     async def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         return await self._waiters.wait_above(topic, after, timeout)
@@ -64,18 +110,20 @@ class LoopLog(ImmediateLog):
         await asyncio.to_thread(self.log.close)
 
     async def detach(self) -> None:
-        """End the committing thread once it has nothing to do; the log stays open."""
+        """End the threads once they have nothing to do; the log stays open."""
         self._waiters.close()
         await asyncio.to_thread(self._committer.stop)
+        self._threads.shutdown(wait=False)
 
 
 class _Waiting(msgspec.Struct, gc=False):
-    """An append that a task waits for."""
+    """An append that a task waits for, until `time.monotonic` says so."""
 
     topic: str
     units: Sequence[Unit]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[list[Outcome]]
+    until: float
 
 
 class _Committer:
@@ -95,18 +143,19 @@ class _Committer:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def before_fork(self) -> None:
-        self._mutex.acquire()
+    def before_fork(self, until: float) -> None:
+        self._mutex.hold(until)
 
     def after_fork_in_parent(self) -> None:
-        self._mutex.release()
+        self._mutex.let_go()
 
     def after_fork_in_child(self) -> None:
         self._begin()
 
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(topic, units, loop, loop.create_future())
+        timeout = self._log.timeout
+        waiting = _Waiting(topic, units, loop, loop.create_future(), monotonic() + timeout)
         with self._mutex:
             if self._waiting >= MAX_WAITING:
                 raise LogUnavailable(f"{MAX_WAITING} appends wait for the log: try again later")
@@ -118,8 +167,14 @@ class _Committer:
                 loop.call_soon(self._hand_over, loop)
                 gathered = self._gathered[loop] = []
             gathered.append(waiting)
-        # A cancelled caller gives up the answer, not the append.
-        return await waiting.future
+        # The thread answers in time, unless it stands still itself: the disk may.
+        late = LogUnavailable(UNKNOWN)
+        timer = loop.call_later(timeout + 2 * GRACE_SECONDS, _reject, (waiting, late))
+        try:
+            # A cancelled caller gives up the answer, not the append.
+            return await waiting.future
+        finally:
+            timer.cancel()
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Pass on to the thread, together, what the tasks of this turn of the loop append."""
@@ -136,7 +191,9 @@ class _Committer:
             self._queue.put(None)
             thread, self._thread = self._thread, None
         if thread is not None:
-            thread.join()
+            thread.join(self._log.timeout + GRACE_SECONDS)
+            if thread.is_alive():
+                raise LogUnavailable(UNKNOWN)
 
     def _start(self) -> None:
         if self._stopped:
@@ -160,8 +217,9 @@ class _Committer:
 
     def _commit(self, batch: list[_Waiting]) -> None:
         for topic, group in by_topic(batch).items():
+            units, until = [unit for w in group for unit in w.units], group[0].until
             try:
-                outcomes = self._log.append(topic, [unit for w in group for unit in w.units])
+                outcomes = self._log.append(topic, units, until)
             except Exception as error:  # noqa: BLE001  whoever waits gets it
                 self._refuse(group, error)
             else:

@@ -1,31 +1,20 @@
 """A remote log in the asynchronous colour: its calls run in threads.
 
 The states that the tasks of one turn of an event loop ask for are read in one trip.
-
-A server that stands still keeps a thread for each call that it does not answer. So a loop makes no
-more calls at a time than there are threads. All others wait in the loop, where a call that is given
-up leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
-from sessionledger.logs.base import (
-    KeyState,
-    Log,
-    RemoteLog,
-    Row,
-)
-from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.base import KeyState, Log, RemoteLog
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -45,53 +34,18 @@ class RemoteLoopLog(LoopLog):
     """
 
     poll_seconds = 0.05
+    threads, calls = THREADS, THREADS - TRIPS
 
     def __init__(self, log: Log, remote: RemoteLog) -> None:
         """remote: the same log."""
-        super().__init__(log)
         self._remote = remote
-        self._begin()
-        watch_forks(self)
+        super().__init__(log)
 
     def _begin(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, "sessionledger-read")
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        super()._begin()
         self._states = _BatchedReads(self._remote, self._threads)
 
-    def before_fork(self) -> None:
-        """Nothing: no lock is held between two calls."""
-
-    def after_fork_in_parent(self) -> None:
-        """Nothing."""
-
-    def after_fork_in_child(self) -> None:
-        # The threads of the parent are not here.
-        self._begin()
-
-    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        slots = self._slots.get(loop)
-        if slots is None:
-            slots = self._slots[loop] = asyncio.Semaphore(THREADS - TRIPS)
-        await slots.acquire()
-        try:
-            answer = loop.run_in_executor(self._threads, partial(call, *given, **named))
-        except RuntimeError:
-            slots.release()
-            raise StoreClosed("the log is closed") from None
-        answer.add_done_callback(lambda _: slots.release())
-        # A caller that gives up does not free the thread.
-        return await asyncio.shield(answer)
-
-    _look_up = _call
-
-    async def mark(self, topic: str) -> int:
-        return await self._call(self.log.mark, topic)
-
-    async def row(self, topic: str, key: bytes) -> Row | None:
-        return await self._call(self.log.row, topic, key)
+    _look_up = LoopLog._call  # noqa: SLF001
 
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)

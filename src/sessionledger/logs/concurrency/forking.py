@@ -5,14 +5,15 @@ closes its files. Otherwise a child would inherit the library's locks, held by t
 not have. Parent and child each open their own files when they next need them.
 
 One thread forks at a time. A fork by a signal handler goes ahead without that if it interrupted
-another fork, or if a log can't be kept quiet for it. The child learns that from its log, which was
-not told before.
+another fork, or if a log can't be kept quiet for it. So does any fork once it has waited for 10 s.
+The child learns that from its log, which was not told before, or is not quiet.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from time import monotonic
 from typing import Protocol
 from weakref import WeakSet
 
@@ -22,13 +23,13 @@ _PATIENCE_SECONDS = 10.0
 class Forkable(Protocol):
     """Something with threads, locks or handles that mean nothing in a forked child."""
 
-    def before_fork(self) -> None:
-        """Wait until nothing is under way, and keep it so."""
-        ...
+    def before_fork(self, until: float) -> None:  # noqa: ARG002  for those who wait
+        """Wait until nothing is under way, or until then, and keep it so. By default nothing."""
+        return
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        ...
+        return
 
     def after_fork_in_child(self) -> None:
         """Forget threads, locks and handles of the parent, without closing them.
@@ -69,12 +70,13 @@ def _before() -> None:
     _mine.forks.append(fork)
     if len(_mine.forks) > 1:
         return
+    until = monotonic() + _PATIENCE_SECONDS
     # Who forks already may be waiting for a call that this fork, of a signal handler, interrupted.
     fork.is_alone = _forking.acquire(timeout=_PATIENCE_SECONDS)
     if fork.is_alone:
         for forkable in list(_forkables):
             fork.told.append(forkable)
-            forkable.before_fork()
+            forkable.before_fork(until)
 
 
 def _in_parent() -> None:

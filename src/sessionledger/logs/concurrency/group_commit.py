@@ -3,6 +3,10 @@
 There is no thread and no timer. The first caller leads: it commits all pending appends, its own
 among them, and wakes their callers. Then it hands the lead to the first that came meanwhile. A
 caller that is interrupted while it waits stays in line: its append still completes.
+
+Each append waits until its own time. If the leader gets no turn to write by then, its batch fails,
+and whoever came meanwhile tries next. A caller whose time is over leaves the line, and nothing of
+it is written. If others are just committing its append, it gets to know that it can't be known.
 """
 
 from __future__ import annotations
@@ -12,25 +16,33 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice, starmap
+from time import monotonic
 from typing import Protocol, TypeAlias, TypeVar
 
-from sessionledger.errors import LogUnavailable, SessionLedgerError
+from sessionledger.errors import LogTimeout, LogUnavailable, SessionLedgerError
 from sessionledger.logs.base import Outcome, Unit
 from sessionledger.logs.concurrency.locks import Lock
-from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
+from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard, still_writing
 from sessionledger.logs.concurrency.waiting import Waiters
 
 T = TypeVar("T")
+
+GRACE_SECONDS = 1.0  # for whoever commits the writes of others: it may fail at the same moment
+UNKNOWN = (
+    "another thread has yet to commit this write, and the time to wait for it is over: it may be "
+    "written. Make the same call again, or read it back"
+)
 
 
 class Ticket:
     """One append that waits for its outcome."""
 
-    __slots__ = ("_asleep", "abandoned", "done", "error", "outcomes", "topic", "units")
+    __slots__ = ("_asleep", "abandoned", "done", "error", "outcomes", "topic", "units", "until")
 
-    def __init__(self, topic: str, units: Sequence[Unit]) -> None:
+    def __init__(self, topic: str, units: Sequence[Unit], until: float) -> None:
         self.topic = topic
         self.units = units
+        self.until = until
         self.outcomes: list[Outcome] = []
         self.error: BaseException | None = None
         self.done = False
@@ -38,9 +50,10 @@ class Ticket:
         self._asleep = threading.Lock()
         self._asleep.acquire()
 
-    def wait(self) -> None:
-        """Wait until it may be done, or may have the lead."""
-        self._asleep.acquire()
+    def wait(self) -> bool:
+        """Wait until it may be done, or may have the lead. False: its time is over."""
+        left = self.until + GRACE_SECONDS - monotonic()
+        return self._asleep.acquire(timeout=max(0.0, left))
 
     def wake(self) -> None:
         """End its wait; waking it twice is nothing."""
@@ -67,20 +80,22 @@ class Batch:
             ticket.outcomes, ticket.error = outcomes, self.error
 
 
-Commit: TypeAlias = Callable[[Sequence[Batch]], None]
-"""Commits batches of several topics durably, or raises and has written nothing."""
+Commit: TypeAlias = Callable[[Sequence[Batch], float], None]
+"""Commits batches of several topics durably, or raises and has written nothing: `LogTimeout` if it
+has to wait beyond a time."""
 
 
 class GroupCommit:
     """Runs `commit` for one leader at a time, with all the tickets that are pending by then.
 
     What the leader is doing stands in attributes: if it is interrupted anywhere, it goes on there.
-    waiters: are notified of every commit.
+    timeout: how many seconds an append waits for others. waiters: are notified of every commit.
     """
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: Commit, timeout: float) -> None:
         self.waiters = Waiters()
         self._commit = commit
+        self._timeout = timeout
         self._mutex = Lock()
         self._pending: list[Ticket] = []
         self._leader: Ticket | None = None
@@ -89,16 +104,18 @@ class GroupCommit:
         self._verdict: BaseException | None = None
         self._guard = ReentrancyGuard()
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, units: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         """Commit the units together with whoever else waits. Raises what the commit raised."""
-        return self._guard.run(partial(self._append, topic, units))
+        until = monotonic() + self._timeout if until is None else until
+        return self._guard.run(partial(self._append, Ticket(topic, units, until)))
 
     def run(self, work: Callable[[], T]) -> T:
         """Do another write, which is refused to signal handlers as appends are."""
         return self._guard.run(work)
 
-    def _append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        ticket = Ticket(topic, units)
+    def _append(self, ticket: Ticket) -> list[Outcome]:
         try:
             with self._mutex:
                 self._pending.append(ticket)
@@ -117,9 +134,21 @@ class GroupCommit:
     def _await(self, ticket: Ticket) -> None:
         is_over = False
         while not is_over:
-            ticket.wait()
+            is_late = not ticket.wait()
             with self._mutex:
                 is_over = ticket.done or self._leader is ticket
+                if is_late and not is_over:
+                    self._leave(ticket)
+                    is_over = True
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Let a ticket wait no longer, whose time is over. The caller has the mutex."""
+        if ticket in self._pending:
+            self._pending.remove(ticket)
+            ticket.error = LogTimeout(still_writing("another thread"))
+        else:
+            ticket.abandoned = True
+            ticket.error = LogUnavailable(UNKNOWN)
 
     def _abandon(self, ticket: Ticket) -> None:
         with self._mutex:
@@ -154,13 +183,14 @@ class GroupCommit:
         self._pass_on()
 
     def _begin(self) -> None:
+        assert self._leader is not None
         # Until it is known what came of it: the outcome, or an error of the commit's own. Others
         # don't get what a signal handler raised in the midst of it, perhaps after it was written.
         self._verdict = LogUnavailable("interrupted while it was committed: read it back")
         self._begun = True
         batches = list(starmap(Batch, by_topic(self._batch).items()))
         try:
-            self._commit(batches)
+            self._commit(batches, self._leader.until)
         except (SessionLedgerError, ValueError) as error:
             self._verdict = error
         else:
@@ -180,13 +210,13 @@ class GroupCommit:
             self._batch, self._begun, self._leader = [], False, heir
 
 
-def each_alone(write: Callable[[str, Sequence[Unit]], list[Outcome]]) -> Commit:
+def each_alone(write: Callable[[str, Sequence[Unit], float], list[Outcome]]) -> Commit:
     """A commit of batches that succeed or fail each by itself."""
 
-    def commit(batches: Sequence[Batch]) -> None:
+    def commit(batches: Sequence[Batch], until: float) -> None:
         for batch in batches:
             try:
-                batch.outcomes = write(batch.topic, batch.units)
+                batch.outcomes = write(batch.topic, batch.units, until)
             except (SessionLedgerError, ValueError) as error:
                 batch.error = error
 

@@ -8,20 +8,44 @@ from __future__ import annotations
 
 import sys
 from _thread import RLock
+from contextlib import suppress
+from time import monotonic
+
+from sessionledger.errors import LogTimeout
 
 
 class Lock(RLock):  # type: ignore[misc]  # final for typeshed only
-    """A reentrant lock for `with`."""
+    """A reentrant lock for `with`. It is held for a few statements that wait for nothing."""
+
+    timeout = -1.0
+
+    def hold(self, until: float) -> None:
+        """Take it for a fork, if it is free before `time.monotonic` says so."""
+        self.acquire(timeout=max(0.0, until - monotonic()))
+
+    def let_go(self) -> None:
+        """End what `hold` began, if it began."""
+        with suppress(RuntimeError):
+            self.release()
+
+    def _enter(self) -> bool:
+        taken: list[bool] = []
+        try:
+            # One call from taking to noting: no signal handler runs in the middle of it.
+            taken.extend(map(self.acquire, (True,), (self.timeout,)))
+        except BaseException:
+            if any(taken):
+                self.release()
+            raise
+        if not taken[0]:
+            raise LogTimeout("another thread uses the ledger for too long; nothing was written")
+        return True
 
     if sys.version_info >= (3, 14):
+        __enter__ = _enter
 
-        def __enter__(self) -> bool:
-            taken: list[bool] = []
-            try:
-                # One call from taking to noting: no signal handler runs in the middle of it.
-                taken.extend(map(self.acquire, (True,)))
-            except BaseException:
-                if taken:
-                    self.release()
-                raise
-            return True
+
+class TimedLock(Lock):  # type: ignore[misc]
+    """A lock for work that may take a while: nobody waits longer than `timeout` seconds."""
+
+    __enter__ = Lock._enter  # type: ignore[assignment]  # noqa: SLF001

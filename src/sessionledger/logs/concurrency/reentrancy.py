@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
+from time import monotonic
 from typing import TypeVar
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import LogTimeout, LogUnavailable
 from sessionledger.logs.concurrency.locks import Lock
 
 T = TypeVar("T")
@@ -58,22 +59,37 @@ class Mutex:
         self._lock = Lock()
         self._owner = _NOBODY
 
-    def run(self, work: Callable[[], T]) -> T:
-        """Do the work alone; no context manager either."""
-        with self._lock:
-            try:
-                self._owner = get_ident()
-                return work()
-            finally:
+    def run(self, work: Callable[[], T], until: float) -> T:
+        """Do the work alone; no context manager either. Raises `LogTimeout`."""
+        taken: list[bool] = []
+        try:
+            # One call from taking to noting: no signal handler runs in the middle of it.
+            taken.extend(map(self._lock.acquire, (True,), (max(0.0, until - monotonic()),)))
+            if not taken[0]:
+                raise LogTimeout(still_writing("another thread"))
+            self._owner = get_ident()
+            return work()
+        finally:
+            if any(taken):
                 self._owner = _NOBODY
+                self._lock.release()
 
-    def hold(self) -> bool:
-        """Keep all threads out until `release`, unless this thread is in the middle of work."""
+    def hold(self, until: float) -> bool:
+        """Keep all threads out until `release`. Not if this thread is in the middle of work, or
+        another one still is at that time."""
         if self._owner == get_ident():
             return False
-        self._lock.acquire()
-        return True
+        return self._lock.acquire(timeout=max(0.0, until - monotonic()))
 
     def release(self) -> None:
         """End what `hold` began."""
         self._lock.release()
+
+
+def still_writing(holder: str, what: object = "the ledger") -> str:
+    """What a `LogTimeout` says."""
+    return (
+        f"{holder} is still writing {what}, and the time to wait for it is over; nothing was "
+        "written. Let it go on or end it if it stands still, or open the ledger with a longer "
+        "timeout"
+    )

@@ -1,8 +1,9 @@
-"""Waiting for events: woken by this process's own appends, and looking for those of others."""
+"""How long calls wait, and waiting for events: of this process, or of others, looked for."""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,17 @@ POLL_SECONDS = 0.01
 """How often another process's appends are looked for while somebody waits for them."""
 NOTICE_SECONDS = 0.25
 """How soon what waits in a store of threads notices that it was closed."""
+
+
+TIMEOUT_SECONDS = 10.0
+MOMENT_SECONDS = 0.005  # how long a read waits in an event loop, before a thread goes on with it
+
+
+def until_of_read(timeout: float) -> float:
+    """When a read that has to write, such as one that folds others' events, stops waiting."""
+    asyncio = sys.modules.get("asyncio")  # where it is not imported, no loop runs
+    is_in_loop = asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001
+    return time.monotonic() + (min(timeout, MOMENT_SECONDS) if is_in_loop else timeout)
 
 
 class Waiters:

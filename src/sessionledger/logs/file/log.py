@@ -50,7 +50,8 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
-from sessionledger.logs.concurrency.locks import Lock
+from sessionledger.logs.concurrency.locks import TimedLock
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_read
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
 from sessionledger.logs.file.disk import Disk
@@ -73,8 +74,8 @@ class FileLog:
     A topic is read when somebody first asks about it, and its rows stay in memory. A process that
     may only read the folder sees everything, and appends nothing.
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
-    a power loss may take the last moments). sync: what flushes an open file.
-    Raises `LogUnavailable` or `NotALedger`.
+    a power loss may take the last moments). timeout: how many seconds a call waits for others.
+    sync: what flushes an open file. Raises `LogUnavailable` or `NotALedger`.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class FileLog:
         path: str | Path,
         *,
         durability: str = "full",
+        timeout: float = TIMEOUT_SECONDS,
         sync: Callable[[int], None] = os.fdatasync,
     ) -> None:
         self.path = Path(path).absolute()
         self.durability = durability
+        self.timeout = timeout
         self._closed = False
         with translated_errors(self.path):
             self.path = resolved(path)
@@ -99,9 +102,9 @@ class FileLog:
 
     def _begin(self) -> None:
         """Start with locks that nobody holds: at first, and again in a forked child."""
-        # Never held while a thread waits for the writer's lock.
-        self._lock = Lock()
-        self._group = GroupCommit(each_alone(self._write))
+        self._lock = TimedLock()  # never held while a thread waits for the writer's lock
+        self._lock.timeout = self.timeout
+        self._group = GroupCommit(each_alone(self._write), self.timeout)
 
     def _open_writer_lock(self) -> WriterLock | None:
         """The lock file; None where this process may only read."""
@@ -113,13 +116,13 @@ class FileLog:
                 raise
             return None
 
-    def before_fork(self) -> None:
+    def before_fork(self, until: float) -> None:
         if self._writer_lock is not None:
-            self._writer_lock.hold()
-        self._lock.acquire()
+            self._writer_lock.hold(until)
+        self._lock.hold(until)
 
     def after_fork_in_parent(self) -> None:
-        self._lock.release()
+        self._lock.let_go()
         if self._writer_lock is not None:
             self._writer_lock.release()
 
@@ -133,26 +136,28 @@ class FileLog:
     def fold_with(self, topic: str, fold: Fold) -> None:
         self._topics.folds[check_name("topic", topic)] = fold
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self._check_open()
         check_name("topic", topic)
         units.check(batch, self._topics.folds.get(topic))
-        return self._group.append(topic, batch)
+        return self._group.append(topic, batch, until)
 
     def _change(self, work: Callable[[], T]) -> T:
         """Do something while nobody else writes. Raises `Reentered`."""
-        return self._group.run(partial(self._locked, work))
+        return self._group.run(partial(self._locked, work, until_of_read(self.timeout)))
 
-    def _locked(self, work: Callable[[], T]) -> T:
+    def _locked(self, work: Callable[[], T], until: float) -> T:
         self._check_open()
         if self._writer_lock is None:
             raise LogUnavailable(
                 f"{self.path} can't be written: no permission, or a file system that is read-only"
             )
         with translated_errors(self.path):
-            return self._writer_lock.run(work, self._check_healthy)
+            return self._writer_lock.run(work, self._check_healthy, until)
 
-    def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def _write(self, topic: str, batch: Sequence[Unit], until: float) -> list[Outcome]:
         known = self._known.get(topic)
         if known is None or not known.is_unchanged():
             # What others wrote may be a whole file: nobody has to wait while it is read.
@@ -160,7 +165,7 @@ class FileLog:
                 self._check_open()
                 self._topics.keep_rows(topic)
                 self._topics.refresh(topic)
-        return self._locked(partial(self._append, topic, batch))
+        return self._locked(partial(self._append, topic, batch), until)
 
     def _append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
         fold = self._topics.folds.get(topic)
@@ -302,8 +307,7 @@ class FileLog:
         fold = self._topics.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
         index = self._ask(topic, lambda index: index)
-        # Most of the work is done without a lock.
-        table, done = index.rebuilt(fold, progress)
+        table, done = index.rebuilt(fold, progress)  # most of the work, without a lock
 
         def put(now: TopicIndex) -> int:
             if now is index:
@@ -329,8 +333,7 @@ class FileLog:
     def topics(self) -> list[str]:
         self._check_open()
         with translated_errors(self.path):
-            names = self._disk.topics()
-            emptied = self._disk.emptied()
+            names, emptied = self._disk.topics(), self._disk.emptied()
         return sorted(emptied.union(filter(self._holds, names)))
 
     def _holds(self, topic: str) -> bool:
@@ -376,7 +379,7 @@ class FileLog:
     def _close(self) -> None:
         self._closed = True
         if self._writer_lock is not None:
-            self._writer_lock.close()
+            self._writer_lock.close(until_of_read(self.timeout))
         with self._lock:
             self._known.clear()
 

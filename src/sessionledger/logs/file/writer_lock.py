@@ -30,18 +30,14 @@ class WriterLock:
         self._mutex = Mutex()
         self._is_held = False
 
-    def run(self, work: Callable[[], T], check: Callable[[], None]) -> T:
-        """Do the work while nobody else writes, if `check` then does not raise."""
+    def run(self, work: Callable[[], T], check: Callable[[], None], until: float) -> T:
+        """Do the work while nobody else writes, if `check` does not raise. Raises `LogTimeout`."""
 
         def locked() -> T:
             check()
-            try:
-                self._lock_file.acquire()
-                return work()
-            finally:
-                self._lock_file.release()
+            return self._lock_file.run(work, until)
 
-        return self._mutex.run(locked)
+        return self._mutex.run(locked, until)
 
     def if_nobody_writes(self, work: Callable[[], T], otherwise: T) -> T:
         """Do the work at once, unless somebody writes; for one thread at a time."""
@@ -50,9 +46,10 @@ class WriterLock:
         finally:
             self._probe.release()
 
-    def hold(self) -> None:
-        """Let no thread of this process write, except one whose signal handler asks for it."""
-        self._is_held = self._mutex.hold()
+    def hold(self, until: float) -> None:
+        """Let no thread of this process write, except one whose signal handler asks for it, and
+        one that still does at that time."""
+        self._is_held = self._mutex.hold(until)
 
     def release(self) -> None:
         """Let them write again."""
@@ -67,9 +64,9 @@ class WriterLock:
             self._lock_file.reopen_in_child()
             self._probe.reopen_in_child()
 
-    def close(self) -> None:
-        """Close the lock file, once nobody writes."""
-        self._mutex.run(self._close)
+    def close(self, until: float) -> None:
+        """Close the lock file, once nobody writes. Raises `LogTimeout`."""
+        self._mutex.run(self._close, until)
 
     def _close(self) -> None:
         self._lock_file.close()

@@ -29,9 +29,9 @@ from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.compaction.contract import WHOLE, Compaction, Cut, refuse_below
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.concurrency.forking import watch_forks
-from sessionledger.logs.concurrency.locks import Lock
+from sessionledger.logs.concurrency.locks import TimedLock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard
-from sessionledger.logs.concurrency.waiting import Waiters
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, Waiters
 from sessionledger.logs.embedded.row_table import RowTable, fold_base, reduce_base
 from sessionledger.logs.marks import id_of
 from sessionledger.logs.snapshot import Snapshot
@@ -94,34 +94,42 @@ class _Topic:
 class MemoryLog:
     """Everything in this process, gone with it. A forked child gets an error, not a copy."""
 
-    def __init__(self) -> None:
-        # Held through the lock itself: an interrupt can't come between taking it and the block.
-        self._lock = Lock()
-        self._waiters = Waiters()
-        self._guard = ReentrancyGuard()
+    def __init__(self, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.timeout = timeout
+        self._begin()
         self._topics: dict[str, _Topic] = {}
         self._cursors: dict[tuple[str, str], int] = {}
         self._closed = False
         self._forked = False
         watch_forks(self)
 
-    def before_fork(self) -> None:
-        self._lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        self._lock.release()
-
-    def after_fork_in_child(self) -> None:
-        self._lock = Lock()
+    def _begin(self) -> None:
+        # Held through the lock itself: an interrupt can't come between taking it and the block.
+        self._lock = TimedLock()
+        self._lock.timeout = self.timeout
         self._waiters = Waiters()
         self._guard = ReentrancyGuard()
+
+    def before_fork(self, until: float) -> None:
+        self._lock.hold(until)
+
+    def after_fork_in_parent(self) -> None:
+        self._lock.let_go()
+
+    def after_fork_in_child(self) -> None:
+        self._begin()
         self._forked = True
 
     def fold_with(self, topic: str, fold: Fold) -> None:
         with self._lock:
             self._topic(topic).fold = fold
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self,
+        topic: str,
+        batch: Sequence[Unit],
+        until: float | None = None,  # noqa: ARG002  no line
+    ) -> list[Outcome]:
         with self._lock:
             return self._guard.run(partial(self._append, topic, batch))
 

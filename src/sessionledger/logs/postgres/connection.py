@@ -16,8 +16,9 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import LogTimeout, LogUnavailable
 from sessionledger.logs.concurrency.locks import Lock
+from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.postgres import queries
 
 T = TypeVar("T")
@@ -158,16 +159,16 @@ connections: WeakSet[Connection] = WeakSet()
 """All that are open in this process."""
 
 
-def connect(address: Address, *, is_relaxed: bool) -> Connection:
-    """Connect to a server; is_relaxed: commits are answered before they are flushed. Raises what
-    psycopg does."""
+def connect(address: Address, *, is_relaxed: bool, timeout: float) -> Connection:
+    """Connect to a server; is_relaxed: commits are answered before they are flushed; timeout: how
+    many seconds a statement waits for the locks of others. Raises what psycopg does."""
     raw = _Raw.connect(
         **_DEFAULTS | address.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
         autocommit=True,
         prepare_threshold=0,
     )
     try:
-        raw.execute(queries.SETTINGS, (is_relaxed,))
+        raw.execute(queries.SETTINGS, (f"{max(1, round(1000 * timeout))}ms", is_relaxed))
     except BaseException:
         raw.close()
         raise
@@ -181,6 +182,8 @@ def translated_errors(address: Address) -> Iterator[None]:
     """Turn what the server or the network says into our errors."""
     try:
         yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise LogTimeout(still_writing("another connection", address.location)) from error
     except psycopg.Error as error:
         raise LogUnavailable(f"{address.location}: {_reason(error)}") from error
 

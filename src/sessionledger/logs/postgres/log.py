@@ -19,8 +19,9 @@ from sessionledger.logs.base import (
     Unit,
     key_state_of,
 )
-from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.forking import Forkable, watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch, each_alone
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
@@ -33,24 +34,27 @@ from sessionledger.logs.sql.compactable import CompactableDatabase
 T = TypeVar("T")
 
 
-class PostgresLog(CompactableDatabase[Writer]):
+class PostgresLog(CompactableDatabase[Writer], Forkable):
     """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
 
     durability: "full" (the server has flushed what it acknowledges) or "normal" (a crash of the
-    server may lose the last moments). Raises `InvalidURL`, `LogUnavailable`, `NotALedger` or
-    `UnsupportedSchema`.
+    server may lose the last moments). timeout: how many seconds a call waits for others.
+    Raises `InvalidURL`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
 
     _queries = queries
     _cut_queries = queries
     _poll_seconds = 0.05
 
-    def __init__(self, url: str, *, durability: str = "full") -> None:
+    def __init__(
+        self, url: str, *, durability: str = "full", timeout: float = TIMEOUT_SECONDS
+    ) -> None:
         super().__init__()
         self.address = address_of(url)
         self.durability = durability
+        self.timeout = timeout
         self._closed = False
-        self._pool = Pool(self.address, durability, self._check_open)
+        self._pool = Pool(self.address, durability, timeout, self._check_open)
         self._begin()
         with translated_errors(self.address):
             connection = self._pool.new()
@@ -69,27 +73,22 @@ class PostgresLog(CompactableDatabase[Writer]):
         super()._begin()
         self._transactions = Transactions(self._pool)
 
-    def before_fork(self) -> None:
-        """Nothing: the server keeps what parent and child have to share."""
-
-    def after_fork_in_parent(self) -> None:
-        """Nothing: the child does not touch what is the parent's."""
-
     def after_fork_in_child(self) -> None:
+        # Before it there is nothing to do: the server keeps what parent and child have to share.
         self._pool.begin_in_child()
         self._begin()
 
-    def _commit(self, batches: Sequence[Batch]) -> None:
-        each_alone(self._write)(batches)
+    def _commit(self, batches: Sequence[Batch], until: float) -> None:
+        each_alone(self._write)(batches, until)
 
-    def _write(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def _write(self, topic: str, batch: Sequence[Unit], until: float) -> list[Outcome]:
         fold = self._folds.get(topic)
-        return self._transact(lambda writer: writer.write(topic, batch, fold))
+        return self._transact(lambda writer: writer.write(topic, batch, fold), until)
 
-    def _transact(self, work: Callable[[Writer], T]) -> T:
+    def _transact(self, work: Callable[[Writer], T], until: float) -> T:
         self._check_open()
         with translated_errors(self.address):
-            return self._transactions.run(lambda transaction: work(Writer(transaction)))
+            return self._transactions.run(lambda transaction: work(Writer(transaction)), until)
 
     @contextmanager
     def _lease(self) -> Iterator[None]:
@@ -210,6 +209,6 @@ class ReadOnlyPostgresLog(PostgresLog):
     def _prepare(self, connection: Connection) -> None:
         check_is_there(connection, self.address)
 
-    def _transact(self, work: Callable[[Writer], T]) -> T:  # noqa: ARG002  never done
+    def _transact(self, work: Callable[[Writer], T], until: float) -> T:  # noqa: ARG002  never done
         self._check_open()
         raise RowsBehind(f"{self.address.location} is only shown, and can't be changed here")

@@ -26,9 +26,12 @@ class Pool:
     Taking and giving are one step each, which no thread and no signal can divide.
     """
 
-    def __init__(self, address: Address, durability: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self, address: Address, durability: str, timeout: float, check: Callable[[], None]
+    ) -> None:
         self._address = address
         self._is_relaxed = durability == "normal"
+        self._timeout = timeout
         self._check = check
         self._kept: deque[Connection] = deque(maxlen=POOL_SIZE)
         self._closed = False
@@ -53,7 +56,7 @@ class Pool:
     def new(self) -> Connection:
         """A new connection. Raises what psycopg does."""
         self._check()
-        return connect(self._address, is_relaxed=self._is_relaxed)
+        return connect(self._address, is_relaxed=self._is_relaxed, timeout=self._timeout)
 
     def give(self, connection: Connection) -> None:
         """Keep it for others if it is idle; otherwise close it."""

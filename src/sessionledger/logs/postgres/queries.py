@@ -155,7 +155,7 @@ SETTINGS = """SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),
     pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
     pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
     pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false),
-    pg_catalog.set_config('lock_timeout', '30s', false),
+    pg_catalog.set_config('lock_timeout', %s, false),
     pg_catalog.set_config('sessionledger.writes', 'on', false),
     pg_catalog.set_config('synchronous_commit', CASE
         WHEN %s THEN 'off'

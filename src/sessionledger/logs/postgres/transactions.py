@@ -84,11 +84,12 @@ class Transactions:
         self._pool = connections
         self._mutex = Mutex()
 
-    def run(self, work: Callable[[Transaction], T]) -> T:
+    def run(self, work: Callable[[Transaction], T], until: float) -> T:
         """Do something in a transaction, once. It may be called twice, and then is as if it had
         been only the second time. Raises what it does, what psycopg does, and `LogUnavailable`
-        where it can't be told what became of it."""
-        return self._mutex.run(partial(self._run, work))
+        where it can't be told what became of it. Other threads are waited for until
+        `time.monotonic` says so."""
+        return self._mutex.run(partial(self._run, work), until)
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         lost: psycopg.Error | None = None

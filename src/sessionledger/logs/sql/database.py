@@ -22,7 +22,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
-from sessionledger.logs.concurrency.waiting import POLL_SECONDS
+from sessionledger.logs.concurrency.waiting import POLL_SECONDS, until_of_read
 from sessionledger.logs.marks import apply, mark_of
 from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.writer import Writer
@@ -129,19 +129,20 @@ class DatabaseReads(ABC):
 class DatabaseLog(DatabaseReads, Generic[W]):
     """A log that may also be written."""
 
+    timeout: float
     _poll_seconds = POLL_SECONDS
 
     def _begin(self) -> None:
         """Start without threads and connections: at first, and again in a forked child."""
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(self._commit, self.timeout)
 
     @abstractmethod
-    def _commit(self, batches: Sequence[Batch]) -> None:
+    def _commit(self, batches: Sequence[Batch], until: float) -> None:
         """As a `Commit`."""
 
     @abstractmethod
-    def _transact(self, work: Callable[[W], T]) -> T:
-        """Do something in a write transaction, while no other thread does."""
+    def _transact(self, work: Callable[[W], T], until: float) -> T:
+        """Do something in a write transaction, while no other thread does. Raises `LogTimeout`."""
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -149,13 +150,15 @@ class DatabaseLog(DatabaseReads, Generic[W]):
 
     def _change(self, work: Callable[[W], T]) -> T:
         """Do something else than an append in a transaction. Raises `Reentered`."""
-        return self._group.run(partial(self._transact, work))
+        return self._group.run(partial(self._transact, work, until_of_read(self.timeout)))
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self._check_open()
         check_name("topic", topic)
         units.check(batch, self._folds.get(topic))
-        return self._group.append(topic, batch)
+        return self._group.append(topic, batch, until)
 
     def wait(self, topic: str, after: int, timeout: float | None = None) -> int:
         latest = partial(self.latest, topic)

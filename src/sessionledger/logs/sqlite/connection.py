@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -13,18 +14,19 @@ import apsw
 
 from sessionledger.errors import (
     CorruptLog,
+    LogTimeout,
     LogUnavailable,
     NotALedger,
     UnsupportedSchema,
 )
+from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.embedded.filesystem import check_is_local
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.row_cache import epoch
-from sessionledger.ownership import check_companion, check_ledger, owner_of
+from sessionledger.ownership import check_companion, check_ledger, holder_of, owner_of
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
-BUSY_MILLISECONDS = 30_000
 NO_FILE = (0, 0)
 MAINTENANCE = "-maintenance"
 """The end of the name of the lock file of compactions and rebuilds."""
@@ -57,8 +59,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     except apsw.FullError as error:
         raise LogUnavailable(f"the disk of {path} is full; nothing was written") from error
     except (apsw.BusyError, apsw.LockedError) as error:
-        waited = BUSY_MILLISECONDS // 1000
-        raise LogUnavailable(f"{path} was locked by another program for {waited} s") from error
+        raise LogTimeout(still_writing(holder_of(companions(path)[1]), path)) from error
     except _NOT_PERMITTED as error:
         raise LogUnavailable(f"{path} can't be opened for writing: {why_not(path)}") from error
     except (apsw.Error, OSError) as error:
@@ -136,13 +137,14 @@ def check_files(path: Path) -> None:
             check_companion(companion, companion.lstat(), owner_of(path), 0o022)
 
 
-def connect_writer(path: Path, vfs: str | None, durability: str) -> apsw.Connection:
+def connect_writer(path: Path, vfs: str | None, durability: str, until: float) -> apsw.Connection:
     """A connection that writes, to a file that is a ledger by then. Raises `NotALedger`,
     `UnsupportedSchema`. The caller has the lock, so nobody else makes the file."""
     if not path.exists():
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     check_files(path)
     connection = _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
+    wait_until(connection, until)
     try:
         _prepare(connection, path, durability)
     except BaseException:
@@ -151,9 +153,10 @@ def connect_writer(path: Path, vfs: str | None, durability: str) -> apsw.Connect
     return connection
 
 
-def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
-    """A connection that only reads."""
+def connect_reader(path: Path, vfs: str | None, until: float) -> apsw.Connection:
+    """A connection that only reads. Each of its calls waits for as long as there is until then."""
     connection = _connect(f"file:{quote(str(path))}", _FLAGS, vfs)
+    wait_until(connection, until)
     connection.pragma("query_only", True)
     connection.pragma("mmap_size", MMAP_BYTES)
     connection.pragma("cache_size", -READER_CACHE_KIB)
@@ -162,11 +165,15 @@ def connect_reader(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _connect(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
     connection = apsw.Connection(uri, flags=flags, vfs=vfs)
-    connection.set_busy_timeout(BUSY_MILLISECONDS)
     # A plan once made stays. Otherwise SQLite plans again whenever other values are bound, which
     # takes longer than the statement itself.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
+
+
+def wait_until(connection: apsw.Connection, until: float) -> None:
+    """Have calls of the connection wait for locks of others until `time.monotonic` says so."""
+    connection.set_busy_timeout(max(0, round(1000 * (until - monotonic()))))
 
 
 def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:

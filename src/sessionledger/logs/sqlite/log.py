@@ -29,6 +29,7 @@ from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Reentered
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_read
 from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.compactable import CompactableDatabase
 from sessionledger.logs.sqlite import queries
@@ -51,23 +52,30 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
     """A ledger in one SQLite file, which any number of threads and processes share.
 
     durability: "full" (an answer means fsync'd) or "normal" (an answer survives the process, and
-    a power loss may take the last moments). vfs: name of a SQLite VFS, None for the default.
+    a power loss may take the last moments). timeout: how many seconds a call waits for others.
+    vfs: name of a SQLite VFS, None for the default.
     Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
 
     def __init__(
-        self, path: str | Path, *, durability: str = "full", vfs: str | None = None
+        self,
+        path: str | Path,
+        *,
+        durability: str = "full",
+        timeout: float = TIMEOUT_SECONDS,
+        vfs: str | None = None,
     ) -> None:
         super().__init__()
         self.path = Path(path).absolute()
         self.durability = durability
+        self.timeout = timeout
         self._vfs = vfs
         with translated_errors(self.path):
             self.path = resolved(path)
             check_location(self.path)
         self._begin()
         with translated_errors(self.path):
-            self._transactions = Transactions(self.path, durability, vfs)
+            self._transactions = Transactions(self.path, durability, vfs, timeout)
         watch_forks(self)
 
     def _begin(self) -> None:
@@ -77,13 +85,15 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         self._is_quiet = False
         self._leases: list[LockFile] = []
 
-    def before_fork(self) -> None:
+    def before_fork(self, until: float) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
         # them. So nobody holds any while the process forks, and each opens its own afterwards. A
         # signal handler can't have that if its own thread is inside, which goes on after it only.
-        if not self._readers.are_interrupted() and self._transactions.hold():
-            self._readers.hold()
-            self._is_quiet = True
+        if not self._readers.are_interrupted() and self._transactions.hold(until):
+            self._is_quiet = self._readers.hold(until)
+            if not self._is_quiet:
+                self._readers.release()
+                self._transactions.release()
 
     def after_fork_in_parent(self) -> None:
         if self._is_quiet:
@@ -100,13 +110,13 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         self._begin()
         self._transactions.begin_in_child(is_lost=is_lost)
 
-    def _commit(self, batches: Sequence[Batch]) -> None:
+    def _commit(self, batches: Sequence[Batch], until: float) -> None:
         def write(writer: Writer) -> None:
             for batch in batches:
                 fold = self._folds.get(batch.topic)
                 batch.outcomes = writer.write(batch.topic, batch.units, fold)
 
-        self._transactions.run(write)
+        self._transactions.run(write, until)
 
     def _give_back(self) -> None:
         # Step by step. A file from before auto_vacuum keeps its pages, and uses them again.
@@ -128,8 +138,8 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
             self._leases.remove(lock)
             lock.close()
 
-    def _transact(self, work: Callable[[Writer], T]) -> T:
-        return self._transactions.run(work)
+    def _transact(self, work: Callable[[Writer], T], until: float) -> T:
+        return self._transactions.run(work, until)
 
     def _check_open(self) -> None:
         self._transactions.check_open()
@@ -205,7 +215,7 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
     def _connect_reader(self) -> apsw.Connection:
         self._transactions.check_open()
         with translated_errors(self.path):
-            return self._row_cache.connect(self._vfs)
+            return self._row_cache.connect(self._vfs, until_of_read(self.timeout))
 
     def _select(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         try:

@@ -26,7 +26,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.compaction.contract import WHOLE, CompactableLog, Compaction, Cut
-from sessionledger.logs.concurrency.waiting import Waiters
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, Waiters
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
@@ -53,10 +53,13 @@ class SQLiteSnapshot(SQLiteReads):
     have yet to be folded.
     """
 
-    def __init__(self, path: str | Path, *, vfs: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, timeout: float = TIMEOUT_SECONDS, vfs: str | None = None
+    ) -> None:
         """Raises `NoLedger`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`."""
         super().__init__()
         self.path = Path(path).absolute()
+        self.timeout = timeout
         self._vfs = vfs
         self._closed = False
         self._waiters = Waiters()
@@ -66,7 +69,7 @@ class SQLiteSnapshot(SQLiteReads):
             check_location(self.path)
             if not self.path.exists():
                 raise NoLedger(self.path)
-            self._snapshot = self._opened.enter_context(ReadSnapshot(self.path, vfs))
+            self._snapshot = self._opened.enter_context(ReadSnapshot(self.path, vfs, timeout))
             try:
                 self._has_rows = self._check_schema()
             except BaseException:
@@ -139,7 +142,9 @@ class SQLiteSnapshot(SQLiteReads):
 
     # -- what would change it
 
-    def append(self, topic: str, batch: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, batch: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         self._refuse()
 
     def compactable(self) -> CompactableLog:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -15,7 +16,8 @@ import apsw
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Mutex, ReentrancyGuard
-from sessionledger.logs.sqlite.connection import BUSY_MILLISECONDS, companions
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
+from sessionledger.logs.sqlite.connection import companions, wait_until
 from sessionledger.logs.sqlite.readers import Execute
 
 T = TypeVar("T")
@@ -31,9 +33,10 @@ class ReadSnapshot:
     snapshot, since SQLite's locks can't be shared with a child.
     """
 
-    def __init__(self, path: Path, vfs: str | None) -> None:
+    def __init__(self, path: Path, vfs: str | None, timeout: float = TIMEOUT_SECONDS) -> None:
         self._path = path
         self._vfs = vfs
+        self._timeout = timeout
         self._guard = ReentrancyGuard()
         self._mutex = Mutex()
         self._is_quiet = False
@@ -80,15 +83,15 @@ class ReadSnapshot:
         return self._alone(partial(self._run, work))
 
     def _alone(self, work: Callable[[], T]) -> T:
-        return self._guard.run(partial(self._mutex.run, work))
+        return self._guard.run(partial(self._mutex.run, work, monotonic() + self._timeout))
 
     def _run(self, work: Callable[[Execute], T]) -> T:
         if self._connection is None:
             raise LogUnavailable(f"the process forked while it read {self._path}: read it again")
         return work(self._connection.execute)
 
-    def before_fork(self) -> None:
-        if self._mutex.hold():
+    def before_fork(self, until: float) -> None:
+        if self._mutex.hold(until):
             self._is_quiet = True
             self._disconnect()
 
@@ -116,13 +119,19 @@ class ReadSnapshot:
         uri = f"file:{quote(str(self._path))}"
         wal = companions(self._path)[0]
         if _has_content(wal):
-            return _open(uri, _READ, self._vfs)
+            return self._open(uri, _READ)
         if os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK):
-            return _open(uri, _READ_AND_LOCK, self._vfs)
+            return self._open(uri, _READ_AND_LOCK)
         if wal.exists():
-            return _open(uri, _READ, self._vfs)
+            return self._open(uri, _READ)
         self._unlocked = self._found()
-        return _open(f"{uri}?immutable=1", _READ, self._vfs)
+        return self._open(f"{uri}?immutable=1", _READ)
+
+    def _open(self, uri: str, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(uri, flags=flags, vfs=self._vfs)
+        wait_until(connection, monotonic() + self._timeout)
+        connection.pragma("query_only", True)
+        return connection
 
     def _found(self) -> tuple[Any, ...]:
         """What tells whether somebody wrote."""
@@ -137,13 +146,6 @@ class ReadSnapshot:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _open(uri: str, flags: int, vfs: str | None) -> apsw.Connection:
-    connection = apsw.Connection(uri, flags=flags, vfs=vfs)
-    connection.set_busy_timeout(BUSY_MILLISECONDS)
-    connection.pragma("query_only", True)
-    return connection
 
 
 def _has_content(file: Path) -> bool:

@@ -13,19 +13,22 @@ import threading
 import time
 from collections.abc import Callable
 from threading import get_ident
+from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import apsw
 
+from sessionledger.errors import LogTimeout
 from sessionledger.logs.concurrency.locks import Lock
-from sessionledger.logs.concurrency.reentrancy import Reentered
+from sessionledger.logs.concurrency.reentrancy import Reentered, still_writing
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Reader")
 Execute: TypeAlias = Callable[..., apsw.Cursor]
 
 _LOOK_AGAIN_SECONDS = 0.00005
+_PATIENCE_SECONDS = 10.0
 _NOBODY = 0
 
 
@@ -54,8 +57,9 @@ class Gate:
         """Wait until it is open. Raises `Reentered`."""
         if self._closer == get_ident():
             raise Reentered
-        with self.lock:
-            pass
+        if not self.lock.acquire(timeout=_PATIENCE_SECONDS):
+            raise LogTimeout(still_writing("another thread"))
+        self.lock.release()
 
 
 class Reader:
@@ -172,19 +176,22 @@ class Readers:
         """Whether this thread is inside one, which can't go on before its signal handler ends."""
         return any(reader.is_interrupted() for reader in list(self._all))
 
-    def hold(self) -> None:
-        """Close the gate, wait until no thread is inside SQLite, and close every connection."""
+    def hold(self, until: float) -> bool:
+        """Close the gate, wait until no thread is inside SQLite, and close every connection. False:
+        some threads are still inside at that time, whose connections stay open."""
         self._gate.close()
         for reader in list(self._all):
-            while reader.inside:
+            while reader.inside and monotonic() < until:
                 time.sleep(_LOOK_AGAIN_SECONDS)
-            reader.close()
+            if not reader.inside:
+                reader.close()
+        return not any(reader.inside for reader in list(self._all))
 
     def release(self) -> None:
         """Open the gate; each reader opens another connection."""
         self._gate.open()
 
-    def close(self) -> None:
-        """Close every connection; a thread that reads just now is waited for."""
-        self.hold()
+    def close(self, until: float) -> None:
+        """Close every connection; a thread that reads just now is waited for until then."""
+        self.hold(until)
         self.release()

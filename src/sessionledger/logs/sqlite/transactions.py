@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 import apsw
@@ -19,6 +20,7 @@ from sessionledger.logs.sqlite.connection import (
     connect_writer,
     identity,
     translated_errors,
+    wait_until,
 )
 from sessionledger.logs.sqlite.writer import Writer
 from sessionledger.ownership import check_ledger
@@ -34,12 +36,13 @@ class Transactions:
 
     _writer: Writer | None
 
-    def __init__(self, path: Path, durability: str, vfs: str | None) -> None:
+    def __init__(self, path: Path, durability: str, vfs: str | None, timeout: float) -> None:
         """Open the file, or make it. Raises what `connect_writer` and the system raise."""
         self._path = path
         self._name = str(path)
         self._durability = durability
         self._vfs = vfs
+        self._timeout = timeout
         self._poison: str | None = None
         self._closed = False
         self._begin()
@@ -48,7 +51,7 @@ class Transactions:
             check_ledger(path)
         self._lock_file = LockFile(path.with_name(path.name + "-lock"), path)
         try:
-            self._writer = self._open()
+            self._writer = self._open(self._until())
         except BaseException:
             self._lock_file.forget()
             raise
@@ -58,25 +61,30 @@ class Transactions:
         self._mutex = Mutex()
         self._is_lost = self._path in _lost
 
-    def run(self, work: Callable[[Writer], T]) -> T:
-        """Do something in a transaction."""
-        with translated_errors(self._path):
-            return self._mutex.run(partial(self._transact, work))
+    def _until(self) -> float:
+        return monotonic() + self._timeout
 
-    def _transact(self, work: Callable[[Writer], T]) -> T:
-        writer = self._healthy_writer()
-        try:
-            self._lock_file.acquire()
-            writer.connection.execute("BEGIN IMMEDIATE")
-            answer = work(writer)
-            self._check_in_place()
-            self._commit(writer.connection)
-        except BaseException:
-            writer.roll_back()
-            raise
-        finally:
-            self._lock_file.release()
-        return answer
+    def run(self, work: Callable[[Writer], T], until: float) -> T:
+        """Do something in a transaction. Raises `LogTimeout`."""
+        with translated_errors(self._path):
+            return self._mutex.run(partial(self._transact, work, until), until)
+
+    def _transact(self, work: Callable[[Writer], T], until: float) -> T:
+        writer = self._healthy_writer(until)
+
+        def transact() -> T:
+            try:
+                wait_until(writer.connection, until)
+                writer.connection.execute("BEGIN IMMEDIATE")
+                answer = work(writer)
+                self._check_in_place()
+                self._commit(writer.connection)
+            except BaseException:
+                writer.roll_back()
+                raise
+            return answer
+
+        return self._lock_file.run(transact, until)
 
     def _check_in_place(self) -> None:
         """Raises `LogUnavailable` where nobody who opens the ledger would find what is written."""
@@ -97,24 +105,25 @@ class Transactions:
     def flush(self) -> None:
         """Make durable what was committed without being flushed."""
         with translated_errors(self._path):
-            self._mutex.run(self._flush)
+            until = self._until()
+            self._mutex.run(partial(self._flush, until), until)
 
-    def _flush(self) -> None:
+    def _flush(self, until: float) -> None:
         # A commit that is flushed flushes all that were not: they stand before it in one file. A
         # checkpoint would do so only where no reader is in its way.
-        connection = self._healthy_writer().connection
+        connection = self._healthy_writer(until).connection
         connection.pragma("synchronous", SYNCHRONOUS["full"])
         try:
-            self._transact(Writer.write_meta)
+            self._transact(Writer.write_meta, until)
         finally:
             connection.pragma("synchronous", SYNCHRONOUS[self._durability])
 
-    def _healthy_writer(self) -> Writer:
+    def _healthy_writer(self, until: float) -> Writer:
         self.check_open()
         if self._poison is not None:
             raise LogUnavailable(f"{self._path}: {self._poison}")
         if self._writer is None:
-            self._writer = self._open()
+            self._writer = self._open(until)
         return self._writer
 
     def check_open(self) -> None:
@@ -123,34 +132,34 @@ class Transactions:
             raise StoreClosed(f"{self._path} is closed")
         if self._is_lost:
             raise LogUnavailable(
-                f"{self._path} can't be used in this process: a signal handler forked it in the "
-                "middle of a call. Execute a program instead, or fork outside of handlers"
+                f"{self._path} can't be used in this process: it was forked in the middle of a "
+                "call, by a signal handler or beside a thread. Execute a program instead"
             )
 
-    def _open(self) -> Writer:
-        try:
-            self._lock_file.acquire()
-            before = identity(self._path)
-            connection = connect_writer(self._path, self._vfs, self._durability)
-            self._file = identity(self._path)
-            if before not in (self._file, NO_FILE):
-                connection.close()
-                raise LogUnavailable(f"{self._path} was replaced while it was opened: try again")
-            return Writer(connection)
-        finally:
-            self._lock_file.release()
+    def _open(self, until: float) -> Writer:
+        return self._lock_file.run(partial(self._open_alone, until), until)
+
+    def _open_alone(self, until: float) -> Writer:
+        before = identity(self._path)
+        connection = connect_writer(self._path, self._vfs, self._durability, until)
+        self._file = identity(self._path)
+        if before not in (self._file, NO_FILE):
+            connection.close()
+            raise LogUnavailable(f"{self._path} was replaced while it was opened: try again")
+        return Writer(connection)
 
     # -- the end, and forks
 
-    def close(self, close_readers: Callable[[], None]) -> None:
-        """Close readers, connection and lock file, once nobody writes."""
+    def close(self, close_readers: Callable[[float], None]) -> None:
+        """Close readers, connection and lock file, once nobody writes. Raises `LogTimeout`."""
         if not self._closed:
+            until = self._until()
             with translated_errors(self._path):
-                self._mutex.run(partial(self._close, close_readers))
+                self._mutex.run(partial(self._close, close_readers, until), until)
 
-    def _close(self, close_readers: Callable[[], None]) -> None:
+    def _close(self, close_readers: Callable[[float], None], until: float) -> None:
         self._closed = True
-        close_readers()
+        close_readers(until)
         self._disconnect()
         self._lock_file.close()
 
@@ -159,9 +168,10 @@ class Transactions:
         if writer is not None:
             writer.connection.close()
 
-    def hold(self) -> bool:
-        """Let nobody write and close the connection, unless it is this thread that writes."""
-        if not self._mutex.hold():
+    def hold(self, until: float) -> bool:
+        """Let nobody write and close the connection, unless this thread or, at that time, another
+        one writes."""
+        if not self._mutex.hold(until):
             return False
         self._disconnect()
         return True

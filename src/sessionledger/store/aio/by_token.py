@@ -11,6 +11,7 @@ from sessionledger.core.ends import Expire
 from sessionledger.core.families import Rotate
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
+from sessionledger.errors import LogTimeout
 from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.engine import Annotation
 from sessionledger.store.facade import TokenFacade
@@ -75,9 +76,12 @@ class ByToken(TokenFacade):
         engine, log = self._engine, self._in_place
         try:
             key = digest(parse_token(token, engine.policy))
-            if log is None:
-                return engine.live(await engine.log.state(engine.topic, key), now)
-            return engine.live(log.state(engine.topic, key), now)
+            if log is not None:
+                try:
+                    return engine.live(log.state(engine.topic, key), now)
+                except LogTimeout:
+                    log = None  # a thread waits instead
+            return engine.live(await engine.log.state(engine.topic, key), now)
         except BaseException as error:
             del token
             clear_locals(error)
@@ -103,10 +107,12 @@ class ByToken(TokenFacade):
             presented = authenticate.presented(engine, token)
             if presented is None:
                 return None
+            try:
+                found = None if log is None else log.state(engine.topic, presented[1])
+            except LogTimeout:
+                log = None  # a thread waits instead
             if log is None:
                 found = await engine.log.state(engine.topic, presented[1])
-            else:
-                found = log.state(engine.topic, presented[1])
             session = engine.live(found, None)
             if authenticate.needs_only_a_read(engine, session, max_auth_age):
                 return session

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from types import TracebackType
 
 from sessionledger.core.policy import Policy, given_policy
@@ -25,14 +26,8 @@ from sessionledger.store.telemetry.protocol import Telemetry
 
 
 class AsyncSessionStore(ByToken, ByHandle, ByLedger):
-    """Sessions on a ledger. One store serves several event loops.
-
-    Times are aware datetimes, spans are timedeltas. Methods that take a token raise
-    `InvalidSession` for a text that can't be one, and answer None for a session that is unknown,
-    expired or revoked. All raise `LogUnavailable` when the storage refuses and `StoreClosed`
-    after `close`. `reason`, `actor` and `context` are kept with the event and shown by `history`;
-    they must hold no secret.
-    """
+    """Sessions on a ledger. One store serves several event loops. Its methods are as those of
+    `SessionStore`."""
 
     def __init__(
         self,
@@ -59,21 +54,18 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         monotonic: Monotonic | None = None,
         on_error: OnError | None = None,
         durability: str = "full",
+        timeout: timedelta | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> AsyncSessionStore:
         """The ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
         `postgresql://user@host/database`.
 
-        `async with` opens it. durability: "full" answers after fsync; "normal" survives the process
-        but not a power loss.
-        clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
-        holds against it. on_error: told of what went wrong without failing a call; it is logged
-        otherwise. Raises `InvalidPolicy`; entering raises `InvalidURL`, `LogUnavailable`,
-        `NotALedger`, `UnsupportedSchema`, and `StoreClosed` while another task is entering.
+        `async with` opens it. All else is as in `SessionStore.open`. Raises `InvalidPolicy`;
+        entering raises the rest, and `StoreClosed` while another task is entering.
         """
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
-        connect = without_locals(lambda: open_log(url, durability=durability))
+        connect = without_locals(lambda: open_log(url, durability=durability, timeout=timeout))
         store._connect = connect  # noqa: SLF001
         return store
 

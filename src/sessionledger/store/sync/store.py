@@ -170,19 +170,22 @@ class SessionStore(TokenFacade):
         monotonic: Monotonic | None = None,
         on_error: OnError | None = None,
         durability: str = "full",
+        timeout: timedelta | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> SessionStore:
         """Open the ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
         `postgresql://user@host/database`.
 
         durability: "full" answers after fsync; "normal" survives the process but not a power loss.
+        timeout: how long a call waits for others that use the ledger, by default what the address
+        says, such as `?timeout=5s`, or 10 s. It then raises `LogTimeout`; nothing was written.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
         otherwise. Raises `InvalidURL`, `InvalidPolicy`, `LogUnavailable`, `NotALedger`,
         `UnsupportedSchema`.
         """
         policy = given_policy(policy)
-        log = open_log(url, durability=durability)
+        log = open_log(url, durability=durability, timeout=timeout)
         try:
             store = cls(
                 log,

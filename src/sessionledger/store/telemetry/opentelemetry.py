@@ -250,9 +250,11 @@ class _MeasuredLog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
+    def append(
+        self, topic: str, units: Sequence[Unit], until: float | None = None
+    ) -> list[Outcome]:
         with self._telemetry.append() as call:
-            outcomes = call.answer(self._log.append(topic, units))
+            outcomes = call.answer(self._log.append(topic, units, until))
         self._telemetry.appended(units, outcomes)
         return outcomes
 

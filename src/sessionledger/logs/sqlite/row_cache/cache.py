@@ -105,10 +105,10 @@ class RowCache:
         """The topic's number in our tables; that of no topic while it is not known."""
         return self._numbers.get(topic, _NO_TOPIC)
 
-    def connect(self, vfs: str | None) -> apsw.Connection:
-        """A connection that reads."""
+    def connect(self, vfs: str | None, until: float) -> apsw.Connection:
+        """A connection that reads. Each of its calls waits for as long as there is until then."""
         self._check_file()
-        connection = connect_reader(self._path, vfs)
+        connection = connect_reader(self._path, vfs, until)
         self._check_file()
         return connection
 
