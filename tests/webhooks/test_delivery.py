@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sessionledger import SessionStore
 from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.webhooks.endpoints import succeeded
 from sessionledger.webhooks.messages import FOR_ALL
 from tests.webhooks.receiving import Receiver
 from tests.webhooks.sending import QUICK, TOPIC, Scene
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 
 
 def test_events_are_told_in_order_and_signed(scene: Scene, receiver: Receiver) -> None:
@@ -243,3 +247,18 @@ def test_a_file_that_is_damaged_delivers_nothing_until_it_is_mended(
         scene.file.path.write_bytes(whole)
         receiver.wait_for(1)
     assert endpoint.secret not in caplog.text
+
+
+def test_an_endpoint_that_was_given_up_goes_on_after_the_cut(
+    scene: Scene, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = scene.add(types=["session.created"])
+    with SessionStore(scene.store._log, clock=lambda: LONG_AGO) as store:
+        store.create("alice", ttl=timedelta(days=900))
+    found = scene.store.compact(retention=timedelta(days=30))
+    assert found.sealed
+    with scene.delivering():
+        scene.store.create("bob")
+        (got,) = receiver.wait_for(1)
+    assert got.verified(endpoint.secret)["data"]["principal"] == "bob"
+    assert f"webhook {endpoint.id} never got events up to {found.cut}" in caplog.text
