@@ -27,7 +27,7 @@ import pytest
 from sessionledger import InvalidSession, Policy, SessionLedgerError, SessionStore
 from sessionledger.integrations.request_session import actor_of
 from tests.browser import Browser
-from tests.integrations.site import COOKIE, HOST, OWN, Answer, Site
+from tests.integrations.site import COOKIE, HOST, OWN, POLICY, Answer, Site
 from tests.reported import frames_in, shown
 from tests.shared_cache import SharedCache
 
@@ -587,6 +587,22 @@ class Conformance:
         assert is_refused(site("POST", "/rotate", OWN), 401, PLAIN)
         assert is_refused(site("POST", "/rotate", OWN, cookie=UNKNOWN), 401, INVALID)
         assert is_refused(site("POST", "/rotate", bearer="x y"), 400, MALFORMED)
+
+    def test_a_bearer_that_floods_is_bounded_and_its_end_is_final(self, site: Site) -> None:
+        """Rotations, as fast as they are answered. Others are served, and the end is an end."""
+        mallory, other = site.create("mallory"), site.create()
+        token, begun = mallory.token, site.store.head().id
+        for _ in range(POLICY.max_rotations_per_minute or 0):
+            token = site("POST", "/rotate", OWN, cookie=token).token
+        for _ in range(40):
+            answer = site("POST", "/rotate", OWN, cookie=token)
+            assert (answer.status, answer.one("retry-after")) == (429, "60")
+            assert site("GET", "/required", cookie=token).text == "mallory"
+            assert site("GET", "/required", bearer=other.token).text == "alice"
+        assert site.store.head().id - begun <= 3 * (POLICY.max_rotations_per_minute or 0)
+        assert site.store.revoke(handle=mallory.handle) is not None
+        for _ in range(3):
+            assert is_refused(site("POST", "/rotate", OWN, cookie=token), 401, INVALID)
 
     def test_a_visitor_becomes_somebody_and_keeps_the_basket(self, site: Site) -> None:
         visitor = site.create("visitor", attributes={"basket": ["tea"]})

@@ -27,7 +27,13 @@ from sessionledger.web.challenges import Denied
 
 try:
     from flask import Flask, Response, current_app, request
-    from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthorized
+    from werkzeug.exceptions import (
+        BadRequest,
+        Forbidden,
+        HTTPException,
+        TooManyRequests,
+        Unauthorized,
+    )
 except ModuleNotFoundError as error:
     raise missing("flask") from error
 
@@ -61,7 +67,16 @@ class RefusedForbidden(Refused, Forbidden):
     """403."""
 
 
-_REFUSED = {400: RefusedBadRequest, 401: RefusedUnauthorized, 403: RefusedForbidden}
+class RefusedTooMany(Refused, TooManyRequests):
+    """429."""
+
+
+_REFUSED = {
+    400: RefusedBadRequest,
+    401: RefusedUnauthorized,
+    403: RefusedForbidden,
+    429: RefusedTooMany,
+}
 
 
 def refused(denied: Denied) -> HTTPException:

@@ -36,6 +36,7 @@ try:
         HTTPException,
         NotAuthorizedException,
         PermissionDeniedException,
+        TooManyRequestsException,
     )
     from litestar.handlers.base import BaseRouteHandler
     from litestar.openapi.spec import Components, SecurityScheme
@@ -56,6 +57,7 @@ _EXCEPTIONS: dict[int, type[HTTPException]] = {
     400: ClientException,
     401: NotAuthorizedException,
     403: PermissionDeniedException,
+    429: TooManyRequestsException,
 }
 
 

@@ -22,6 +22,7 @@ from sessionledger import (
     InvalidSession,
     IssuedSession,
     ReauthenticationRequired,
+    RotationLimitReached,
     Session,
 )
 from sessionledger.integrations.request import Request
@@ -29,7 +30,14 @@ from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
 from sessionledger.secrecy import without_locals, without_tokens
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
-from sessionledger.web.challenges import Denied, malformed, missing, refused_token, too_old
+from sessionledger.web.challenges import (
+    Denied,
+    malformed,
+    missing,
+    refused_token,
+    rotated_too_often,
+    too_old,
+)
 from sessionledger.web.credentials import Malformed, bearer_token, cookie_token
 from sessionledger.web.cross_site import CROSS_SITE
 
@@ -186,19 +194,20 @@ class RequestSession:
         With `principal` the session becomes theirs, with its attributes, and the old token is no
         good from then on, unless a `grace` says otherwise. A token that came as a cookie is
         replaced as a cookie; to a bearer the application answers the new one. Refused as
-        `required` refuses.
+        `required` refuses, and with 429 where the family was rotated too often.
         """
         session = await self.required()
         if principal is not None and grace is None:
             grace = _AT_ONCE
-        issued = await self._store.rotate(
-            self._credentials.token,
-            principal=principal,
-            grace=grace,
-            reason=reason,
-            actor=actor_of(principal or session.principal) if actor is None else actor,
-            context=self._context(),
-        )
+        with self._refusing_too_many():
+            issued = await self._store.rotate(
+                self._credentials.token,
+                principal=principal,
+                grace=grace,
+                reason=reason,
+                actor=actor_of(principal or session.principal) if actor is None else actor,
+                context=self._context(),
+            )
         return self._replace_by(issued)
 
     @without_locals
@@ -212,13 +221,21 @@ class RequestSession:
         Refused as `required` refuses.
         """
         session = await self.required()
-        issued = await self._store.change_credentials(
-            self._credentials.token,
-            reason=reason,
-            actor=actor_of(session.principal) if actor is None else actor,
-            context=self._context(),
-        )
+        with self._refusing_too_many():
+            issued = await self._store.change_credentials(
+                self._credentials.token,
+                reason=reason,
+                actor=actor_of(session.principal) if actor is None else actor,
+                context=self._context(),
+            )
         return self._replace_by(issued)
+
+    @contextmanager
+    def _refusing_too_many(self) -> Iterator[None]:
+        try:
+            yield
+        except RotationLimitReached as error:
+            raise self._refuse(rotated_too_often(error.retry_after)) from None
 
     async def _proved(self, most: timedelta | None) -> Session | None:
         token = self._credentials.token

@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from math import ceil
 from typing import NamedTuple
 
-from sessionledger import ReauthenticationRequired
+from sessionledger import ReauthenticationRequired, RotationLimitReached
 
 _QUOTABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 
 
 class Denied(NamedTuple):
     """status: of the answer. code: stable, for programs. detail: for people. challenge: the value
-    of `WWW-Authenticate`, or None."""
+    of `WWW-Authenticate`, or None. retry_after: when to come back, in seconds, or None."""
 
     status: int
     code: str
     detail: str
     challenge: str | None = None
+    retry_after: int | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says besides: the challenge, and that nobody may store it."""
+        """What the answer says besides, and that nobody may store it."""
         challenge = {} if self.challenge is None else {"WWW-Authenticate": self.challenge}
-        return {**challenge, "Cache-Control": "no-store"}
+        wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**challenge, **wait, "Cache-Control": "no-store"}
 
 
 def missing(realm: str) -> Denied:
@@ -65,6 +68,16 @@ def lacking(realm: str) -> Denied:
     """The answer to a good token whose session lacks what no scope stands for."""
     challenge = _challenge(realm, error="insufficient_scope")
     return Denied(403, "insufficient_scope", "the session does not allow this", challenge)
+
+
+def rotated_too_often(wait: timedelta) -> Denied:
+    """The answer to a session whose family was rotated as often as it may be for now."""
+    return Denied(
+        429,
+        RotationLimitReached.code,
+        "the session was rotated too often: come back later",
+        retry_after=ceil(wait.total_seconds()),
+    )
 
 
 def too_old(realm: str, most: timedelta) -> Denied:

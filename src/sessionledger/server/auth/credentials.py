@@ -45,7 +45,7 @@ def basic_credentials(headers: RawHeaders, realm: str) -> tuple[str, str] | None
 
 def refused(denied: Denied, field: str | None = None) -> HTTPProblem:
     """The problem that says what is denied, with its challenge."""
-    status, code, detail, challenge = denied
+    status, code, detail, challenge, _ = denied
     headers = {} if challenge is None else {"WWW-Authenticate": challenge}
     return HTTPProblem(status, code, detail, field=field, headers=headers)
 
