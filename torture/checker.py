@@ -16,7 +16,7 @@ from torture.history import NEVER, Call, History
 from torture.journal import NOTHING, SESSION, Entry
 from torture.ledger import Image
 
-FORGIVEN = frozenset({"WriteContention", "ClockJumped"})
+FORGIVEN = frozenset({"WriteContention", "ClockJumped", "MaintenanceRunning"})
 """Errors that say that nothing was done, and that promise no more."""
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torture.scenarios import SCENARIOS
 from torture.trial import Trial
 
 ROOT = Path(__file__).parent.parent
@@ -69,8 +70,13 @@ class Report:
             },
         }
         RECORD.write_text(json.dumps(content, indent=2) + "\n")
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(before + BEGIN + table(content) + END + rest.partition(END)[2])
+        write_page(content)
+
+
+def write_page(record: dict[str, Any]) -> None:
+    """Put the table of a recorded run into the page."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table(record) + END + rest.partition(END)[2])
 
 
 def table(record: dict[str, Any]) -> str:
@@ -90,6 +96,9 @@ def table(record: dict[str, Any]) -> str:
         scenario, _, log = name.partition(".")
         cells = [f"`{scenario}`", _LOGS[log], f"{one['trials']:,}", f"{one['failed']}"]
         lines.append(f"| {' | '.join([*cells, _said(one['counts'], one['notes'])])} |")
+    added = ", ".join(f"`{name}`" for name in SCENARIOS if name not in record["scenarios"])
+    if added:
+        lines.append(f"\nAdded since, and not in that run: {added}.")
     return "\n".join(lines) + "\n\n"
 
 

@@ -15,6 +15,7 @@ from torture.scenarios import (
     load,
     power,
     races,
+    stops,
     surfaces,
 )
 from torture.trial import Scenario
@@ -30,6 +31,7 @@ _ON_LOGS = {
     "power": (power.power, EMBEDDED),
     "upgrades": (power.upgrades, EMBEDDED),
     "clocks": (clocks.clocks, EVERY),
+    "stops": (stops.stops, EVERY),
     "compactions": (compactions.compactions, ("sqlite", "postgresql")),
     "races": (races.races, EVERY),
     "surfaces": (surfaces.surfaces, EMBEDDED),

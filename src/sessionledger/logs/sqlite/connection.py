@@ -182,6 +182,8 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     tables = {name for (name,) in connection.execute(queries.TABLES)}
     check_files(path)
+    if durability == "full":
+        _flush_wal(path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     check_is_ledger(connection.execute, path, tables)
     if not tables:
@@ -206,6 +208,22 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     if not tables >= queries.ROW_TABLES:
         connection.execute(queries.FOLD_ALL_AGAIN)
     connection.execute("COMMIT")
+
+
+def _flush_wal(path: Path) -> None:
+    """Make durable what SQLite has taken over from a process that died before its flush.
+
+    It is shown from now on, and a loss of power would take it back. SQLite has no lock on this
+    file that a close could drop.
+    """
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        for one in (wal, path.parent):
+            file = os.open(one, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
 
 def _migrate(connection: apsw.Connection) -> None:
