@@ -184,6 +184,21 @@ def test_any_line_may_be_gone_or_cut_or_overwritten(ledger: Ledger, root: Path) 
                 assert told or not behind
 
 
+@pytest.mark.middle
+def test_sectors_may_be_lost_or_be_those_of_another_place(ledger: Ledger, root: Path) -> None:
+    name, random = f"topics/{SESSIONS_TOPIC}.jsonl", Random(2)
+    text = ledger.files[name]
+    for _ in range(400):
+        size = random.choice([1, 9, 100, 512, 1024])
+        at = random.randrange(len(text) - size)
+        line = text.index(b'{"id":', random.randrange(len(text) // 2))
+        others = (bytes(size), random.randbytes(size), text[line : line + size], b"")
+        harmed = text[:at] + random.choice(others) + text[at + size :]
+        if harmed != text:
+            ledger.put_down(root, name, harmed)
+            assert check(ledger, root, harmed)
+
+
 def test_a_session_in_doubt_raises_and_can_be_ended(ledger: Ledger, root: Path) -> None:
     name = f"topics/{SESSIONS_TOPIC}.jsonl"
     text, revoked = ledger.files[name], ledger.ended[3]

@@ -1,8 +1,8 @@
 """Lines that are not what was written, found when they are read for the first time.
 
 1. An event is intact if its hash is that of its content, or if it comes from another program and
-   has none. Any other one is damaged, and so is what is no event. It is folded as one that can't be
-   read: that ends the key which can be seen in it.
+   has none. Any other one is damaged, and so is what is no event, or stands behind a later one. It
+   is folded as one that can't be read: that ends the key which can be seen in it.
 2. The next intact event tells by its hash and its id how many events are missing before it. None is
    missing if it follows the last intact one: then what stands between was added later.
 3. If the damaged ones do not show the keys of all that are missing, nobody knows whom those
@@ -26,14 +26,16 @@ from sessionledger.logs.file import lines
 class Damage:
     """What is known of the damaged lines of one file."""
 
-    def __init__(self, topic: str, head: Head) -> None:
+    def __init__(self, topic: str, after: int) -> None:
         self._topic = topic
         # The last intact event, with the id that its line has; its id in the log may be another.
-        self._intact = head
-        self._intact_id = head.id
-        # The damaged events behind it.
+        self._intact = chain.EMPTY
+        self._intact_id = after
+        # The damaged events behind it, and how many copies of earlier ones.
         self._pending: list[Head] = []
-        self._damaged: set[int] = set()
+        self._copies = 0
+        # The id in the line of each damaged event, 0 if it is not one of those that are missing.
+        self._damaged: dict[int, int] = {}
         self._missing: dict[int, int] = {}
 
     def __bool__(self) -> bool:
@@ -43,19 +45,28 @@ class Damage:
         """The next event of the file, and its line."""
         found = event if chain.HASH_HEADER in event.headers else lines.whole_event(text)
         if found is None or not self._is_intact(found):
-            self._damaged.add(event.id)
+            visible = lines.visible_id(text)
+            self._damaged[event.id] = visible if visible > self._intact.id else 0
             self._pending.append(chain.head_after(event))
             return
         is_foreign = chain.HASH_HEADER not in found.headers
+        if not is_foreign and found.id <= self._intact.id:
+            # A copy, or one that was moved. It tells nothing of what happened since.
+            self._damaged[event.id] = 0
+            self._copies += 1
+            return
         missing = len(self._pending) if is_foreign else self._missing_before(found, event.id)
+        for damaged in self._pending:
+            if self._damaged[damaged.id] >= found.id and not is_foreign:
+                self._damaged[damaged.id] = 0
         if missing or self._pending:
             self._missing[event.id] = missing
             self._pending.clear()
         if is_foreign:
             self._intact = Head(event.id, None)
-        elif found.id > self._intact.id:
+        else:
             self._intact = chain.head_after(found)
-        self._intact_id = event.id
+        self._intact_id, self._copies = event.id, 0
 
     def belongs_to_last(self, text: bytes) -> bool:
         """Whether a line is the rest of the damaged one before it, which a line end tore apart."""
@@ -72,7 +83,7 @@ class Damage:
 
     def follow(self, head: Head) -> None:
         """Whatever comes now was written by a process that took this for the newest event."""
-        self._intact, self._intact_id = head, head.id
+        self._intact, self._intact_id, self._copies = head, head.id, 0
         self._pending.clear()
 
     def fold(self, table: RowTable, fold: Fold, events: Sequence[StoredEvent]) -> None:
@@ -100,7 +111,8 @@ class Damage:
             # Perhaps it is only the kind that was damaged.
             event = StoredEvent(event.id, "", event.payload, {}, 0)
         key = fold.key(event)
-        table.shown += event.kind in fold.marks or key in table.rows or fold.begins(event)
+        if event.kind in fold.marks or key in table.rows or fold.begins(event):
+            table.shown += self._damaged[event.id] > 0
         table.fold(fold, [event])
 
     def _is_intact(self, event: StoredEvent) -> bool:
@@ -112,7 +124,7 @@ class Damage:
     def _missing_before(self, event: StoredEvent, id: int) -> int:
         """How many events are missing between the last intact one and this one."""
         previous = event.headers.get(chain.PREV_HEADER)
-        by_ids = min(event.id - self._intact.id, id - self._intact_id) - 1
-        if event.id <= self._intact.id or (previous is not None and previous == self._intact.hash):
-            return 0
-        return by_ids if previous is None else max(1, by_ids)
+        by_ids = event.id - self._intact.id - 1
+        if previous is None:
+            return min(by_ids, id - self._intact_id - 1 - self._copies)
+        return 0 if previous == self._intact.hash else max(1, by_ids)

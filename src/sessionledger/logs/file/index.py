@@ -64,7 +64,7 @@ class TopicIndex:
         self.head = Head(checkpoint.head.id, None)
         self.table = RowTable(checkpoint.rows)
         self.folded = 0
-        self.damage = Damage(topic, self.head)
+        self.damage = Damage(topic, self.head.id)
         self._name = str(path)
         self._ids = array("q")
         self._offsets = array("q")

@@ -29,6 +29,7 @@ _MAX_ID = 1 << 62
 # How many pieces a damaged line is searched for.
 _MAX_GLUED = 100
 _BEGINNING = re.compile(rb'\{"id":\d{1,20},"event":(?=\{")')
+_ID = re.compile(rb'\{"id":(\d{1,18}),')
 # Only if the bytes behind it are intact: otherwise the kind itself may be damaged.
 _KIND = re.compile(rb'\{"id":[^,]{0,40},"event":\{"kind":"([^"\\\x00-\x1f]{0,200})","payload":')
 _UNIT_NUMBER = re.compile(r"([1-9]\d{0,17})/([1-9]\d{0,17})", re.ASCII)
@@ -66,6 +67,12 @@ def encode(event: StoredEvent) -> bytes:
 def event_of(text: bytes, after: int) -> StoredEvent:
     """The event of a piece of a line, which follows the event with the id `after`."""
     return _whole(text, after) or _damaged(text.rstrip(), after)
+
+
+def visible_id(text: bytes) -> int:
+    """The id at the beginning of a line, 0 if there is none."""
+    found = _ID.match(text)
+    return int(found[1]) if found else 0
 
 
 def with_rest(damaged: StoredEvent, rest: bytes) -> StoredEvent:

@@ -86,8 +86,9 @@ def the_handles(text: bytes) -> set[int]:
         handle = handle_of(digest(token)).encode()
         begin = text.rindex(handle)
         places |= set(range(begin - 2, begin + len(handle) + 1))
-    # Without its id the first event is not the one that the second one follows.
-    return places | {text.index(b"1")}
+    # Nor is it known of a line without its id.
+    begins = [0, *(at + 1 for at, byte in enumerate(text) if byte == ord("\n"))]
+    return places | {at + n for at in begins for n in range(len('{"id":1,'))}
 
 
 def is_there(store: SessionStore, token: str, *, in_doubt: bool = False) -> bool:
