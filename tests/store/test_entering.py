@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,10 @@ class Opened:
         self.began = threading.Event()
         self.go = threading.Event()
 
-    def open_log(self, url: str, *, durability: str) -> Log:
+    def open_log(self, url: str, **named: Any) -> Log:
         self.began.set()
         assert self.go.wait(PATIENCE)
-        log = open_log(url, durability=durability)
+        log = open_log(url, **named)
         self.logs.append(log)
         return log
 
