@@ -184,6 +184,15 @@ def test_any_line_may_be_gone_or_cut_or_overwritten(ledger: Ledger, root: Path) 
                 assert told or not behind
 
 
+def test_a_copy_of_an_earlier_line_shows_that_nothing_lives(ledger: Ledger, root: Path) -> None:
+    name, signed_out = f"topics/{SESSIONS_TOPIC}.jsonl", ledger.ended[2].handle.encode()
+    lines = ledger.files[name].splitlines(keepends=True)
+    _, touch, end = [n for n, line in enumerate(lines) if b'"token_handle":"' + signed_out in line]
+    lines[end] = b"\0" * (len(lines[end]) - 1) + b"\n"
+    ledger.put_down(root, name, b"".join([*lines[:-1], lines[touch], *lines[-1:]]))
+    assert check(ledger, root, touch)
+
+
 @pytest.mark.middle
 def test_sectors_may_be_lost_or_be_those_of_another_place(ledger: Ledger, root: Path) -> None:
     name, random = f"topics/{SESSIONS_TOPIC}.jsonl", Random(2)
