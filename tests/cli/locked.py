@@ -12,6 +12,7 @@ from sessionledger.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     main(["doctor", "--ledger", "memory:"])  # imports what nobody may not be able to
 import sessionledger.logs.sqlite.examination
+import sessionledger.logs.sqlite.log
 import sessionledger.logs.embedded.row_table
 import sessionledger.logs.sqlite.read_only_log
 if os.getuid() == 0:
