@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from sessionledger import AsyncSessionStore, DuplicateSession, Log, Session, SessionStore
+from sessionledger import AsyncSessionStore, DuplicateSession, Log, Policy, Session, SessionStore
 from sessionledger.logs.base import Outcome, RemoteLog, Unit
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
@@ -134,6 +134,27 @@ def test_touches_that_decide_on_the_same_state_share_one_more(
     monkeypatch.setattr(log, "append", appended)
     assert {*at_once([touched] * 32)} <= {2, 3}
     assert store.verify().events <= 3
+
+
+def test_a_sighting_with_a_time_to_come_stands_for_no_touch(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else a session lapses whose bearer is there, where somebody else changes it."""
+    clock, append = Clock(), log.append
+    store = SessionStore(log, policy=Policy(idle_timeout=timedelta(hours=2)), clock=clock)
+    store.create("alice", token=TOKEN)
+    store.touch(TOKEN, last_seen_at=NOON + timedelta(hours=1))
+    clock.advance(timedelta(minutes=30))
+
+    def patched_before(topic: str, units: Sequence[Unit]) -> list[Outcome]:
+        monkeypatch.setattr(log, "append", append)
+        store.patch(TOKEN, {"a": 1})
+        return append(topic, units)
+
+    monkeypatch.setattr(log, "append", patched_before)
+    touched = store.touch(TOKEN)
+    assert touched is not None
+    assert (touched.version, touched.expires_at) == (4, NOON + timedelta(hours=2, minutes=30))
 
 
 def test_touches_that_say_more_are_all_written(log: Log) -> None:

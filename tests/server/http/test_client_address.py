@@ -37,6 +37,11 @@ TRUSTING = ClientAddresses(["10.0.0.0/8", "2001:db8:ffff::/48"])
         (PROXY, {FORWARDED: b'for="[2001:db8::1]:4711"'}, "2001:db8::1"),
         (PROXY, {FORWARDED: b'for=198.51.100.1, for="evil, for=203.0.113.7'}, CLIENT),
         (PROXY, {FORWARDED: b"for=_hidden"}, PROXY),
+        (PROXY, {FORWARDED: b'for=203.0.113.7;host="a,for=192.0.2.9;b"'}, PROXY),
+        (PROXY, {FORWARDED: b'for=203.0.113.7;host="a,for=192.0.2.9;b=\\""'}, PROXY),
+        (PROXY, {FORWARDED: b'host="a;for=192.0.2.9;b";for=203.0.113.7'}, CLIENT),
+        (PROXY, {FORWARDED: b" a = ;" * 40 + b'"'}, PROXY),
+        (PROXY, {FOR: b"fe80::1%written-by-the-client"}, "fe80::1"),
         (PROXY, {FORWARDED: b"proto=https;x-for=203.0.113.7"}, PROXY),
         (PROXY, {FOR: b"203.0.113.7", FORWARDED: b"for=203.0.113.7"}, CLIENT),
         (PROXY, {FOR: b"203.0.113.7", FORWARDED: b"for=192.0.2.9"}, PROXY),
@@ -105,3 +110,7 @@ def test_an_ipv6_client_is_its_network() -> None:
 def test_what_is_no_network_is_refused_as_a_proxy(wrong: str) -> None:
     with pytest.raises(ValueError, match=r"address|network|host bits"):
         ClientAddresses([wrong])
+
+
+def test_one_client_is_counted_once_however_its_address_is_written() -> None:
+    assert client_network("::ffff:203.0.113.7") == client_network(CLIENT) == CLIENT

@@ -26,7 +26,9 @@ _CHAINS = frozenset((b"x-forwarded-for", b"forwarded"))
 _TOLD = (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-method", b"x-original-method")
 _BY_PROXIES = frozenset((*_CHAINS, *_TOLD, b"x-real-ip", b"via"))
 _NODE = re.compile(r"\[(?P<ipv6>[^]]*)\](?::\w*)?|(?P<ipv4>[0-9.]+):\w*|(?P<bare>.*)", re.ASCII)
-_FOR = re.compile(rb'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^\s;"]*))\s*(?:;|$)', re.IGNORECASE)
+_PAIR = rb'\s*[\w-]+=(?:"[^"\\]*"|[^\s;"\\]*)\s*(?:;|$)'
+_PAIRS = re.compile(rb"(?:%b)*" % _PAIR)  # no piece of a quoted text: its quotes are uneven
+_FOR = re.compile(rb'(?:%b)*?\s*for="?([^\s;"]*)' % _PAIR, re.IGNORECASE)
 
 
 class ClientAddresses:
@@ -85,7 +87,7 @@ def client_network(address: str) -> str:
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed.packed, IPV6_PREFIX), strict=False))
-    return address
+    return str(parsed or address)
 
 
 def _end_of(chain: bytes) -> bytes:
@@ -96,11 +98,11 @@ def _end_of(chain: bytes) -> bytes:
 def _address_in(hop: bytes) -> str | None:
     """The address that one proxy named; None where it named none."""
     if b"=" in hop:
-        found = _FOR.search(hop.strip())
-        hop = b"" if found is None else found[1] or found[2]
+        found = _FOR.match(hop) if _PAIRS.fullmatch(hop) else None
+        hop = b"" if found is None else found[1]
     node = _NODE.fullmatch(hop.strip().decode("latin-1"))
     parsed = None if node is None else _parsed(node["ipv6"] or node["ipv4"] or node["bare"])
-    return None if parsed is None else str(parsed)
+    return None if parsed is None else str(parsed).partition("%")[0]
 
 
 @lru_cache(_CACHED)

@@ -23,7 +23,7 @@ from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step
 
 Decide: TypeAlias = Callable[[State, Handle, datetime], Touched | None]
-IsRecorded: TypeAlias = Callable[[Session, datetime], bool]
+IsRecorded: TypeAlias = Callable[[Session, datetime, datetime], bool]
 
 
 async def touch(
@@ -38,8 +38,9 @@ async def touch(
     def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
         return decide.decide_touch(state, handle, command, now, engine.policy)
 
-    def is_recorded(session: Session, since: datetime) -> bool:
-        if command != decide.Touch() or says_more or session.last_seen_at < since:
+    def is_recorded(session: Session, since: datetime, now: datetime) -> bool:
+        # A time that is still to come was told before, and says nothing about others' touches.
+        if command != decide.Touch() or says_more or not since <= session.last_seen_at <= now:
             return False
         return annotation.context in (None, session.context)
 
@@ -59,7 +60,7 @@ async def reauthenticate(
     return await _see(engine, key, secret, decision, annotation)
 
 
-def _never(_: Session, __: datetime) -> bool:
+def _never(*_: object) -> bool:
     return False
 
 
@@ -118,7 +119,8 @@ async def carry_out(
             return outcome
         row = outcome.current if outcome.key == key else await engine.log.row(engine.topic, key)
         session, now = session_of(row), engine.clock()
-        if session is not None and not session.is_expired_at(now) and is_recorded(session, begun):
+        is_live = session is not None and not session.is_expired_at(now)
+        if session is not None and is_live and is_recorded(session, begun, now):
             return session
     raise contention(key)
 
