@@ -95,16 +95,16 @@ def table(record: dict[str, Any]) -> str:
     for name, one in record["scenarios"].items():
         scenario, _, log = name.partition(".")
         cells = [f"`{scenario}`", _LOGS[log], f"{one['trials']:,}", f"{one['failed']}"]
-        lines.append(f"| {' | '.join([*cells, _said(one['counts'], one['notes'])])} |")
+        lines.append(f"| {' | '.join([*cells, _said(one['counts'], one['notes'], '. ')])} |")
     added = ", ".join(f"`{name}`" for name in SCENARIOS if name not in record["scenarios"])
     if added:
         lines.append(f"\nAdded since, and not in that run: {added}.")
     return "\n".join(lines) + "\n\n"
 
 
-def _said(counts: dict[str, int], notes: dict[str, str]) -> str:
+def _said(counts: dict[str, int], notes: dict[str, str], between: str = ", ") -> str:
     counted = [f"{count:,} {what}" for what, count in counts.items() if count]
-    return ", ".join(counted + [f"{what}: {said}" for what, said in notes.items()])
+    return between.join(counted + [f"{what}: {said}" for what, said in notes.items()])
 
 
 def _git(*arguments: str) -> str:
