@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -76,12 +76,18 @@ def outlast(served: Served, requests: list[bytes], go_on: Callable[[], object]) 
 @contextmanager
 def stopped(pids: list[int]) -> Iterator[None]:
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        _send(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int, told: signal.Signals) -> None:
+    """Tell a process of a server, which may just be ending: its parent then takes it away."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, told)
 
 
 def family_of(pid: int) -> list[int]:
