@@ -75,11 +75,11 @@ class Gateway:
 
 @contextmanager
 def running(
-    name: str, folder: Path, service: int, application: int, http: str = ""
+    name: str, folder: Path, service: int, application: int, http: str = "", idle: str = "60s"
 ) -> Iterator[Gateway]:
     """A gateway before an application, which asks a service; both by their ports.
 
-    http: what nginx is told beside the page.
+    http: what nginx is told beside the page. idle: how long Envoy keeps a connection, 60s there.
     """
     port = free_port()
     ports = {"8420": str(service), "9000": str(application), "8080": str(port)}
@@ -87,6 +87,7 @@ def running(
     for file, text in FILES.items():
         placed = re.sub(r"\b(8420|9000|8080)\b", lambda found: ports[found[1]], text)
         placed = placed.replace("http {\n", f"http {{\naccess_log off;\n{TEMPORARY}\n{http}", 1)
+        placed = placed.replace("idle_timeout: 60s", f"idle_timeout: {idle}")
         (folder / file).write_text(_ABOVE.get(file, "") + placed)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(COMMANDS[name](), cwd=folder, stdout=log, stderr=log)

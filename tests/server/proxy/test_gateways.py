@@ -18,6 +18,7 @@ import pytest
 
 from sessionledger import SessionStore
 from sessionledger.server import Settings
+from sessionledger.testing.fixtures import until
 from tests import postgres_server
 from tests.caching_proxy import CACHE
 from tests.server.proxy.gateways import COMMANDS, FILES, Gateway, application, running
@@ -310,6 +311,29 @@ def test_limits_hold_for_each_client_of_a_gateway(name: str, behind: int, tmp_pa
 def test_gateways_give_up_an_idle_connection_before_the_service_does() -> None:
     assert "idle_timeout: 60s" in FILES["envoy.yaml"]
     assert Settings().keep_alive.total_seconds() > 120, "as long as Caddy keeps one"
+
+
+def test_envoy_closes_an_idle_connection_to_the_service_by_itself(
+    tmp_path: Path, behind: int
+) -> None:
+    """So no request of it meets a connection that the service is just closing."""
+    key = make_key(tmp_path, "root")
+    with (
+        Served(tmp_path) as served,
+        running("envoy", tmp_path / "envoy", served.address[1], behind, idle="0.3s") as gateway,
+    ):
+        made = served.create(key)
+        served.client.close()
+        with httpx.Client(base_url=gateway.origin, headers=bearer(made)) as client:
+            for _ in range(3):
+                assert client.get("/orders").status_code == 200
+                until(lambda: not established(served.address[1]))
+
+
+def established(port: int) -> int:
+    """How many connections to a port of this machine are open at both ends (`tcp(7)`)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
 def test_the_example_reads_what_a_gateway_tells(served: Served, key: str, tmp_path: Path) -> None:
