@@ -6,7 +6,7 @@ stores what comes out. Conditions are judged in order, each unit seeing what tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -206,7 +206,7 @@ def plan(topic: str, units: Iterable[Unit], fold: Fold | None, state: BatchState
     pages = zip(state.pages, state.relatives, strict=True)
     for unit in units:
         ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), state)
-        outcome = _conflict(unit, state) or planner.write(unit, ruling)
+        outcome = _conflict(unit, state, fold) or planner.write(unit, ruling)
         planner.plan.outcomes.append(outcome)
     planner.plan.mark = state.mark
     return planner.plan
@@ -251,22 +251,25 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
     return None if fold is None else fold.key(change.event)
 
 
-def _conflict(unit: Unit, state: BatchState) -> Conflict | None:
-    for key, version in _expected(unit):
-        row = state.rows.get(key)
-        if row is not None and state.mark is not None:
-            row = state.mark.apply(row)
+def _conflict(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | None:
+    for change in unit.changes:
+        put = change.put
+        if put is None or put.expected is None:
+            continue
+        stored = state.rows.get(put.key)
+        row = stored if stored is None or state.mark is None else state.mark.apply(stored)
+        if (0 if row is None else row.version) != put.expected:
+            return Conflict(key=put.key, current=row)
+        # A compaction may have reduced a row that is over, and left its version as it was.
+        if stored is None or stored.live or fold is None:
+            continue
+        if fold.evolve(stored, change.event) != put.draft:
+            return Conflict(key=put.key, current=stored)
+    for key, version in unit.reads:
+        row = state.row(key)
         if (0 if row is None else row.version) != version:
             return Conflict(key=key, current=row)
     return None
-
-
-def _expected(unit: Unit) -> Iterator[tuple[bytes, int]]:
-    """The keys whose versions a unit was decided on."""
-    for change in unit.changes:
-        if change.put is not None and change.put.expected is not None:
-            yield change.put.key, change.put.expected
-    yield from unit.reads
 
 
 class _Ruling(msgspec.Struct, frozen=True):

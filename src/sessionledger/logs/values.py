@@ -158,7 +158,8 @@ KeyState: TypeAlias = tuple[int, int, bytes]
 class Put(msgspec.Struct, frozen=True, gc=False):
     """The row that goes with an event, and the version of the key that it was decided on.
 
-    expected: 0 when the key must not exist yet, None for unconditional.
+    draft: what the topic's fold makes of that row by the event. expected: 0 when the key must not
+    exist yet, None for unconditional.
     """
 
     key: bytes

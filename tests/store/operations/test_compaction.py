@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from sessionledger import (
     SessionStore,
     open_log,
 )
+from sessionledger.store.operations import families
 from sessionledger.testing import Clock
 from tests.logs import bare_sqlite
 from tests.logs.openers import address
@@ -201,3 +203,39 @@ def test_a_log_that_can_not_be_compacted_says_so(tmp_path: Path, clock: Clock) -
     with SessionStore(log, clock=clock) as store, pytest.raises(LogUnavailable, match="compacted"):
         store.compact(retention=TWO_DAYS)
     log.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+@pytest.mark.parametrize("decided_by", ["end_of", "decide_expire"])
+def test_a_late_end_of_what_a_compaction_reduced_is_decided_again(
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    decided_by: str,
+) -> None:
+    with on(address(kind, tmp_path / "ledger"), clock) as store:
+        old = store.create("alice", ttl=90 * DAY)
+        successor = store.rotate(old.token, grace=timedelta(0))
+        assert successor is not None
+        store.expire(successor.token)
+        clock.advance(3 * DAY)
+        store.create("bob", ttl=90 * DAY)
+        decide = vars(families)[decided_by]
+        heads: list[int] = []
+
+        def decided_and_compacted(*given: Any) -> Any:
+            decision = decide(*given)
+            if not heads:
+                heads.append(store.compact(retention=TWO_DAYS).cut)
+                heads.append(store.head().id)
+            return decision
+
+        monkeypatch.setattr(families, decided_by, decided_and_compacted)
+        if decided_by == "end_of":
+            assert store.authenticate(old.token) is None  # which is reuse
+        else:
+            assert store.revoke(handle=old.handle, expired_at=clock.now - 4 * DAY) is None
+        assert [store.head().id] == heads[1:]
+        assert store.find(handle=old.handle) is None
+        assert store.diagnose() == []

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from sessionledger.errors import HistoryCut
-from sessionledger.logs.base import Draft, Log, Row
+from sessionledger.logs.base import Conflict, Draft, Log, Row, Unit
 from sessionledger.logs.chain import Head, head_after, verify
 from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Removal
 from sessionledger.logs.compaction.seal import BaseHash, problem_of
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rules import KEYS
-from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, rows_of
+from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, put, rows_of
 
 NOTHING = Draft("", 0, False, b"gone")
 
@@ -57,6 +57,20 @@ class CompactionConformance(Conformance):
         if compacted.harness.persists:
             log = compacted.reopen()
             assert {row.key: row for row in log.rows(TOPIC)} == before
+
+    def test_a_write_conflicts_that_was_decided_before_its_row_was_reduced(
+        self, compacted: Ledger
+    ) -> None:
+        log = compacted.log
+        add(log, [event(KEYS[0]), event(KEYS[0], live=False)])
+        before = log.row(TOPIC, KEYS[0])
+        assert before is not None
+        compact(log, 2)
+        head, reduced = log.latest(TOPIC), log.row(TOPIC, KEYS[0])
+        late = event(KEYS[0], live=False, n=1)
+        unit = Unit([put(late, before, expected=before.version)])
+        assert log.append(TOPIC, [unit]) == [Conflict(key=KEYS[0], current=reduced)]
+        assert (log.latest(TOPIC), log.row(TOPIC, KEYS[0])) == (head, reduced)
 
     def test_what_was_removed_is_refused_and_the_rest_can_be_read(self, compacted: Ledger) -> None:
         log = compacted.log
