@@ -117,7 +117,9 @@ def _settled(endpoint: Endpoint, response: PlainResponse, count: DeferredCount) 
         count.settle()
     except HTTPProblem as refused:
         response = endpoint.error_response(refused)
-    return PlainResponse(*response[:3], count.headers) if count.headers else response
+    if not count.headers:
+        return response
+    return PlainResponse(response.status, response.headers, response.body, count.headers)
 
 
 def as_application(endpoint: Endpoint) -> ASGIApp:

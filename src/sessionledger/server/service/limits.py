@@ -34,34 +34,42 @@ class RequestLimits:
         self, settings: Settings, counts: SharedCounts, on_refused: Callable[[str], None]
     ) -> None:
         writes = settings.writes_per_minute
-        self._limits: dict[str, int | None] = {
+        limits: dict[str, int | None] = {
             "key": settings.key_requests_per_minute,
             "principal": settings.principal_requests_per_minute,
             "address": settings.address_requests_per_minute,
             "family_writes": writes,
             "principal_writes": writes * FAMILIES_OF_A_PRINCIPAL,
         }
-        self._policies = {
-            limit: (b"ratelimit-policy", f'"{limit}";q={most};w={WINDOW_SECONDS}'.encode())
-            for limit, most in self._limits.items()
-        }
-        self._numbers = {limit: number for number, limit in enumerate(LIMITS)}
+        self._limits = {limit: _Limit(limit, most) for limit, most in limits.items() if most}
         self._counts = counts
         self._on_refused = on_refused
         self.addresses = ClientAddresses(settings.trusted_proxies)
 
     def take(self, limit: str, subject: str) -> tuple[Header, ...]:
         """Count a request: what its answer says. Raises `HTTPProblem` after too many."""
-        most = self._limits[limit]
-        if most is None:
+        of = self._limits.get(limit)
+        if of is None:
             return ()
-        count = self._counts.take(self._numbers[limit], subject, most)
-        state = f'"{limit}";r={count.left};t={ceil(count.seconds)}'
+        count = self._counts.take(of.kind, subject, of.most)
+        state = of.state % (count.left, ceil(count.seconds))
         if count.is_refused:
             self._on_refused(limit)
-            told = {"RateLimit-Policy": self._policies[limit][1].decode(), "RateLimit": state}
+            told = {"RateLimit-Policy": of.policy[1].decode(), "RateLimit": state.decode()}
             raise too_many(LIMITS[limit], count.seconds, told)
-        return self._policies[limit], (b"ratelimit", state.encode())
+        return of.policy, (b"ratelimit", state)
+
+
+class _Limit:
+    """A limit: its kind in the counts, and what answers say about it. state: a format of bytes."""
+
+    __slots__ = ("kind", "most", "policy", "state")
+
+    def __init__(self, name: str, most: int) -> None:
+        self.kind = [*LIMITS].index(name)
+        self.most = most
+        self.policy = (b"ratelimit-policy", f'"{name}";q={most};w={WINDOW_SECONDS}'.encode())
+        self.state = b'"%b";r=%%d;t=%%d' % name.encode()
 
 
 class RequestCount:
@@ -122,7 +130,8 @@ class DeferredCount(RequestCount):
     def settle(self) -> None:
         """Count the request. Raises `HTTPProblem` after too many."""
         if self._due is not None:
-            super()._take(*self._due)
+            self.is_counted = True
+            self.headers = self._limits.take(*self._due)
 
 
 class StreamLimit:

@@ -23,6 +23,7 @@ WINDOW_SECONDS = 60
 _CACHED = 4096
 _BITS = 20
 _MASK = (1 << _BITS) - 1
+_BOTH = (1 << 2 * _BITS) - 1
 _TAG = (1 << 64) - 1
 
 
@@ -71,28 +72,37 @@ class SharedCounts:
         limit: up to 1,000,000, since a count has 20 bits.
         """
         start, tag = self._place(kind, subject)
-        states, tags = start + self._entries, self._cells[start : start + self._entries].tolist()
+        cells, states = self._cells, start + self._entries
+        tags = cells[start:states].tolist()
         now = self._monotonic() / WINDOW_SECONDS
-        window, passed = int(now), now % 1
-        total = own = (0, 0)
-        mine, at = None, -1
+        window = int(now)
+        passed = now - window
+        total = own = 0
+        mine, at = -1, -1
         for _ in range(tags.count(tag)):
             at = tags.index(tag, at + 1)
-            counts = _counts(self._cells[states + at], window)
-            total = (total[0] + counts[0], total[1] + counts[1])
+            counts = _counts(cells[states + at], window)
+            total += counts
             if at in self._own:
                 mine, own = at, counts
-        if mine is None:
-            of = {one: _counts(self._cells[states + one], window) for one in self._own}
-            mine = min(of, key=lambda one: sum(of[one]))
-            own = of[mine]
-            total = (total[0] + own[0], total[1] + own[1])
-        left = int(limit - total[1] - total[0] * (1 - passed))
+        is_new = mine < 0
+        if is_new:
+            mine, own = self._smallest(states, window)
+            total += own
+        before, within = total >> _BITS, total & _MASK
+        left = int(limit - within - before * (1 - passed))
         if left < 1:
-            return Count(0, _seconds_to_wait(*total, limit, passed), is_refused=True)
-        self._cells[states + mine] = window << 2 * _BITS | own[0] << _BITS | own[1] + 1
-        self._cells[start + mine] = tag
-        return Count(left - 1, (1 - passed) * WINDOW_SECONDS, is_refused=False)
+            return Count(0, _seconds_to_wait(before, within, limit, passed), is_refused=True)
+        cells[states + mine] = window << 2 * _BITS | own + 1
+        if is_new:
+            cells[start + mine] = tag
+        return Count(left - 1, (1 - passed) * WINDOW_SECONDS, False)
+
+    def _smallest(self, states: int, window: int) -> tuple[int, int]:
+        """This worker's entry with the fewest requests, and its counts."""
+        of = {at: _counts(self._cells[states + at], window) for at in self._own}
+        at = min(of, key=lambda one: (of[one] >> _BITS) + (of[one] & _MASK))
+        return at, of[at]
 
     def _place_of(self, kind: int, subject: str) -> tuple[int, int]:
         """Where the set of a subject begins, and the tag of the subject there."""
@@ -102,12 +112,15 @@ class SharedCounts:
         return of * self._entries * 2, number & _TAG | 1  # an empty entry is 0
 
 
-def _counts(state: int, window: int) -> tuple[int, int]:
-    """The requests of the minute before this one, and those in this one."""
+def _counts(state: int, window: int) -> int:
+    """The requests of the minute before this one, above `_BITS` bits with those in this one.
+
+    So one addition adds both. The lower ones stay within their bits: the limit keeps them there.
+    """
     then = state >> 2 * _BITS
     if then == window:
-        return state >> _BITS & _MASK, state & _MASK
-    return (state & _MASK, 0) if then == window - 1 else (0, 0)
+        return state & _BOTH
+    return (state & _MASK) << _BITS if then == window - 1 else 0
 
 
 def _seconds_to_wait(before: int, now: int, limit: int, passed: float) -> float:
