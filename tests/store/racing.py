@@ -20,7 +20,14 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from sessionledger import HistoryEntry, Policy, Session, SessionLedgerError, SessionStore
+from sessionledger import (
+    Compacted,
+    HistoryEntry,
+    Policy,
+    Session,
+    SessionLedgerError,
+    SessionStore,
+)
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.fixtures import concurrently
 from tests.logs.children import running
@@ -75,7 +82,11 @@ def perform(stores: dict[str, SessionStore], made: Call) -> Answer:
         return Answer(error=error.code, began=began, done=monotonic_ns())
     done = monotonic_ns()
     if not isinstance(answer, Session):
-        number = answer.event_id if isinstance(answer, HistoryEntry) else answer
+        number = answer
+        if isinstance(answer, HistoryEntry):
+            number = answer.event_id
+        elif isinstance(answer, Compacted):
+            number = answer.events
         return Answer(number=number, began=began, done=done)
     token = getattr(answer, "token", None)
     session = (answer.handle, answer.version, token, answer.attributes)
@@ -192,8 +203,8 @@ def serve(url: str) -> None:
 
 
 def _read(key: str, value: Any) -> Any:
-    """Times are told as text, and a grace in seconds."""
-    if key == "grace":
+    """Times are told as text, and spans in seconds."""
+    if key in ("grace", "retention"):
         return timedelta(seconds=value)
     return datetime.fromisoformat(value) if key.endswith("_at") else value
 

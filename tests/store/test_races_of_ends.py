@@ -20,6 +20,7 @@ from tests.store.racing import LAST, Arena, Call, Processes, call, fresh, opened
 from tests.store.test_races_of_calls import begun, check_whole, handle
 
 SECOND = timedelta(seconds=1)
+RETENTION = timedelta(days=2)
 READS = 24
 MOST = 3
 ENDS = [
@@ -141,16 +142,24 @@ def test_nothing_that_began_before_an_end_is_answered_after_it(
 
 def race_an_end(arena: Arena, how: str, number: int) -> tuple[int, int]:
     """A round: how many reads found a session, and how many were after the end."""
+    compacts = number % 4 == 3 and arena.store._log.compactable() is not None
+    if compacts:
+        # All earlier rounds are older than the retention then, and so is what lifts their marks.
+        while arena.store.sweep():
+            pass
+        arena.clock.advance(RETENTION + timedelta(days=1))
     head = arena.store.head().id
     one, reason = scene(arena, number), fresh("end-")
     made, concerns = end_of(how, one, reason)
     login, job = fresh(), fresh()
     tokens = (*one.tokens, login, job)
-    # Folding all rows again amid an end takes nothing back.
-    rebuilding = [call("rebuild")] if number % 16 == 1 else []
+    # Folding all rows again amid an end takes nothing back, and neither does a compaction.
+    rebuilding = [call("rebuild")] if number % 16 in (1, 11) else []
+    compacting = [call("compact", retention=RETENTION.total_seconds())] if compacts else []
     *others, ender = arena.race_all(
-        [*reads(tokens)[:4], *rebuilding, *reads(tokens)],
+        [*compacting, *reads(tokens)[:4], *reads(tokens)],
         [
+            *rebuilding,
             call("create", principal=one.who, token=login),
             call("rotate", token=one.parent),
             call("create", principal=fresh("bot-"), parent=LAST),
@@ -170,6 +179,11 @@ def race_an_end(arena: Arena, how: str, number: int) -> tuple[int, int]:
     )
     ended, *_ = ender
     assert ended.error is None
+    if compacts:
+        compacted = others[0][0]
+        if not rebuilding or compacted.error != "maintenance_running":
+            assert compacted.error is None
+            assert compacted.number
     events = list(arena.store.events(after=head))
     at = ended.number if how == "revoke_everybody" else moment(events, reason)
     assert at is not None
