@@ -14,7 +14,7 @@ from sessionledger.testing.fixtures import TOPIC, Ledger, event, every_event
 from sessionledger.testing.other_process import Child
 
 WRITERS = 4
-FEW, MANY = 400, 1600
+FEW, MANY = 400, 10_000
 """Commits after which shares may be judged, and after which they are."""
 
 FIRST_QUESTIONS: dict[str, Callable[[Log], object]] = {
