@@ -19,6 +19,7 @@ import os
 from _thread import start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock as Flag
@@ -48,6 +49,9 @@ class LockFile:
 
     def _open(self) -> None:
         self._file = open_companion(self.path, owner_of(self._ledger))
+        # Let the next process have the lock. It is no function of Python: an interrupt that came as
+        # such a function begins, in a `finally`, would leave the lock with nobody.
+        self.release: Callable[[], object] = partial(fcntl.flock, self._file, fcntl.LOCK_UN)
 
     def run(self, work: Callable[[], T], until: float) -> T:
         """Do the work with the lock, for one caller at a time. Raises `LogTimeout` if others have
@@ -84,10 +88,6 @@ class LockFile:
             return False
         return True
 
-    def release(self) -> None:
-        """Let the next process have the lock; releasing what one does not have is nothing."""
-        fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
-
     def reopen_in_child(self) -> None:
         """Stop sharing the lock with the parent: a flock belongs to the open file, not to us."""
         other, self._turns, self._other = self._other, None, None
@@ -104,7 +104,7 @@ class LockFile:
 
     def close(self) -> None:
         """Close the lock file; closing twice is nothing."""
-        file, self._file = self._file, None
+        file, self._file, self.release = self._file, None, self._descriptor
         if file is not None:
             with suppress(OSError):  # it is closed, and the lock gone, whatever else is reported
                 os.close(file)

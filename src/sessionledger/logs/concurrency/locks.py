@@ -34,7 +34,7 @@ class Lock(RLock):  # type: ignore[misc]  # final for typeshed only
             # One call from taking to noting: no signal handler runs in the middle of it.
             taken.extend(map(self.acquire, (True,), (self.timeout,)))
         except BaseException:
-            if any(taken):
+            if taken and taken[0]:
                 self.release()
             raise
         if not taken[0]:

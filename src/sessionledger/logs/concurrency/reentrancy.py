@@ -70,7 +70,8 @@ class Mutex:
             self._owner = get_ident()
             return work()
         finally:
-            if any(taken):
+            # No call comes before the release: an interrupt may be raised where a call ends.
+            if taken and taken[0]:
                 self._owner = _NOBODY
                 self._lock.release()
 
