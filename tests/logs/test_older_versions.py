@@ -102,6 +102,7 @@ def test_an_older_process_fails_once_there_is_a_mark(
 
 
 @pytest.mark.middle
+@pytest.mark.parametrize("commit", [BEFORE_MARKS])
 def test_an_older_process_fails_as_soon_as_a_newer_one_opened_its_database(
     process: subprocess.Popen[str], url: str
 ) -> None:
