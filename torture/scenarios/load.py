@@ -18,7 +18,7 @@ MOST_SECONDS = 60
 READS = 10
 """After each write."""
 WAL_BYTES = 64 << 20
-LEAST_WRITES = 100
+LEAST_WRITES = 500
 """Of the fastest, for a comparison to mean anything."""
 
 
