@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock as Flag
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from sessionledger.errors import LogTimeout
 from sessionledger.logs.concurrency.locks import Lock
@@ -104,7 +104,7 @@ class LockFile:
 
     def close(self) -> None:
         """Close the lock file; closing twice is nothing."""
-        file, self._file, self.release = self._file, None, self._descriptor
+        file, self._file, self.release = self._file, None, _refuse
         if file is not None:
             with suppress(OSError):  # it is closed, and the lock gone, whatever else is reported
                 os.close(file)
@@ -130,9 +130,11 @@ class LockFile:
         return os.path.samestat(found, os.fstat(self._descriptor()))
 
     def _descriptor(self) -> int:
-        if self._file is None:
-            raise OSError(errno.EBADF, "the lock file is closed")
-        return self._file
+        return _refuse() if self._file is None else self._file
+
+
+def _refuse() -> NoReturn:
+    raise OSError(errno.EBADF, "the lock file is closed")
 
 
 def _take_turns(lock_file: LockFile, turns: SimpleQueue[_Turn | None]) -> None:

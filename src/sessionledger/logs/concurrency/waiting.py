@@ -85,9 +85,13 @@ class Waiters:
                 if sleep.acquire(timeout=min(poll if looks else NOTICE_SECONDS, left)):
                     self._asleep.add((topic, sleep))
         finally:
-            self._asleep.discard((topic, sleep))
-            if self._looking.get(place) is own:
+            # No call comes before this: an interrupt may be raised where a call ends, and nobody
+            # else would look from then on.
+            looked = place in self._looking and self._looking[place] is own
+            if looked:
                 del self._looking[place]
+            self._asleep.discard((topic, sleep))
+            if looked:
                 # The first that wakes looks from now on.
                 if is_over:
                     self.notify()
