@@ -7,7 +7,7 @@ id and ends). Both belong to one family, named by the handle of its first sessio
    authenticates. Its successor never lives longer than it would have.
 2. Rotated again within the grace, a token gets another successor, a sibling, and not an error:
    parallel requests must not log anybody out. Their number is bounded. It is as new as its
-   siblings, but what was proved with a sibling's token is no proof by who holds this one.
+   siblings, but what was proved with a sibling's token is no proof by the holder of this one.
 3. A token presented after its rotation took effect was reused: it, or its successor, may be in a
    thief's hands. That ends the whole family (RFC 9700, section 4.14.2). A grace that is over by
    one clock may still run by another, so within the tolerance it is refused, and ends nobody.

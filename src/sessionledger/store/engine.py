@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from time import time_ns
-from typing import Never, TypeAlias, cast
+from typing import TYPE_CHECKING, Never, TypeAlias, cast
 
 import msgspec
 
@@ -47,6 +47,9 @@ from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock
 from sessionledger.store.session_fold import NOBODY, SessionFold
 from sessionledger.store.steps import Step, prepare
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
+
+if TYPE_CHECKING:  # few ledgers have one
+    from sessionledger.logs.compaction.seal import Seal
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
@@ -242,6 +245,13 @@ class Engine:
         """Up to where events were removed."""
         log = self.log.log.compactable()
         return WHOLE if log is None else await self.log.call(log.cut, self.topic)
+
+    async def seal(self, cut: Cut) -> Seal:
+        """What the seal of a cut says. Raises `CorruptLog`."""
+        from sessionledger.logs.compaction.seal import read_seal
+
+        (sealed,) = await self.log.read(self.topic, cut.seal - 1, 1)
+        return read_seal(sealed)
 
     async def base_row(self, key: bytes) -> Row | None:
         """The row of a key as of the cut; None for a key that was begun after it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sessionledger.logs import units
@@ -110,7 +111,7 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
                 compaction,
                 change,
                 self._ask,
-                lambda after, limit: self.read(topic, after, limit),
+                partial(self.read, topic),
             )
             reduced = compactor.run(progress)
             self._give_back()

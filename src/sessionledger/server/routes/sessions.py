@@ -216,11 +216,10 @@ async def read_history(
     `cursor` is the `after` of the next page, null after the last.
     """
     begin = parse_event_id("after", after)
-    told = ledger_of(request).sessions.history(handle=handle, after=begin, page_size=limit)
-    page = await anext(told.pages())
-    if not page.entries and not begin:
+    page = await _page(request, begin, limit, handle=handle)
+    if not page.events and not begin:
         raise HTTPProblem(404, "not_found", "nothing is known of that handle")
-    return history_document(page)
+    return page
 
 
 @get(
@@ -235,8 +234,12 @@ async def read_history_of_principal(
 
     `cursor` is the `after` of the next page, null after the last.
     """
-    begin = parse_event_id("after", after)
-    told = ledger_of(request).sessions.history(principal=principal, after=begin, page_size=limit)
+    return await _page(request, parse_event_id("after", after), limit, principal=principal)
+
+
+async def _page(request: HandlerRequest, after: int | None, limit: int, **whose: str) -> History:
+    """A page of the history of a handle or a principal."""
+    told = ledger_of(request).sessions.history(after=after, page_size=limit, **whose)
     return history_document(await anext(told.pages()))
 
 

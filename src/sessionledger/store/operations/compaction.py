@@ -20,7 +20,6 @@ from sessionledger.errors import InvalidSession, LogUnavailable
 from sessionledger.logs.base import OVER, Draft, Progress, Row, RowFilter
 from sessionledger.logs.compaction.choice import Choice, Limits
 from sessionledger.logs.compaction.contract import Compaction, Removal
-from sessionledger.logs.compaction.seal import read_seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, Engine
 from sessionledger.store.operations.sweep import BATCH, sweep
@@ -110,8 +109,7 @@ async def _check_recorded(engine: Engine, retention: timedelta) -> None:
     """Raises `InvalidSession` for a retention that is shorter than the recorded one."""
     cut = await engine.cut()
     if cut.id:
-        (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
-        recorded = read_seal(sealed).retention_ms * _MILLISECOND
+        recorded = (await engine.seal(cut)).retention_ms * _MILLISECOND
         if retention < recorded:
             hint = "pass shorten=True, or --shorten, if you mean it"
             problem = f"is shorter than the recorded {recorded}, got {retention}: {hint}"

@@ -185,12 +185,10 @@ async def _refuse_removed(engine: Engine, key: bytes, until: int) -> None:
     """Raises `HistoryCut` for an instant before the last event that was removed, in milliseconds,
     unless the key was begun after it."""
     cut = await engine.cut()
-    if cut.id and await engine.base_row(key) is not None:
-        from sessionledger.logs.compaction.seal import read_seal  # few ledgers have one
-
-        (sealed,) = await engine.log.read(engine.topic, cut.seal - 1, 1)
-        if until < read_seal(sealed).newest_at_ms:
-            raise HistoryCut(cut.id)
+    if not cut.id or await engine.base_row(key) is None:
+        return
+    if until < (await engine.seal(cut)).newest_at_ms:
+        raise HistoryCut(cut.id)
 
 
 async def watch(
