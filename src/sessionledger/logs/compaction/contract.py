@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from sessionledger.errors import CorruptLog, HistoryCut
-from sessionledger.logs.base import Draft, Progress, Row
+from sessionledger.logs.base import Draft, Progress, Row, StoredEvent
 from sessionledger.logs.chain import EMPTY, Head
 
 _entry = msgspec.msgpack.Encoder()
@@ -63,13 +63,38 @@ class Removal(msgspec.Struct, frozen=True):
     newest_ms: int
 
 
+class Segment(msgspec.Struct, frozen=True):
+    """The file of an archive that holds what a compaction removed.
+
+    previous: the name of the segment before it, None for the first.
+    """
+
+    name: str
+    folder: str
+    previous: str | None
+
+
+Keep: TypeAlias = Callable[[Cut, Callable[[int, int], list[StoredEvent]]], Segment | None]
+"""Copies the events after a cut that are about to be removed; the segment, if there is one.
+
+A log calls it once in each compaction, with its cut and its `read` of the topic. It has the lease
+then, and has folded nothing yet. The seal names the segment. It raises if the copy fails.
+"""
+
+
+def keep_nothing(_: Cut, __: Callable[[int, int], list[StoredEvent]]) -> Segment | None:
+    """No archive."""
+    return None
+
+
 class Compaction(msgspec.Struct, frozen=True):
-    """What a log is told to remove, and what remains of keys that are over."""
+    """What a log is told to remove, what remains of keys that are over, and what keeps a copy."""
 
     removal: Removal
     retention_ms: int
     remains: Remains
     at_ms: int
+    keep: Keep = keep_nothing
 
 
 class CompactableLog(Protocol):

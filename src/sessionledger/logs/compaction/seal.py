@@ -14,7 +14,7 @@ import msgspec
 from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import LogEvent, Row, StoredEvent
 from sessionledger.logs.chain import Break
-from sessionledger.logs.compaction.contract import Compaction, Cut, encode_row
+from sessionledger.logs.compaction.contract import Compaction, Cut, Segment, encode_row
 
 KIND = "history_sealed"
 """The reference ignores it, as it does every kind that it does not know."""
@@ -28,6 +28,7 @@ class Seal(msgspec.Struct, frozen=True):
     cut, cut_hash: the last event that was removed. removed: how many events this compaction
     removed, and newest_at_ms: when the newest of them happened. base: the hash of the base.
     previous: the seal before it, 0 for the first. retention_ms: how long events are kept.
+    archive: the segment with the removed events, None if they were not archived.
     """
 
     cut: int
@@ -37,6 +38,7 @@ class Seal(msgspec.Struct, frozen=True):
     base: str
     previous: int
     retention_ms: int
+    archive: Segment | None = None
 
 
 class BaseHash:
@@ -54,7 +56,9 @@ class BaseHash:
         return f"sha256:{self._hash.hexdigest()}"
 
 
-def seal(compaction: Compaction, before: Cut, base: BaseHash) -> LogEvent:
+def seal(
+    compaction: Compaction, before: Cut, base: BaseHash, segment: Segment | None = None
+) -> LogEvent:
     """The event that seals a compaction of a topic with the cut `before`."""
     removal = compaction.removal
     told = Seal(
@@ -65,6 +69,7 @@ def seal(compaction: Compaction, before: Cut, base: BaseHash) -> LogEvent:
         str(base),
         before.seal,
         compaction.retention_ms,
+        segment,
     )
     return LogEvent(KIND, _text.encode(told), {}, compaction.at_ms)
 

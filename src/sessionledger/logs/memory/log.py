@@ -249,6 +249,7 @@ class MemoryLog:
         with self._lock:
             table, head = self._caught_up(topic), compaction.removal.head
             fold = units.fold_of({} if table.fold is None else {topic: table.fold}, topic)
+            segment = compaction.keep(table.cut, table.after)
             if head.id == table.cut.id:
                 return 0
             removed = [event for event in table.events if event.id <= head.id]
@@ -256,7 +257,7 @@ class MemoryLog:
             reduced = reduce_base(base, table.table, compaction.remains)
             hash = BaseHash()
             hash.see(base.values())
-            unit = Unit((Change(seal(compaction, table.cut, hash)),))
+            unit = Unit((Change(seal(compaction, table.cut, hash, segment)),))
             (sealed,) = self._guard.run(partial(self._append, topic, [unit]))
             assert isinstance(sealed, Appended)
             table.remove(Cut(head, sealed.ids[0]), base)

@@ -1,7 +1,7 @@
 """Compaction in a database: by many small transactions, and one that decides.
 
 1. What an interrupted compaction left is removed: entries that no seal counts, and events that the
-   newest seal removed.
+   newest seal removed. The events to be removed are archived.
 2. The events are folded into entries of a new generation, which does not count yet.
 3. Of keys that are over, entry and row become what remains of them, in one transaction.
 4. One transaction appends the seal and stores the cut. From then on the new generation counts.
@@ -30,7 +30,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.compaction.contract import Compaction, Cut, encode_row
+from sessionledger.logs.compaction.contract import Compaction, Cut, Segment, encode_row
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.marks import Mark
 from sessionledger.logs.sql import statements
@@ -67,6 +67,7 @@ class Compactor(Generic[W]):
         self._read = read
         self._generation = compaction.removal.head.id
         self._hash = BaseHash()
+        self._segment: Segment | None = None
         self._job = urandom(16).hex()
 
     def run(self, progress: Progress | None) -> int:
@@ -76,6 +77,7 @@ class Compactor(Generic[W]):
         if line.cut != self._cut.id or line.cut > self._generation:
             raise MaintenanceRunning("another compaction was faster: try again")
         self._clean(line)
+        self._segment = self._compaction.keep(self._cut, self._read)
         if line.cut == self._generation:
             return 0
         self._stage(line, progress)
@@ -168,7 +170,7 @@ class Compactor(Generic[W]):
             writer.then(statements.PUT_BASE, *values)
 
     def _seal(self, writer: W, line: TopicLine) -> None:
-        event = seal(self._compaction, self._cut, self._hash)
+        event = seal(self._compaction, self._cut, self._hash, self._segment)
         (sealed,) = writer.write(self._topic, [Unit((Change(event),))], self._fold)
         assert isinstance(sealed, Appended)
         writer.set_cut(line, Cut(self._compaction.removal.head, sealed.ids[0]))
