@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -26,6 +27,7 @@ from sessionledger.core.lifetimes import (
     lifetime,
     parse_span,
     slid_expiry,
+    touch_interval,
 )
 from tests.strategies import HANDLE, START, near_instants
 
@@ -222,10 +224,15 @@ def test_an_idle_timeout_of_one_session_is_its_own() -> None:
         (MINUTE, 2 * MINUTE, 30 * SECOND),
         (MINUTE, 4 * SECOND, SECOND),
         (timedelta(0), HOUR, timedelta(0)),
+        (None, None, 10 * MINUTE),
+        (None, 2 * HOUR, 10 * MINUTE),
+        (None, 100 * MINUTE, 10 * MINUTE),
+        (None, HOUR, 6 * MINUTE),
+        (None, MINUTE, 6 * SECOND),
     ],
 )
-def test_a_touch_is_due_by_the_interval_and_in_a_quarter_of_the_idle_timeout(
-    interval: timedelta, idle: timedelta | None, due: timedelta
+def test_a_touch_is_due_by_the_interval_and_by_a_share_of_the_idle_timeout(
+    interval: timedelta | None, idle: timedelta | None, due: timedelta
 ) -> None:
     policy = Policy(touch_interval=interval, idle_timeout=idle)
     session = created(policy)
@@ -235,10 +242,65 @@ def test_a_touch_is_due_by_the_interval_and_in_a_quarter_of_the_idle_timeout(
     assert not is_touch_due(session, START - HOUR, policy)
 
 
-def test_the_quarter_is_of_what_the_session_was_promised() -> None:
+def test_the_share_is_of_what_the_session_was_promised() -> None:
     session = created(Policy(idle_timeout=2 * MINUTE))
-    assert is_touch_due(session, START + 30 * SECOND, Policy())
-    assert is_touch_due(session, START + 10 * SECOND, Policy(idle_timeout=40 * SECOND))
+    for policy, due in (
+        (Policy(), 12 * SECOND),
+        (Policy(idle_timeout=40 * SECOND), 4 * SECOND),
+        (Policy(idle_timeout=HOUR), 12 * SECOND),
+        (Policy(touch_interval=MINUTE), 30 * SECOND),
+    ):
+        assert is_touch_due(session, START + due, policy)
+        assert not is_touch_due(session, START + due - timedelta.resolution, policy)
+
+
+def uses(
+    gaps: list[timedelta], policy: Policy, idle: timedelta
+) -> Iterator[tuple[datetime, Session]]:
+    """Each use of a session, and the session as `authenticate` leaves it there."""
+    session, now = created(policy, idle_timeout=idle, ttl=timedelta(days=400)), START
+    for gap in gaps:
+        now += gap
+        event = decide_authenticate(session, session.handle, now, policy)
+        if event is not None:
+            after = evolve(session, event)
+            assert isinstance(after, Session)
+            session = after
+        yield now, session
+
+
+IDLE_TIMEOUTS = st.timedeltas(SECOND, timedelta(days=3))
+INTERVALS = st.none() | st.timedeltas(timedelta(0), HOUR)
+
+
+@given(IDLE_TIMEOUTS, INTERVALS, st.lists(st.floats(0, 1), max_size=30))
+def test_a_session_ends_less_than_the_interval_early_and_never_late(
+    idle: timedelta, interval: timedelta | None, shares: list[float]
+) -> None:
+    policy = Policy(touch_interval=interval)
+    for now, session in uses([share * idle for share in shares], policy, idle):
+        if session.is_expired_at(now):
+            break
+        early = now + idle - session.expires_at
+        assert early == timedelta(0) or timedelta(0) < early < touch_interval(session, policy)
+
+
+@given(IDLE_TIMEOUTS, INTERVALS, st.lists(st.floats(0, 1), max_size=30))
+def test_no_session_ends_whose_uses_are_an_interval_closer_than_its_idle_timeout(
+    idle: timedelta, interval: timedelta | None, shares: list[float]
+) -> None:
+    policy = Policy(touch_interval=interval)
+    longest = idle - touch_interval(created(policy, idle_timeout=idle), policy)
+    for now, session in uses([share * longest for share in shares], policy, idle):
+        assert not session.is_expired_at(now)
+
+
+def test_a_session_may_end_by_almost_the_interval_early() -> None:
+    policy, step = Policy(), timedelta.resolution
+    [(seen, session)] = uses([6 * MINUTE - step], policy, HOUR)
+    assert session.expires_at == seen + 54 * MINUTE + step
+    *_, (now, session) = uses([6 * MINUTE - step, 54 * MINUTE + step], policy, HOUR)
+    assert session.is_expired_at(now)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_policy_can_t_be_changed() -> None:
         ("absolute_timeout", {"absolute_timeout": timedelta(0)}),
         ("absolute_timeout", {"absolute_timeout": "PT1H"}),
         ("touch_interval", {"touch_interval": timedelta(-1)}),
-        ("touch_interval", {"touch_interval": None}),
+        ("touch_interval", {"touch_interval": 60}),
         ("rotation_grace", {"rotation_grace": timedelta(seconds=-1)}),
         ("rotation_grace", {"rotation_grace": 30}),
         ("sweep_margin", {"sweep_margin": timedelta(seconds=-1)}),
@@ -59,7 +59,7 @@ def test_nothing_is_what_some_spans_may_be() -> None:
 
 def test_the_defaults_are_what_the_docs_say() -> None:
     policy = Policy()
-    assert policy.touch_interval == timedelta(seconds=60)
+    assert policy.touch_interval is None
     assert policy.rotation_grace == timedelta(seconds=30)
     assert policy.sweep_margin == timedelta(minutes=5)
     assert (policy.max_successors, policy.on_reuse) == (8, "revoke")

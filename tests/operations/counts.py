@@ -75,9 +75,9 @@ CASES = {
         needs_another=True,
     ),
     "authenticate": Case(lambda on, _: partial(on.store.authenticate, on.tokens[0])),
-    "authenticate, once a minute": Case(
+    "authenticate, a touch is due": Case(
         lambda on, _: partial(on.store.authenticate, on.tokens[0]),
-        before=lambda on, _: on.clock.advance(MINUTE),
+        before=lambda on, _: on.clock.advance(10 * MINUTE),
     ),
     "create": Case(_create),
     "touch": Case(lambda on, n: partial(on.store.touch, on.tokens[n])),

@@ -11,7 +11,7 @@ from typing import Any
 TTL = timedelta(hours=1)
 IDLE = timedelta(minutes=20)
 GRACE = timedelta(seconds=30)
-INTERVAL = timedelta(seconds=60)
+INTERVAL = timedelta(minutes=10)
 MARGIN = timedelta(minutes=5)
 TOLERANCE = timedelta(minutes=1)
 MINUTE = timedelta(minutes=1)
@@ -137,7 +137,7 @@ class Model:
         if known.reused(now):
             self._reuse(known, now)
         spans = [INTERVAL]
-        spans += [idle / 4 for idle in (known.idle, self.rules.idle) if idle is not None]
+        spans += [idle / 10 for idle in (known.idle, self.rules.idle) if idle is not None]
         if known.live(now) and now - known.last_seen_at >= min(spans):
             self.touch(token, now, None, None, None)
         return known.live(now)

@@ -22,7 +22,9 @@ from sessionledger.core.session import Session
 from sessionledger.errors import InvalidSession
 from sessionledger.plain import as_span
 
-_TOUCHES_IN_AN_IDLE_TIMEOUT = 4
+_LONGEST_TOUCH_INTERVAL = timedelta(minutes=10)
+_TOUCHES_IN_AN_IDLE_TIMEOUT = 10
+_LEAST_TOUCHES_IN_AN_IDLE_TIMEOUT = 4
 MIN_RETENTION = timedelta(hours=48)
 """For so long a session that ended can be found, with its history."""
 _NOTHING = timedelta(0)
@@ -123,12 +125,18 @@ def is_touch_due(session: Session, now: datetime, policy: Policy) -> bool:
 
 
 def touch_interval(session: Session, policy: Policy) -> timedelta:
-    """How long after it was seen that is to be recorded again."""
-    interval = policy.touch_interval
+    """How long a sighting stays the last recorded one while the session is used.
+
+    By less than this a session ends before its idle timeout has passed since its last use. It
+    never ends later: a sighting that is not recorded does not slide the end.
+    """
+    interval, touches = policy.touch_interval, _LEAST_TOUCHES_IN_AN_IDLE_TIMEOUT
+    if interval is None:
+        interval, touches = _LONGEST_TOUCH_INTERVAL, _TOUCHES_IN_AN_IDLE_TIMEOUT
     if session.idle_timeout is not None or policy.idle_timeout is not None:
         idle = idle_timeout(session, policy)
         if idle is not None:
-            interval = min(interval, idle / _TOUCHES_IN_AN_IDLE_TIMEOUT)
+            interval = min(interval, idle / touches)
     return interval
 
 

@@ -25,7 +25,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         expiry, never past its deadline. None: expiry does not slide.
     absolute_timeout: no session outlives this, whatever is asked for. None: no such limit.
     touch_interval: `authenticate` records that a session was seen once in this time, and at least
-        four times in an idle timeout.
+        four times in an idle timeout. 0 records every request. None: a tenth of the idle timeout,
+        at most ten minutes; ten minutes without an idle timeout.
 
     Rotation.
     rotation_grace: how long a rotated token still authenticates.
@@ -65,7 +66,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ttl: timedelta = timedelta(days=14)
     idle_timeout: timedelta | None = None
     absolute_timeout: timedelta | None = None
-    touch_interval: timedelta = timedelta(seconds=60)
+    touch_interval: timedelta | None = None
 
     rotation_grace: timedelta = timedelta(seconds=30)
     max_successors: int = 8
@@ -94,9 +95,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, is_positive in _SPANS.items():
             self._take(name, _span(name, getattr(self, name), positive=is_positive))
-        for name in _OPTIONAL_SPANS:
+        for name, is_positive in _OPTIONAL_SPANS.items():
             if getattr(self, name) is not None:
-                self._take(name, _span(name, getattr(self, name), positive=True))
+                self._take(name, _span(name, getattr(self, name), positive=is_positive))
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
@@ -136,8 +137,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def reference(cls) -> Policy:
-        """Accepts whatever the reference accepts: for replaying its data, not for production."""
+        """Accepts and records what the reference does: to replay its data, not for production."""
         return cls(
+            touch_interval=timedelta(0),
             max_token_chars=None,
             handle_shaped_tokens=True,
             control_characters=True,
@@ -158,9 +160,9 @@ def given_policy(policy: object) -> Policy:
     return policy
 
 
-_OPTIONAL_SPANS = ("idle_timeout", "absolute_timeout")
 # Whether each must be positive.
-_SPANS = {"ttl": True, "touch_interval": False, "rotation_grace": False, "sweep_margin": False}
+_OPTIONAL_SPANS = {"idle_timeout": True, "absolute_timeout": True, "touch_interval": False}
+_SPANS = {"ttl": True, "rotation_grace": False, "sweep_margin": False}
 # How large each must be. A family has room for a session and its successor.
 _NUMBERS = {
     "max_successors": 1,

@@ -35,7 +35,7 @@ def test_a_history_tells_who_why_whence_and_what_changed(store: SessionStore, cl
     store.create("alice", token=TOKEN, ttl=HOUR, attributes={"a": 1}, context={"device": "phone"})
     clock.advance(MINUTE)
     store.patch(TOKEN, {"b": 2}, reason="cart", actor="web", context={"trace": "7"})
-    clock.advance(MINUTE)
+    clock.advance(10 * MINUTE)
     store.authenticate(TOKEN)
     store.expire(TOKEN, reason="logout")
     created, patched, seen, ended = list(store.history(handle=HANDLE))

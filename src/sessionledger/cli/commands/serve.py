@@ -58,7 +58,10 @@ HELP = {
     "ttl": ("SPAN", "How long a session lives that gives no end."),
     "idle_timeout": ("SPAN", "How long a session may go unseen."),
     "absolute_timeout": ("SPAN", "How long a session may live at most."),
-    "touch_interval": ("SPAN", "How often a sighting of a session is recorded."),
+    "touch_interval": (
+        "SPAN",
+        "How often a sighting is recorded; a tenth of the idle timeout, at most 10m, if not given.",
+    ),
     "rotation_grace": ("SPAN", "How long a replaced token still authenticates."),
     "on_reuse": ("revoke|deny", "What happens when it is presented later."),
     "max_sessions_per_principal": ("N", "How many live sessions a principal may have."),
