@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sessionledger import Session, SessionStore, open_log
-from sessionledger.errors import MaintenanceRunning
+from sessionledger.errors import InvalidEvent, MaintenanceRunning
 from sessionledger.logs.sql import compactor, statements
 from sessionledger.testing import Clock
 from sessionledger.testing.forked_child import fork, reap
@@ -145,3 +145,11 @@ def test_a_lease_that_was_lost_unnoticed_stops_the_compaction(
         assert other.compact(retention=RETENTION).sealed
         assert read(store, tokens) == before
         assert other.diagnose() == []
+
+
+def test_maintenance_that_failed_lets_the_next_one_begin_at_once(url: str) -> None:
+    log = open_log(url)
+    for _ in range(30):
+        with pytest.raises(InvalidEvent):
+            log.rebuild("a topic without a fold")
+    log.close()

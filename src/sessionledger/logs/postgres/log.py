@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar, cast
+
+import psycopg
 
 from sessionledger.errors import MaintenanceRunning, StoreClosed
 from sessionledger.findings import Finding
@@ -100,8 +102,12 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
                     raise MaintenanceRunning(
                         "another process maintains the ledger: try again later"
                     )
-                yield
-                connection.ask((queries.RELEASE, ()))
+                try:
+                    yield
+                finally:
+                    # The server notices a closed connection some moments later.
+                    with suppress(psycopg.Error):
+                        connection.ask((queries.RELEASE, ()))
             finally:
                 connection.close()
 
