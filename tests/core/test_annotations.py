@@ -15,6 +15,7 @@ from sessionledger.core.annotations import (
     annotate,
     context_headers,
     context_of,
+    is_personal,
     refuse_secrets,
     with_context,
 )
@@ -112,3 +113,12 @@ def test_an_event_gets_the_context_of_its_headers(context: dict[str, str]) -> No
 
 def test_what_does_not_hold_the_token_is_taken() -> None:
     refuse_secrets("x" * 40, created(b'{"a":1}', "alice"), {"a": "b"})
+
+
+def test_an_event_is_personal_if_it_tells_what_could_be_guessed() -> None:
+    assert is_personal(CREATED, {})
+    assert is_personal(replace(TOUCHED, attributes=b"{}"), {})
+    assert is_personal(TOUCHED, {"sessionledger.context.ip": "192.0.2.1"})
+    assert is_personal(ENDED, {"sessionledger.actor": "bob"})
+    assert not is_personal(TOUCHED, {})
+    assert not is_personal(ENDED, {})

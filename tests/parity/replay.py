@@ -22,6 +22,7 @@ from sessionledger import (
     Unit,
     open_log,
 )
+from sessionledger.core.annotations import SALT
 from sessionledger.core.instant import rfc3339
 from sessionledger.core.token import digest, handle_of, parse_token
 from sessionledger.logs.base import StoredEvent
@@ -184,6 +185,6 @@ def _event(event: StoredEvent) -> Object:
         "id": event.id,
         "kind": event.kind,
         "payload": json.loads(event.payload),
-        "headers": dict(event.headers),
+        "headers": {key: text for key, text in event.headers.items() if key != SALT},
         "occurred_at_ms": event.occurred_at_ms,
     }

@@ -18,6 +18,9 @@ from sessionledger.plain import as_text
 REASON = "sessionledger.reason"
 ACTOR = "sessionledger.actor"
 CONTEXT_PREFIX = "sessionledger.context."
+SALT = "sessionledger.salt"
+"""Random bytes in the hash of an event with personal data. Once the data and they are gone, the
+hash that is kept confirms no guess of the data."""
 
 _PREFIX = TOKEN_PREFIX.encode()
 _GENERATED = re.compile(_PREFIX + rb"[A-Za-z0-9_-]{43}")
@@ -63,6 +66,13 @@ def with_context(event: DecodedEvent, headers: Mapping[str, str]) -> DecodedEven
         return event
     context = context_of(headers)
     return replace(event, context=context) if context else event
+
+
+def is_personal(event: DecodedEvent, headers: Mapping[str, str]) -> bool:
+    """Whether an event tells something of a person that could be guessed."""
+    if headers or isinstance(event, Created):
+        return True
+    return isinstance(event, Touched) and event.attributes is not None
 
 
 def refuse_secrets(token: str | None, payload: bytes, headers: Mapping[str, str]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
+from collections.abc import Mapping
+from os import urandom
+
 import msgspec
 
-from sessionledger.core.annotations import refuse_secrets, with_context
+from sessionledger.core.annotations import SALT, is_personal, refuse_secrets, with_context
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
@@ -30,10 +34,16 @@ def prepare(step: Step, at: int, secret: str | None) -> tuple[Change, State]:
     """The change that a step makes, and the state that it leads to, if it was decided on one."""
     kind, payload = encode_event(step.event)
     refuse_secrets(secret, payload, step.headers)
-    happened = LogEvent(kind, payload, step.headers, at)
+    headers = salted(step.headers) if is_personal(step.event, step.headers) else step.headers
+    happened = LogEvent(kind, payload, headers, at)
     if step.key is None:
         return Change(happened), None
     after = evolve(state_of(step.row), with_context(step.event, step.headers))
     assert after is not None
     expected = 0 if step.row is None else step.row.version
     return Change(happened, Put(step.key, draft_of(after), expected)), after
+
+
+def salted(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an event with personal data, with 16 random bytes beside them."""
+    return {**headers, SALT: b2a_base64(urandom(16), newline=False)[:22].decode()}

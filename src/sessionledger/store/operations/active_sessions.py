@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sessionledger.core.annotations import refuse_secrets, with_context
+from sessionledger.core.annotations import is_personal, refuse_secrets, with_context
 from sessionledger.core.children import (
     belongs_to_tree,
     decide_ends_below,
@@ -31,6 +31,7 @@ from sessionledger.errors import SessionLimitReached
 from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Verdict
 from sessionledger.store.engine import Engine
 from sessionledger.store.session_fold import intact_session_of, state_of
+from sessionledger.store.steps import salted
 
 Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired | Touched] | None]
 """Which of the active sessions end, or are touched. None refuses the unit."""
@@ -118,7 +119,8 @@ def ending(
         return [(known[event.token_handle], log_event(event)) for event in chosen]
 
     def log_event(event: Expired | Touched) -> LogEvent:
-        happened = LogEvent(*encode_event(event), headers, at)
+        kept = salted(headers) if is_personal(event, headers) else headers
+        happened = LogEvent(*encode_event(event), kept, at)
         engine.fold.remember(happened, with_context(event, headers))
         return happened
 

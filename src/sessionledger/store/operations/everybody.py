@@ -13,7 +13,7 @@ from sessionledger.core.token import handle_of
 from sessionledger.logs.base import Appended, Change, LogEvent, Row, RowFilter, StoredEvent, Unit
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.session_fold import session_of
-from sessionledger.store.steps import Step
+from sessionledger.store.steps import Step, salted
 
 BATCH = 1000
 MARKED = RowFilter(marked=True)
@@ -24,6 +24,7 @@ async def revoke_everybody(engine: Engine, annotation: Annotation) -> HistoryEnt
     headers, now = engine.annotate(annotation), engine.clock()
     kind, payload = encode_event(Everybody(now))
     refuse_secrets(None, payload, headers)
+    headers = salted(headers) if headers else headers
     event = LogEvent(kind, payload, headers, microseconds(now) // 1000)
     (outcome,) = await engine.log.append(engine.topic, [Unit([Change(event)])])
     assert isinstance(outcome, Appended)

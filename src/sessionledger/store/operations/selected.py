@@ -33,6 +33,7 @@ from sessionledger.store.operations.active_sessions import ending
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.operations.principals import A_PAGE, end_by
 from sessionledger.store.session_fold import intact_session_of
+from sessionledger.store.steps import salted
 
 OWNERS = 20
 """The units of so many principals are written together."""
@@ -91,7 +92,7 @@ class _Call(msgspec.Struct, frozen=True):
         """What says who ended what, and why. Raises `InvalidSession` for a token in it."""
         payload = self.criteria.encode(counted, self.now)
         refuse_secrets(None, payload, self.headers)
-        return LogEvent(SELECTED, payload, self.headers, microseconds(self.now) // 1000)
+        return LogEvent(SELECTED, payload, salted(self.headers), microseconds(self.now) // 1000)
 
 
 async def revoke_where(
