@@ -23,6 +23,7 @@ from sessionledger import (
     open_log,
 )
 from sessionledger.core.annotations import SALT
+from sessionledger.core.events import CREATED
 from sessionledger.core.instant import rfc3339
 from sessionledger.core.token import digest, handle_of, parse_token
 from sessionledger.logs.base import StoredEvent
@@ -184,7 +185,17 @@ def _event(event: StoredEvent) -> Object:
     return {
         "id": event.id,
         "kind": event.kind,
-        "payload": json.loads(event.payload),
+        "payload": _payload(event),
         "headers": {key: text for key, text in event.headers.items() if key != SALT},
         "occurred_at_ms": event.occurred_at_ms,
     }
+
+
+def _payload(event: StoredEvent) -> Any:
+    """The payload without our field that the reference never writes, and ignores."""
+    payload = json.loads(event.payload)
+    if event.kind == CREATED and isinstance(payload, dict):
+        record = payload.get("record")
+        if isinstance(record, dict):
+            record.pop("generated", None)
+    return payload

@@ -22,6 +22,7 @@ from sessionledger.core.events import (
     EVERYBODY,
     EVERYBODY_ENDED,
     EXPIRED,
+    SEALED,
     SELECTED,
     SIGNED_OUT,
     TOUCHED,
@@ -31,6 +32,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Sealed,
     Selected,
     SessionEvent,
     Touched,
@@ -62,6 +64,7 @@ class _Record(msgspec.Struct, gc=False):
     idle_timeout: timedelta | None = None
     ancestors: tuple[Ancestor, ...] | None = None
     rotations: tuple[int, ...] = ()
+    generated: bool = False
 
 
 class _CreatedPayload(msgspec.Struct, gc=False):
@@ -79,6 +82,7 @@ class _NewRecord(msgspec.Struct, gc=False):
     expires_at: datetime | str
     external_id: str | UnsetType
     family: str | UnsetType
+    generated: bool | UnsetType
     idle_timeout: timedelta | UnsetType
     last_seen_at: datetime | str
     principal: str
@@ -128,6 +132,7 @@ _expired = msgspec.json.Decoder(_ExpiredPayload)
 _everybody = msgspec.json.Decoder(_EverybodyPayload)
 _everybody_ended = msgspec.json.Decoder(EverybodyEnded)
 _selected = msgspec.json.Decoder(Selected)
+_sealed = msgspec.json.Decoder(Sealed)
 _object = msgspec.json.Decoder(dict[str, Any])
 _named = msgspec.json.Decoder(_Named)
 _named_record = msgspec.json.Decoder(_NamedRecord)
@@ -143,8 +148,6 @@ _MARKS: dict[bytes, Seen | Broken | Tombstone] = {
 }
 
 _set = msgspec.structs.force_setattr
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 # What the reference reads too. Beyond it a payload is malformed, whoever reads it: the
 # interpreter's own limit depends on how deep its caller stands.
@@ -249,6 +252,7 @@ def _record(event: Created) -> _NewRecord:
         written(event.expires_at),
         UNSET if event.external_id is None else event.external_id,
         UNSET if event.family is None else event.family,
+        event.generated or UNSET,
         UNSET if event.idle_timeout is None else event.idle_timeout,
         written(event.last_seen_at),
         event.principal,
@@ -304,6 +308,7 @@ def _read_created(payload: bytes) -> Created:
         idle_timeout=record.idle_timeout,
         ancestors=record.ancestors or (),
         rotations=record.rotations,
+        generated=record.generated,
     )
 
 
@@ -345,6 +350,7 @@ _READERS: dict[str, Callable[[bytes], DecodedEvent]] = {
     EVERYBODY: _read_everybody,
     EVERYBODY_ENDED: _everybody_ended.decode,
     SELECTED: _selected.decode,
+    SEALED: _sealed.decode,
 }
 
 
@@ -367,7 +373,9 @@ def _object_text(raw: msgspec.Raw) -> bytes:
     return text
 
 
-def _malformed(kind: str, payload: bytes) -> Malformed | None:
+def _malformed(kind: str, payload: bytes) -> Malformed | Sealed | None:
+    if kind == SEALED:
+        return Sealed(forgotten=1)  # it may have said so
     try:
         if kind == CREATED:
             return Malformed(_named_record.decode(payload).record.token_handle)

@@ -35,7 +35,10 @@ from sessionledger.plain import as_number
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Begin a session; `created_at` defaults to now, its ends to the policy's."""
+    """Begin a session; `created_at` defaults to now, its ends to the policy's.
+
+    generated: whether its token is one of this package.
+    """
 
     principal: object
     created_at: object = None
@@ -45,6 +48,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     absolute_timeout: object = None
     attributes: object = None
     external_id: object = None
+    generated: bool = False
 
 
 class Touch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -85,6 +89,7 @@ def decide_create(
         deadline=life.deadline,
         external_id=external_id,
         idle_timeout=life.idle_timeout,
+        generated=command.generated,
     )
 
 

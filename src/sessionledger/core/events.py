@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from sessionledger.core.session import Ancestor
+from sessionledger.core.token import FORGOTTEN_HANDLE
 
 CREATED = "session_created"
 TOUCHED = "session_touched"
@@ -27,6 +28,8 @@ MARKS = frozenset((EVERYBODY, EVERYBODY_ENDED))
 """Events of no single session, which the reference ignores."""
 SELECTED = "selection_revoked"
 """Sessions that met some criteria were about to be ended. It changes none, and says who did it."""
+SEALED = "history_sealed"
+"""The log removed its oldest events."""
 FOR_ALL = frozenset((EVERYBODY, SELECTED))
 """Events that `watch` and webhooks tell without a handle."""
 
@@ -51,7 +54,8 @@ class Created(msgspec.Struct, frozen=True, gc=False):
     `deadline`, the end that no touch can pass; `external_id`, the application's name for it;
     `family`, the first session of those it was rotated from; `idle_timeout`, which it was promised;
     `ancestors`, what a child is below.
-    And `rotations`, the latest ones of its family, in microseconds since 1970 UTC.
+    And `rotations`, the latest ones of its family, in microseconds since 1970 UTC. `generated`: the
+    token was made by this package. Older events do not say so.
     """
 
     attributes: bytes
@@ -67,6 +71,7 @@ class Created(msgspec.Struct, frozen=True, gc=False):
     idle_timeout: timedelta | None = None
     ancestors: tuple[Ancestor, ...] = ()
     rotations: tuple[int, ...] = ()
+    generated: bool = False
     context: Mapping[str, str] = {}
 
 
@@ -126,6 +131,17 @@ class Selected(msgspec.Struct, frozen=True, gc=False):
     token_handle: str = ""
 
 
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """The oldest events were removed, and so many generated tokens were forgotten."""
+
+    forgotten: int = 0
+
+    @property
+    def token_handle(self) -> str:
+        """The handle that stands for all that were forgotten, if any was."""
+        return FORGOTTEN_HANDLE if self.forgotten else ""
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
@@ -135,5 +151,5 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 SessionEvent: TypeAlias = Created | Touched | Expired
 """What we write about one session."""
 
-DecodedEvent: TypeAlias = SessionEvent | Everybody | EverybodyEnded | Selected | Malformed
+DecodedEvent: TypeAlias = SessionEvent | Everybody | EverybodyEnded | Selected | Sealed | Malformed
 """What we may read."""

@@ -90,17 +90,18 @@ def is_reuse(state: State, now: datetime) -> bool:
     return state.cause == "rotated" or _is_long_over(grace_end, now)
 
 
-def remains_of(state: State, active: Iterable[Session]) -> Tombstone | None:
+def remains_of(state: State, active: Iterable[Session]) -> Tombstone | Literal["forgotten"] | None:
     """What remains of a handle whose events are removed; None if its state has to stay.
 
     A session that was rotated stays while any of its family is live: its token may still be
-    presented, and would end the family. active: the sessions of its tree that have no end.
+    presented, and would end the family. Nothing remains of a generated token, which comes up no
+    second time. active: the sessions of its tree that have no end.
     """
     if not isinstance(state, Session) or state.ended_at is None:
         return None
     if is_rotated(state) and any(family_of(one) == family_of(state) for one in active):
         return None
-    return Tombstone()
+    return "forgotten" if state.generated else Tombstone()
 
 
 def newest_of(family: Iterable[Session]) -> Session | None:
@@ -223,6 +224,7 @@ def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) ->
         external_id=newest.external_id,
         idle_timeout=newest.idle_timeout,
         ancestors=newest.ancestors,
+        generated=True,
         context=newest.context,
     )
 

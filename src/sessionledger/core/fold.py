@@ -12,7 +12,8 @@
    up, and are forgotten once reuse of the token was recorded. The context is that of the latest
    sighting that told one. A session that is seen again is superseded by no sibling any more.
 6. Ours: `Everybody` is an end of every session that began before it.
-7. Ours: a tombstone, which compaction leaves, stays what it is.
+7. Ours: a tombstone, which compaction leaves, stays what it is. A seal makes one, of the handle
+   that stands for all that were forgotten.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Sealed,
     Selected,
     Touched,
 )
@@ -51,6 +53,8 @@ def evolve(state: State, event: DecodedEvent) -> State:
             return _revoked(state, event)
         case EverybodyEnded() | Selected():
             return state
+        case Sealed():
+            return Tombstone()
         case Malformed():
             return _malformed(state)
 
@@ -73,6 +77,7 @@ def _created(state: State, event: Created) -> State:
         family=None if event.family is None else Handle(event.family),
         ancestors=event.ancestors,
         rotations=event.rotations,
+        generated=event.generated,
     )
 
 

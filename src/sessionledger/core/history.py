@@ -17,7 +17,7 @@ from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
 
 # What an entry tells of its own, or every event changes.
-_UNREPORTED = ("handle", "version", "context", "cause")
+_UNREPORTED = ("handle", "version", "context", "cause", "generated")
 # The other fields, as they are where there is no session yet.
 _REPORTED = {
     field.name: None if field.required else field.default

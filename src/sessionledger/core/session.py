@@ -43,7 +43,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     superseded_by: the newer session of its family that stands for it though it was not rotated.
     selection: the event of the `revoke_where` that ended it, or None.
     rotations: when its family was rotated within the minute before it began, in microseconds since
-    1970 UTC.
+    1970 UTC. generated: whether its token is known to be made by this package.
     """
 
     handle: Handle
@@ -73,6 +73,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     superseded_by: Handle | None = None
     rotations: tuple[int, ...] = ()
     selection: int | None = None
+    generated: bool = False
 
     @property
     def authenticated_at(self) -> datetime:

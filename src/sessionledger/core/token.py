@@ -23,6 +23,11 @@ HANDLE_PREFIX = "sha256:v1:"
 TOKEN_PREFIX = "harn_sess_"  # noqa: S105  public, in every token
 TOKEN_RANDOM_BYTES = 32
 
+# Of no token: a hash without the domain of tokens.
+FORGOTTEN_KEY = sha256(b"sessionledger.forgotten").digest()
+"""The row of this key says that the ledger forgot generated tokens."""
+FORGOTTEN_HANDLE = Handle(HANDLE_PREFIX + FORGOTTEN_KEY.hex())
+
 # Unicode's White_Space, which Rust's `str::trim` takes. `str.strip()` without an argument would
 # also take U+001C to U+001F, and so name another session than the reference does.
 WHITE_SPACE = (
@@ -33,13 +38,25 @@ WHITE_SPACE = (
 # A copy of a hash that has taken in the domain is begun faster than one anew.
 _begun = sha256(b"harn.orchestrator.session-token.v1\0").copy
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_GENERATED = re.compile(TOKEN_PREFIX + "[A-Za-z0-9_-]{43}", re.ASCII)
 _HANDLE = re.compile(r"sha256:v1:[0-9a-f]{64}", re.ASCII)
 
 
-def issue(random: bytes) -> str:
+class GeneratedToken(str):
+    """A token that this package made. Nobody comes upon it twice, so its use may be forgotten."""
+
+    __slots__ = ()
+
+
+def issue(random: bytes) -> GeneratedToken:
     """A new token from 32 random bytes: `harn_sess_` and base64url without padding."""
     text = b2a_base64(random, newline=False).translate(_URL_SAFE)
-    return TOKEN_PREFIX + text.rstrip(b"=").decode()
+    return GeneratedToken(TOKEN_PREFIX + text.rstrip(b"=").decode())
+
+
+def is_shaped_as_generated(token: str) -> bool:
+    """Whether a trimmed token might be one that was generated."""
+    return _GENERATED.fullmatch(token) is not None
 
 
 def parse_token(token: object, policy: Policy) -> str:

@@ -45,7 +45,7 @@ from sessionledger.secrecy import clear_locals
 from sessionledger.store.audit.reports import LedgerHead, Stats
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.session_fold import NOBODY, SessionFold
-from sessionledger.store.steps import Step, prepare
+from sessionledger.store.steps import Step, prepare, refuse_forgotten
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
 if TYPE_CHECKING:  # few ledgers have one
@@ -171,12 +171,17 @@ class Engine:
         return annotate(annotation.reason, annotation.actor, annotation.context, self.policy)
 
     async def commit_one(
-        self, step: Step, now: datetime, secret: str | None = None
+        self,
+        step: Step,
+        now: datetime,
+        secret: str | None = None,
+        reads: Sequence[tuple[bytes, int]] = (),
     ) -> Session | Conflict | None:
         """Append a step that was decided on a row, alone: the session after it, if there is one."""
         change, state = prepare(step, microseconds(now) // 1000, secret)
-        (outcome,) = await self.log.append(self.topic, (Unit((change,)),))
+        (outcome,) = await self.log.append(self.topic, (Unit((change,), reads),))
         if isinstance(outcome, Conflict):
+            refuse_forgotten(outcome)
             return outcome
         return _versioned(state, outcome.ids[0])
 
@@ -192,6 +197,7 @@ class Engine:
         unit, states = self.unit(steps, now, secret, reads, rule)
         (outcome,) = await self.log.append(self.topic, [unit])
         if isinstance(outcome, Conflict):
+            refuse_forgotten(outcome)
             return outcome
         ids = outcome.ids[len(outcome.ruled) :]
         sessions = [_versioned(state, id) for state, id in zip(states, ids, strict=True)]

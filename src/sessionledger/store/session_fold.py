@@ -22,6 +22,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Sealed,
 )
 from sessionledger.core.families import is_superseded
 from sessionledger.core.fold import evolve
@@ -61,8 +62,9 @@ class SessionFold:
         return _key_of(self.happened(event))
 
     def key_unremembered(self, event: StoredEvent) -> bytes | None:
-        """What `key` answers, for who is not going to fold the event."""
-        return _key_of(self._decode(event))
+        """The key of the session that an event concerns. The event is not kept to be folded."""
+        happened = self._decode(event)
+        return None if isinstance(happened, Sealed) else _key_of(happened)
 
     def begins(self, damaged: StoredEvent) -> bool:
         return shows_creation(damaged.kind, damaged.payload)

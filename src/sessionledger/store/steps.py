@@ -13,7 +13,9 @@ from sessionledger.core.codec import encode_event
 from sessionledger.core.events import SessionEvent
 from sessionledger.core.fold import evolve
 from sessionledger.core.session import State
-from sessionledger.logs.base import Change, LogEvent, Put, Row
+from sessionledger.core.token import FORGOTTEN_KEY, is_shaped_as_generated
+from sessionledger.errors import InvalidSession
+from sessionledger.logs.base import Change, Conflict, LogEvent, Put, Row
 from sessionledger.store.session_fold import draft_of, state_of
 
 
@@ -47,3 +49,15 @@ def prepare(step: Step, at: int, secret: str | None) -> tuple[Change, State]:
 def salted(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of an event with personal data, with 16 random bytes beside them."""
     return {**headers, SALT: b2a_base64(urandom(16), newline=False)[:22].decode()}
+
+
+def unforgotten(supplied: str) -> list[tuple[bytes, int]]:
+    """What the first use of a supplied token rests on: no token that it may be was forgotten."""
+    return [(FORGOTTEN_KEY, 0)] if is_shaped_as_generated(supplied) else []
+
+
+def refuse_forgotten(conflict: Conflict) -> None:
+    """Raises `InvalidSession` for a token that may have been used, and forgotten since."""
+    if conflict.key == FORGOTTEN_KEY:
+        problem = "is shaped like a generated one, and this ledger forgot which of those were used"
+        raise InvalidSession("token", f"{problem}: leave it out to get a new one")

@@ -23,7 +23,7 @@ def handles(line: Line) -> list[str]:
 def test_compact_first_dry(line: Line, handles: list[str]) -> None:
     line.create()
     told = line("compact", "--retention", "90d", "--dry-run", "--json").record
-    expected = {"cut": 3, "events": 3, "sessions": 1, "held_back_by": None, "sealed": False}
+    expected = {"cut": 3, "events": 3, "sessions": 0, "forgotten": 1, "sealed": False}
     assert {name: told[name] for name in expected} == expected
     assert line("compact", "--retention", "90d", "--json").record == told | {"sealed": True}
     assert line("get", "--handle", handles[0]).code == 0

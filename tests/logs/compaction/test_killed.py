@@ -132,7 +132,7 @@ def test_a_lease_that_was_lost_unnoticed_stops_the_compaction(
     real = compactor.Compactor._reduce
     with SessionStore.open(url, clock=clock) as store, SessionStore.open(url, clock=clock) as other:
 
-        def overtaken(self: Any, line: Any) -> int:
+        def overtaken(self: Any, line: Any) -> Any:
             self._change(lambda writer: writer.then(statements.SET_JOB, "another"))
             return real(self, line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from sessionledger import (
     CaughtUp,
     ClockJumped,
     CorruptLog,
+    DuplicateSession,
     HistoryCut,
+    HistoryEntry,
     InvalidSession,
+    IssuedSession,
     LogUnavailable,
+    Policy,
     SessionStore,
     open_log,
 )
+from sessionledger.core.token import FORGOTTEN_HANDLE, TOKEN_PREFIX, issue
 from sessionledger.store.operations import families
 from sessionledger.testing import Clock
 from tests.logs import bare_sqlite
@@ -27,6 +33,7 @@ from tests.logs.openers import address
 DAY = timedelta(days=1)
 TWO_DAYS = timedelta(days=2)
 TOPIC = "orchestrator.sessions"
+SUPPLIED = "a-token-that-somebody-supplied-01"
 
 
 @pytest.fixture
@@ -45,17 +52,20 @@ def on(url: str, clock: Clock) -> SessionStore:
 
 
 def test_a_dry_run_says_what_a_compaction_then_does(store: SessionStore, clock: Clock) -> None:
-    kept, ended = store.create("alice", ttl=90 * DAY), store.create("bob", ttl=90 * DAY)
-    store.expire(ended.token)
+    kept = store.create("alice", ttl=90 * DAY)
+    for token in (None, None, SUPPLIED):
+        store.expire(store.create("bob", ttl=90 * DAY, token=token).token)
     clock.advance(3 * DAY)
     store.touch(kept.token)
     head = store.head()
     would = store.compact(retention=TWO_DAYS, dry_run=True)
-    assert (would.cut, would.events, would.sessions, would.sealed) == (3, 3, 1, False)
+    assert (would.cut, would.events, would.sealed) == (7, 7, False)
+    assert (would.sessions, would.forgotten) == (1, 2)
     assert would.bytes > 0
     assert store.head() == head
     done = store.compact(retention=TWO_DAYS)
-    assert (done.cut, done.events, done.sessions, done.sealed) == (3, 3, 1, True)
+    assert (done.cut, done.events, done.sealed) == (7, 7, True)
+    assert (done.sessions, done.forgotten) == (1, 2)
     assert store.stats().events == 2
     assert (store.stats().sessions, store.count(live=False)) == (1, 1)
 
@@ -239,3 +249,88 @@ def test_a_late_end_of_what_a_compaction_reduced_is_decided_again(
         assert [store.head().id] == heads[1:]
         assert store.find(handle=old.handle) is None
         assert store.diagnose() == []
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def forgetful(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> Iterator[tuple[SessionStore, IssuedSession]]:
+    """A ledger that forgot a session with a generated token, and the session."""
+    with on(address(request.param, tmp_path / "ledger"), clock) as store:
+        old = store.create("alice", ttl=90 * DAY)
+        store.expire(old.token)
+        store.create("bob", ttl=90 * DAY)
+        clock.advance(3 * DAY)
+        assert store.compact(retention=TWO_DAYS).forgotten == 1
+        yield store, old
+
+
+def test_of_what_was_forgotten_nothing_is_known(
+    forgetful: tuple[SessionStore, IssuedSession], clock: Clock
+) -> None:
+    store, old = forgetful
+    for _ in range(2):
+        assert store.get(old.token) is store.find(handle=old.handle) is None
+        assert store.authenticate(old.token) is store.touch(old.token) is None
+        assert store.expire(old.token) is None
+        assert next(store.history(handle=old.handle).pages()).cut == 0
+        assert list(store.history(handle=old.handle)) == []
+        assert store.as_of(handle=old.handle, at=clock.now - 3 * DAY) is None
+        assert [one.principal for one in store.sessions(live=False)] == ["bob"]
+        assert (store.stats().sessions, store.count(live=False)) == (1, 1)
+        assert store.diagnose() == []
+        store.rebuild()
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(max_sessions_per_principal=3)])
+def test_a_token_that_may_have_been_forgotten_is_never_used_again(
+    forgetful: tuple[SessionStore, IssuedSession], clock: Clock, policy: Policy
+) -> None:
+    store, old = forgetful
+    with SessionStore(store._log, clock=clock, policy=policy) as other:
+        parent = other.create("carol", ttl=DAY, token=SUPPLIED)
+        shaped = TOKEN_PREFIX + "-_" * 21 + "A"
+        for token in (old.token, shaped, f" {shaped}\n"):
+            head = other.head()
+            with pytest.raises(InvalidSession, match="forgot"):
+                other.create("mallory", token=token)
+            with pytest.raises(InvalidSession, match="forgot"):
+                other.create("mallory", token=token, parent=parent.handle)
+            assert other.head() == head
+        for number, other_shape in enumerate((shaped[:-1], f"{shaped}A", f"{shaped[:-1]}=")):
+            assert other.create(f"u{number}", token=other_shape) is not None
+        with pytest.raises(DuplicateSession):
+            other.create("mallory", token=SUPPLIED)
+        assert other.create("dave", token=issue(bytes(32))).generated
+
+
+def test_the_flag_stays_through_rebuilds_and_later_compactions(
+    forgetful: tuple[SessionStore, IssuedSession], clock: Clock
+) -> None:
+    store, old = forgetful
+    for _ in range(3):
+        store.rebuild()
+        clock.advance(3 * DAY)
+        store.create("bob", ttl=90 * DAY)
+        assert store.compact(retention=TWO_DAYS).sealed
+        with pytest.raises(InvalidSession, match="forgot"):
+            store.create("mallory", token=old.token)
+        assert list(store.history(handle=FORGOTTEN_HANDLE)) == []
+        assert store.diagnose() == []
+        watched = store.watch(after=store.verify().cut)
+        for entry in takewhile(lambda one: not isinstance(one, CaughtUp), watched):
+            assert isinstance(entry, HistoryEntry)
+            assert entry.kind == "session_created"
+
+
+def test_until_something_is_forgotten_any_token_may_be_supplied(
+    store: SessionStore, clock: Clock
+) -> None:
+    shaped = TOKEN_PREFIX + "-_" * 21 + "A"
+    assert not store.create("alice", ttl=90 * DAY, token=shaped).generated
+    store.expire(shaped)
+    clock.advance(3 * DAY)
+    assert (store.compact(retention=TWO_DAYS).sessions, store.count()) == (1, 0)
+    with pytest.raises(DuplicateSession):
+        store.create("mallory", token=shaped)
+    assert store.create("bob", token=f"{shaped[:-1]}B") is not None

@@ -117,6 +117,7 @@ def compact(
     would = "would remove" if dry_run else "removed"
     write(f"{would} {found.events} events up to {found.cut}, of {found.bytes} bytes")
     write(f"{found.sessions} sessions that ended {'would become' if dry_run else 'are'} tombstones")
+    write(f"{found.forgotten} that ended {'would be' if dry_run else 'are'} forgotten")
     if found.held_back_by is not None:
         write(f"{escape(found.held_back_by)} has yet to read later ones: --give-up does not wait")
 

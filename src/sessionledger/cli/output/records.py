@@ -114,7 +114,7 @@ def finding_record(finding: sessionledger.Finding) -> Record:
 
 def compaction_record(found: sessionledger.Compacted) -> Record:
     """What a compaction removed, or would remove."""
-    return fields(found, "cut events bytes sessions held_back_by sealed")
+    return fields(found, "cut events bytes sessions forgotten held_back_by sealed")
 
 
 def stats_record(stats: sessionledger.Stats) -> Record:

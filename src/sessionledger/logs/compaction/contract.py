@@ -17,7 +17,7 @@ of the base, and removes the events. From then on the rows are fold(base, remain
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
@@ -31,8 +31,22 @@ _values = msgspec.msgpack.Decoder(
     tuple[bytes, int, int, str, int, bool, bytes, str | None, str | None, bool]
 )
 
-Remains: TypeAlias = Callable[[Row, Sequence[Row]], Draft | None]
-"""What remains of a row that is not live, given the live rows of its group; None for all of it."""
+FORGOTTEN: Final = "forgotten"
+
+Remains: TypeAlias = Callable[[Row, Sequence[Row]], Draft | Literal["forgotten"] | None]
+"""What remains of a row that is not live, given the live rows of its group; None for all of it.
+
+Of a key that is `FORGOTTEN` neither an entry of the base nor a row remains. The seal says how many
+there are, and no such row is removed before it is there. The fold may take the seal as an event of
+a key of its own. The row of that key then says that others were forgotten.
+"""
+
+
+class Reduction(msgspec.Struct, frozen=True):
+    """How many keys that are over were replaced by what remains of them, and how many forgotten."""
+
+    replaced: int = 0
+    forgotten: int = 0
 
 
 class Cut(msgspec.Struct, frozen=True, gc=False):
@@ -120,8 +134,10 @@ class CompactableLog(Protocol):
         """Remove the cursor of a consumer, so that it holds nothing back."""
         ...
 
-    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
-        """Remove events, and answer how many keys were replaced by what remains of them.
+    def compact(
+        self, topic: str, compaction: Compaction, progress: Progress | None = None
+    ) -> Reduction:
+        """Remove events, and answer what became of the keys that are over.
 
         The topic's fold is required. Without events to remove, it only removes what an interrupted
         compaction left. `progress` is told how many of the events are done.

@@ -29,6 +29,7 @@ class Seal(msgspec.Struct, frozen=True):
     removed, and newest_at_ms: when the newest of them happened. base: the hash of the base.
     previous: the seal before it, 0 for the first. retention_ms: how long events are kept.
     archive: the segment with the removed events, None if they were not archived.
+    forgotten: how many keys this compaction forgot.
     """
 
     cut: int
@@ -39,6 +40,7 @@ class Seal(msgspec.Struct, frozen=True):
     previous: int
     retention_ms: int
     archive: Segment | None = None
+    forgotten: int = 0
 
 
 class BaseHash:
@@ -57,7 +59,11 @@ class BaseHash:
 
 
 def seal(
-    compaction: Compaction, before: Cut, base: BaseHash, segment: Segment | None = None
+    compaction: Compaction,
+    before: Cut,
+    base: BaseHash,
+    segment: Segment | None = None,
+    forgotten: int = 0,
 ) -> LogEvent:
     """The event that seals a compaction of a topic with the cut `before`."""
     removal = compaction.removal
@@ -70,6 +76,7 @@ def seal(
         before.seal,
         compaction.retention_ms,
         segment,
+        forgotten,
     )
     return LogEvent(KIND, _text.encode(told), {}, compaction.at_ms)
 

@@ -24,7 +24,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Head
-from sessionledger.logs.compaction.contract import Remains
+from sessionledger.logs.compaction.contract import FORGOTTEN, Reduction, Remains
 from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
 from sessionledger.logs.marks import Mark, matching
 from sessionledger.logs.units import BatchState, Link, Plan
@@ -200,21 +200,24 @@ def fold_base(
     return dict(sorted(rows.items()))
 
 
-def reduce_base(base: dict[bytes, Row], table: RowTable, remains: Remains) -> int:
-    """Replace each row that is over, and has no later event, by what remains; how many."""
-    reduced = 0
-    for key, row in base.items():
+def reduce_base(base: dict[bytes, Row], table: RowTable, remains: Remains) -> Reduction:
+    """Replace each row that is over, and has no later event, by what remains."""
+    replaced = forgotten = 0
+    for key, row in list(base.items()):
         current = table.rows.get(key)
         if row.live or (current is not None and current.version != row.version):
             continue
         active: list[Row] = []
         if row.group is not None:
             active = table.list(RowFilter(group=row.group, live_at=OVER), None, None)
-        draft = remains(row, active)
-        if draft is not None:
-            base[key] = Row.of(key, row.version, row.created, draft)
-            reduced += 1
-    return reduced
+        left = remains(row, active)
+        if left == FORGOTTEN:
+            del base[key]
+            forgotten += 1
+        elif left is not None:
+            base[key] = Row.of(key, row.version, row.created, left)
+            replaced += 1
+    return Reduction(replaced, forgotten)
 
 
 class _KeysByName:

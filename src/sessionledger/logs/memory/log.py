@@ -26,7 +26,13 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.logs.chain import Head, head_after
-from sessionledger.logs.compaction.contract import WHOLE, Compaction, Cut, refuse_below
+from sessionledger.logs.compaction.contract import (
+    WHOLE,
+    Compaction,
+    Cut,
+    Reduction,
+    refuse_below,
+)
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.locks import TimedLock
@@ -245,19 +251,22 @@ class MemoryLog:
             self._topic(topic)
             self._cursors.pop(check_names(topic, consumer), None)
 
-    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+    def compact(
+        self, topic: str, compaction: Compaction, progress: Progress | None = None
+    ) -> Reduction:
         with self._lock:
             table, head = self._caught_up(topic), compaction.removal.head
             fold = units.fold_of({} if table.fold is None else {topic: table.fold}, topic)
             segment = compaction.keep(table.cut, table.after)
             if head.id == table.cut.id:
-                return 0
+                return Reduction()
             removed = [event for event in table.events if event.id <= head.id]
             base = fold_base(fold, table.base, removed)
             reduced = reduce_base(base, table.table, compaction.remains)
             hash = BaseHash()
             hash.see(base.values())
-            unit = Unit((Change(seal(compaction, table.cut, hash, segment)),))
+            told = seal(compaction, table.cut, hash, segment, reduced.forgotten)
+            unit = Unit((Change(told),))
             (sealed,) = self._guard.run(partial(self._append, topic, [unit]))
             assert isinstance(sealed, Appended)
             table.remove(Cut(head, sealed.ids[0]), base)

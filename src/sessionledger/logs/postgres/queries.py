@@ -201,6 +201,8 @@ CUT = "SELECT number, cut, cut_hash, seal FROM main.topic_heads WHERE topic = %s
 SET_CUT = "UPDATE main.topic_heads SET cut = %s, cut_hash = %s, seal = %s WHERE topic = %s"
 REMOVE_LINKS = """DELETE FROM main.ledger_links
     WHERE topic = %s AND key > %s AND key <= %s AND event_id <= %s"""
+FORGET_LINKS = """DELETE FROM main.ledger_links
+    WHERE topic = %s AND key = ANY (%s::bytea[]) AND event_id <= %s"""
 TRY_TO_LEASE = "SELECT pg_try_advisory_lock(hashtext('sessionledger maintenance'), hashtext(%s))"
 RELEASE = "SELECT pg_advisory_unlock_all()"
 SET_MARK = "UPDATE main.topic_heads SET mark = %s WHERE topic = %s"

@@ -128,6 +128,10 @@ class Writer(writer.Writer):
         self.then(statements.REMOVE_SUPERSEDED, *values, line.cut)
         self.then(queries.REMOVE_LINKS, *values)
 
+    def forget(self, line: TopicLine, keys: Sequence[bytes], fold: Fold) -> None:
+        super().forget(line, keys, fold)
+        self.then(queries.FORGET_LINKS, line.number, list(keys), line.cut)
+
     def select(self, sql: str, *values: Any) -> list[Any]:
         return self.transaction.ask((sql, values))[0]
 

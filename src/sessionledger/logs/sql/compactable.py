@@ -17,6 +17,7 @@ from sessionledger.logs.compaction.contract import (
     CompactableLog,
     Compaction,
     Cut,
+    Reduction,
     refuse_below,
 )
 from sessionledger.logs.sql import statements
@@ -98,7 +99,9 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
         with self._lease():
             return super().rebuild(topic, progress)
 
-    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+    def compact(
+        self, topic: str, compaction: Compaction, progress: Progress | None = None
+    ) -> Reduction:
         from sessionledger.logs.sql.compactor import Compactor  # few processes ever do
 
         fold = units.fold_of(self._folds, topic)

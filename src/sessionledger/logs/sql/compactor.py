@@ -3,9 +3,10 @@
 1. What an interrupted compaction left is removed: entries that no seal counts, and events that the
    newest seal removed. The events to be removed are archived.
 2. The events are folded into entries of a new generation, which does not count yet.
-3. Of keys that are over, entry and row become what remains of them, in one transaction.
+3. Of keys that are over, entry and row become what remains of them, in one transaction. What is
+   to be forgotten keeps its row for now, and its entry becomes an empty one: it has no entry.
 4. One transaction appends the seal and stores the cut. From then on the new generation counts.
-5. Events, links and superseded entries are deleted.
+5. Rows of what was forgotten, events, links and superseded entries are deleted.
 
 Nobody else changes entries meanwhile: `DatabaseLog.compact` has the lease. So they are read and
 folded outside of transactions, and a transaction only writes.
@@ -13,7 +14,7 @@ folded outside of transactions, and a transaction only writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from typing import Any, Generic, TypeVar
 
@@ -30,7 +31,14 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.compaction.contract import Compaction, Cut, Segment, encode_row
+from sessionledger.logs.compaction.contract import (
+    FORGOTTEN,
+    Compaction,
+    Cut,
+    Reduction,
+    Segment,
+    encode_row,
+)
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.marks import Mark
 from sessionledger.logs.sql import statements
@@ -68,10 +76,11 @@ class Compactor(Generic[W]):
         self._generation = compaction.removal.head.id
         self._hash = BaseHash()
         self._segment: Segment | None = None
+        self._reduction = Reduction()
         self._job = urandom(16).hex()
 
-    def run(self, progress: Progress | None) -> int:
-        """Compact; how many keys were replaced by what remains of them."""
+    def run(self, progress: Progress | None) -> Reduction:
+        """Compact; what became of the keys that are over."""
         self._change(lambda writer: writer.then(statements.SET_JOB, self._job))
         line = self._in_transaction(lambda _, line: line)
         if line.cut != self._cut.id or line.cut > self._generation:
@@ -79,12 +88,12 @@ class Compactor(Generic[W]):
         self._clean(line)
         self._segment = self._compaction.keep(self._cut, self._read)
         if line.cut == self._generation:
-            return 0
+            return self._reduction
         self._stage(line, progress)
-        reduced = self._reduce(line)
+        self._reduction = self._reduce(line)
         self._in_transaction(self._seal)
         self._remove(line.number, self._generation)
-        return reduced
+        return self._reduction
 
     def _clean(self, line: TopicLine) -> None:
         """Remove what an interrupted compaction left."""
@@ -116,31 +125,34 @@ class Compactor(Generic[W]):
 
     def _folded(
         self, line: TopicLine, events: Sequence[StoredEvent], mark: Mark | None
-    ) -> tuple[list[Row], Mark | None]:
+    ) -> tuple[dict[bytes, Row], Mark | None]:
         keys = {key for event in events if (key := self._fold.key(event)) is not None}
         known = base_rows(self._select, line.number, self._generation, keys)
         plan = units.refold(self._fold, events, known, mark)
-        return list(plan.rows.values()), plan.mark
+        return plan.rows, plan.mark
 
-    def _reduce(self, line: TopicLine) -> int:
+    def _reduce(self, line: TopicLine) -> Reduction:
         """Replace what is over by what remains of it, and hash the base that comes out."""
-        after, reduced = b"", 0
+        after, replaced, forgotten = b"", 0, 0
         while rows := base_page(self._select, line.number, self._generation, after, PAGE):
             after = rows[-1].key
             over = [row for row in rows if not row.live]
-            changed: dict[bytes, Row] = {}
+            changed: dict[bytes, Row | None] = {}
             if over:
                 changed = self._in_transaction(
                     lambda writer, line: self._reduced(writer, line, over)  # noqa: B023
                 )
-            reduced += len(changed)
-            self._hash.see(changed.get(row.key, row) for row in rows)
-        return reduced
+            remaining = [changed.get(row.key, row) for row in rows]
+            self._hash.see(left for left in remaining if left is not None)
+            gone = remaining.count(None)
+            replaced, forgotten = replaced + len(changed) - gone, forgotten + gone
+        return Reduction(replaced, forgotten)
 
-    def _reduced(self, writer: W, line: TopicLine, over: Sequence[Row]) -> dict[bytes, Row]:
-        """What remains of rows without a later event, where that is less than there was."""
+    def _reduced(self, writer: W, line: TopicLine, over: Sequence[Row]) -> dict[bytes, Row | None]:
+        """What remains of rows without a later event, where that is less than there was; None for
+        what is to be forgotten."""
         current = writer.rows_of_keys(line, [row.key for row in over])
-        changed: dict[bytes, Row] = {}
+        changed: dict[bytes, Row | None] = {}
         stale: list[Row] = []
         for row in over:
             now = current.get(row.key)
@@ -149,34 +161,40 @@ class Compactor(Generic[W]):
             left = self._remaining(writer, line, row)
             if left != row:
                 changed[row.key] = left
-            if now != left:
+            if left is not None and now != left:
                 stale.append(left)
-        self._put(writer, line, list(changed.values()))
+        self._put(writer, line, changed)
         writer.put_rows(line, stale)
         return changed
 
-    def _remaining(self, writer: W, line: TopicLine, row: Row) -> Row:
+    def _remaining(self, writer: W, line: TopicLine, row: Row) -> Row | None:
         active: list[Row] = []
         if row.group is not None:
             active = writer.listed(line, RowFilter(group=row.group, live_at=OVER))
-        draft = self._compaction.remains(row, active)
-        if draft is None:
+        left = self._compaction.remains(row, active)
+        if left is None:
             return row
-        return Row.of(row.key, row.version, row.created, draft)
+        if left == FORGOTTEN:
+            return None
+        return Row.of(row.key, row.version, row.created, left)
 
-    def _put(self, writer: W, line: TopicLine, rows: Sequence[Row]) -> None:
-        for row in rows:
-            values = (line.number, row.key, self._generation, encode_row(row))
-            writer.then(statements.PUT_BASE, *values)
+    def _put(self, writer: W, line: TopicLine, rows: Mapping[bytes, Row | None]) -> None:
+        for key, row in rows.items():
+            entry = statements.NO_ENTRY if row is None else encode_row(row)
+            writer.then(statements.PUT_BASE, line.number, key, self._generation, entry)
 
     def _seal(self, writer: W, line: TopicLine) -> None:
-        event = seal(self._compaction, self._cut, self._hash, self._segment)
+        event = seal(
+            self._compaction, self._cut, self._hash, self._segment, self._reduction.forgotten
+        )
         (sealed,) = writer.write(self._topic, [Unit((Change(event),))], self._fold)
         assert isinstance(sealed, Appended)
         writer.set_cut(line, Cut(self._compaction.removal.head, sealed.ids[0]))
 
     def _remove(self, number: int, cut: int) -> None:
-        """Delete the events up to the cut, and superseded entries."""
+        """Delete what was forgotten, the events up to the cut, and superseded entries."""
+        while self._in_transaction(self._forget):
+            pass
         while self._in_transaction(lambda writer, line: self._remove_events(writer, line, cut)):
             pass
         after = b""
@@ -186,6 +204,13 @@ class Compactor(Generic[W]):
                 lambda writer, line: writer.remove_superseded(line, *keys)  # noqa: B023
             )
             after = rows[-1].key
+
+    def _forget(self, writer: W, line: TopicLine) -> bool:
+        """Delete rows and entries of a page of keys; whether there may be more."""
+        found = writer.select(statements.FORGOTTEN_KEYS, line.number, line.cut, PAGE)
+        if found:
+            writer.forget(line, [key for (key,) in found], self._fold)
+        return len(found) == PAGE
 
     def _remove_events(self, writer: W, line: TopicLine, cut: int) -> bool:
         """Delete a page of events; whether there may be more."""

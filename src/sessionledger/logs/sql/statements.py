@@ -21,9 +21,11 @@ DROP_ROWS = "DELETE FROM main.ledger_rows WHERE topic = ?"
 DROP_LINKS = "DELETE FROM main.ledger_links WHERE topic = ?"
 
 # The base of a topic, by its number. Entries of a generation above the topic's cut do not count
-# yet. Of a key the newest entry counts. Both are given: the generation that is asked about, twice.
+# yet. Of a key the newest entry counts; an empty one says that the key was forgotten.
+# Both are given: the generation that is asked about, twice.
+NO_ENTRY = b""
 _IN_FORCE = """FROM main.ledger_base AS one WHERE topic = ? AND {} AND generation <= ?
-    AND NOT EXISTS (SELECT 1 FROM main.ledger_base AS newer
+    AND length(entry) > 0 AND NOT EXISTS (SELECT 1 FROM main.ledger_base AS newer
         WHERE newer.topic = one.topic AND newer.key = one.key
         AND newer.generation > one.generation AND newer.generation <= ?)"""
 BASE_OF_KEYS = "SELECT entry " + _IN_FORCE.format("key IN ({})")
@@ -38,6 +40,11 @@ REMOVE_SUPERSEDED = """DELETE FROM main.ledger_base AS one
     WHERE topic = ? AND key > ? AND key <= ? AND generation < ?
     AND EXISTS (SELECT 1 FROM main.ledger_base AS newer WHERE newer.topic = one.topic
         AND newer.key = one.key AND newer.generation > one.generation AND newer.generation <= ?)"""
+FORGOTTEN_KEYS = """SELECT key FROM main.ledger_base
+    WHERE topic = ? AND generation <= ? AND length(entry) = 0 ORDER BY key LIMIT ?"""
+# With a `?` for each key.
+FORGET_ROWS = "DELETE FROM main.ledger_rows WHERE topic = ? AND key IN ({})"
+FORGET_ENTRIES = "DELETE FROM main.ledger_base WHERE topic = ? AND key IN ({}) AND generation <= ?"
 FIRST_EVENT = "SELECT min(event_id) FROM main.events WHERE topic = ?"
 REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id <= ?"
 

@@ -83,6 +83,20 @@ class Writer(ABC):
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
         """Delete what newer entries replaced in the base, for keys above one and up to another."""
 
+    def forget(self, line: TopicLine, keys: Sequence[bytes], fold: Fold) -> None:
+        """Delete rows and entries of keys that the base does not know any more."""
+        known = self.rows_of_keys(line, keys)
+        # What another program appended meanwhile stays, and is folded without what was before.
+        late = {key for key, row in known.items() if row.version > line.cut}
+        marks = ",".join("?" * len(keys))
+        self.then(statements.FORGET_ROWS.format(marks), line.number, *keys)
+        self.then(statements.FORGET_ENTRIES.format(marks), line.number, *keys, line.cut)
+        rows, after = dict[bytes, Row](), line.cut
+        while late and (events := self._events(line.topic, after, line.folded)):
+            units.refold(fold, (event for event in events if fold.key(event) in late), rows, None)
+            after = events[-1].id
+        self.put_rows(line, list(rows.values()))
+
     @abstractmethod
     def select(self, sql: str, *values: Any) -> list[Any]:
         """All lines of a statement."""

@@ -156,7 +156,9 @@ class SQLiteSnapshot(SQLiteReads):
     def forget_cursor(self, topic: str, consumer: str) -> None:
         self._refuse()
 
-    def compact(self, topic: str, compaction: Compaction, progress: Progress | None = None) -> int:
+    def compact(
+        self, topic: str, compaction: Compaction, progress: Progress | None = None
+    ) -> NoReturn:
         self._refuse()
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:

@@ -28,7 +28,14 @@ from sessionledger import (
     SessionLedgerError,
     VersionConflict,
 )
-from sessionledger.core.token import TOKEN_RANDOM_BYTES, Handle, digest, handle_of, issue
+from sessionledger.core.token import (
+    TOKEN_RANDOM_BYTES,
+    GeneratedToken,
+    Handle,
+    digest,
+    handle_of,
+    issue,
+)
 from sessionledger.server.http.problems import HTTPProblem
 from sessionledger.server.http.schemas import NewSession
 from sessionledger.server.service.keys import Key
@@ -140,8 +147,8 @@ async def _take_over(ledger: Ledger, name: str, record: Session, create: Create)
     return await _begin(ledger, name, token, create)
 
 
-def _record_token(caller: Key, key: str) -> str:
-    return sha256(f"{caller.handle}\n{key}".encode()).hexdigest()
+def _record_token(caller: Key, key: str) -> GeneratedToken:
+    return GeneratedToken(sha256(f"{caller.handle}\n{key}".encode()).hexdigest())
 
 
 def _now() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sessionledger.core.annotations import refuse_secrets
@@ -30,11 +31,13 @@ async def begin(
     given: str | None,
     parent: object,
     annotation: Annotation,
+    reads: Sequence[tuple[bytes, int]],
 ) -> Session:
     """Begin a child of a live session, named by its token or its handle.
 
-    given: the child's token, if the caller gave it. Raises `InvalidSession` where there is no such
-    parent, or where it may do less or ends before; `SessionLimitReached`; `DuplicateSession`.
+    given: the child's token, if the caller gave it. reads: what its use rests on. Raises
+    `InvalidSession` where there is no such parent, or where it may do less or ends before;
+    `SessionLimitReached`; `DuplicateSession`.
     """
     parent_key, parent_secret = _named(engine, parent)
     key, now = digest(secret), engine.clock()
@@ -51,8 +54,8 @@ async def begin(
             mark = decide_mark(above.session)
             steps.insert(0, Step(mark, headers, above.row.key, above.row))
         admission = Admission(engine, child.principal, now, headers, above.session)
-        reads = [(above.row.key, above.row.version)]
-        outcome = await engine.commit(steps, now, given, reads, admission.rule)
+        within = [(above.row.key, above.row.version), *reads]
+        outcome = await engine.commit(steps, now, given, within, admission.rule)
         if not isinstance(outcome, Conflict):
             begun = outcome.sessions[-1]
             assert begun is not None

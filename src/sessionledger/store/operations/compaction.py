@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Literal
 
 import msgspec
 
@@ -16,10 +18,11 @@ from sessionledger.core.ends import CLOCK_TOLERANCE
 from sessionledger.core.families import remains_of
 from sessionledger.core.instant import microseconds
 from sessionledger.core.lifetimes import parse_retention
+from sessionledger.core.session import Tombstone
 from sessionledger.errors import InvalidSession, LogUnavailable
 from sessionledger.logs.base import OVER, Draft, Progress, Row, RowFilter
 from sessionledger.logs.compaction.choice import Choice, Limits
-from sessionledger.logs.compaction.contract import Compaction, Removal
+from sessionledger.logs.compaction.contract import FORGOTTEN, Compaction, Reduction, Removal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, Engine
 from sessionledger.store.operations.sweep import BATCH, sweep
@@ -32,14 +35,16 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     """What a compaction removed, or would remove.
 
     cut: the last event that was removed. events, bytes: how many, and of what size. sessions: how
-    many that had ended became tombstones. held_back_by: the consumer whose cursor keeps more
-    events from being removed, if there is one. sealed: False if nothing was changed.
+    many that had ended became tombstones. forgotten: how many more are not known any more.
+    held_back_by: the consumer whose cursor keeps more events from being removed, if there is one.
+    sealed: False if nothing was changed.
     """
 
     cut: int
     events: int
     bytes: int
     sessions: int
+    forgotten: int
     held_back_by: str | None
     sealed: bool
 
@@ -74,26 +79,27 @@ async def compact(
     choice = await _choose(engine, span, cursors.get(slowest or ""), accepted)
     removal = choice.removal
     if dry_run:
-        sessions = await _count(engine, removal)
+        reduction = await _count(engine, removal)
     else:
         at_ms = microseconds(engine.clock()) // 1000
         compaction = Compaction(removal, span // _MILLISECOND, remains, at_ms)
-        sessions = await engine.log.call(log.compact, engine.topic, compaction, progress)
+        reduction = await engine.log.call(log.compact, engine.topic, compaction, progress)
     return Compacted(
         cut=removal.head.id,
         events=removal.events,
         bytes=removal.bytes,
-        sessions=sessions,
+        sessions=reduction.replaced,
+        forgotten=reduction.forgotten,
         held_back_by=slowest if choice.is_held_back else None,
         sealed=removal.events > 0 and not dry_run,
     )
 
 
-def remains(row: Row, active: Sequence[Row]) -> Draft | None:
+def remains(row: Row, active: Sequence[Row]) -> Draft | Literal["forgotten"] | None:
     """What remains of a row that is not live."""
     sessions = [one for row in active if (one := intact_session_of(row)) is not None]
-    tombstone = remains_of(state_of(row), sessions)
-    return None if tombstone is None else draft_of(tombstone)
+    left = remains_of(state_of(row), sessions)
+    return draft_of(left) if isinstance(left, Tombstone) else left
 
 
 def _without(cursors: dict[str, int], given_up: Collection[str]) -> dict[str, int]:
@@ -134,13 +140,14 @@ async def _choose(engine: Engine, retention: timedelta, last: int | None, accept
     return choice
 
 
-async def _count(engine: Engine, removal: Removal) -> int:
-    """How many sessions would become tombstones."""
-    count = 0
+async def _count(engine: Engine, removal: Removal) -> Reduction:
+    """How many sessions would become tombstones, or be forgotten."""
+    left = Counter[bool]()
     async for row in engine.rows(RowFilter()):
         if not row.live and row.version <= removal.head.id:
             where = RowFilter(group=row.group, live_at=OVER)
             grouped = row.group is not None
             active = await engine.log.rows(engine.topic, where) if grouped else []
-            count += remains(row, active) is not None
-    return count
+            what = remains(row, active)
+            left.update([] if what is None else [what == FORGOTTEN])
+    return Reduction(left[False], left[True])

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from os import urandom
 
+import msgspec
+
 from sessionledger.core import decide
 from sessionledger.core.session import IssuedSession, Session
-from sessionledger.core.token import TOKEN_RANDOM_BYTES, digest, handle_of, issue, parse_token
+from sessionledger.core.token import (
+    TOKEN_RANDOM_BYTES,
+    GeneratedToken,
+    digest,
+    handle_of,
+    issue,
+    parse_token,
+)
 from sessionledger.logs.base import Conflict, Row
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
 from sessionledger.store.operations.active_sessions import Admission
 from sessionledger.store.session_fold import state_of
-from sessionledger.store.steps import Step
+from sessionledger.store.steps import Step, unforgotten
 
 
 async def create(
@@ -23,14 +33,21 @@ async def create(
     parent: object = None,
 ) -> IssuedSession:
     """Begin a session for a token, a new one if none is given. Raises `DuplicateSession`."""
+    secret: str
+    given: str | None
+    reads: Sequence[tuple[bytes, int]] = ()
     if token is None:
         secret, given = issue(urandom(TOKEN_RANDOM_BYTES)), None
     else:
         secret = given = parse_token(token, engine.policy)
+    if given is None or isinstance(token, GeneratedToken):
+        command = msgspec.structs.replace(command, generated=True)
+    else:
+        reads = unforgotten(given)
     if parent is not None:
         from sessionledger.store.operations import children  # few sessions have one
 
-        child = await children.begin(engine, command, secret, given, parent, annotation)
+        child = await children.begin(engine, command, secret, given, parent, annotation, reads)
         return IssuedSession.of(child, secret)
     key, now = digest(secret), engine.clock()
     handle, headers = handle_of(key), engine.annotate(annotation)
@@ -41,9 +58,11 @@ async def create(
         event = decide.decide_create(state_of(row), handle, command, now, policy)
         created = Step(event, headers, key, row)
         if policy.max_sessions_per_principal is None and not policy.unique_principals:
-            outcome = await engine.commit_one(created, now, given)
+            outcome = await engine.commit_one(created, now, given, reads)
         else:
-            outcome = await _commit_within_limit(engine, created, event.principal, now, given)
+            outcome = await _commit_within_limit(
+                engine, created, event.principal, now, given, reads
+            )
         if not isinstance(outcome, Conflict):
             assert outcome is not None
             return IssuedSession.of(outcome, secret)
@@ -52,10 +71,15 @@ async def create(
 
 
 async def _commit_within_limit(
-    engine: Engine, created: Step, principal: str, now: datetime, secret: str | None
+    engine: Engine,
+    created: Step,
+    principal: str,
+    now: datetime,
+    secret: str | None,
+    reads: Sequence[tuple[bytes, int]],
 ) -> Session | Conflict | None:
     admission = Admission(engine, principal, now, created.headers)
-    outcome = await engine.commit([created], now, secret, rule=admission.rule)
+    outcome = await engine.commit([created], now, secret, reads, admission.rule)
     if isinstance(outcome, Conflict):
         admission.check()
         return outcome

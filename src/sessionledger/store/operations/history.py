@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from sessionledger.core.codec import decode_event, decode_state, encode_state
-from sessionledger.core.events import EXPIRED, FOR_ALL, MARKS, Expired
+from sessionledger.core.events import EXPIRED, FOR_ALL, MARKS, SEALED, Expired
 from sessionledger.core.history import HistoryEntry, entries_of, entry_for_all, entry_of, fold
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
@@ -26,6 +26,7 @@ from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
 from sessionledger.store.session_fold import intact_session_of, state_of
 
+_UNTOLD = MARKS | {SEALED}
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
 MOST_OTHERS = 10_000
@@ -152,7 +153,7 @@ class HistoryReader:
             told, state = entries_of(handle_of(key), events, await self._before(key, events[0].id))
             self._states.keep(key, state)
             self._last = (key, state)
-            entries += [one for one in told if one.changes or one.kind not in MARKS]
+            entries += [one for one in told if one.changes or one.kind not in _UNTOLD]
         return sorted(entries, key=lambda entry: entry.event_id)
 
     async def _before(self, key: bytes, id: int) -> State:
@@ -335,7 +336,7 @@ async def _folded(
 async def _folded_from_base(
     engine: Engine, key: bytes, counts: Callable[[StoredEvent], bool]
 ) -> tuple[State, int]:
-    begun = await engine.base_row(key)
+    cut, begun = await engine.cut(), await engine.base_row(key)
     state = state_of(begun)
     version = 0 if begun is None else begun.version
     async for page in _pages(engine, key):
@@ -344,6 +345,8 @@ async def _folded_from_base(
             # A mark is no event of a session that was over.
             if state is not before or counted[-1].kind not in MARKS:
                 version = counted[-1].id
+    if (now := await engine.cut()) != cut:
+        raise HistoryCut(now.id)  # of a key that was forgotten meanwhile, this is not all
     return state, version
 
 
@@ -353,16 +356,17 @@ async def _pages(engine: Engine, key: bytes) -> AsyncIterator[list[StoredEvent]]
     The mark follows them, alone, where it is the end of a session that has none of its own.
     """
     mark = await mark_in_force(engine)
-    begun = await engine.base_row(key)
-    after = 0 if begun is None else (await engine.cut()).id
+    known = await engine.base_row(key) is not None
+    after = (await engine.cut()).id
     while page := await engine.log.read_key(engine.topic, key, after, EVENT_PAGE):
         yield page
-        if mark is not None and not after and page[0].id > mark.id:
+        if mark is not None and not known and page[0].id > mark.id:
             mark = None
+        known = True
         if mark is not None and any(e.id > mark.id and e.kind == EXPIRED for e in page):
             mark = None
         after = page[-1].id
-    if mark is not None and after:
+    if mark is not None and known:
         yield [mark]
 
 

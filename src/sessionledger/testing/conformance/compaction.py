@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
 from sessionledger.errors import HistoryCut
 from sessionledger.logs.base import Conflict, Draft, Log, Row, Unit
 from sessionledger.logs.chain import Head, head_after, verify
-from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Removal
-from sessionledger.logs.compaction.seal import BaseHash, problem_of
+from sessionledger.logs.compaction.contract import (
+    FORGOTTEN,
+    CompactableLog,
+    Compaction,
+    Reduction,
+    Remains,
+    Removal,
+)
+from sessionledger.logs.compaction.seal import BaseHash, problem_of, read_seal
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rules import KEYS
 from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, put, rows_of
@@ -30,8 +38,8 @@ def compactable(log: Log) -> CompactableLog:
     return found
 
 
-def compact(log: Log, cut: int) -> int:
-    """Remove the events up to one of them; how many keys were replaced."""
+def compact(log: Log, cut: int, remains: Remains = remains) -> Reduction:
+    """Remove the events up to one of them."""
     head = head_after(log.read(TOPIC, cut - 1, 1)[0])
     removed = cut - compactable(log).cut(TOPIC).id
     asked = Compaction(Removal(head, removed, 0, 1), 10**9, remains, 1)
@@ -48,7 +56,7 @@ class CompactionConformance(Conformance):
         add(log, [event(KEYS[4], live=False)])
         add(log, [event(KEYS[2], live=False), event(KEYS[3]), event(KEYS[4], live=False, n=1)])
         before = {row.key: row for row in log.rows(TOPIC)}
-        assert compact(log, 5) == 1
+        assert compact(log, 5) == Reduction(1)
         over = before[KEYS[1]]
         before[KEYS[1]] = Row(KEYS[1], over.version, over.created, "", 0, False, b"gone")
         for _ in range(2):
@@ -104,3 +112,35 @@ class CompactionConformance(Conformance):
             ends = verify(TOPIC, log.read(TOPIC, cut), known.head)
             assert isinstance(ends, Head)
             assert ends.id == id == log.latest(TOPIC)
+
+    def test_what_is_forgotten_leaves_nothing_and_the_seal_counts_it(
+        self, compacted: Ledger
+    ) -> None:
+        log = compacted.log
+        add(log, [event(KEYS[0]), event(KEYS[1]), event(KEYS[1], live=False)])
+        add(log, [event(KEYS[2], live=False), event(KEYS[3], live=False)])
+        late = event(KEYS[3], live=False, n=1)
+        add(log, [late, event(KEYS[4])])
+        before = {row.key: row for row in log.rows(TOPIC)}
+
+        def forgets(row: Row, _: Sequence[Row]) -> Draft | Literal["forgotten"] | None:
+            return NOTHING if row.key == KEYS[2] else FORGOTTEN
+
+        assert compact(log, 5, forgets) == Reduction(1, 1)
+        kept = before[KEYS[2]]
+        before[KEYS[2]] = Row(KEYS[2], kept.version, kept.created, "", 0, False, b"gone")
+        del before[KEYS[1]]
+        for _ in range(2):
+            assert {row.key: row for row in log.rows(TOPIC)} == before
+            assert log.row(TOPIC, KEYS[1]) is None
+            assert log.state(TOPIC, KEYS[1]) is None
+            assert compactable(log).base_row(TOPIC, KEYS[1]) is None
+            assert log.read_key(TOPIC, KEYS[1], 0) == []
+            log.rebuild(TOPIC)
+        cut = compactable(log).cut(TOPIC)
+        assert read_seal(log.read(TOPIC, cut.seal - 1, 1)[0]).forgotten == 1
+        add(log, [event(KEYS[1], n=5)])
+        compact(log, 7, forgets)
+        row = log.row(TOPIC, KEYS[1])
+        assert row is not None
+        assert row.created == row.version == cut.seal + 1
