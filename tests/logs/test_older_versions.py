@@ -14,9 +14,10 @@ from sessionledger import SessionStore
 from tests.ledgers import sources_of
 from tests.logs.openers import address
 
-# The last commits before ledgers had marks, and before they were compacted.
+# The last commits before ledgers had marks, before they were compacted, and before they forgot.
 BEFORE_MARKS = "59e06cb6"
 BEFORE_CUTS = "4007d9ad"
+BEFORE_FORGETTING = "6c2986c3"
 OLDER = """
 import sys
 from sessionledger import LogUnavailable, SessionLedgerError, SessionStore
@@ -39,7 +40,7 @@ FAILURES = (["log_unavailable"] * 5, ["corrupt_log"] * 5)
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sources of those versions."""
-    commits = (BEFORE_MARKS, BEFORE_CUTS)
+    commits = (BEFORE_MARKS, BEFORE_CUTS, BEFORE_FORGETTING)
     return {commit: sources_of(commit, tmp_path_factory.mktemp("older")) for commit in commits}
 
 
@@ -69,7 +70,15 @@ def process(older: Path, url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.middle
-@pytest.mark.parametrize(("commit", "url"), [(BEFORE_CUTS, "sqlite")], indirect=["url"])
+@pytest.mark.parametrize(
+    ("commit", "url"),
+    [
+        (BEFORE_CUTS, "sqlite"),
+        (BEFORE_FORGETTING, "sqlite"),
+        (BEFORE_FORGETTING, "postgresql"),
+    ],
+    indirect=["url"],
+)
 def test_an_older_process_fails_once_a_newer_one_may_compact(
     process: subprocess.Popen[str], url: str
 ) -> None:

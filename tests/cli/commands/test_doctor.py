@@ -285,7 +285,7 @@ def test_a_schema_of_before(line: Line, path: Path) -> None:
     later = ("epoch", "since", "until", "superseded", "mark", "cut", "cut_hash", "seal", "writing")
     for column in later:
         bare_sqlite.execute(path, f"ALTER TABLE ledger_topics DROP COLUMN {column}")
-    bare_sqlite.execute(path, "ALTER TABLE ledger_topics RENAME COLUMN covered TO folded")
+    bare_sqlite.execute(path, "ALTER TABLE ledger_topics RENAME COLUMN reached TO folded")
     bare_sqlite.execute(path, "UPDATE ledger_meta SET value = 1")
     assert only(line, "schema_old")["severity"] == "note"
     assert line("rebuild").code == 0
@@ -343,7 +343,7 @@ def test_an_event_under_an_id_that_is_none(line: Line, path: Path, id: str) -> N
 
 
 def test_heads_that_are_no_numbers(line: Line, path: Path) -> None:
-    bare_sqlite.execute(path, "UPDATE ledger_topics SET covered = 'x', head = 'y'")
+    bare_sqlite.execute(path, "UPDATE ledger_topics SET reached = 'x', head = 'y'")
     assert codes(line) == {"head_copy_stale", "rows_behind", "row_surplus"}
     bare_sqlite.execute(path, "UPDATE topic_heads SET last_id = 'z'")
     assert "events_beyond_head" in codes(line)

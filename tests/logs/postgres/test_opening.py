@@ -286,7 +286,7 @@ def test_an_older_ledger_gets_its_groups(tmp_path: Path) -> None:
     bare_postgres.execute(tmp_path, "DROP TABLE ledger_base")
     for column in ("cut", "cut_hash", "seal"):
         bare_postgres.execute(tmp_path, f"ALTER TABLE topic_heads DROP COLUMN {column}")
-    bare_postgres.execute(tmp_path, "ALTER TABLE topic_heads RENAME COLUMN covered TO folded")
+    bare_postgres.execute(tmp_path, "ALTER TABLE topic_heads RENAME COLUMN reached TO folded")
     bare_postgres.execute(tmp_path, "ALTER TABLE ledger_rows DROP COLUMN replaced")
     bare_postgres.execute(tmp_path, "UPDATE ledger_meta SET value = '1' WHERE name = 'schema'")
     for log in concurrently(*[lambda: open_log(address(tmp_path))] * 4):

@@ -4,7 +4,7 @@
 add have defaults, so a program that writes as the reference does is a proper writer.
 
 - `topic_heads`: a topic's newest id, a number for the topic, and the id up to which its rows are
-  folded, `covered`. Also the id of the mark in force, or 0, and the cut with its hash and its seal.
+  folded, `reached`. Also the id of the mark in force, or 0, and the cut with its hash and its seal.
   An append locks this line.
 - `ledger_rows`: the newest state of every key.
 - `ledger_links`: which events a key has.
@@ -15,7 +15,7 @@ Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an o
 Ids come from the topic's line, which stays locked until they are committed. Those of a sequence
 would become visible out of order, and readers would skip events.
 
-A newer schema gives `covered` another name. So a process of an older version that has the ledger
+A newer schema gives `reached` another name. So a process of an older version that has the ledger
 open fails at its next read or append. It would not know what the newer events mean.
 """
 
@@ -32,7 +32,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
@@ -40,7 +40,7 @@ SCHEMA = (
         topic text COLLATE "C" PRIMARY KEY,
         last_id bigint NOT NULL,
         number integer NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
-        covered bigint NOT NULL DEFAULT 0,
+        reached bigint NOT NULL DEFAULT 0,
         mark bigint NOT NULL DEFAULT 0,
         cut bigint NOT NULL DEFAULT 0,
         cut_hash text,
@@ -125,6 +125,7 @@ MIGRATIONS = {
         "ALTER TABLE main.topic_heads ADD COLUMN cut_hash text",
         "ALTER TABLE main.topic_heads ADD COLUMN seal bigint NOT NULL DEFAULT 0",
     ),
+    4: ("ALTER TABLE main.topic_heads RENAME COLUMN covered TO reached",),
 }
 
 # Made by the first compaction. Other programs do not know that events were removed, and might
@@ -192,11 +193,11 @@ _NUMBER = "(SELECT number FROM main.topic_heads WHERE topic_heads.topic = %s)"
 
 ADD_TOPIC = """INSERT INTO main.topic_heads (topic, last_id) VALUES (%s, 0)
     ON CONFLICT (topic) DO NOTHING"""
-LOCK_TOPIC = """SELECT number, covered, last_id, mark, cut, pg_current_xact_id()::text
+LOCK_TOPIC = """SELECT number, reached, last_id, mark, cut, pg_current_xact_id()::text
     FROM main.topic_heads WHERE topic = %s FOR NO KEY UPDATE"""
-TOPIC = "SELECT number, covered, last_id, mark FROM main.topic_heads WHERE topic = %s"
+TOPIC = "SELECT number, reached, last_id, mark FROM main.topic_heads WHERE topic = %s"
 MOVE_HEAD = "UPDATE main.topic_heads SET last_id = %s WHERE topic = %s"
-SET_FOLDED = "UPDATE main.topic_heads SET covered = %s WHERE topic = %s"
+SET_FOLDED = "UPDATE main.topic_heads SET reached = %s WHERE topic = %s"
 CUT = "SELECT number, cut, cut_hash, seal FROM main.topic_heads WHERE topic = %s"
 SET_CUT = "UPDATE main.topic_heads SET cut = %s, cut_hash = %s, seal = %s WHERE topic = %s"
 REMOVE_LINKS = """DELETE FROM main.ledger_links
@@ -228,10 +229,10 @@ ADD_EVENTS = """INSERT INTO main.events
 # own snapshot tells.
 STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND covered = last_id AND mark < created AND key = %s"""
+    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND covered = last_id AND mark < created
+    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created
         AND key = ANY (%s::bytea[])"""
 ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
@@ -254,7 +255,7 @@ ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 # All that an append of sessions writes, in one statement.
 ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
-    UPDATE main.topic_heads SET last_id = %s, covered = %s WHERE topic = %s"""
+    UPDATE main.topic_heads SET last_id = %s, reached = %s WHERE topic = %s"""
 
 # -- consumers
 

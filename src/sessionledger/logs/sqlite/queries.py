@@ -6,7 +6,7 @@ begin with `ledger_`:
 
 - `ledger_meta`: the version of our schema.
 - `ledger_topics`: a number for each topic, its head, and the id up to which its rows are folded,
-  `covered`. Also the id of the mark in force, or 0, and the cut with its hash and its seal. For
+  `reached`. Also the id of the mark in force, or 0, and the cut with its hash and its seal. For
   the row cache an epoch, and the last changes.
 - `ledger_rows`: the newest state of every key, in the order of their creation. An index finds
   a key.
@@ -16,7 +16,7 @@ begin with `ledger_`:
 Triggers copy every head into `ledger_topics`, whichever program wrote it. So a read learns whether
 the rows are current without looking into the reference's table.
 
-A newer schema gives `covered` another name. So a process of an older version that has the ledger
+A newer schema gives `reached` another name. So a process of an older version that has the ledger
 open fails at its next read or append. It would not know what the newer events mean.
 
 The last changes are in `superseded`: the versions that were superseded by the events after `since`,
@@ -36,7 +36,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -69,7 +69,7 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS ledger_topics (
         id INTEGER PRIMARY KEY,
         topic TEXT NOT NULL UNIQUE,
-        covered INTEGER NOT NULL,
+        reached INTEGER NOT NULL,
         head INTEGER NOT NULL,
         epoch INTEGER NOT NULL DEFAULT 0,
         since INTEGER,
@@ -128,7 +128,7 @@ SCHEMA = (
 )
 
 FOLD_ALL_AGAIN = """DELETE FROM ledger_rows; DELETE FROM ledger_links;
-    UPDATE ledger_topics SET covered = 0, superseded = NULL, mark = 0"""
+    UPDATE ledger_topics SET reached = 0, superseded = NULL, mark = 0"""
 
 # Made by the first compaction. Other programs do not know that events were removed, and might
 # begin a session again that ended before. Our appends say that they write.
@@ -171,6 +171,7 @@ MIGRATIONS = {
         "ALTER TABLE ledger_topics ADD COLUMN seal INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE ledger_topics ADD COLUMN writing INTEGER NOT NULL DEFAULT 0",
     ),
+    6: ("ALTER TABLE ledger_topics RENAME COLUMN covered TO reached",),
 }
 
 # All our names that the schema makes.
@@ -192,11 +193,11 @@ WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 STATE_IF_CURRENT = (
     f"SELECT version,iif(live,expires,{OVER}),state FROM ledger_rows "
     "WHERE key=? AND topic={0} AND"
-    "(SELECT head=covered AND mark<created FROM ledger_topics WHERE id={0})"
+    "(SELECT head=reached AND mark<created FROM ledger_topics WHERE id={0})"
 )
 # The same, and what tells whether other rows are as they were.
 STATE_AND_CHANGES = f"""SELECT version, iif(live, expires, {OVER}), state,
-    head = covered, head, epoch, since, until, superseded
+    head = reached, head, epoch, since, until, superseded
     FROM ledger_topics
     LEFT JOIN ledger_rows ON key = ? AND ledger_rows.topic = {{0}} AND created > mark
     WHERE id = {{0}}"""
@@ -213,8 +214,8 @@ ROWS_AFTER = f"""SELECT {ROW_COLUMNS} FROM ledger_rows
 # Bytes come after everything else in SQLite's order.
 COUNT_STRANGE_KEYS = """SELECT count(*) FROM ledger_rows
     WHERE key <= x'' AND +topic = (SELECT id FROM ledger_topics WHERE topic = ?)"""
-TOPIC = "SELECT id, covered, mark FROM ledger_topics WHERE topic = ?"
-TOPIC_LINE = """SELECT id, covered, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0),
+TOPIC = "SELECT id, reached, mark FROM ledger_topics WHERE topic = ?"
+TOPIC_LINE = """SELECT id, reached, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0),
     mark, cut FROM ledger_topics WHERE topic = ?1"""
 COPIED_HEAD = "SELECT head FROM ledger_topics WHERE topic = ?"
 INTEGRITY = "PRAGMA integrity_check(1000)"
@@ -239,15 +240,15 @@ KEY_HISTORY = """WITH RECURSIVE history (id) AS (
             AND previous < history.id
     ) SELECT id FROM history"""
 
-ADD_TOPIC = """INSERT INTO ledger_topics (topic, covered, head, epoch) VALUES
+ADD_TOPIC = """INSERT INTO ledger_topics (topic, reached, head, epoch) VALUES
     (?1, 0, ifnull((SELECT last_id FROM topic_heads WHERE topic = ?1), 0), random()) RETURNING id"""
 # The line keeps the changes of several writes, one after the other, until it is long enough.
 _GOES_ON = "until = ?2 AND length(superseded) < 512"
-SET_FOLDED = f"""UPDATE ledger_topics SET covered = ?1, writing = 0, until = ?1,
+SET_FOLDED = f"""UPDATE ledger_topics SET reached = ?1, writing = 0, until = ?1,
     since = iif({_GOES_ON}, since, ?2),
     superseded = iif({_GOES_ON}, superseded || ?3, ?3)
     WHERE id = ?4"""
-SET_UNFOLDED = "UPDATE ledger_topics SET covered = cut, superseded = NULL, mark = 0 WHERE id = ?"
+SET_UNFOLDED = "UPDATE ledger_topics SET reached = cut, superseded = NULL, mark = 0 WHERE id = ?"
 # No version shows that a history begins later now.
 SET_CUT = """UPDATE ledger_topics SET cut = ?, cut_hash = ?, seal = ?, epoch = random()
     WHERE id = ?"""
@@ -312,7 +313,7 @@ def listing(
 
 
 _TOPIC_IF_CURRENT = (
-    "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND covered = head AND mark = 0)"
+    "topic = (SELECT id FROM ledger_topics WHERE id = ?1 AND reached = head AND mark = 0)"
 )
 
 
