@@ -193,6 +193,60 @@ def test_a_copy_of_an_earlier_line_shows_that_nothing_lives(ledger: Ledger, root
     assert check(ledger, root, touch)
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["end", "end-and-touch"])
+def ending(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """A ledger whose last event, or the one before it, ends a session."""
+    root = tmp_path_factory.mktemp("ending") / "ledger"
+    with closing(FileLog(root)) as log:
+        store = SessionStore(log, clock=Clock(BEGAN))
+        ended, touched, idle = (store.create("alice") for _ in range(3))
+        store.touch(touched.token, attributes={"a": 1})
+        store.expire(ended.token)
+        if request.param:
+            store.touch(touched.token, attributes={"a": 2})
+    files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    return Ledger(files, [ended], [touched, idle], BEGAN)
+
+
+def test_the_last_lines_may_be_gone_or_be_one_or_be_copies(ending: Ledger, root: Path) -> None:
+    """No line follows that would tell how many there were."""
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    text, lines = ending.files[name], ending.files[name].splitlines(keepends=True)
+    end = text.index(b'"kind":"session_expired"')
+    handle = text.index(ending.ended[0].handle.encode(), end)
+    line = text.rindex(b'{"id":', 0, end)
+    blanks = [text[:line] + filling * (len(text) - line) for filling in (b"\n", b" ", b"\0")]
+    merged = [
+        text[: handle + 20] + filling * (last - handle - 20) + text[last:]
+        for last in (text.rindex(b'"event"'), text.rindex(b'"headers"'))
+        for filling in (b"\0", b"x")
+        if last > handle
+    ]
+    copies = [text[:line] + copied + text[line + len(copied) :] for copied in lines[:4]]
+    for number, harmed in enumerate([*blanks, *merged, *copies]):
+        ending.put_down(root, name, harmed[: len(text) - 1] + b"\n")
+        for _ in range(3):
+            # The first time somebody appends to it, the second time others read that.
+            assert check(ending, root, number), number
+        with opened(root) as log:
+            ids = [one.id for one in log.read(SESSIONS_TOPIC)]
+        assert ids == sorted(set(ids))
+
+
+def test_they_are_missed_too_where_nobody_has_appended_since_a_crash(
+    ending: Ledger, root: Path
+) -> None:
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    ending.put_down(root)
+    durable_file(root, SESSIONS_TOPIC).unlink()
+    with ending.store(root) as store:
+        assert store.verify().ok
+    text = ending.files[name]
+    line = text.rindex(b'{"id":', 0, text.index(b'"kind":"session_expired"'))
+    sessions_file(root).write_bytes(text[:line] + b"\n" * (len(text) - line))
+    assert check(ending, root, line)
+
+
 @pytest.mark.middle
 def test_sectors_may_be_lost_or_be_those_of_another_place(ledger: Ledger, root: Path) -> None:
     name, random = f"topics/{SESSIONS_TOPIC}.jsonl", Random(2)

@@ -31,9 +31,9 @@ class Damage:
         # The last intact event, with the id that its line has; its id in the log may be another.
         self._intact = chain.EMPTY
         self._intact_id = after
-        # The damaged events behind it, and how many copies of earlier ones.
+        # The damaged events behind it, and the last event of all, which may be a copy.
         self._pending: list[Head] = []
-        self._copies = 0
+        self._last = Head(after, None)
         # The id in the line of each damaged event, 0 if it is not one of those that are missing.
         self._damaged: dict[int, int] = {}
         self._missing: dict[int, int] = {}
@@ -44,16 +44,16 @@ class Damage:
     def see(self, text: bytes, event: StoredEvent) -> None:
         """The next event of the file, and its line."""
         found = event if chain.HASH_HEADER in event.headers else lines.whole_event(text)
+        self._last = chain.head_after(event)
         if found is None or not self._is_intact(found):
             visible = lines.visible_id(text)
             self._damaged[event.id] = visible if visible > self._intact.id else 0
-            self._pending.append(chain.head_after(event))
+            self._pending.append(self._last)
             return
         is_foreign = chain.HASH_HEADER not in found.headers
         if not is_foreign and found.id <= self._intact.id:
             # A copy, or one that was moved. It tells nothing of what happened since.
             self._damaged[event.id] = 0
-            self._copies += 1
             return
         missing = len(self._pending) if is_foreign else self._missing_before(found, event.id)
         for damaged in self._pending:
@@ -66,7 +66,7 @@ class Damage:
             self._intact = Head(event.id, None)
         else:
             self._intact = chain.head_after(found)
-        self._intact_id, self._copies = event.id, 0
+        self._intact_id = event.id
 
     def belongs_to_last(self, text: bytes) -> bool:
         """Whether a line is the rest of the damaged one before it, which a line end tore apart."""
@@ -76,14 +76,13 @@ class Damage:
 
     def end(self) -> None:
         """Nothing follows for now."""
-        if self._pending:
-            last = self._pending[-1]
-            self._missing[last.id] = len(self._pending)
-            self.follow(last)
+        if self._last.id > self._intact_id:
+            self._missing[self._last.id] = self._last.id - self._intact_id
+            self.follow(self._last)
 
     def follow(self, head: Head) -> None:
         """Whatever comes now was written by a process that took this for the newest event."""
-        self._intact, self._intact_id, self._copies = head, head.id, 0
+        self._intact, self._intact_id = head, head.id
         self._pending.clear()
 
     def fold(self, table: RowTable, fold: Fold, events: Sequence[StoredEvent]) -> None:
@@ -126,5 +125,5 @@ class Damage:
         previous = event.headers.get(chain.PREV_HEADER)
         by_ids = event.id - self._intact.id - 1
         if previous is None:
-            return min(by_ids, id - self._intact_id - 1 - self._copies)
+            return min(by_ids, id - self._intact_id - 1)
         return 0 if previous == self._intact.hash else max(1, by_ids)

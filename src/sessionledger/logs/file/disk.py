@@ -127,12 +127,13 @@ class Disk:
         if self.poison is not None:
             raise LogUnavailable(f"{self.root}: {self.poison}")
 
-    def append(self, name: str, start: int, since: int, data: bytes) -> Stamp:
-        """Write at the end of a topic's file, which is at `start`, durably; the file's stamp.
+    def append(self, name: str, index: TopicIndex, data: bytes, newest: int) -> Stamp:
+        """Write at the end of a topic's file, which is the index's, durably; the file's stamp.
 
-        since: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was,
+        newest: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was,
         unless the write was published.
         """
+        start, since = index.end, index.checkpoint.head.id
         with self._open(name) as file, self._record(name) as record:
             self._anchor_topic(name, file, record, since)
             before = Published(start, start, since, self._flushed(file, record, start, since))
@@ -144,7 +145,7 @@ class Disk:
                 if alone:
                     self._flush(file)
                     flushed = end if self._flushes else before.flushed
-                    publish(record, Published(end, end, since, flushed), self._boot)
+                    publish(record, Published(end, end, since, flushed, newest), self._boot)
             except OSError:
                 self._withdraw(file, record, before)
                 raise
@@ -173,6 +174,12 @@ class Disk:
             self._anchor_topic(name, file, record, since)
             self._sync_or_stop(file)
             publish(record, Published(end, end, since, end), self._boot)
+
+    def publish_newest(self, name: str, newest: int) -> None:
+        """Publish the id of the newest event up to the durable offset."""
+        found = self.published(name)
+        if found is not None:
+            self.publish(name, found._replace(newest=newest))
 
     def flush(self) -> None:
         """Flush what anybody left unflushed."""

@@ -82,14 +82,14 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
     file = opened(path)
     try:
         index, published = _index_of(disk, topic, file, found)
-        durable = 0 if published is None else published.durable
+        durable, newest = (0, 0) if published is None else (published.durable, published.newest)
         size = 0 if file is None else os.fstat(file).st_size
         if size < durable:
             problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
             found.add("log_cut_short", str(path), problem, ADVICE)
         if file is not None:
             index.stamp = stamp_of(os.fstat(file))
-            index.scan(file, min(durable, size), None)
+            index.scan(file, min(durable, size), None, newest if durable <= size else 0)
             known = Known(topic, index.head, published is not None)
             index.scan(file, _whole_end(disk, path, file, index.end, known, found), None)
     finally:

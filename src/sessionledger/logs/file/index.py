@@ -114,11 +114,14 @@ class TopicIndex:
 
     # -- growing
 
-    def scan(self, file: int, upto: int, fold: Fold | None) -> None:
-        """Take in the lines of the open file up to an offset, where one ends."""
+    def scan(self, file: int, upto: int, fold: Fold | None, newest: int = 0) -> None:
+        """Take in the lines of the open file up to an offset, where one ends.
+
+        newest: the id of the last event before that offset, 0 if it is not known.
+        """
         while self.end < upto:
             block = read_block(file, self.end, upto)
-            self._take_in(block, fold, upto)
+            self._take_in(block, fold, newest if self.end + len(block) == upto else None)
 
     def take(self, plan: Plan, texts: Sequence[bytes], stamp: Stamp, *, with_rows: bool) -> None:
         """Take in a batch that was just written, and flushed, at the end."""
@@ -161,7 +164,8 @@ class TopicIndex:
         self.table = table
         self.folded = len(self._ids)
 
-    def _take_in(self, block: bytes, fold: Fold | None, upto: int) -> None:
+    def _take_in(self, block: bytes, fold: Fold | None, newest: int | None) -> None:
+        """Take in a block of lines; `newest` is not None if it is the last one for now."""
         events: list[StoredEvent] = []
         offset, last = self.end, self.head.id
         for line in block.split(b"\n"):
@@ -175,7 +179,13 @@ class TopicIndex:
                     events.append(event)
                     last = event.id
             offset += len(line) + 1
-        if self.end + len(block) == upto:
+        if newest is not None:
+            if last < newest:
+                # Its line is gone: an event that can't be read stands for it, behind all lines.
+                events.append(lines.event_of(b"", newest - 1))
+                self._ids.append(newest)
+                self._offsets.append(offset - 1)
+                self.damage.see(b"", events[-1])
             self.damage.end()
         if fold is not None and self.folded + len(events) == len(self._ids):
             self.damage.fold(self.table, fold, events)
@@ -242,7 +252,7 @@ class TopicIndex:
         for index in range(first, stop):
             behind = self._offsets[index + 1] if index + 1 < len(self._offsets) else self.end
             piece = text[self._offsets[index] - begins : behind - begins].strip(b"\n")
-            events.append(lines.event_of(piece, last))
+            events.append(lines.event_of(piece, last if piece else self._ids[index] - 1))
             last = self._ids[index]
         return events
 

@@ -180,8 +180,7 @@ class FileLog:
         if plan.events:
             texts = [lines.encode(event) for event in plan.events]
             start = index.end
-            since = index.checkpoint.head.id
-            stamp = self._disk.append(topic, start, since, b"".join(texts))
+            stamp = self._disk.append(topic, index, b"".join(texts), plan.head.id)
             with self._lock:
                 self._topics.take(topic, index, start, plan, texts, stamp)
         return plan.outcomes[len(due) :]

@@ -116,12 +116,12 @@ def _refresh_from(
     if file is not None:
         found = os.fstat(file)
         size, index.stamp = found.st_size, stamp_of(found)
-    upto = 0 if published is None else published.durable
+    upto, newest = (0, 0) if published is None else (published.durable, published.newest)
     _refuse_shorter(topic, size, max(index.end, upto))
     if file is not None:
         # Folded only once it is known to be a continuation.
         fold = fold if index is before or before.stamp == NO_FILE else None
-        index.scan(file, upto, fold)
+        index.scan(file, upto, fold, newest)
         if only_reads and (published is None or size > published.claimed):
             known = Known(topic, index.head, published is not None)
             index.scan(file, repair_of(reader_of(file), index.end, size, known).end, fold)

@@ -53,6 +53,7 @@ class Topics:
         if seen.is_more or (seen.index.end and not seen.is_published):
             self._disk.adopt(topic, seen.index, is_published=seen.is_published)
             seen = self.refresh(topic)
+            self._disk.publish_newest(topic, seen.index.head.id)
         return seen
 
     def keep_rows(self, topic: str) -> None:

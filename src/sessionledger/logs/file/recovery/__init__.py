@@ -17,7 +17,8 @@ was flushed:
 2. If the bytes before its batch are not known to be flushed, it flushes them.
 3. It publishes its claim: up to where it is going to write.
 4. It writes the whole batch with one call, and flushes the file.
-5. It publishes the end of the batch as the new durable offset, and then answers.
+5. It publishes the end of the batch as the new durable offset, and the id of the newest event. Then
+   it answers.
 
 The published record is not flushed again (`durable_offset`). After a loss of power it may be older
 than the file, and never newer. So behind the durable offset stand whole batches that were

@@ -13,6 +13,10 @@ Beside the offset the record has two numbers:
 - the event after which the file begins: it tells the offset of a file that was emptied from one of
   the file that replaced it. `_FORMAT` is added to it. A version from before marks takes that for a
   file that was replaced, and answers nothing more. It would not know what a mark ended.
+
+A second line has the id of the newest event before the offset. Without it nobody could tell that
+the last line is gone: no line follows that would show it. Older versions don't read that line. If
+they write, it belongs to another offset, and does not count.
 """
 
 from __future__ import annotations
@@ -25,8 +29,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 _ATTEMPTS = 100
-_BYTES = 200
+_BYTES = 256
 _RECORD = re.compile(rb"(\d+) (\d+) (\d+) ([^\s/]+)(?:/(\d+))? ([0-9a-f]{8})\n")
+_NEWEST = re.compile(rb"(\d{20}) (\d{20}) ([0-9a-f]{8})\n")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _FORMAT = 10**18
@@ -38,13 +43,15 @@ class Published(NamedTuple):
     """Bytes up to `durable` are acknowledged; those up to `claimed` are being written.
 
     since: the id of the last event that was removed before the file began, 0 if there was no such.
-    flushed: bytes up to there are known to be on the disk.
+    flushed: bytes up to there are known to be on the disk. newest: the id of the last event up to
+    `durable`, 0 if it is not known.
     """
 
     durable: int
     claimed: int
     since: int
     flushed: int
+    newest: int = 0
 
 
 def publish(record: int, published: Published, boot: str) -> None:
@@ -70,9 +77,10 @@ def published_in(record: int) -> Published | None:
     """What an open record says, as `published`."""
     # A record that is being written may be read half old and half new, which its check tells.
     for _ in range(_ATTEMPTS):
-        found = _RECORD.match(os.pread(record, _BYTES, 0))
+        text = os.pread(record, _BYTES, 0)
+        found = _RECORD.match(text)
         if found is not None and found[6] == _check(found[0][:-10]):
-            return _believed(found)
+            return _believed(found, _newest(text[found.end() :], int(found[1])))
     return None
 
 
@@ -84,22 +92,32 @@ def this_boot() -> str:
         return _UNKNOWN
 
 
-def _believed(record: re.Match[bytes]) -> Published:
+def _newest(line: bytes, durable: int) -> int:
+    """The id in the second line, 0 if that belongs to another offset."""
+    found = _NEWEST.match(line)
+    whole = found is not None and found[3] == _check(found[0][:-10]) and int(found[1]) == durable
+    return int(found[2]) if found is not None and whole else 0
+
+
+def _believed(record: re.Match[bytes], newest: int) -> Published:
     durable, claimed, since = int(record[1]), int(record[2]), int(record[3]) % _FORMAT
     boot = record[4].decode(errors="replace")
     if boot == FLUSHED:
-        return Published(durable, claimed, since, durable)
+        return Published(durable, claimed, since, durable, newest)
     flushed = int(record[5] or 0)
     if boot == _UNKNOWN or boot != this_boot():
         return Published(flushed, flushed, since, flushed)
-    return Published(durable, claimed, since, flushed)
+    return Published(durable, claimed, since, flushed, newest)
 
 
 def _record(published: Published, boot: str) -> bytes:
-    durable, claimed, since, flushed = published
+    durable, claimed, since, flushed, newest = published
     whose = boot if boot == FLUSHED else f"{boot}/{flushed}"
     text = b"%020d %020d %020d %b" % (durable, claimed, since + _FORMAT, whose.encode())
-    return b"%b %b\n" % (text, _check(text))
+    first = b"%b %b\n" % (text, _check(text))
+    # A second line that stands there counts as long as its offset does.
+    text = b"%020d %020d" % (durable, newest)
+    return b"%b%b %b\n" % (first, text, _check(text)) if newest else first
 
 
 def _check(text: bytes) -> bytes:
