@@ -13,6 +13,7 @@ from tests.operations.counts import differences, page_of, pinned
 
 from benchmarks import (
     administering,
+    bounded,
     caching,
     creating,
     ending,
@@ -62,6 +63,16 @@ def _sweep(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
     figures = sweeping.sweeping(folder)
     title = f"sweeping {sweeping.SESSIONS:,} lapsed sessions"
     yield section("sweep", title, {}, (), figures, sweeping.LIMITS)
+
+
+def _bounded(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    for backend, sessions in bounded.SESSIONS.items():
+        with tempfile.TemporaryDirectory(dir=folder) as at:
+            found = bounded.bounded(Path(at), backend, arguments.rounds)
+        if found is not None:
+            title = f"30 days of {sessions:,} sessions, compacted to 7 days, {backend}"
+            timings, figures, limits = found
+            yield section(f"bounded-{backend}", title, timings, bounded.GOALS, figures, limits)
 
 
 def _end(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
@@ -128,6 +139,7 @@ SECTIONS: dict[str, Measuring] = {
     "administer": _administer,
     "sweep": _sweep,
     "end": _end,
+    "bounded": _bounded,
     "start": _start,
     "serve": _serve,
     "postgresql": _postgresql,
