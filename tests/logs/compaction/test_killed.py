@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sessionledger import Session, SessionStore, open_log
+from sessionledger import DuplicateSession, InvalidSession, Session, SessionStore, open_log
 from sessionledger.errors import InvalidEvent, MaintenanceRunning
 from sessionledger.logs.sql import compactor, statements
 from sessionledger.testing import Clock
@@ -28,15 +28,20 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def begin(url: str, clock: Clock) -> list[str]:
-    """Some days of sessions that were touched, ended, rotated and that lapsed."""
+    """Some days of sessions that were touched, ended, rotated and that lapsed.
+
+    Some were begun with a supplied token. So there are tombstones as well as what is forgotten.
+    """
     tokens: list[str] = []
     with SessionStore.open(url, clock=clock, durability="normal") as store:
         for day in range(4):
             for number in range(6):
                 ttl = DAY if number == 1 else 30 * DAY
-                token = store.create("alice", ttl=ttl, attributes={"day": day}).token
+                given = f"a-token-that-was-supplied-on-day-{day}" if number == 4 else None
+                about = {"day": day}
+                token = store.create("alice", ttl=ttl, attributes=about, token=given).token
                 tokens.append(token)
-                if number == 2:
+                if number in (2, 4):
                     store.expire(token)
                 if number == 3:
                     rotated = store.rotate(token)
@@ -98,6 +103,9 @@ def test_a_kill_at_any_step_loses_nothing(url: str, within: bool) -> None:
             assert read(store, tokens) == expected
             assert store.verify().ok
             assert store.diagnose() == []
+            for token in tokens:
+                with pytest.raises((DuplicateSession, InvalidSession)):
+                    store.create("mallory", token=token)
             store.touch(tokens[0])
             expected = read(store, tokens)
     assert step > 10
