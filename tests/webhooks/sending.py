@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +68,8 @@ class Scene:
         assert not failed, failed
 
     async def _deliver(self, retry_delays: Sequence[float], stop: threading.Event) -> None:
+        # One thread, which waits until the end: deliveries may need none of the loop's own threads.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         log = open_log(self.url)
         try:
             async with AsyncSessionStore(log) as store:

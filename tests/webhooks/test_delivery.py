@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from sessionledger import SessionStore
+from sessionledger import AsyncSessionStore, LogTimeout, SessionStore, open_log
 from sessionledger.testing.fixtures import PATIENCE, until
-from sessionledger.webhooks.endpoints import succeeded
+from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.endpoints import EndpointFile, succeeded
 from sessionledger.webhooks.messages import FOR_ALL
 from tests.webhooks.receiving import Receiver
 from tests.webhooks.sending import QUICK, TOPIC, Scene
@@ -262,3 +267,29 @@ def test_an_endpoint_that_was_given_up_goes_on_after_the_cut(
         (got,) = receiver.wait_for(1)
     assert got.verified(endpoint.secret)["data"]["principal"] == "bob"
     assert f"webhook {endpoint.id} never got events up to {found.cut}" in caplog.text
+
+
+def test_acknowledgements_wait_in_four_threads_and_no_longer_than_the_ledger_says(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'sessions.db'}?timeout=100ms"
+    go_on = threading.Event()
+
+    running = set[int]()
+
+    def stand_still() -> None:
+        running.add(threading.get_ident())
+        assert go_on.wait(PATIENCE)
+
+    async def run() -> None:
+        async with AsyncSessionStore.open(url) as store:
+            with closing(open_log(url)) as log:
+                source = Source(store, log, TOPIC, EndpointFile(tmp_path / "webhooks.json"))
+                waits = [source.call(stand_still) for _ in range(9)]
+                told = await asyncio.gather(*waits, return_exceptions=True)
+                go_on.set()
+                assert [type(one) for one in told] == [LogTimeout] * 9
+                assert len(running) == 4
+                assert await source.call(log.latest, TOPIC) == 0
+
+    asyncio.run(run())

@@ -11,15 +11,24 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import httpcore
 import msgspec
 
-from sessionledger import AsyncSessionStore, CaughtUp, HistoryCut, HistoryEntry, Log
+from sessionledger import (
+    AsyncSessionStore,
+    CaughtUp,
+    HistoryCut,
+    HistoryEntry,
+    Log,
+    LogTimeout,
+)
 from sessionledger.webhooks import signing
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, disabled, failed, succeeded
 from sessionledger.webhooks.messages import body_of, type_of
@@ -35,6 +44,12 @@ TIMEOUT = 20.0
 ACK_EVERY = 1000
 """The cursor also moves after so many events that the endpoint does not want."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Whoever shares the loop's own threads would wait for a ledger that stands still, and for names.
+_threads = ThreadPoolExecutor(4, "sessionledger-webhook")
+_GRACE_SECONDS = 1.0
 _logger = logging.getLogger("sessionledger.webhooks")
 _GONE = 410
 _JITTER = 0.1
@@ -53,6 +68,17 @@ class Source(NamedTuple):
     file: EndpointFile
     retry_delays: Sequence[float] = RETRY_DELAYS
 
+    async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """The answer of a call that may wait. Raises `LogTimeout` as well if no thread is free."""
+        answer = asyncio.get_running_loop().run_in_executor(
+            _threads, partial(call, *given, **named)
+        )
+        try:
+            async with asyncio.timeout(self.log.timeout + _GRACE_SECONDS):
+                return await answer
+        except TimeoutError:
+            raise LogTimeout("other webhooks wait for the ledger; this one tries again") from None
+
 
 class Delivery:
     """Delivers the events of a source to one endpoint."""
@@ -69,8 +95,9 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until the endpoint is disabled or the task is cancelled."""
-        self._acknowledged = await asyncio.to_thread(
-            self._source.log.cursor, self._source.topic, self._endpoint.consumer
+        source = self._source
+        self._acknowledged = await source.call(
+            source.log.cursor, source.topic, self._endpoint.consumer
         )
         allowed = (self._endpoint.host,) if self._endpoint.allowed else ()
         async with httpcore.AsyncConnectionPool(
@@ -158,7 +185,7 @@ class Delivery:
     async def _record(self, endpoint: Endpoint) -> None:
         fields = ("failures", "problem", "disabled_at")
         changed = {name: getattr(endpoint, name) for name in fields}
-        await asyncio.to_thread(
+        await self._source.call(
             self._source.file.record,
             endpoint.id,
             lambda one: msgspec.structs.replace(one, **changed),
@@ -167,7 +194,6 @@ class Delivery:
 
     async def _acknowledge(self, cursor: int) -> None:
         if cursor > self._acknowledged:
-            await asyncio.to_thread(
-                self._source.log.ack, self._source.topic, self._endpoint.consumer, cursor
-            )
+            source = self._source
+            await source.call(source.log.ack, source.topic, self._endpoint.consumer, cursor)
             self._acknowledged = cursor

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from sessionledger import AsyncSessionStore, Log, SessionLedgerError
+from sessionledger import AsyncSessionStore, Log, LogTimeout, SessionLedgerError
 from sessionledger.webhooks.delivery import Delivery, Source
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, UnsafeFile, is_locked_by_us
 
@@ -69,8 +69,8 @@ class Dispatcher:
     async def _endpoints(self) -> tuple[Endpoint, ...]:
         """Those in the file. None while it can't be trusted: that is logged once."""
         try:
-            endpoints = await asyncio.to_thread(self._file.read)
-        except UnsafeFile as error:
+            endpoints = await self._source.call(self._file.read)
+        except (LogTimeout, UnsafeFile) as error:
             self._warn(error)
             return ()
         self._problem = None
@@ -83,7 +83,7 @@ class Dispatcher:
             self._warn(error)
             return None
 
-    def _warn(self, error: UnsafeFile) -> None:
+    def _warn(self, error: Exception) -> None:
         """Log it, unless that was the last that was logged."""
         if self._problem != str(error):
             self._problem = str(error)

@@ -8,14 +8,20 @@ it may be at any address.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import anyio
 import httpcore
 
 from sessionledger.webhooks.addresses import is_public
+
+# A name server that does not answer keeps these threads, and none that others wait for.
+_resolvers = ThreadPoolExecutor(8, "sessionledger-resolve")
 
 
 class AddressRefused(Exception):
@@ -24,7 +30,8 @@ class AddressRefused(Exception):
 
 async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host, in the order of the system's preference. Raises `OSError`."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_resolvers, ask)
     return [str(address[4][0]) for address in found]
 
 
