@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from time import time_ns
 from typing import TYPE_CHECKING, Never, TypeAlias, cast
 
@@ -24,7 +25,13 @@ from sessionledger.core.token import (
     parse_handle,
     parse_token,
 )
-from sessionledger.errors import InvalidSession, SessionLedgerError, StoreClosed, WriteContention
+from sessionledger.errors import (
+    CorruptLog,
+    InvalidSession,
+    SessionLedgerError,
+    StoreClosed,
+    WriteContention,
+)
 from sessionledger.findings import Examining, Finding, worst_first
 from sessionledger.logs import chain
 from sessionledger.logs.adapters.immediate import ImmediateLog
@@ -55,6 +62,7 @@ SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
 EVENT_PAGE = 1000
 
+Folder: TypeAlias = str | PathLike[str]
 OnError: TypeAlias = Callable[[SessionLedgerError], None]
 """Told of an error that did not keep a call from being answered."""
 
@@ -256,8 +264,10 @@ class Engine:
         """What the seal of a cut says. Raises `CorruptLog`."""
         from sessionledger.logs.compaction.seal import read_seal
 
-        (sealed,) = await self.log.read(self.topic, cut.seal - 1, 1)
-        return read_seal(sealed)
+        sealed = await self.log.read(self.topic, cut.seal - 1, 1)
+        if not sealed:
+            raise CorruptLog(f"the seal {cut.seal} of the removed events is not there")
+        return read_seal(sealed[0])
 
     async def base_row(self, key: bytes) -> Row | None:
         """The row of a key as of the cut; None for a key that was begun after it."""

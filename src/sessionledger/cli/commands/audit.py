@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sessionledger import Verification, diagnose
 from sessionledger.cli.exit_codes import NO, OK, Failure
+from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.values import duration
 from sessionledger.cli.output import records
@@ -30,8 +31,8 @@ def head(ledger: Ledger, json: bool) -> None:
         write(str(found))
 
 
-@ledger_command(Option("--expect HEAD", "A head that the ledger had before."))
-def verify(ledger: Ledger, json: bool, expect: str | None) -> int:
+@ledger_command(Option("--expect HEAD", "A head that the ledger had before."), options.ARCHIVE)
+def verify(ledger: Ledger, json: bool, expect: str | None, archive: str | None) -> int:
     """Walk the hash chain and name the first event that breaks it.
 
     An event breaks it that was changed, removed, added or moved. Somebody who can rewrite the whole
@@ -39,7 +40,7 @@ def verify(ledger: Ledger, json: bool, expect: str | None) -> int:
     the end.
     """
     with ledger.store_to_read() as store, progress("verifying", store.head().id) as bar:
-        found = store.verify(expect=expect, progress=bar)
+        found = store.verify(expect=expect, archive=archive, progress=bar)
     if not found.head.id and found.ok:
         problem = f"there is nothing to verify: {ledger.topic} holds no event"
         raise Failure(NO, "nothing_to_verify", problem)
@@ -87,6 +88,8 @@ def rebuild(ledger: Ledger, json: bool) -> None:
         collect=appended,
     ),
     Option("--accept-break EVENT", "Go on behind breaks of the chain up to there.", read=int),
+    Option("--archive DIR", "Copy what is removed to this folder first."),
+    Option("--give-up-archive", "Copy nothing, although earlier events are in an archive."),
 )
 def compact(
     ledger: Ledger,
@@ -96,6 +99,8 @@ def compact(
     shorten: bool,
     give_up: list[str] | None,
     accept_break: int | None,
+    archive: str | None,
+    give_up_archive: bool,
 ) -> None:
     """Remove the events that are older than a retention.
 
@@ -109,6 +114,8 @@ def compact(
             shorten=shorten,
             give_up=give_up or (),
             accept_break=accept_break or 0,
+            archive=archive,
+            give_up_archive=give_up_archive,
             progress=bar,
         )
     if json or not on_terminal():

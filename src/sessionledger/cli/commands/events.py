@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import islice
 
 from sessionledger import HistoryEntry, Log, SessionStore, StoredEvent
+from sessionledger.cli.exit_codes import bad_usage
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.output import records
@@ -20,13 +21,30 @@ PAGE = 1000
 
 
 @ledger_command(
-    options.AFTER, options.LIMIT, Option("--follow -f", "Go on with events as they are appended.")
+    options.AFTER,
+    options.LIMIT,
+    Option("--follow -f", "Go on with events as they are appended."),
+    options.ARCHIVE,
 )
-def events(ledger: Ledger, json: bool, after: int | None, limit: int | None, follow: bool) -> None:
+def events(
+    ledger: Ledger,
+    json: bool,
+    after: int | None,
+    limit: int | None,
+    follow: bool,
+    archive: str | None,
+) -> None:
     """List the events of any topic as they are stored.
 
     With --follow it goes on with what anybody appends, until it is interrupted.
     """
+    if archive is not None:
+        if follow:
+            raise bad_usage("--follow can't be given with --archive: give it with --after N later")
+        with ledger.store_to_read() as store:
+            archived = islice(store.events(after=after or 0, archive=archive), limit)
+            show_all(map(records.event_record, archived), records.EVENT_TITLES, json)
+        return
     with closing(ledger.log_to_read()) as log:
         if follow:
             followed = islice(_follow(log, ledger.topic, after or 0), limit)

@@ -71,6 +71,7 @@ def sessions(
     Option("--principal NAME", "That of all sessions of a principal."),
     options.LIMIT,
     options.AFTER,
+    options.ARCHIVE,
 )
 def history(
     ledger: Ledger,
@@ -79,6 +80,7 @@ def history(
     principal: str | None,
     limit: int | None,
     after: int | None,
+    archive: str | None,
 ) -> None:
     """Show the history of a session or a principal, oldest first.
 
@@ -86,7 +88,8 @@ def history(
     """
     titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.HISTORY_TITLES
     with ledger.store_to_read() as store:
-        pages = store.history(handle=handle, principal=principal, after=after).pages()
+        found = store.history(handle=handle, principal=principal, after=after, archive=archive)
+        pages = found.pages()
         first = next(pages)
         if not (first.entries or first.cut or after):
             raise unknown("handle" if principal is None else "principal")

@@ -109,6 +109,15 @@ class MemoryLog:
         self._forked = False
         watch_forks(self)
 
+    @classmethod
+    def holding(cls, topic: str, events: list[StoredEvent], cut: Cut = WHOLE) -> MemoryLog:
+        """A log that has these events of a topic, with the ids and hashes that they have."""
+        log = cls()
+        log._topics[topic] = table = _Topic()
+        table.remove(cut, {})
+        table.events = events
+        return log
+
     def _begin(self) -> None:
         # Held through the lock itself: an interrupt can't come between taking it and the block.
         self._lock = TimedLock()

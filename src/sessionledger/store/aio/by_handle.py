@@ -14,7 +14,7 @@ from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
-from sessionledger.store.engine import EVENT_PAGE, Annotation, Engine
+from sessionledger.store.engine import Annotation, Engine, Folder
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import (
     everybody,
@@ -221,15 +221,16 @@ class ByHandle(Facade):
         principal: str | None = None,
         after: int | None = None,
         page_size: int = MAX_PAGE_SIZE,
+        archive: Folder | None = None,
     ) -> AsyncHistory:
         """What happened to a session, or to all of a principal, ended ones too, oldest first.
 
         It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
-        page, or the id of an event.
+        page, or the id of an event. With an `archive`, what was removed is told too. That walks
+        all events.
         """
-        return AsyncHistory(
-            self._engine, history.history_range(handle, principal, after, page_size)
-        )
+        part = history.history_range(handle, principal, after, page_size, archive)
+        return AsyncHistory(self._engine, part)
 
     @without_locals
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:
@@ -283,29 +284,40 @@ class ByHandle(Facade):
 class ByLedger(Facade):
     """The calls about all events and rows of the topic."""
 
-    async def events(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
-        """Every event of the topic with an id above `after`, as it is stored."""
-        while page := await self._engine.events(after, EVENT_PAGE):
+    async def events(
+        self, *, after: int = 0, archive: Folder | None = None
+    ) -> AsyncIterator[StoredEvent]:
+        """Every event of the topic with an id above `after`, as it is stored.
+
+        With the folder of an `archive` also those that were removed.
+        """
+        from sessionledger.store.audit.archive import pages  # few processes ever do
+
+        async for page in pages(self._engine, after, archive):
             for event in page:
                 yield event
-            after = page[-1].id
 
     async def head(self) -> LedgerHead:
         """The newest event's id and hash: keep it elsewhere, and `verify` against it."""
         return await self._engine.head()
 
     async def verify(
-        self, *, expect: str | None = None, progress: Progress | None = None
+        self,
+        *,
+        expect: str | None = None,
+        archive: Folder | None = None,
+        progress: Progress | None = None,
     ) -> Verification:
         """Walk the hash chain, and find the first event that was changed, removed or moved.
 
         `expect` is an earlier head as text: with it a log that was cut short or rewritten as a
         whole is found too. After a compaction the base is checked, and the chain from there on.
+        With the folder of an `archive` it is walked from the very first event on.
         Raises `HistoryCut` for an earlier head that was removed since.
         """
         from sessionledger.store.audit import verification  # few processes ever do
 
-        return await verification.verify(self._engine, expect, progress)
+        return await verification.verify(self._engine, expect, archive, progress)
 
     async def rebuild(self, *, progress: Progress | None = None) -> int:
         """Fold all rows again from the log; how many events that were."""
@@ -319,6 +331,8 @@ class ByLedger(Facade):
         shorten: bool = False,
         give_up: Collection[str] = (),
         accept_break: int = 0,
+        archive: Folder | None = None,
+        give_up_archive: bool = False,
         progress: Progress | None = None,
     ) -> Compacted:
         """Remove the events that are older than `retention`, at least 48 hours; what was removed.
@@ -328,6 +342,9 @@ class ByLedger(Facade):
         shorter than the last one needs `shorten=True`. Events that a consumer has yet to read stay,
         unless it is named by `give_up`. A break of the chain stops it, unless `accept_break` is
         the id of the event, or a later one.
+
+        What is removed is first copied to the folder `archive`. From then on each compaction needs
+        it, unless `give_up_archive=True`.
         """
         from sessionledger.store.operations import compaction  # few processes ever do
 
@@ -337,8 +354,10 @@ class ByLedger(Facade):
             give_up,
             accept_break,
             progress,
+            archive,
             dry_run=dry_run,
             shorten=shorten,
+            give_up_archive=give_up_archive,
         )
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:

@@ -27,7 +27,8 @@ class Verification(msgspec.Struct, frozen=True):
     """The outcome of walking the hash chain.
 
     events: how many hold. broken: the first that does not, and why; None when all hold. cut: the
-    last event that a compaction removed, 0 for none. What it left, the base, was checked too.
+    last event that was removed and is not in the archive that was read, 0 for none. The base that
+    a compaction left was checked too.
     """
 
     head: LedgerHead

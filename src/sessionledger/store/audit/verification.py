@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from sessionledger.errors import HistoryCut
+from sessionledger.errors import CorruptLog, HistoryCut
 from sessionledger.logs import chain
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.logs.chain import Break, Head
 from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.logs.compaction.seal import BaseHash, problem_of
+from sessionledger.logs.compaction.segments import Archive
+from sessionledger.store.audit.archive import archived, open_archive
 from sessionledger.store.audit.reports import LedgerHead, Verification, missing_head, parse_head
-from sessionledger.store.engine import EVENT_PAGE, Engine
+from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
 
 
 class _Walked(msgspec.Struct):
@@ -23,7 +25,9 @@ class _Walked(msgspec.Struct):
     broken: Break | None = None
 
 
-async def verify(engine: Engine, expect: str | None, progress: Progress | None) -> Verification:
+async def verify(
+    engine: Engine, expect: str | None, folder: Folder | None, progress: Progress | None
+) -> Verification:
     """Whether the chain holds, and the base. A compaction meanwhile has it begin again.
 
     Raises `HistoryCut` for an expected head that was removed: nothing can be told of it.
@@ -33,10 +37,15 @@ async def verify(engine: Engine, expect: str | None, progress: Progress | None) 
         # Where all events were removed there is nothing to walk, and still a head.
         latest = Head(await engine.log.latest(engine.topic), None)
         cut = await engine.cut()
-        if 0 < expected.id < cut.id:
-            raise HistoryCut(cut.id)
         try:
-            walked = await _walk(engine, cut, expected, progress)
+            archive = await open_archive(engine, cut, folder)
+        except CorruptLog as error:
+            nothing = LedgerHead(engine.topic, 0, None)
+            return Verification(nothing, 0, Break(1, str(error)), cut.id)
+        if 0 < expected.id < archive.start.id:
+            raise HistoryCut(archive.start.id)
+        try:
+            walked = await _walk(engine, archive, expected, progress)
             broken = walked.broken or await _check_base(engine, cut)
         except HistoryCut:
             continue
@@ -46,21 +55,37 @@ async def verify(engine: Engine, expect: str | None, progress: Progress | None) 
         walked.head, walked.found = latest, latest if latest == expected else None
     broken = broken or missing_head(expected, walked.found)
     head = LedgerHead(engine.topic, walked.head.id, walked.head.hash)
-    return Verification(head, walked.held, broken, cut.id)
+    return Verification(head, walked.held, broken, archive.start.id)
 
 
-async def _walk(engine: Engine, cut: Cut, expected: Head, progress: Progress | None) -> _Walked:
-    walked = _Walked(cut.head, found=cut.head if expected == cut.head else None)
-    while walked.broken is None and (events := await engine.events(walked.head.id, EVENT_PAGE)):
+async def _walk(
+    engine: Engine, archive: Archive, expected: Head, progress: Progress | None
+) -> _Walked:
+    start = archive.start
+    walked = _Walked(start, found=start if expected == start else None)
+
+    def see(events: list[StoredEvent]) -> None:
         walked.found = _at(expected.id, events) or walked.found
         verdict = chain.verify(engine.topic, events, walked.head)
         if isinstance(verdict, Break):
-            walked.broken = verdict
+            where = archive.segment_of(verdict.id)
+            problem = f"{verdict.problem}, in {where}" if where else verdict.problem
+            walked.broken = Break(verdict.id, problem)
             walked.held += sum(event.id < verdict.id for event in events)
         else:
             walked.head, walked.held = verdict, walked.held + len(events)
         if progress is not None:
             progress(walked.held)
+
+    try:
+        async for events in archived(engine, archive, 0):
+            see(events)
+            if walked.broken is not None:
+                return walked
+    except CorruptLog as error:
+        walked.broken = Break(walked.head.id + 1, str(error))
+    while walked.broken is None and (events := await engine.events(walked.head.id, EVENT_PAGE)):
+        see(events)
     return walked
 
 

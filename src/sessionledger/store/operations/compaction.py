@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -21,10 +22,19 @@ from sessionledger.core.lifetimes import parse_retention
 from sessionledger.core.session import Tombstone
 from sessionledger.errors import InvalidSession, LogUnavailable
 from sessionledger.logs.base import OVER, Draft, Progress, Row, RowFilter
+from sessionledger.logs.compaction.archive import Archiving, Read, check_cut
 from sessionledger.logs.compaction.choice import Choice, Limits
-from sessionledger.logs.compaction.contract import FORGOTTEN, Compaction, Reduction, Removal
+from sessionledger.logs.compaction.contract import (
+    FORGOTTEN,
+    Compaction,
+    Cut,
+    Reduction,
+    Removal,
+    Segment,
+)
+from sessionledger.logs.compaction.seal import Seal
 from sessionledger.plain import as_number
-from sessionledger.store.engine import EVENT_PAGE, Engine
+from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
 from sessionledger.store.operations.sweep import BATCH, sweep
 from sessionledger.store.session_fold import draft_of, intact_session_of, state_of
 
@@ -55,9 +65,11 @@ async def compact(
     give_up: Collection[str],
     accept_break: object,
     progress: Progress | None,
+    archive: Folder | None,
     *,
     dry_run: bool,
     shorten: bool,
+    give_up_archive: bool,
 ) -> Compacted:
     """Remove the events that are older than the retention. Raises `InvalidSession`,
     `ClockJumped`, `CorruptLog` for a break of the chain, and `MaintenanceRunning`."""
@@ -67,8 +79,12 @@ async def compact(
     log = engine.log.log.compactable()
     if log is None:
         raise LogUnavailable("the log of this ledger can't be compacted yet")
-    if not shorten:
-        await _check_recorded(engine, span)
+    before = await engine.cut()
+    last = await engine.seal(before) if before.id else None
+    if last is not None and not shorten:
+        _check_recorded(last, span)
+    segment = None if last is None else last.archive
+    keep = await _keep(engine, before, segment, archive, give_up=give_up_archive)
     cursors = _without(await engine.log.call(log.cursors, engine.topic), give_up)
     if not dry_run:
         for name in give_up:
@@ -82,7 +98,8 @@ async def compact(
         reduction = await _count(engine, removal)
     else:
         at_ms = microseconds(engine.clock()) // 1000
-        compaction = Compaction(removal, span // _MILLISECOND, remains, at_ms)
+        retention_ms = span // _MILLISECOND
+        compaction = Compaction(removal, retention_ms, remains, at_ms, partial(keep, removal))
         reduction = await engine.log.call(log.compact, engine.topic, compaction, progress)
     return Compacted(
         cut=removal.head.id,
@@ -111,15 +128,40 @@ def _without(cursors: dict[str, int], given_up: Collection[str]) -> dict[str, in
     return {name: cursor for name, cursor in cursors.items() if name not in given_up}
 
 
-async def _check_recorded(engine: Engine, retention: timedelta) -> None:
+def _check_recorded(last: Seal, retention: timedelta) -> None:
     """Raises `InvalidSession` for a retention that is shorter than the recorded one."""
-    cut = await engine.cut()
-    if cut.id:
-        recorded = (await engine.seal(cut)).retention_ms * _MILLISECOND
-        if retention < recorded:
-            hint = "pass shorten=True, or --shorten, if you mean it"
-            problem = f"is shorter than the recorded {recorded}, got {retention}: {hint}"
-            raise InvalidSession("retention", problem)
+    recorded = last.retention_ms * _MILLISECOND
+    if retention < recorded:
+        hint = "pass shorten=True, or --shorten, if you mean it"
+        problem = f"is shorter than the recorded {recorded}, got {retention}: {hint}"
+        raise InvalidSession("retention", problem)
+
+
+async def _keep(
+    engine: Engine,
+    before: Cut,
+    last: Segment | None,
+    archive: Folder | None,
+    *,
+    give_up: bool,
+) -> Callable[[Removal, Cut, Read], Segment | None]:
+    """What keeps a copy of removed events. Raises `InvalidSession` for a folder that can't be."""
+    if archive is None:
+        if last is not None and not give_up:
+            hint = "name it, or pass give_up_archive=True, or --give-up-archive"
+            problem = f"is missing: {last.folder} has the events that were removed before; {hint}"
+            raise InvalidSession("archive", problem)
+        return partial(_keep_nothing, before)
+    if give_up:
+        raise InvalidSession("archive", "can't be given and given up in one compaction")
+    location = (await engine.log.describe()).location
+    archiving = Archiving(archive, location, engine.topic, before, last)
+    await engine.log.call(archiving.check, partial(engine.log.log.read, engine.topic))
+    return archiving.keep
+
+
+def _keep_nothing(before: Cut, _: Removal, cut: Cut, __: Read) -> None:
+    check_cut(before, cut)
 
 
 async def _choose(engine: Engine, retention: timedelta, last: int | None, accepted: int) -> Choice:

@@ -20,7 +20,7 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.base import Row, RowFilter, StoredEvent
 from sessionledger.plain import as_number
-from sessionledger.store.engine import EVENT_PAGE, Engine
+from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
 from sessionledger.store.operations.everybody import mark_in_force
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
@@ -51,32 +51,33 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
 
 class HistoryRange(msgspec.Struct, frozen=True):
-    """A part of a history: of which session or principal, after which event, in which pages."""
+    """A part of a history: whose, after which event, in which pages, with which archive."""
 
     key: bytes | None
     owner: str | None
     after: int
     page_size: int
+    archive: Folder | None
 
 
-def history_range(handle: object, principal: object, after: object, page_size: int) -> HistoryRange:
+def history_range(
+    handle: object, principal: object, after: object, page_size: int, archive: Folder | None
+) -> HistoryRange:
     """The part that a caller asks for. Raises `InvalidSession`."""
     if (handle is None) == (principal is None):
         raise InvalidSession("handle", "or principal: history takes one of them")
     key = None if handle is None else parse_handle(handle)
     owner = None if principal is None else parse_principal(principal, ANYBODY)
-    return HistoryRange(
-        key, owner, 0 if after is None else _parse_after(after), check_size(page_size)
-    )
+    first = 0 if after is None else _parse_after(after)
+    return HistoryRange(key, owner, first, check_size(page_size), archive)
 
 
 class HistoryReader:
     """Reads a history page by page, oldest first. It keeps no more than a page, and some states."""
 
     def __init__(self, engine: Engine, part: HistoryRange) -> None:
-        self._engine = engine
-        self._part = part
-        self._after = part.after
+        self._engine, self._part = engine, part
+        self._after, self._archive = part.after, part.archive
         self._begun = part.after > 0
         self._states = _States()
         # The last session told of, also if it is over: `_states` keeps only live ones.
@@ -84,6 +85,11 @@ class HistoryReader:
 
     async def page(self) -> HistoryPage:
         """The next page."""
+        if self._archive is not None:
+            from sessionledger.store.audit.archive import with_archive  # few processes ever do
+
+            self._engine = await with_archive(self._engine, self._part, self._archive)
+            self._archive = None
         size = self._part.page_size
         cut = 0 if self._begun else await self._begin()
         # One more than is told, to know whether another page follows.

@@ -25,10 +25,10 @@ from sessionledger.store.aio.by_handle import ByHandle, ByLedger
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import (
-    EVENT_PAGE,
     SESSIONS_TOPIC,
     Annotation,
     Engine,
+    Folder,
     OnError,
     no_engine,
 )
@@ -325,13 +325,16 @@ class SessionStore(TokenFacade):
         principal: str | None = None,
         after: int | None = None,
         page_size: int = MAX_PAGE_SIZE,
+        archive: Folder | None = None,
     ) -> History:
         """What happened to a session, or to all of a principal, ended ones too, oldest first.
 
         It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
-        page, or the id of an event.
+        page, or the id of an event. With an `archive`, what was removed is told too. That walks
+        all events.
         """
-        return History(self._engine, history.history_range(handle, principal, after, page_size))
+        part = history.history_range(handle, principal, after, page_size, archive)
+        return History(self._engine, part)
 
     sweep = in_place(ByHandle.sweep)
 
@@ -357,8 +360,11 @@ class SessionStore(TokenFacade):
     diagnose = in_place(ByLedger.diagnose)
     stats = in_place(ByLedger.stats)
 
-    def events(self, *, after: int = 0) -> Iterator[StoredEvent]:
-        """Every event of the topic with an id above `after`, as it is stored."""
-        while page := drive(self._engine.events(after, EVENT_PAGE)):
-            yield from page
-            after = page[-1].id
+    def events(self, *, after: int = 0, archive: Folder | None = None) -> Iterator[StoredEvent]:
+        """Every event of the topic with an id above `after`, as it is stored.
+
+        With the folder of an `archive` also those that were removed.
+        """
+        from sessionledger.store.audit.archive import pages  # few processes ever do
+
+        return chain.from_iterable(drive_all(pages(self._engine, after, archive)))
