@@ -6,10 +6,12 @@ import os
 import pwd
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -27,15 +29,19 @@ def server() -> str:
     return os.environ.get(APART) or _database(_worker())
 
 
-def use_a_server_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_a_server_apart(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
     """Let a test have a server that it may crash or set up differently.
 
     Nothing runs there that the test does not ask for: a vacuum amid counted calls adds to them.
     """
-    name = f"apart-{_worker()}"
-    monkeypatch.setenv(
-        APART, _address(once(name, partial(_start, name, autovacuum="off")), "postgres")
-    )
+    name = "-".join(["apart", _worker(), *settings, *settings.values()])
+    start = partial(_start, name, {"autovacuum": "off"} | settings)
+    monkeypatch.setenv(APART, _address(once(name, start), "postgres"))
+
+
+def standby() -> str:
+    """The address of a server that only repeats what a primary did."""
+    return _address(once("standby", partial(_start, "standby", is_standby=True)), "postgres")
 
 
 def address(place: Path) -> str:
@@ -126,14 +132,18 @@ def _address(at: str, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={quote(at, safe='')}"
 
 
-def _start(name: str, **more: str) -> str:
+def _start(
+    name: str, more: Mapping[str, str] = MappingProxyType({}), *, is_standby: bool = False
+) -> str:
     """Start a server with settings; the folder of its socket."""
     at = run_folder() / name
     at.mkdir()
-    user = _not_root(at)
+    user = not_root(at)
     data, found = at / "data", programs()
     make: list[str | Path] = [found / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
     subprocess.run([*make, "--no-sync"], cwd=at, user=user, check=True, capture_output=True)
+    if is_standby:
+        (data / "standby.signal").touch()
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(at),
@@ -145,7 +155,7 @@ def _start(name: str, **more: str) -> str:
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [found / "postgres", "-D", data, *options]
-    serve(at, command, ready="ready to accept connections", end="QUIT", user=user)
+    serve(at, command, ready="ready to accept", end="QUIT", user=user)
     return str(at)
 
 
@@ -157,7 +167,7 @@ def programs() -> Path:
     return Path(found.origin).parent / "pginstall18" / "bin"
 
 
-def _not_root(at: Path) -> str | None:
+def not_root(at: Path) -> str | None:
     """PostgreSQL does not run as root: its folder is given to one who is nobody."""
     if os.geteuid() != 0:
         return None

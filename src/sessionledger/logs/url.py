@@ -64,13 +64,20 @@ def parse_url(url: str) -> LedgerURL:
 
 
 @without_locals
-def open_log(url: str, *, durability: str = "full", timeout: timedelta | None = None) -> Log:
+def open_log(
+    url: str,
+    *,
+    durability: str = "full",
+    timeout: timedelta | None = None,
+    pool_size: int | None = None,
+) -> Log:
     """Open the log at an address.
 
     durability: "full" answers after fsync; "normal" survives the process but not a power loss.
-    timeout: how long a call waits for others, in place of what the address says.
+    timeout: how long a call waits for others, in place of what the address says. pool_size: how
+    many connections to PostgreSQL this process has at most; other logs have none.
     Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
-    durability or timeout, and what the log raises.
+    durability, timeout or pool_size, and what the log raises.
     """
     parsed = parse_url(url)
     seconds = parsed.timeout if timeout is None else timeout.total_seconds()
@@ -85,7 +92,8 @@ def open_log(url: str, *, durability: str = "full", timeout: timedelta | None = 
     if parsed.path is None:
         from sessionledger.logs.postgres import PostgresLog
 
-        return PostgresLog(f"postgresql:{_divide(url)[1]}", durability=durability, timeout=seconds)
+        server = f"postgresql:{_divide(url)[1]}"
+        return PostgresLog(server, durability=durability, timeout=seconds, pool_size=pool_size)
     if parsed.scheme == "sqlite":
         from sessionledger.logs.sqlite import SQLiteLog
 

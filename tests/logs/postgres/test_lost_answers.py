@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sessionledger import DuplicateSession, LogUnavailable, SessionStore, open_log
-from sessionledger.logs.postgres import transactions
 from sessionledger.testing.fixtures import FOLD, TOPIC, add, creation, event, every_event
 from tests.logs.postgres.cutting import Way
 from tests.postgres_server import execute, schema
@@ -80,11 +79,8 @@ def test_what_is_no_event_is_done_again(way: Way, url: str, lost: str) -> None:
     log.close()
 
 
-def test_what_can_t_be_told_is_told_to_be_so(
-    way: Way, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transactions, "PATIENCE_SECONDS", 0.3)
-    log = open_log(url)
+def test_what_can_t_be_told_is_told_to_be_so(way: Way, url: str) -> None:
+    log = open_log(f"{url}&timeout=500ms")
     way.lose = "the answer"
     way.then_refuse = True
     with pytest.raises(LogUnavailable, match="does not say whether it was written"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from sessionledger import (
+    AsyncSessionStore,
     InvalidURL,
     LedgerURL,
     LogUnavailable,
@@ -24,15 +27,19 @@ from sessionledger import (
     parse_url,
 )
 from sessionledger.logs.postgres.opening import address_of
+from sessionledger.testing import Clock
 from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, concurrently, event
 from tests.addresses import HOLDING_A_SECRET, SECRET, UNREADABLE
 from tests.logs import bare_postgres
+from tests.logs.postgres import hostile
 from tests.postgres_server import (
     address,
     alter_database,
     execute,
     in_database,
     schema,
+    server,
+    standby,
     use_a_server_apart,
 )
 
@@ -205,49 +212,91 @@ def test_a_database_of_another_encoding_is_refused(tmp_path: Path) -> None:
     execute(f"DROP DATABASE {name}")
 
 
-def test_a_server_that_can_t_be_written_is_refused(tmp_path: Path) -> None:
-    url = address(tmp_path)
+def test_no_ledger_is_made_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with read_only(), pytest.raises(LogUnavailable, match="read-only, and nothing was written"):
+        open_log(address(tmp_path))
+
+
+def test_a_primary_that_is_read_only_authenticates(tmp_path: Path) -> None:
+    url, clock = address(tmp_path), Clock()
+    errors: list[BaseException] = []
+    with SessionStore.open(url, clock=clock) as store:
+        live, ended = store.create("alice").token, store.create("bob").token
+        store.expire(ended)
+    clock.advance(timedelta(minutes=10))
+    with read_only(), SessionStore.open(url, on_error=errors.append, clock=clock) as store:
+        found = store.authenticate(live)
+        assert found is not None
+        assert found.principal == "alice"
+        assert store.authenticate(ended) is None
+        assert [type(error) for error in errors] == [LogUnavailable], "it could not be touched"
+        with pytest.raises(LogUnavailable, match="default_transaction_read_only"):
+            store.create("carol")
+        with pytest.raises(LogUnavailable, match="default_transaction_read_only"):
+            store.expire(live)
+
+        async def in_a_loop() -> None:
+            opened = AsyncSessionStore.open(url, on_error=errors.append, clock=clock)
+            async with opened as sessions:
+                assert await sessions.authenticate(live) is not None
+
+        asyncio.run(in_a_loop())
+    with SessionStore.open(url, clock=clock) as store:
+        assert store.expire(live) is not None
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
     alter_database("SET default_transaction_read_only = on")
     try:
-        with pytest.raises(LogUnavailable, match="read-only"):
-            open_log(url)
+        yield
     finally:
         alter_database("RESET default_transaction_read_only")
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "standard_conforming_strings = off",
-        "default_transaction_isolation = 'serializable'",
-        "default_transaction_isolation = 'repeatable read'",
-        "bytea_output = 'escape'",
-        "DateStyle = 'German'",
-        "lock_timeout = '10ms'",
-        "search_path = hijack, pg_catalog",
-    ],
-)
-def test_settings_of_a_database_change_nothing_that_is_stored(tmp_path: Path, setting: str) -> None:
-    execute("CREATE SCHEMA IF NOT EXISTS hijack")
-    execute(
-        "CREATE OR REPLACE FUNCTION hijack.set_config(text, text, boolean) RETURNS text "
-        "LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$"
-    )
-    alter_database(f"SET {setting}")
+def test_settings_of_a_database_change_nothing_that_is_stored(tmp_path: Path) -> None:
+    url = hostile.address(tmp_path, *hostile.SETTINGS)
     attributes = {"a": "b\\c\n\u0000ü", "n": [1, "é"]}
-    try:
-        with SessionStore.open(address(tmp_path)) as store:
-            tokens = [store.create("Zoë", attributes=attributes).token for _ in range(3)]
-            for token in tokens:
-                found = store.get(token)
-                assert found is not None
-                assert found.attributes == attributes
-                assert store.patch(token, {"k": 1}) is not None
-            assert store.count(principal="Zoë") == 3
-            assert store.verify().ok
-    finally:
-        alter_database(f"RESET {setting.split(' ')[0]}")
-        execute("DROP SCHEMA hijack CASCADE")
+    with SessionStore.open(url) as store:
+        tokens = [store.create("Zoë", attributes=attributes).token for _ in range(3)]
+        for token in tokens:
+            found = store.get(token)
+            assert found is not None
+            assert found.attributes == attributes
+            assert store.patch(token, {"k": 1}) is not None
+        assert store.count(principal="Zoë") == 3
+        assert store.verify().ok
+
+
+def test_rows_that_a_policy_would_hide_are_an_error_and_not_absent(tmp_path: Path) -> None:
+    name, url = schema(tmp_path), address(tmp_path)
+    with SessionStore.open(url) as store:
+        token = store.create("alice").token
+    role = f"r{name[-30:]}"
+    execute(f"CREATE ROLE {role} LOGIN")
+    execute(f"GRANT USAGE ON SCHEMA {name} TO {role}")
+    execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {role}")
+    execute(f"ALTER TABLE {name}.ledger_rows ENABLE ROW LEVEL SECURITY")
+    with (
+        SessionStore.open(url.replace("postgres@", f"{role}@")) as store,
+        pytest.raises(LogUnavailable, match="row-level security"),
+    ):
+        store.get(token)
+
+
+def test_a_standby_is_refused() -> None:
+    for attributes in ("", "&target_session_attrs=any", "&target_session_attrs=standby"):
+        with pytest.raises(LogUnavailable, match="standby"):
+            open_log(standby() + attributes)
+
+
+def test_of_several_hosts_the_primary_is_taken(tmp_path: Path) -> None:
+    hosts = ",".join(url.rpartition("=")[2] for url in ("=/nowhere", standby(), server()))
+    ((database,),) = execute("SELECT current_database()")
+    url = f"postgresql://postgres@/{database}?host={hosts}&schema={schema(tmp_path)}"
+    log = open_log(url)
+    assert add(log, [event()]) == (1,)
+    log.close()
 
 
 def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from sessionledger.errors import StoreClosed
+from sessionledger.errors import LogTimeout, StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import KeyState, Log, RemoteLog
+from sessionledger.logs.concurrency.group_commit import GRACE_SECONDS
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -25,6 +26,7 @@ Place: TypeAlias = tuple[asyncio.AbstractEventLoop, str]
 THREADS = 16
 TRIPS = 4
 """How many of them read states, for each loop and topic."""
+LATE = "all threads wait for the server, and the time to wait for one is over; try again"
 
 
 class RemoteLoopLog(LoopLog):
@@ -43,9 +45,15 @@ class RemoteLoopLog(LoopLog):
 
     def _begin(self) -> None:
         super()._begin()
-        self._states = _BatchedReads(self._remote, self._threads)
+        patience = self.log.timeout + GRACE_SECONDS
+        self._states = _BatchedReads(self._remote, self._threads, patience)
 
-    _look_up = LoopLog._call  # noqa: SLF001
+    async def _look_up(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        try:
+            async with asyncio.timeout(self.log.timeout + GRACE_SECONDS):
+                return await self._call(call, *given, **named)
+        except TimeoutError:
+            raise LogTimeout(LATE) from None
 
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)
@@ -63,14 +71,19 @@ class _Asked:
         self.askers = 0
 
 
-Batch: TypeAlias = dict[bytes, _Asked]
+class Batch(dict[bytes, _Asked]):
+    """What is read in one trip, by its key. timer: ends its wait for the trips of others."""
+
+    timer: asyncio.TimerHandle | None = None
 
 
 class _BatchedReads:
     """States that the tasks of one turn of an event loop ask for, read in one trip."""
 
-    def __init__(self, log: RemoteLog, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, log: RemoteLog, threads: ThreadPoolExecutor, patience: float) -> None:
+        """patience: how many seconds a batch waits until it is read."""
         self._log = log
+        self._patience = patience
         self._threads = threads
         self._gathered: dict[Place, Batch] = {}
         self._trips: Counter[Place] = Counter()
@@ -80,8 +93,10 @@ class _BatchedReads:
         loop = asyncio.get_running_loop()
         batch = self._gathered.get((loop, topic))
         if batch is None:
-            batch = self._gathered[loop, topic] = {}
+            batch = self._gathered[loop, topic] = Batch()
             loop.call_soon(self._hand_over, (loop, topic))
+            if self._trips[loop, topic] >= TRIPS:
+                batch.timer = loop.call_later(self._patience, self._give_up, (loop, topic), batch)
         asked = batch.get(key)
         if asked is None:
             asked = batch[key] = _Asked(loop)
@@ -109,6 +124,12 @@ class _BatchedReads:
             self._trips[place] += 1
             answer.add_done_callback(partial(self._answered, place, batch))
 
+    def _give_up(self, place: Place, batch: Batch) -> None:
+        """Let nobody wait longer for the trips of others, and for its own after them."""
+        if self._gathered.get(place) is batch:
+            del self._gathered[place]
+        _resolve(batch, LogTimeout(LATE))
+
     def _answered(self, place: Place, batch: Batch, answer: asyncio.Future[States]) -> None:
         self._trips[place] -= 1
         if not self._trips[place]:
@@ -119,7 +140,11 @@ class _BatchedReads:
 
 
 def _resolve(batch: Batch, told: States | BaseException) -> None:
+    if batch.timer is not None:
+        batch.timer.cancel()
     for key, asked in batch.items():
+        if asked.answer.done():
+            continue
         if isinstance(told, BaseException):
             asked.answer.set_exception(told)
         else:

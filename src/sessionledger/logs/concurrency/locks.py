@@ -1,4 +1,4 @@
-"""A lock that an interrupt cannot leave locked.
+"""Locks and permits that an interrupt cannot leave taken.
 
 `with` takes a lock before it is bound to release it. Since CPython 3.14 a signal handler may raise
 between the two, and a lock of `threading` then stays locked for ever.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import sys
 from _thread import RLock
+from collections import deque
 from contextlib import suppress
+from queue import SimpleQueue
 from time import monotonic
 
 from sessionledger.errors import LogTimeout
+
+_NEVER = object()
 
 
 class Lock(RLock):  # type: ignore[misc]  # final for typeshed only
@@ -49,3 +53,26 @@ class TimedLock(Lock):  # type: ignore[misc]
     """A lock for work that may take a while: nobody waits longer than `timeout` seconds."""
 
     __enter__ = Lock._enter  # type: ignore[assignment]  # noqa: SLF001
+
+
+class Permit:
+    """The right to one connection. It returns when it is released, or else with this object.
+
+    Taking and releasing are one call each into C, which no signal can divide.
+    """
+
+    def __init__(self, permits: SimpleQueue[None]) -> None:
+        self._permits = permits
+        self._held: deque[None] = deque()
+
+    def take(self, timeout: float) -> None:
+        """Raises `Empty` if all are taken for so long."""
+        self._held.extend(map(self._permits.get, (True,), (timeout,)))
+
+    def release(self) -> None:
+        try:
+            deque(map(self._permits.put, iter(self._held.pop, _NEVER)), 0)
+        except IndexError:
+            return
+
+    __del__ = release

@@ -1,4 +1,4 @@
-"""One connection to a server: what is asked of it, and how it is made."""
+"""One connection to a server: what is asked of it, and how long its answers are waited for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from time import monotonic
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakSet
 
 import msgspec
 import psycopg
@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
 
 from sessionledger.errors import LogTimeout, LogUnavailable
-from sessionledger.logs.concurrency.locks import Lock
+from sessionledger.logs.concurrency.locks import Lock, Permit
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.postgres import queries
 
@@ -26,18 +26,15 @@ T = TypeVar("T")
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 Lines: TypeAlias = list[tuple[Any, ...]]
 
+POOL_SIZE = 5
+MAINTENANCE_SECONDS = 3600.0
+"""How long the server has for what changes every row."""
+
 _SIGNAL_SECONDS = 0.1
 """How often somebody who waits for the server looks whether a signal came."""
 
-_DEFAULTS = {
-    "application_name": "sessionledger",
-    "connect_timeout": "10",
-    "tcp_user_timeout": "30000",
-    # A standby may answer what was true a while ago.
-    "target_session_attrs": "read-write",
-}
 _LAST = ("FATAL", "PANIC")
-_ALWAYS = {"client_encoding": "UTF8"}
+_COMMIT: Statement = ("COMMIT", ())
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -47,21 +44,51 @@ class Address(msgspec.Struct, frozen=True):
     schema: str
     location: str
     holds_secret: bool = False
+    pool_size: int = POOL_SIZE
 
     def __repr__(self) -> str:
         return f"Address({self.location!r})"
 
 
 class Connection:
-    """Statements in a schema, sent together where there are several."""
+    """Statements in a schema, sent together where there are several.
 
-    def __init__(self, raw: psycopg.Connection[Any], schema: str) -> None:
+    timeout: how many seconds the server has for a statement and all that wait for it. until: when
+    its answers are waited for no longer. settings: what each transaction begins with, behind a
+    pooler that gives the server's session to others meanwhile.
+    """
+
+    def __init__(
+        self, raw: RawConnection, schema: str, timeout: float, settings: Statement | None
+    ) -> None:
         self._raw = raw
         self._schema = schema
         self._cursor = raw.cursor(binary=True)
+        self._timeout = timeout
+        self._settings = settings
+        self.permit: Permit | None = None
+        self.is_fresh = True
+        """Whether it was just made, and not kept by a pool since."""
+
+    def wait_until(self, until: float) -> None:
+        """Wait no longer than that for what is asked from here on."""
+        self._raw.until = until
+
+    def renew(self, seconds: float | None = None) -> None:
+        """Wait for so long from now on, or as long as for a first statement."""
+        self._raw.until = max(self._raw.until, monotonic() + (seconds or self._timeout))
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What each statement answers: all of them in one trip, one after the other."""
+        if self._settings is None or not self.is_idle:
+            return self._ask(*statements)
+        if statements[0][0].startswith("BEGIN"):
+            begun, _, *answers = self._ask(statements[0], self._settings, *statements[1:])
+            return [begun, *answers]
+        begin = (queries.BEGIN_READING, ())
+        return self._ask(begin, self._settings, *statements, _COMMIT)[2:-1]
+
+    def _ask(self, *statements: Statement) -> list[Lines]:
         try:
             if len(statements) == 1:
                 return [_lines(self._execute(self._cursor, statements[0]))]
@@ -71,10 +98,13 @@ class Connection:
         except BaseException as error:
             if _is_last(error) or not self._is_sound:
                 self.close()
-            hidden = error.__context__
+            # Behind what came of ending the pipeline: an interrupt, or that no answer came.
+            hidden = self._raw.given_up_for or error.__context__
+            self._raw.given_up_for = None
             is_ours = isinstance(error, psycopg.Error | _GivenUp)
+            if is_ours and isinstance(hidden, NoAnswer):
+                raise hidden from None
             if is_ours and not isinstance(hidden, Exception | None):
-                # An interrupt, behind what came of ending the pipeline.
                 raise hidden from None
             raise
 
@@ -103,7 +133,11 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether it can be used for something else."""
-        return self._is_sound and self._raw.info.transaction_status is TransactionStatus.IDLE
+        raw = self._raw.pgconn
+        return (
+            raw.transaction_status == TransactionStatus.IDLE
+            and raw.pipeline_status == PipelineStatus.OFF
+        )
 
     def close(self) -> None:
         """Hang up; a transaction that is open has never been."""
@@ -123,13 +157,25 @@ class _GivenUp(BaseException):
     """The connection can't be waited for. psycopg would log an `Exception` here."""
 
 
-class _Raw(psycopg.Connection[Any]):
-    """A connection that is given up if a thread that waits for it is interrupted.
+class NoAnswer(psycopg.OperationalError):
+    """The server said nothing for too long. What it still does can't be known."""
+
+    def __init__(self, what: str = "has more to do than the ledger's timeout allows") -> None:
+        super().__init__(
+            f"the server gave no answer in time: it stands still, cannot be reached, or {what}"
+        )
+
+
+class RawConnection(psycopg.Connection[Any]):
+    """A connection that is given up if a thread that waits for it is interrupted, or for too long.
 
     psycopg's own would cancel the statement and wait for its end. That never comes in the middle of
     statements that are sent together. An interrupt could leave its lock locked for ever.
     """
 
+    until = 0.0
+    """When answers are waited for no longer, by `time.monotonic`."""
+    given_up_for: BaseException | None = None
     _is_given_up = False
 
     def __init__(self, pgconn: PGconn) -> None:
@@ -143,38 +189,27 @@ class _Raw(psycopg.Connection[Any]):
         if self._is_given_up:
             raise _GivenUp
         try:
-            return wait(gen, self.pgconn.socket, interval, timeout)
+            left = max(0.0, self.until - monotonic())
+            return wait(gen, self.pgconn.socket, interval, left if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if monotonic() < self.until:
+                raise
+            late = NoAnswer()
+            self._give_up(gen, late)
+            raise late from None
         except Exception:
             raise
-        except BaseException:
-            self._is_given_up = True
-            self.close()
-            # Closed here, and not by the garbage collector, which would report its error.
-            with suppress(psycopg.Error):
-                gen.close()
+        except BaseException as interrupt:
+            self._give_up(gen, interrupt)
             raise
 
-
-connections: WeakSet[Connection] = WeakSet()
-"""All that are open in this process."""
-
-
-def connect(address: Address, *, is_relaxed: bool, timeout: float) -> Connection:
-    """Connect to a server; is_relaxed: commits are answered before they are flushed; timeout: how
-    many seconds a statement waits for the locks of others. Raises what psycopg does."""
-    raw = _Raw.connect(
-        **_DEFAULTS | address.parameters | _ALWAYS,  # type: ignore[arg-type]  # all are texts
-        autocommit=True,
-        prepare_threshold=0,
-    )
-    try:
-        raw.execute(queries.SETTINGS, (f"{max(1, round(1000 * timeout))}ms", is_relaxed))
-    except BaseException:
-        raw.close()
-        raise
-    connection = Connection(raw, address.schema)
-    connections.add(connection)
-    return connection
+    def _give_up(self, gen: PQGen[Any], reason: BaseException) -> None:
+        self._is_given_up = True
+        self.given_up_for = reason
+        self.close()
+        # Closed here, and not by the garbage collector, which would report its error.
+        with suppress(psycopg.Error):
+            gen.close()
 
 
 @contextmanager
@@ -184,6 +219,11 @@ def translated_errors(address: Address) -> Iterator[None]:
         yield
     except psycopg.errors.LockNotAvailable as error:
         raise LogTimeout(still_writing("another connection", address.location)) from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise LogUnavailable(
+            f"{address.location} is read-only, and nothing was written: see whether its disk is "
+            "full, and what sets default_transaction_read_only"
+        ) from error
     except psycopg.Error as error:
         raise LogUnavailable(f"{address.location}: {_reason(error)}") from error
 

@@ -9,7 +9,7 @@ from sessionledger.logs.base import Check, Row, StoredEvent
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import Connection
+from sessionledger.logs.postgres.connection import Connection, Lines, Statement
 from sessionledger.logs.sql.writer import base_page
 
 
@@ -19,13 +19,18 @@ class _View:
     chained = True
 
     def __init__(self, connection: Connection, topic: str) -> None:
-        self._ask = connection.ask
+        self._connection = connection
         self._topic = topic
         (found,) = self._ask((queries.TOPIC, (topic,)))
         _, self.folded, self.head, _ = found[0] if found else (0, 0, 0, 0)
         (found,) = self._ask((queries.CUT, (topic,)))
         self._number, cut, hash, seal = found[0] if found else (0, 0, None, 0)
         self.cut = Cut(Head(cut, hash), seal)
+
+    def _ask(self, *statements: Statement) -> list[Lines]:
+        # What checks them takes as long as it takes.
+        self._connection.renew()
+        return self._connection.ask(*statements)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         (found,) = self._ask((queries.EVENTS_AFTER, (self._topic, after, limit)))
@@ -45,4 +50,6 @@ class _View:
 def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:
     """What the check finds. It holds no lock that a writer would wait for."""
     connection.ask((queries.BEGIN_READING, ()))
-    return list(check(_View(connection, topic)))
+    findings = list(check(_View(connection, topic)))
+    connection.ask(("COMMIT", ()))
+    return findings

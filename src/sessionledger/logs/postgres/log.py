@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -27,7 +28,12 @@ from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
-from sessionledger.logs.postgres.opening import address_of, check_is_there, prepare
+from sessionledger.logs.postgres.opening import (
+    address_of,
+    check_is_there,
+    checked_pool_size,
+    prepare,
+)
 from sessionledger.logs.postgres.pool import Pool
 from sessionledger.logs.postgres.transactions import Transactions
 from sessionledger.logs.postgres.writer import Writer
@@ -40,8 +46,9 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
 
     durability: "full" (the server has flushed what it acknowledges) or "normal" (a crash of the
-    server may lose the last moments). timeout: how many seconds a call waits for others.
-    Raises `InvalidURL`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
+    server may lose the last moments). timeout: how many seconds a call waits for others, and for
+    the server. pool_size: how many connections it has at most, in place of what the address says.
+    Raises `InvalidURL`, `InvalidPolicy`, `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
 
     _queries = queries
@@ -49,23 +56,27 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     _poll_seconds = 0.05
 
     def __init__(
-        self, url: str, *, durability: str = "full", timeout: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        *,
+        durability: str = "full",
+        timeout: float = TIMEOUT_SECONDS,
+        pool_size: int | None = None,
     ) -> None:
         super().__init__()
         self.address = address_of(url)
+        size = self.address.pool_size if pool_size is None else checked_pool_size(str(pool_size))
         self.durability = durability
         self.timeout = timeout
         self._closed = False
-        self._pool = Pool(self.address, durability, timeout, self._check_open)
+        self._pool = Pool(self.address, size, durability, timeout, self._check_open)
         self._begin()
-        with translated_errors(self.address):
-            connection = self._pool.new()
-            try:
+        try:
+            with self._connection() as connection:
                 self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._pool.give(connection)
+        except BaseException:
+            self._pool.close()
+            raise
         watch_forks(self)
 
     def _prepare(self, connection: Connection) -> None:
@@ -87,6 +98,10 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         fold = self._folds.get(topic)
         return self._transact(lambda writer: writer.write(topic, batch, fold), until)
 
+    def _until_of_change(self) -> float:
+        # Its calls wait in threads, never in an event loop.
+        return monotonic() + self.timeout
+
     def _transact(self, work: Callable[[Writer], T], until: float) -> T:
         self._check_open()
         with translated_errors(self.address):
@@ -94,22 +109,23 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     @contextmanager
     def _lease(self) -> Iterator[None]:
-        with translated_errors(self.address):
-            connection = self._pool.new()
+        # Until the transaction ends, which has neither a snapshot nor a number: nothing waits for
+        # it. A lock of a session could be left to others by a pooler.
+        begin, unhurried = (queries.BEGIN_WRITING, ()), (queries.UNHURRIED, ())
+        with self._connection() as connection:
+            lease = (queries.TRY_TO_LEASE, (self.address.schema,))
+            _, _, ((is_mine,),) = connection.ask(begin, unhurried, lease)
             try:
-                (((is_mine,),),) = connection.ask((queries.TRY_TO_LEASE, (self.address.schema,)))
                 if not is_mine:
                     raise MaintenanceRunning(
                         "another process maintains the ledger: try again later"
                     )
-                try:
-                    yield
-                finally:
-                    # The server notices a closed connection some moments later.
-                    with suppress(psycopg.Error):
-                        connection.ask((queries.RELEASE, ()))
+                yield
             finally:
-                connection.close()
+                # The server notices a closed connection some moments later.
+                connection.renew()
+                with suppress(psycopg.Error):
+                    connection.ask(("COMMIT", ()))
 
     # -- reading
 
@@ -171,12 +187,8 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         from sessionledger.logs.postgres.examination import examine  # few ever ask
 
         check_name("topic", topic)
-        with translated_errors(self.address):
-            connection = self._pool.new()
-            try:
-                return examine(connection, topic, check)
-            finally:
-                connection.close()
+        with self._connection() as connection:
+            return examine(connection, topic, check)
 
     def flush(self) -> None:
         # What was committed without being flushed stands before this, and is flushed with it.
@@ -202,7 +214,17 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with translated_errors(self.address):
-            return self._pool.read(work)
+            return self._pool.read(work, monotonic() + self.timeout)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection of the pool, for something that is not repeated if it is lost."""
+        with translated_errors(self.address):
+            connection = self._pool.take(monotonic() + self.timeout)
+            try:
+                yield connection
+            finally:
+                self._pool.give(connection)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from sessionledger.errors import (
+    InvalidPolicy,
     InvalidURL,
     LogUnavailable,
     NoLedger,
@@ -17,10 +18,16 @@ from sessionledger.errors import (
     UnsupportedSchema,
 )
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import Address, Connection
+from sessionledger.logs.postgres.connection import (
+    MAINTENANCE_SECONDS,
+    POOL_SIZE,
+    Address,
+    Connection,
+)
 
 SCHEMA = "sessionledger"
 OLDEST = 140000
+LEAST_POOL_SIZE, MOST_POOL_SIZE = 2, 1000  # a compaction keeps one, and works with another
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _EXPECTED = (
     "a PostgreSQL ledger is postgresql://user@host:port/database, with parameters of libpq such as "
@@ -44,9 +51,12 @@ def address_of(url: str) -> Address:
     try:
         asked = _query(shape["query"] or "")
         schema = asked.pop("schema", SCHEMA)
+        pool_size = checked_pool_size(asked.pop("pool_size", str(POOL_SIZE)))
         target = url.partition("?")[0]
         given = f"?{urlencode(asked, quote_via=quote)}" if asked else ""
         found = conninfo_to_dict(target + given)
+    except InvalidPolicy as error:
+        raise InvalidURL(str(error)) from None
     except (ValueError, psycopg.Error):
         raise InvalidURL(_EXPECTED) from None
     parameters = {name: str(value) for name, value in found.items()}
@@ -56,7 +66,18 @@ def address_of(url: str) -> Address:
     if not _SCHEMA_NAME.fullmatch(schema):
         raise InvalidURL(f"{_EXPECTED}; a schema is of lower-case letters, digits and _")
     holds_secret = not parameters.keys().isdisjoint(_secret_names())
-    return Address(parameters, schema, _location(parameters, schema), holds_secret)
+    location = _location(parameters, schema)
+    return Address(parameters, schema, location, holds_secret, pool_size)
+
+
+def checked_pool_size(asked: str) -> int:
+    """How many connections a process may have. Raises `InvalidPolicy`."""
+    size = int(asked) if re.fullmatch("[0-9]{1,9}", asked, re.ASCII) else 0
+    if not LEAST_POOL_SIZE <= size <= MOST_POOL_SIZE:
+        raise InvalidPolicy(
+            f"pool_size must be {LEAST_POOL_SIZE} to {MOST_POOL_SIZE} connections, written once"
+        )
+    return size
 
 
 def _query(query: str) -> dict[str, str]:
@@ -112,14 +133,12 @@ def check_is_there(connection: Connection, address: Address) -> None:
 
 
 def _check_server(connection: Connection, address: Address, durability: str) -> None:
-    (((number, version, encoding, fsync, is_standby),),) = connection.ask((queries.SERVER, ()))
+    (((number, version, encoding, fsync),),) = connection.ask((queries.SERVER, ()))
     problem = ""
     if number < OLDEST:
         problem = f"PostgreSQL {version} is too old: it takes 14 or newer"
     elif encoding != "UTF8":
         problem = f"the database is encoded in {encoding}: a ledger is kept in UTF8"
-    elif is_standby:
-        problem = "it is a standby, which can't be written: connect to the primary"
     elif fsync != "on" and durability == "full":
         problem = (
             "the server has fsync off, and loses what it acknowledged when it loses power: turn it "
@@ -141,6 +160,7 @@ def _create(connection: Connection, address: Address) -> None:
 
 def _migrate(connection: Connection, address: Address) -> None:
     """Bring the tables to this schema, unless another process was faster."""
+    connection.renew(MAINTENANCE_SECONDS)
     connection.ask(("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,)))
     versions = range(_version(connection), queries.SCHEMA_VERSION)
     changes = [change for version in versions for change in queries.MIGRATIONS[version]]

@@ -1,75 +1,149 @@
-"""A pool of connections: as many as threads that read and write at the same moment, and no more.
+"""A pool of connections, of which a process never has more than it was given.
 
-A connection of the pool may have been lost meanwhile, for instance by a restart of the server. Then
-a read is repeated on a new one.
+Who finds all of them in use waits for one that is given back. A connection of the pool may have
+been lost meanwhile, for instance by a restart of the server. Then a read is repeated on another.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TypeVar
+from weakref import WeakSet
 
 import psycopg
 
+from sessionledger.errors import LogTimeout
 from sessionledger.logs.concurrency.forking import untouchable
-from sessionledger.logs.postgres.connection import Address, Connection, connect, connections
+from sessionledger.logs.concurrency.locks import Permit
+from sessionledger.logs.postgres.connection import Address, Connection
+from sessionledger.logs.postgres.handshake import connect, settled
 
 T = TypeVar("T")
 
-POOL_SIZE = 16
+_PAUSE_SECONDS = 0.02
+_REFUSED_SECONDS = 5.0
+"""How long nobody asks for one more connection from a server that refused it."""
 
 
 class Pool:
-    """A caller takes the connection that was used last, and gives it back.
-
-    Taking and giving are one step each, which no thread and no signal can divide.
-    """
+    """A caller takes the connection that was used last, and gives it back."""
 
     def __init__(
-        self, address: Address, durability: str, timeout: float, check: Callable[[], None]
+        self,
+        address: Address,
+        size: int,
+        durability: str,
+        timeout: float,
+        check: Callable[[], None],
     ) -> None:
-        self._address = address
+        self._address = settled(address, timeout)
+        self._size = size
         self._is_relaxed = durability == "normal"
         self._timeout = timeout
         self._check = check
-        self._kept: deque[Connection] = deque(maxlen=POOL_SIZE)
         self._closed = False
+        self._begin()
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def _begin(self) -> None:
+        # There are never more connections than permits. A caller makes one only with a permit,
+        # and if none is idle. It gives the connection back before the permit.
+        self._idle: deque[Connection] = deque()
+        self._open: WeakSet[Connection] = WeakSet()
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._size):
+            self._permits.put(None)
+        self._refused_until = 0.0
+
+    def read(self, work: Callable[[Connection], T], until: float) -> T:
         """Do work that only reads, and repeat it if a pooled connection was lost."""
-        connection = self._pooled()
-        if connection is None:
-            return self._use(self.new(), work)
-        try:
-            return self._use(connection, work)
-        except psycopg.Error:
-            if not connection.is_lost:
-                raise
-        self.forget()
-        return self._use(self.new(), work)
+        while True:
+            connection = self.take(until)
+            try:
+                return work(connection)
+            except psycopg.Error:
+                if not connection.is_lost:
+                    raise
+                self.forget()
+                if connection.is_fresh or time.monotonic() >= until:
+                    raise
+            finally:
+                self.give(connection)
 
-    def take(self) -> Connection:
-        """A connection that nobody uses."""
-        return self._pooled() or self.new()
+    def take(self, until: float) -> Connection:
+        """A connection that nobody uses, which waits for answers until then.
 
-    def new(self) -> Connection:
-        """A new connection. Raises what psycopg does."""
+        Raises `LogTimeout` if all are in use, and what psycopg does.
+        """
         self._check()
-        return connect(self._address, is_relaxed=self._is_relaxed, timeout=self._timeout)
+        permit = Permit(self._permits)
+        try:
+            permit.take(max(0.0, until - time.monotonic()))
+            connection = self._found(until)
+        except Empty:
+            raise self._all_in_use() from None
+        except BaseException:
+            permit.release()
+            raise
+        connection.permit = permit
+        connection.wait_until(until)
+        return connection
+
+    def _found(self, until: float) -> Connection:
+        """An idle one, or a new one. If the server lends no more, one that others give back."""
+        while True:
+            if (connection := self._popped()) is not None:
+                return connection
+            if not self._open or time.monotonic() >= self._refused_until:
+                try:
+                    connection = self._connected(until)
+                except psycopg.OperationalError:
+                    self._refused_until = time.monotonic() + _REFUSED_SECONDS
+                    if not self._open or time.monotonic() >= until:
+                        raise
+                else:
+                    if not connection.is_fresh:
+                        self._refused_until = time.monotonic() + _REFUSED_SECONDS
+                    return connection
+            elif time.monotonic() >= until:
+                raise self._all_in_use()
+            time.sleep(_PAUSE_SECONDS)
+
+    def _connected(self, until: float) -> Connection:
+        connection = connect(
+            self._address,
+            is_relaxed=self._is_relaxed,
+            timeout=self._timeout,
+            until=until,
+            instead=self._popped,
+        )
+        self._open.add(connection)
+        return connection
+
+    def _all_in_use(self) -> LogTimeout:
+        return LogTimeout(
+            f"{self._address.location}: all connections of this process are in use, at most "
+            f"{self._size}, and the time to wait for one is over; nothing was "
+            "written. Open the ledger with a larger pool_size, or a longer timeout"
+        )
 
     def give(self, connection: Connection) -> None:
         """Keep it for others if it is idle; otherwise close it."""
-        full = self._closed or len(self._kept) >= POOL_SIZE
-        if full or connection.is_lost or not connection.is_idle:
-            connection.close()
+        permit, connection.permit = connection.permit, None
+        if self._closed or connection.is_lost or not connection.is_idle:
+            self._hang_up(connection)
         else:
-            self._kept.append(connection)
+            connection.is_fresh = False
+            self._idle.append(connection)
+        if permit is not None:
+            permit.release()
 
     def forget(self) -> None:
         """Close all that are pooled, as one of them was lost."""
-        while (connection := self._pop()) is not None:
-            connection.close()
+        while (connection := self._popped()) is not None:
+            self._hang_up(connection)
 
     def close(self) -> None:
         """Close all that are pooled, and each that is given back."""
@@ -78,25 +152,18 @@ class Pool:
 
     def begin_in_child(self) -> None:
         """Leave the parent's connections alone, and end those that are in use in this process."""
-        inherited = list(connections)
+        inherited = list(self._open)
         untouchable.append(inherited)
         for connection in inherited:
             connection.cut()
-            connections.discard(connection)
-        self._kept = deque(maxlen=POOL_SIZE)
+        self._begin()
 
-    def _pooled(self) -> Connection | None:
-        self._check()
-        return self._pop()
+    def _hang_up(self, connection: Connection) -> None:
+        connection.close()
+        self._open.discard(connection)
 
-    def _pop(self) -> Connection | None:
+    def _popped(self) -> Connection | None:
         try:
-            return self._kept.pop()
+            return self._idle.pop()
         except IndexError:
             return None
-
-    def _use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
-        try:
-            return work(connection)
-        finally:
-            self.give(connection)

@@ -151,20 +151,38 @@ GUARD_EVENTS = (
 # statement sees once it has a lock.
 # Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
 # answer means that the write is flushed, or more where the server says so.
-SETTINGS = """SELECT pg_catalog.set_config('search_path', 'pg_catalog', false),
-    pg_catalog.set_config('standard_conforming_strings', 'on', false),
-    pg_catalog.set_config('default_transaction_isolation', 'read committed', false),
-    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
-    pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false),
-    pg_catalog.set_config('lock_timeout', %s, false),
-    pg_catalog.set_config('sessionledger.writes', 'on', false),
-    pg_catalog.set_config('synchronous_commit', CASE
-        WHEN %s THEN 'off'
-        WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
-        ELSE pg_catalog.current_setting('synchronous_commit') END, false)"""
+#
+# A pooler gives the client another number than the server's process has. Behind one, the settings
+# are local to a transaction, as the server's session may be another client's in between.
+# With row_security off, a policy that would hide rows is an error.
+_VALUES = {
+    "search_path": "'pg_catalog'",
+    "standard_conforming_strings": "'on'",
+    "array_nulls": "'on'",
+    "row_security": "'off'",
+    "default_transaction_isolation": "'read committed'",
+    "default_transaction_deferrable": "'off'",
+    "plan_cache_mode": "'force_generic_plan'",
+    "statement_timeout": "'0'",
+    "idle_session_timeout": "'0'",
+    "idle_in_transaction_session_timeout": "'10s'",
+    "lock_timeout": "%s",
+    "sessionledger.writes": "'on'",
+    "synchronous_commit": """CASE WHEN %s THEN 'off'
+        WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=)
+            ANY (ARRAY['off', 'local']) THEN 'on'
+        ELSE pg_catalog.current_setting('synchronous_commit') END""",
+}
+SETTINGS = f"""SELECT is_pooled, pg_catalog.pg_is_in_recovery(), {
+    ", ".join(f"pg_catalog.set_config('{n}', {v}, is_pooled)" for n, v in _VALUES.items())
+}, CASE WHEN pg_catalog.current_setting('server_version_num')::integer
+        OPERATOR(pg_catalog.>=) 170000
+    THEN pg_catalog.set_config('transaction_timeout', '0', is_pooled) END
+    FROM (SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.<>) %s::integer AS is_pooled)
+        AS server"""
 SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('server_version'), current_setting('server_encoding'),
-    current_setting('fsync'), pg_is_in_recovery()"""
+    current_setting('fsync')"""
 TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
 # Processes that create the tables at the same time wait: IF NOT EXISTS alone may fail then.
@@ -180,6 +198,7 @@ DESCRIBE = """SELECT current_setting('server_version'),
 # -- transactions
 
 BEGIN_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
+UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout TO 0"
 FLUSHED = "SET LOCAL synchronous_commit TO on"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What became of a transaction whose answer was lost, and then what stands under its first id.
@@ -204,8 +223,8 @@ REMOVE_LINKS = """DELETE FROM main.ledger_links
     WHERE topic = %s AND key > %s AND key <= %s AND event_id <= %s"""
 FORGET_LINKS = """DELETE FROM main.ledger_links
     WHERE topic = %s AND key = ANY (%s::bytea[]) AND event_id <= %s"""
-TRY_TO_LEASE = "SELECT pg_try_advisory_lock(hashtext('sessionledger maintenance'), hashtext(%s))"
-RELEASE = "SELECT pg_advisory_unlock_all()"
+TRY_TO_LEASE = """SELECT
+    pg_try_advisory_xact_lock(hashtext('sessionledger maintenance'), hashtext(%s))"""
 SET_MARK = "UPDATE main.topic_heads SET mark = %s WHERE topic = %s"
 
 EVENT_COLUMNS = "event_id, kind, payload, headers, occurred_at_ms"

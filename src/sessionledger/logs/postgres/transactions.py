@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
-from sessionledger.errors import LogUnavailable
+from sessionledger.errors import LogTimeout, LogUnavailable
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.concurrency.reentrancy import Mutex
@@ -24,8 +24,6 @@ from sessionledger.logs.postgres.pool import Pool
 T = TypeVar("T")
 
 ATTEMPTS = 2
-PATIENCE_SECONDS = 15.0
-"""How long a server may take to come back, to tell what became of a commit."""
 _PAUSE_SECONDS = 0.1
 
 
@@ -57,6 +55,10 @@ class Transaction:
         self._is_begun = True
         return self.connection.ask(*before, *statements)[len(before) :]
 
+    def renew(self, seconds: float | None = None) -> None:
+        """Give the server time for more, which has answered until now."""
+        self.connection.renew(seconds)
+
     def then(self, sql: str, *values: Any) -> None:
         """Send this with the commit, or before what is asked until then."""
         self._later.append((sql, values))
@@ -87,27 +89,28 @@ class Transactions:
     def run(self, work: Callable[[Transaction], T], until: float) -> T:
         """Do something in a transaction, once. It may be called twice, and then is as if it had
         been only the second time. Raises what it does, what psycopg does, and `LogUnavailable`
-        where it can't be told what became of it. Other threads are waited for until
+        where it can't be told what became of it. Other threads and the server are waited for until
         `time.monotonic` says so."""
-        return self._mutex.run(partial(self._run, work), until)
+        return self._mutex.run(partial(self._run, work, until), until)
 
-    def _run(self, work: Callable[[Transaction], T]) -> T:
-        lost: psycopg.Error | None = None
-        for _ in range(ATTEMPTS):
-            transaction = Transaction(self._pool.take())
+    def _run(self, work: Callable[[Transaction], T], until: float) -> T:
+        attempts = 0
+        while True:
+            transaction = Transaction(self._pool.take(until))
+            attempts += 1
             answers: list[T] = []
             try:
                 self._carry_out(transaction, work, answers)
                 return answers[0]
-            except psycopg.Error as error:
+            except psycopg.Error:
                 if not transaction.connection.is_lost:
                     raise
-                lost = error
-            self._pool.forget()
-            if transaction.is_committing and self._was_written(transaction):
-                return answers[0]
-        assert lost is not None
-        raise lost
+                self._pool.forget()
+                if transaction.is_committing and self._was_written(transaction, until):
+                    return answers[0]
+                is_over = attempts >= ATTEMPTS and transaction.connection.is_fresh
+                if is_over or time.monotonic() >= until:
+                    raise
 
     def _carry_out(
         self, transaction: Transaction, work: Callable[[Transaction], T], answers: list[T]
@@ -121,13 +124,12 @@ class Transactions:
         finally:
             self._pool.give(transaction.connection)
 
-    def _was_written(self, transaction: Transaction) -> bool:
+    def _was_written(self, transaction: Transaction, until: float) -> bool:
         """What became of a commit whose answer was lost. What can't prove it is done again."""
         if transaction.proof is None:
             return False
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            found = self._fate(transaction.proof)
+        while time.monotonic() < until:
+            found = self._fate(transaction.proof, until)
             if found is not None:
                 return found
             time.sleep(_PAUSE_SECONDS)
@@ -136,10 +138,10 @@ class Transactions:
             "whether it was written: read it back"
         )
 
-    def _fate(self, proof: Proof) -> bool | None:
+    def _fate(self, proof: Proof, until: float) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
         try:
-            connection = self._pool.new()
+            connection = self._pool.take(until)
             try:
                 if _is_under_way(connection, proof.xid):
                     return None
@@ -147,8 +149,8 @@ class Transactions:
                 # another transaction: it is the event that tells.
                 (found,) = connection.ask((queries.HEADERS, (proof.topic, proof.event.id)))
             finally:
-                connection.close()
-        except psycopg.Error:
+                self._pool.give(connection)
+        except (psycopg.Error, LogTimeout):
             return None
         written = chain.decode_headers(found[0][0]) if found else {}
         return written.get(chain.HASH_HEADER) == proof.event.headers[chain.HASH_HEADER]

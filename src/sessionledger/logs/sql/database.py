@@ -150,7 +150,10 @@ class DatabaseLog(DatabaseReads, Generic[W]):
 
     def _change(self, work: Callable[[W], T]) -> T:
         """Do something else than an append in a transaction. Raises `Reentered`."""
-        return self._group.run(partial(self._transact, work, until_of_read(self.timeout)))
+        return self._group.run(partial(self._transact, work, self._until_of_change()))
+
+    def _until_of_change(self) -> float:
+        return until_of_read(self.timeout)
 
     def append(
         self, topic: str, batch: Sequence[Unit], until: float | None = None

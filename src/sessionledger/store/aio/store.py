@@ -55,6 +55,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         on_error: OnError | None = None,
         durability: str = "full",
         timeout: timedelta | None = None,
+        pool_size: int | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> AsyncSessionStore:
         """The ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
@@ -65,7 +66,9 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         """
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
-        connect = without_locals(lambda: open_log(url, durability=durability, timeout=timeout))
+        connect = without_locals(
+            lambda: open_log(url, durability=durability, timeout=timeout, pool_size=pool_size)
+        )
         store._connect = connect  # noqa: SLF001
         return store
 

@@ -171,6 +171,7 @@ class SessionStore(TokenFacade):
         on_error: OnError | None = None,
         durability: str = "full",
         timeout: timedelta | None = None,
+        pool_size: int | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> SessionStore:
         """Open the ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
@@ -179,13 +180,15 @@ class SessionStore(TokenFacade):
         durability: "full" answers after fsync; "normal" survives the process but not a power loss.
         timeout: how long a call waits for others that use the ledger, by default what the address
         says, such as `?timeout=5s`, or 10 s. It then raises `LogTimeout`; nothing was written.
+        pool_size: how many connections to PostgreSQL this process has at most. By default it is
+        what the address says, such as `?pool_size=8`, or 5.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
         otherwise. Raises `InvalidURL`, `InvalidPolicy`, `LogUnavailable`, `NotALedger`,
         `UnsupportedSchema`.
         """
         policy = given_policy(policy)
-        log = open_log(url, durability=durability, timeout=timeout)
+        log = open_log(url, durability=durability, timeout=timeout, pool_size=pool_size)
         try:
             store = cls(
                 log,
