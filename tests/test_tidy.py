@@ -29,7 +29,11 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 
 # Names that occur more than once within a part: the same role for another of the kind.
 SAME_ROLE = {
-    "logs": {"connection", "examination", "log", "queries", "transactions", "writer"},  # of a log
+    # Of a log.
+    "logs": {
+        *("compactable", "compactor", "connection", "examination", "log"),
+        *("queries", "transactions", "writer"),
+    },
     "store": {"store"},  # of a colour
 }
 # Folders that are larger than a dozen, and why.

@@ -35,16 +35,17 @@ def faults(
     return found
 
 
-def changed(image: Image, older: Mapping[str, Session]) -> list[str]:
+def changed(image: Image, older: Mapping[str, Session], *, is_compacted: bool) -> list[str]:
     """Older sessions that are not as they were; the image is without them from then on.
 
-    A sweep may have recorded the end of one that was over.
+    A sweep may have recorded the end of one that was over. A compaction may have removed it.
     """
     return [
         f"{_short(handle)} is not what it was before all calls"
         for handle, session in older.items()
         for sessions in (image.sessions, image.refolded)
         if not _is_same(sessions.pop(handle, None), session)
+        and not (is_compacted and session.ended_at is not None)
     ]
 
 
@@ -191,12 +192,12 @@ def _events(history: History, image: Image) -> Iterator[str]:
     for event in image.events:
         if not event.is_chained and event.handle not in written:
             yield f"event {event.id} has lost its hash"
-    is_emptied = any(call.entry.call in {"empty", "compact"} for call in history.calls)
+    is_compacted = any(call.entry.call == "compact" for call in history.calls)
     first = image.events[0].id if image.events else NEVER
     for call in history.calls:
         entry = call.entry
         handle = entry.issued or entry.handle
-        if is_emptied and entry.version < first:
+        if is_compacted and entry.version < first:
             continue
         if entry.version and handles.get(entry.version) != handle:
             yield f"event {entry.version} of {_short(handle)} was acknowledged and is gone"

@@ -87,7 +87,8 @@ class Trial:
             image = observe(store)
         self.counts["answers checked"] += sum(bool(entry.answer) for entry in journal.entries)
         self.counts["whole ledgers checked"] += 1
-        found = changed(image, older or {})
+        is_compacted = any(entry.call == "compact" for entry in journal.entries)
+        found = changed(image, older or {}, is_compacted=is_compacted)
         found += faults(journal.entries, image, forgiven) + self.tokens_found(
             journal.tokens().values(), "".join(entry.said for entry in journal.entries)
         )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from sessionledger import SessionStore
 from sessionledger.core.token import digest, handle_of, issue
-from sessionledger.logs.file.log import FileLog
-from sessionledger.store.engine import SESSIONS_TOPIC
 from torture.journal import Recorder
 
 TTL = timedelta(days=7)
+RETENTION = timedelta(hours=48)
 AT_ONCE = timedelta(0)
 
 
@@ -33,11 +32,6 @@ USUAL = {
     "revoke_all": 1, "revoke_where": 1, "sweep": 1, "reuse": 1, "revoke_everybody": 0.1,
     "rebuild": 0.2, "listing": 1,
 }  # fmt: skip
-
-
-def usual(url: str) -> dict[str, float]:
-    """The calls that the ledger at an address has, and how often each is made."""
-    return USUAL | {"empty": 0.4} if url.startswith("file:") else USUAL
 
 
 class Writer:
@@ -76,7 +70,7 @@ class Writer:
     def create(self, principal: str | None = None, parent: Login | None = None) -> None:
         token = issue(self._rng.randbytes(32))
         login = Login(token, handle_of(digest(token)), principal or self._principal(), bool(parent))
-        about = {"handle": login.handle, "principal": login.principal, "token": token}
+        about = {"handle": login.handle, "principal": login.principal, "token": str(token)}
         if parent is not None:
             about["parent"] = parent.handle
         with self._recorder.call("create", **about) as answer:
@@ -205,12 +199,10 @@ class Writer:
         with self._recorder.call("rebuild") as answer:
             answer.done(self._store.rebuild())
 
-    def empty(self) -> None:
-        """Remove all events, as a folder of files can: rows and ids stay."""
-        with self._recorder.call("empty") as answer:
-            self._store.count()  # so that the log knows how to fold the topic
-            cast(FileLog, self._store._log).empty(SESSIONS_TOPIC)
-            answer.done()
+    def compact(self) -> None:
+        """Remove the events that are older than `RETENTION`, where there are any."""
+        with self._recorder.call("compact") as answer:
+            answer.done(self._store.compact(retention=RETENTION).events)
 
     def _principal(self) -> str:
         return f"p{self._recorder.writer % 3}-{self._rng.randrange(4)}"

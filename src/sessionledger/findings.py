@@ -30,6 +30,7 @@ SEVERITIES: dict[str, Severity] = {
     "head_copy_stale": "problem",
     "log_cut_short": "problem",
     "checkpoint_wrong": "problem",
+    "appended_by_others": "problem",
     "torn_tail": "warning",
     "wal_held": "warning",
     "cursor_damaged": "problem",

@@ -11,7 +11,6 @@ import pytest
 from sessionledger.testing import Harness
 from sessionledger.testing.fixtures import Ledger
 from tests.logs import bare_file, bare_postgres, bare_sqlite
-from tests.logs.file import locations
 from tests.logs.openers import address, open_at
 
 LOGS = {
@@ -27,11 +26,11 @@ LOGS = {
     ),
     "file": Harness(
         open=partial(open_at, "file"),
+        compacts=True,
         persists=True,
         shared=True,
         forks=True,
         append_bare=bare_file.append_elsewhere,
-        empty=locations.empty,
     ),
     "postgresql": Harness(
         open=partial(open_at, "postgresql"),

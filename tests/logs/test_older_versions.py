@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sessionledger import SessionStore
+from sessionledger.testing import Clock
 from tests.ledgers import sources_of
 from tests.logs.openers import address
 
@@ -89,6 +92,32 @@ def test_an_older_process_fails_once_a_newer_one_may_compact(
         process.stdin.write(f"{token}\n")
         process.stdin.flush()
         assert process.stdout.readline().split() == ["log_unavailable"] * 5
+        assert store.get(token) is not None
+        assert store.verify().ok
+
+
+@pytest.mark.middle
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize(("commit", "url"), [(BEFORE_CUTS, "file")], indirect=["url"])
+def test_an_older_process_fails_once_a_newer_one_has_compacted(
+    older: Path, process: subprocess.Popen[str], url: str, durable: bool
+) -> None:
+    """Also one that opens the folder later, and knows nothing of what was acknowledged."""
+    assert process.stdout is not None
+    token = process.stdout.readline().strip()
+    clock = Clock(datetime.now(UTC))
+    with SessionStore.open(url, clock=clock, monotonic=lambda: clock.now.timestamp()) as store:
+        assert answers(process, token)[0].startswith("Session(")
+        clock.advance(timedelta(days=3))
+        store.touch(token)
+        assert store.compact(retention=timedelta(days=2)).sealed
+        assert answers(process, token) == ["corrupt_log"] * 5
+        if not durable:
+            shutil.rmtree(Path(url.removeprefix("file://")) / "durable")
+        run = [sys.executable, "-c", OLDER, url]
+        environment = os.environ | {"PYTHONPATH": str(older)}
+        later = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
+        assert "CorruptLog" in later.stderr
         assert store.get(token) is not None
         assert store.verify().ok
 

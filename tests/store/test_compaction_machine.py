@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from sessionledger import DuplicateSession, Log, LogEvent, Policy, Session, SessionStore
+from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.sql import compactor
 from sessionledger.store.operations import rotation
 from sessionledger.testing import Clock
@@ -209,29 +211,39 @@ def bare(answer: Any) -> Any:
 
 @contextmanager
 def interrupted_after(transactions: int | None) -> Iterator[None]:
-    """Let a compaction in a database end after so many transactions, as a kill would end it."""
+    """Let a compaction end after so many transactions, or steps of a file, as a kill would."""
     real, left = compactor.Compactor._in_transaction, transactions
 
-    def counted(self: Any, work: Any) -> Any:
+    def count() -> None:
         nonlocal left
         if left is not None:
             if left == 0:
                 raise Interrupted
             left -= 1
+
+    def counted(self: Any, work: Any) -> Any:
+        count()
         return real(self, work)
 
-    compactor.Compactor._in_transaction = counted  # type: ignore[method-assign]
+    def stepped(real: Any) -> Any:
+        def step(self: Any, *given: Any) -> Any:
+            count()
+            return real(self, *given)
+
+        return step
+
+    steps = {name: vars(Disk)[name] for name in ("anchor", "put_draft", "publish", "flush_folder")}
     page, compactor.PAGE = compactor.PAGE, 3
-    try:
-        yield
-    except Interrupted:
-        pass
-    finally:
-        compactor.Compactor._in_transaction = real  # type: ignore[method-assign]
-        compactor.PAGE = page
+    with ExitStack() as patches:
+        patches.callback(setattr, compactor, "PAGE", page)
+        patches.enter_context(patch.object(compactor.Compactor, "_in_transaction", counted))
+        for name, step in steps.items():
+            patches.enter_context(patch.object(Disk, name, stepped(step)))
+        with suppress(Interrupted):
+            yield
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "file", "postgresql"])
 @pytest.mark.middle
 def test_a_compacted_store_answers_as_one_that_keeps_every_event(kind: str) -> None:
     machine = type("Machine", (Machine,), {"kind": kind})

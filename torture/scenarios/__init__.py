@@ -30,9 +30,10 @@ _ON_LOGS = {
     "damage": (damage.damage, EMBEDDED),
     "power": (power.power, EMBEDDED),
     "upgrades": (power.upgrades, EMBEDDED),
+    "power_compactions": (power.power_compactions, EMBEDDED),
     "clocks": (clocks.clocks, EVERY),
     "stops": (stops.stops, EVERY),
-    "compactions": (compactions.compactions, ("sqlite", "postgresql")),
+    "compactions": (compactions.compactions, EVERY),
     "races": (races.races, EVERY),
     "surfaces": (surfaces.surfaces, EMBEDDED),
     "load": (load.load, EVERY),
@@ -44,5 +45,5 @@ SCENARIOS: dict[str, Scenario] = {
     for log in logs
 }
 
-WITH_SHIM = {"failures", "power", "upgrades"}
+WITH_SHIM = {"failures", "power", "upgrades", "power_compactions"}
 """Scenarios that need the library in `shim.c`."""

@@ -13,10 +13,9 @@ from torture.ledger import POLICY
 from torture.processes import Work
 from torture.scenarios.kills import start
 from torture.trial import Trial
-from torture.writer import Writer, usual
+from torture.writer import RETENTION, USUAL, Writer
 
 AGO = timedelta(days=4)
-RETENTION = timedelta(hours=48)
 OLD_CALLS = 60
 KILLS = 8
 WRITERS = 2
@@ -46,7 +45,7 @@ def compactions(trial: Trial, log: str) -> None:
 def _days_ago(url: str) -> Work:
     def work(recorder: Recorder, rng: random.Random) -> None:
         with SessionStore.open(url, policy=POLICY, clock=lambda: datetime.now(UTC) - AGO) as store:
-            Writer(store, recorder, rng).work(usual(url), OLD_CALLS)
+            Writer(store, recorder, rng).work(USUAL, OLD_CALLS)
 
     return work
 

@@ -15,7 +15,7 @@ from torture.ledger import POLICY
 from torture.processes import Crew
 from torture.scenarios.kills import some_of, start
 from torture.trial import Trial
-from torture.writer import Writer, usual
+from torture.writer import USUAL, Writer
 
 ROUNDS = 12
 CALLS = 25
@@ -63,7 +63,7 @@ def _start_failing(trial: Trial, crew: Crew, log: str, hits: int) -> int:
         shim.fail(trial.folder, kind, first, last, error, hits)
         with suppress(LogUnavailable):
             store = SessionStore.open(url, policy=POLICY)
-            Writer(store, recorder, rng, others).work(usual(url), CALLS)
+            Writer(store, recorder, rng, others).work(USUAL, CALLS)
             store.close()
 
     return crew.start(work)

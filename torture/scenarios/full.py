@@ -15,7 +15,7 @@ from torture.ledger import POLICY
 from torture.processes import Work
 from torture.scenarios.kills import some_of
 from torture.trial import Trial, url_in
-from torture.writer import Login, Writer, usual
+from torture.writer import USUAL, Login, Writer
 
 WRITERS = 2
 CALLS = 60
@@ -48,7 +48,7 @@ def full(trial: Trial, log: str) -> None:
 def _work(url: str, others: list[Login]) -> Work:
     def work(recorder: Recorder, rng: random.Random) -> None:
         with suppress(LogUnavailable), SessionStore.open(url, policy=POLICY) as store:
-            Writer(store, recorder, rng, others).work(usual(url) | {"create": 30}, CALLS)
+            Writer(store, recorder, rng, others).work(USUAL | {"create": 30}, CALLS)
 
     return work
 

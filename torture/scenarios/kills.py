@@ -10,7 +10,7 @@ from torture.journal import Journal, Recorder
 from torture.ledger import POLICY
 from torture.processes import Crew
 from torture.trial import Trial
-from torture.writer import Login, Writer, usual
+from torture.writer import USUAL, Login, Writer
 
 KILLS = 10
 WRITERS = 3
@@ -38,7 +38,7 @@ def start(crew: Crew, url: str, weights: dict[str, float] | None = None) -> int:
 
     def work(recorder: Recorder, rng: random.Random) -> None:
         with SessionStore.open(url, policy=POLICY) as store:
-            Writer(store, recorder, rng, others).work(weights or usual(url))
+            Writer(store, recorder, rng, others).work(weights or USUAL)
 
     return crew.start(work)
 

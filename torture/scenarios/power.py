@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -17,10 +18,11 @@ from torture.powerloss import UNFLUSHED, Record, records_of, replay
 from torture.processes import Work
 from torture.scenarios.kills import some_of
 from torture.trial import Trial, url_in
-from torture.writer import Login, Writer, usual
+from torture.writer import USUAL, Login, Writer
 
 IMAGES = 14
 CALLS = 22
+DAY = timedelta(days=1)
 CHANGES = frozenset("wtcmrul")
 LEDGERS = Path(__file__).parent.parent.parent / "tests" / "data" / "ledgers"
 WRITER_AFTER = 1000
@@ -49,6 +51,23 @@ def upgrades(trial: Trial, log: str) -> None:
     _lose_power(trial, log, disk, sessions)
 
 
+def power_compactions(trial: Trial, log: str) -> None:
+    """Compact a ledger of days ago, while others write to it."""
+    disk = trial.folder / "disk"
+    disk.mkdir()
+    begun = datetime.now(UTC)
+    clock = iter(begun - timedelta(minutes=10 * left) for left in range(600, 0, -1))
+    with SessionStore.open(url_in(disk, log), policy=POLICY, clock=lambda: next(clock)) as store:
+        made = [store.create("an older one", ttl=30 * DAY) for _ in range(24)]
+        for one in made[:12]:
+            store.touch(one.token, attributes={"seen": one.handle})
+        for one in made[::3]:
+            store.expire(one.token)
+        listed = store.sessions(live=False, superseded=True)
+        older = {str(one.handle): one for one in listed}
+    _lose_power(trial, log, disk, older, {"compact": 8})
+
+
 def _copy(older: Path, place: Path) -> None:
     """A copy of a recorded ledger, for its owner alone."""
     if older.is_dir():
@@ -59,17 +78,27 @@ def _copy(older: Path, place: Path) -> None:
         path.chmod(0o700 if path.is_dir() else 0o600)
 
 
-def _lose_power(trial: Trial, log: str, disk: Path, older: Mapping[str, Session]) -> None:
-    """Record a writer that dies, and the one that follows; then lose power anywhere."""
+def _lose_power(
+    trial: Trial,
+    log: str,
+    disk: Path,
+    older: Mapping[str, Session],
+    also: dict[str, float] | None = None,
+) -> None:
+    """Record a writer that dies, and the one that follows; then lose power anywhere.
+
+    also: what they call besides the usual.
+    """
     before = trial.folder / "before"
     shutil.copytree(disk, before, copy_function=shutil.copy2)
-    marks = 0 if older else 0.1  # one would end the older sessions
+    # A mark would end the older sessions.
+    weights = USUAL | {"revoke_everybody": 0 if older else 0.1} | (also or {})
     # It has no name: it holds what writers say of their tokens, which the search would find.
     with TemporaryFile("a+b") as recorded, trial.crew() as crew:
         trace = recorded.fileno()
         for last in (trial.rng.randrange(3, 150), 0):
             others = some_of(crew.journal)
-            crew.wait(crew.start(_recorded(disk, log, trace, others, marks, last)))
+            crew.wait(crew.start(_recorded(disk, log, trace, others, weights, last)))
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
@@ -93,10 +122,13 @@ def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
 
 
 def _recorded(
-    disk: Path, log: str, trace: int, others: list[Login], marks: float, last: int
+    disk: Path,
+    log: str,
+    trace: int,
+    others: list[Login],
+    weights: dict[str, float],
+    last: int,
 ) -> Work:
-    weights = usual(url_in(disk, log)) | {"revoke_everybody": marks}
-
     def work(recorder: Recorder, rng: random.Random) -> None:
         shim.record(disk, trace, last)
         noted = Recorder(recorder.writer, lambda line: _note(recorder, line))

@@ -15,7 +15,7 @@ from torture.ledger import POLICY
 from torture.processes import Crew, Work
 from torture.scenarios.kills import some_of
 from torture.trial import Trial
-from torture.writer import Login, Writer, usual
+from torture.writer import USUAL, Login, Writer
 
 STOPS = 8
 WRITERS = 3
@@ -73,7 +73,7 @@ def _work(url: str, others: list[Login]) -> Work:
             with recorder.call("open") as answer:
                 store = SessionStore.open(url, policy=POLICY, timeout=TIMEOUT)
                 answer.done()
-                Writer(store, recorder, rng, others).work(usual(url), 200)
+                Writer(store, recorder, rng, others).work(USUAL, 200)
                 store.close()
 
     return work

@@ -118,7 +118,9 @@ def test_a_kill_at_any_step_loses_nothing(url: str, within: bool) -> None:
         assert store.diagnose() == []
 
 
-def test_one_process_at_a_time_maintains_a_ledger(url: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "file", "postgresql"])
+def test_one_process_at_a_time_maintains_a_ledger(kind: str, tmp_path: Path) -> None:
+    url = address(kind, tmp_path / "ledger")
     clock = Clock()
     begin(url, clock)
 

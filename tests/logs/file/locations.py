@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sessionledger import SessionStore
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
+from sessionledger.testing.conformance.compaction import compact
 from sessionledger.testing.fixtures import FOLD, TOPIC
 
 
@@ -44,10 +45,15 @@ def opened(root: Path, **settings: str) -> Iterator[FileLog]:
         log.close()
 
 
-def empty(root: Path, topic: str = TOPIC) -> None:
-    """Remove all events of a topic as a compaction may: here, in a log of its own."""
+def coming_file(root: Path, topic: str = TOPIC) -> Path:
+    return root / "checkpoints" / f"{topic}.next"
+
+
+def compact_all(root: Path) -> int:
+    """Remove all events of the topic, in a log of its own; the id of the seal."""
     with opened(root) as log:
-        log.empty(topic)
+        compact(log, log.latest(TOPIC))
+        return log.latest(TOPIC)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ import errno
 import fcntl
 import os
 from _thread import start_new_thread
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,7 +26,7 @@ from threading import Lock as Flag
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast
 
-from sessionledger.errors import LogTimeout
+from sessionledger.errors import LogTimeout, MaintenanceRunning
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.ownership import holder_of, open_companion, owner_of
@@ -131,6 +131,38 @@ class LockFile:
 
     def _descriptor(self) -> int:
         return _refuse() if self._file is None else self._file
+
+
+class Lease:
+    """Who maintains a ledger: one thread of one process at a time."""
+
+    def __init__(self, path: Path, ledger: Path) -> None:
+        """path: of the lock file, which is made when the lease is first taken."""
+        self._path = path
+        self._ledger = ledger
+        self._held: list[LockFile] = []
+
+    def take(self) -> AbstractContextManager[None]:
+        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
+        lock = LockFile(self._path, self._ledger)
+        if not lock.try_to_acquire():
+            lock.close()
+            raise MaintenanceRunning(f"another process maintains {self._ledger}: try again later")
+        self._held.append(lock)
+        return self._until_done(lock)
+
+    @contextmanager
+    def _until_done(self, lock: LockFile) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._held.remove(lock)
+            lock.close()
+
+    def forget_in_child(self) -> None:
+        """In a forked child: it is the parent's."""
+        for lock in self._held:
+            lock.close()
 
 
 def _refuse() -> NoReturn:

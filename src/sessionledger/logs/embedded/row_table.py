@@ -96,6 +96,32 @@ class RowTable:
             if link.previous:
                 self._remember(link)
 
+    def remove_events(self, cut: int, base: Iterable[Row]) -> None:
+        """The events up to a cut were removed: rows without a later event are those of the base."""
+        kept = set[bytes]()
+        for row in base:
+            kept.add(row.key)
+            current = self.rows.get(row.key)
+            if current is not None and current.version == row.version and current != row:
+                self._put(row)
+            known = self._events.get(row.key)
+            if known is not None:
+                del known[: bisect_right(known, cut)]
+                if not known:
+                    del self._events[row.key]
+        gone = [row for row in self.rows.values() if row.version <= cut and row.key not in kept]
+        for row in gone:
+            self._remove(row)
+        if gone:  # no order has their positions any more
+            self._by_key, self._by_end = SortedIndex(_key), SortedIndex(_end)
+
+    def _remove(self, row: Row) -> None:
+        self._by_owner.move(row, row.owner, None, row.live)
+        self._by_alias.move(row, row.alias, None, row.live)
+        self._by_group.move(row, row.group, None, row.live)
+        self._events.pop(row.key, None)
+        del self.rows[row.key]
+
     def _put(self, row: Row) -> None:
         before = self.rows.get(row.key)
         self.rows[row.key] = row

@@ -51,6 +51,22 @@ def ack(disk: Disk, topic: str, consumer: str, cursor: int) -> None:
         disk.replace(path, _write(_Cursor(topic, consumer, cursor, now)))
 
 
+def cursors(disk: Disk, topic: str) -> dict[str, int]:
+    """The cursors of a topic, by their consumers. Raises `CorruptLog`."""
+    paths = disk.root.glob(f"consumers/{topic}__*.json")
+    found = [one for path in paths if (one := found_in(path)) is not None]
+    return {one.consumer_id: one.cursor for one in found if one.topic == topic}
+
+
+def forget(disk: Disk, topic: str, consumer: str) -> None:
+    """Remove a cursor, durably. The caller has the writer's lock."""
+    path = _path(disk, topic, consumer)
+    found = found_in(path)
+    if found is not None and _is_of(found, topic, consumer):
+        path.unlink()
+        disk.flush_folder(path.parent)
+
+
 def _path(disk: Disk, topic: str, consumer: str) -> Path:
     return disk.root / "consumers" / f"{topic}__{consumer}.json"
 

@@ -26,14 +26,14 @@ from sessionledger.logs.file import lines
 class Damage:
     """What is known of the damaged lines of one file."""
 
-    def __init__(self, topic: str, after: int) -> None:
+    def __init__(self, topic: str, after: Head) -> None:
         self._topic = topic
         # The last intact event, with the id that its line has; its id in the log may be another.
-        self._intact = chain.EMPTY
-        self._intact_id = after
+        self._intact = after
+        self._intact_id = after.id
         # The damaged events behind it, and the last event of all, which may be a copy.
         self._pending: list[Head] = []
-        self._last = Head(after, None)
+        self._last = after
         # The id in the line of each damaged event, 0 if it is not one of those that are missing.
         self._damaged: dict[int, int] = {}
         self._missing: dict[int, int] = {}
@@ -84,6 +84,11 @@ class Damage:
         """Whatever comes now was written by a process that took this for the newest event."""
         self._intact, self._intact_id = head, head.id
         self._pending.clear()
+
+    def forget(self, upto: int) -> None:
+        """The events up to one of them were removed."""
+        self._damaged = {id: one for id, one in self._damaged.items() if id > upto}
+        self._missing = {id: one for id, one in self._missing.items() if id > upto}
 
     def fold(self, table: RowTable, fold: Fold, events: Sequence[StoredEvent]) -> None:
         """Fold events of the file that were seen."""

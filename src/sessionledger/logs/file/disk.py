@@ -90,8 +90,8 @@ class Disk:
         """The file of the checkpoint that counts once the topic's file is replaced."""
         return self.root / CHECKPOINTS / f"{name}{_NEXT}"
 
-    def emptied(self) -> set[str]:
-        """The topics whose events were removed at some time."""
+    def compacted(self) -> set[str]:
+        """The topics that lost events to a compaction at some time."""
         folder = self.root / CHECKPOINTS
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return {name.rpartition(".")[0] for name in names if name.endswith((_CHECKPOINT, _NEXT))}
@@ -133,14 +133,14 @@ class Disk:
         newest: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was,
         unless the write was published.
         """
-        start, since = index.end, index.checkpoint.head.id
+        start, since = index.end, index.cut.id
         with self._open(name) as file, self._record(name) as record:
             self._anchor_topic(name, file, record, since)
             before = Published(start, start, since, self._flushed(file, record, start, since))
             end = start + len(data)
             try:
                 publish(record, before._replace(claimed=end), self._boot)
-                _write(file, data)
+                write(file, data)
                 alone = _stands_alone(file, start, data)
                 if alone:
                     self._flush(file)
@@ -159,15 +159,15 @@ class Disk:
         A writer that died left them, or one that publishes nothing appended them. is_published:
         whether the end of the index was published.
         """
-        start, since = index.end, index.checkpoint.head.id
+        start, since = index.end, index.cut.id
         with self._open(name) as file, self._record(name) as record:
             size = os.fstat(file).st_size
-            known = Known(name, index.head, is_published)
+            known = Known(name, index.head, is_published, since > 0)
             end, lacks_newline = repair_of(reader_of(file), start, size, known)
             if end < size:
                 os.ftruncate(file, end)
             if lacks_newline:
-                _write(file, b"\n")
+                write(file, b"\n")
                 end += 1
             if is_published:
                 self._write_again(name, start, end)
@@ -196,30 +196,34 @@ class Disk:
         folder = path.parent
         self.make_folder(folder)
         self._anchor(folder.name, (folder.stat().st_ino, 0))
-        self.write_draft(path, content, self._sync_or_stop).replace(path)
-        self.flush_folder(folder)
+        with self.draft(path) as file:
+            write(file, content)
+            self._sync_or_stop(file)
+            self.put_draft(path)
 
-    def write_draft(self, path: Path, content: bytes, sync: Callable[[int], None]) -> Path:
-        """Write a file that is to replace another, flushed; its path."""
-        owner = owner_of_next(path, self.root)
-        draft = path.with_name(f".{path.name}.new")
+    @contextmanager
+    def draft(self, path: Path) -> Iterator[int]:
+        """A file that is to replace another, open to be written; removed by an error."""
+        owner, draft = owner_of_next(path, self.root), _draft_of(path)
         draft.unlink(missing_ok=True)
-        file = open_companion(draft, owner, os.O_WRONLY)
+        file = open_companion(draft, owner, os.O_RDWR)
         try:
-            _write(file, content)
-            sync(file)
-        except OSError:
+            yield file
+        except BaseException:
             draft.unlink(missing_ok=True)
             raise
         finally:
             os.close(file)
-        return draft
 
-    def replace_topic(self, name: str, draft: Path) -> None:
-        """Replace a topic's file by a draft, durably."""
-        path = self.topic(name)
-        draft.replace(path)
+    def put_draft(self, path: Path) -> None:
+        """Replace a file by its draft, which was flushed, durably."""
+        _draft_of(path).replace(path)
         self.flush_folder(path.parent)
+
+    def remove_drafts(self, name: str) -> None:
+        """Remove what a compaction of a topic left that was killed before it counted."""
+        for path in (self.topic(name), self.next_checkpoint(name)):
+            _draft_of(path).unlink(missing_ok=True)
 
     def make_folder(self, folder: Path) -> None:
         """A folder of the ledger, made if it is not there."""
@@ -234,6 +238,11 @@ class Disk:
     def _open(self, name: str) -> Iterator[int]:
         with _opened(open_companion(self.topic(name), owner_of(self.root), _APPEND)) as file:
             yield file
+
+    def anchor(self, name: str, since: int) -> None:
+        """Flush the record of a topic, and all names that lead to it and to the file."""
+        with self._open(name) as file, self._record(name) as record:
+            self._anchor_topic(name, file, record, since)
 
     def _anchor_topic(self, name: str, file: int, record: int, since: int) -> None:
         identity = (os.fstat(file).st_ino, since)
@@ -337,7 +346,12 @@ def _stands_alone(file: int, start: int, data: bytes) -> bool:
     return size == start + len(data) or os.pread(file, len(data), start) == data
 
 
-def _write(file: int, data: bytes) -> None:
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def write(file: int, data: bytes) -> None:
+    """Write all of it."""
     left = memoryview(data)
     while left:
         left = left[os.write(file, left) :]

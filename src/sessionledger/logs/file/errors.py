@@ -13,6 +13,7 @@ from sessionledger.logs.embedded.filesystem import check_is_local
 
 TOPICS = "topics"
 CHECKPOINTS = "checkpoints"
+MAINTENANCE = "maintenance.lock"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -60,7 +61,7 @@ def check_location(root: Path) -> None:
 
 
 def _check_content(root: Path) -> None:
-    ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock"}
+    ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock", MAINTENANCE}
     names = {entry.name for entry in os.scandir(root)}
     if names and TOPICS not in names and not names <= ours:
         few = ", ".join(sorted(names)[:5])

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
 
 from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger
 from sessionledger.findings import Finding, Findings
 from sessionledger.logs.arguments import check_name
 from sessionledger.logs.base import Check, Row, StoredEvent
-from sessionledger.logs.compaction.contract import WHOLE
+from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.logs.embedded.permissions import check_file, check_folder, check_surroundings
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
@@ -25,41 +26,49 @@ from sessionledger.logs.file.errors import TOPICS, check_location, translated_er
 from sessionledger.logs.file.index import TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import Published
 from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
-from sessionledger.logs.file.refresh import ADVICE, index_of, opened
+from sessionledger.logs.file.refresh import ADVICE, durable_end, index_of, known_of, opened
+
+
+class InMemory(NamedTuple):
+    """The rows that a log has in memory, of a file behind some cut.
+
+    folded: up to which event; None where nobody keeps any, or where they tell nothing.
+    """
+
+    rows: Sequence[Row]
+    folded: int | None
+    cut: Cut
+
+
+NOBODY = InMemory((), None, WHOLE)
 
 
 class _View:
-    """A topic up to where its file was whole when it was read.
-
-    rows and folded: those that a log has in memory, None where nobody keeps any. Where events were
-    removed there are none to compare either, since rows continue from the removed events.
-    """
+    """A topic up to where its file was whole when it was read."""
 
     chained = True
 
-    def __init__(self, index: TopicIndex, rows: Sequence[Row], folded: int | None) -> None:
-        self.head = index.head.id if len(index) else 0
-        self.folded = folded if self.head else 0
-        if index.checkpoint.head.id:
+    def __init__(self, index: TopicIndex, known: InMemory) -> None:
+        self.head = index.head.id
+        self.cut = index.cut
+        self.folded = known.folded if self.head else 0
+        if known.cut != index.cut:
             self.folded = None
-        self.cut = WHOLE
-        self._image = index
-        self._rows = sorted(rows, key=lambda row: row.key)
+        self._index = index
+        self._rows = sorted(known.rows, key=lambda row: row.key)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
-        return self._image.after(after, limit)
+        return self._index.after(after, limit)
 
     def rows(self, after: bytes, limit: int) -> list[Row]:
         start = bisect_right(self._rows, after, key=lambda row: row.key)
         return self._rows[start : start + limit]
 
-    def base(self, after: bytes, limit: int) -> list[Row]:  # noqa: ARG002  it has none
-        return []
+    def base(self, after: bytes, limit: int) -> list[Row]:
+        return self._index.checkpoint.rows(after, limit)
 
 
-def examine(
-    disk: Disk, topic: str, check: Check, rows: Sequence[Row] = (), folded: int | None = None
-) -> list[Finding]:
+def examine(disk: Disk, topic: str, check: Check, known: InMemory = NOBODY) -> list[Finding]:
     """What is wrong with the folder, and what the check finds in the topic.
 
     Raises `LogUnavailable` or `NotALedger` where nothing can be told.
@@ -73,7 +82,7 @@ def examine(
         _check_permissions(disk.root, found)
         _check_cursors(disk, found)
         index = _read(disk, topic, found)
-        return found.all() + list(check(_View(index, rows, folded)))
+        return found.all() + list(check(_View(index, known)))
 
 
 def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
@@ -82,7 +91,7 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
     file = opened(path)
     try:
         index, published = _index_of(disk, topic, file, found)
-        durable, newest = (0, 0) if published is None else (published.durable, published.newest)
+        durable, newest = durable_end(index, published)
         size = 0 if file is None else os.fstat(file).st_size
         if size < durable:
             problem = f"it has {size} bytes, and {durable} were acknowledged: events were removed"
@@ -90,7 +99,7 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
         if file is not None:
             index.stamp = stamp_of(os.fstat(file))
             index.scan(file, min(durable, size), None, newest if durable <= size else 0)
-            known = Known(topic, index.head, published is not None)
+            known = known_of(index, published)
             index.scan(file, _whole_end(disk, path, file, index.end, known, found), None)
     finally:
         if file is not None:
@@ -106,7 +115,7 @@ def _index_of(
         return index_of(disk, topic, file, index)
     except CorruptLog as error:
         if not index.is_there(file):
-            raise LogUnavailable(f"{index.path} was emptied meanwhile: examine it again") from None
+            raise LogUnavailable(f"{index.path} was replaced meanwhile: examine again") from None
         found.add("checkpoint_wrong", str(disk.checkpoint(topic)), str(error), ADVICE)
         return index, None
 
@@ -118,7 +127,12 @@ def _whole_end(
         if not quiet:
             return durable
         size = os.fstat(file).st_size
-        repair = repair_of(reader_of(file), durable, size, known)
+        try:
+            repair = repair_of(reader_of(file), durable, size, known)
+        except CorruptLog as error:
+            remedy = "do what the problem says: nobody reads or writes the topic before that"
+            found.add("appended_by_others", str(path), str(error), remedy)
+            return durable
     if repair.end < size:
         problem = f"its last {size - repair.end} bytes are not whole events: their writer died"
         found.add("torn_tail", str(path), problem, "nothing: the next read or append cuts them")

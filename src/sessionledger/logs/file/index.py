@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sessionledger.errors import CorruptLog, LogUnavailable
-from sessionledger.logs.base import Fold, KeyState, Progress, StoredEvent
+from sessionledger.errors import CorruptLog, LogUnavailable, MaintenanceRunning
+from sessionledger.logs.base import ALL_ROWS, Fold, KeyState, Progress, Row, StoredEvent
 from sessionledger.logs.chain import Head, head_after
+from sessionledger.logs.compaction.contract import refuse_below
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.damage import Damage
@@ -32,7 +33,7 @@ _PAGE = 1000
 class Stamp(NamedTuple):
     """What identifies one state of a file: its inode, and when it was last written.
 
-    Inodes are used again, for instance for the file that replaces one that was emptied.
+    Inodes are used again, for instance for the file that replaces one that was compacted.
     """
 
     inode: int
@@ -51,20 +52,20 @@ class TopicIndex:
     """The index of one topic.
 
     end: up to where the file was read. stamp: of the file that was read. checkpoint: what that file
-    continues from.
+    continues from, and cut: the cut there.
     """
 
     def __init__(self, topic: str, path: Path, checkpoint: Checkpoint = NOTHING) -> None:
         self.topic = topic
         self.path = path
         self.checkpoint = checkpoint
+        self.cut = checkpoint.cut
         self.stamp = NO_FILE
         self.end = 0
-        # As in every log, the chain begins again behind events that were removed.
-        self.head = Head(checkpoint.head.id, None)
-        self.table = RowTable(checkpoint.rows)
+        self.head = self.cut.head
+        self.table = RowTable(checkpoint.base)
         self.folded = 0
-        self.damage = Damage(topic, self.head.id)
+        self.damage = Damage(topic, self.head)
         self._name = str(path)
         self._ids = array("q")
         self._offsets = array("q")
@@ -110,7 +111,7 @@ class TopicIndex:
     @property
     def folded_id(self) -> int:
         """The id of the last event that is folded."""
-        return self._ids[self.folded - 1] if self.folded else self.checkpoint.head.id
+        return self._ids[self.folded - 1] if self.folded else self.cut.id
 
     # -- growing
 
@@ -146,8 +147,19 @@ class TopicIndex:
 
     def rebuilt(self, fold: Fold, progress: Progress | None) -> tuple[RowTable, int]:
         """All rows, folded again, and of how many events. Others may append meanwhile."""
-        table, done = RowTable(self.checkpoint.rows), 0
-        for page in self._pages(0):
+        return self._folded(fold, len(self), progress)
+
+    def base_at(self, head: Head, fold: Fold, progress: Progress | None) -> dict[bytes, Row]:
+        """What the events up to one of them fold to, by its key and in the order of keys."""
+        stop = bisect_right(self._ids, head.id)
+        if not stop or head_after(self._event(stop - 1)) != head:
+            raise MaintenanceRunning("another program replaced events meanwhile: try again")
+        table, _ = self._folded(fold, stop, progress)
+        return {row.key: row for row in table.list(ALL_ROWS, None, None)}
+
+    def _folded(self, fold: Fold, stop: int, progress: Progress | None) -> tuple[RowTable, int]:
+        table, done = RowTable(self.checkpoint.base), 0
+        for page in self._pages(0, stop):
             self.damage.fold(table, fold, page)
             done += len(page)
             if progress is not None:
@@ -194,10 +206,35 @@ class TopicIndex:
             self.head = head_after(events[-1])
         self.end += len(block)
 
+    # -- being replaced
+
+    def offset_behind(self, id: int) -> int:
+        """Where the events begin that follow one of them."""
+        return self._offset(bisect_right(self._ids, id))
+
+    def continued(self, checkpoint: Checkpoint) -> TopicIndex:
+        """The index of the file that replaced this one, as far as it is known by this one.
+
+        The rows change that were replaced by what remains of them.
+        """
+        index, cut = TopicIndex(self.topic, self.path, checkpoint), checkpoint.cut
+        if not self.cut.id < cut.id <= self.head.id:
+            return index
+        start, begins = bisect_right(self._ids, cut.id), self.offset_behind(cut.id)
+        index._ids = self._ids[start:]
+        index._offsets = array("q", [offset - begins for offset in self._offsets[start:]])
+        index.end, index.head, index.damage = self.end - begins, self.head, self.damage
+        index.damage.forget(cut.id)
+        if self.folded == len(self):
+            self.table.remove_events(cut.id, checkpoint.base)
+            index.table, index.folded = self.table, len(index)
+        return index
+
     # -- reading
 
     def after(self, id: int, limit: int) -> list[StoredEvent]:
-        """The events above an id, at most so many."""
+        """The events above an id, at most so many. Raises `HistoryCut`."""
+        refuse_below(self.cut.id, id)
         start = bisect_right(self._ids, id)
         found: list[StoredEvent] = []
         for page in self._pages(start, min(len(self._ids), start + limit)):
@@ -206,16 +243,19 @@ class TopicIndex:
 
     def events(self, ids: Sequence[int]) -> list[StoredEvent]:
         """The events with these ids."""
-        found: list[StoredEvent] = []
-        for id in ids:
-            number = bisect_left(self._ids, id)
-            found += next(self._pages(number, number + 1))
-        return found
+        return [self._event(bisect_left(self._ids, id)) for id in ids]
+
+    def _event(self, number: int) -> StoredEvent:
+        (event,) = next(self._pages(number, number + 1))
+        return event
+
+    def _offset(self, number: int) -> int:
+        return self._offsets[number] if number < len(self._offsets) else self.end
 
     def holds(self, other: TopicIndex) -> bool:
         """Whether this file continues the other one: it has the other's newest event."""
-        if other.head.id <= self.checkpoint.head.id:
-            known = self.checkpoint.head
+        if other.head.id <= self.cut.id:
+            known = self.cut.head
             return other.head.id < known.id or other.head.hash in (None, known.hash)
         newest = self.after(other.head.id - 1, 1)
         return bool(newest) and head_after(newest[0]) == other.head
@@ -245,12 +285,11 @@ class TopicIndex:
 
     def _page(self, file: int, first: int, stop: int) -> list[StoredEvent]:
         begins = self._offsets[first]
-        ends = self._offsets[stop] if stop < len(self._offsets) else self.end
-        text = read_exactly(file, begins, ends)
+        text = read_exactly(file, begins, self._offset(stop))
         events: list[StoredEvent] = []
-        last = self._ids[first - 1] if first else self.checkpoint.head.id
+        last = self._ids[first - 1] if first else self.cut.id
         for index in range(first, stop):
-            behind = self._offsets[index + 1] if index + 1 < len(self._offsets) else self.end
+            behind = self._offset(index + 1)
             piece = text[self._offsets[index] - begins : behind - begins].strip(b"\n")
             events.append(lines.event_of(piece, last if piece else self._ids[index] - 1))
             last = self._ids[index]

@@ -19,19 +19,20 @@ In the last two cases the reader takes the lock. It cuts off torn bytes, flushes
 takes in the rest (`recovery`). A process that may not write sees what is published, or complete
 lines where nothing is.
 
-**Emptying** a topic puts another file in the place of its own. The next refresh sees another inode,
-or at least another time of writing (`emptying`, `checkpoint`).
+**Compaction** puts another file in the place of a topic's. The next refresh sees another inode, or
+at least another time of writing (`compactor`, `checkpoint`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger, StoreClosed
+from sessionledger.errors import LogUnavailable, NoLedger, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name, check_names
@@ -42,33 +43,40 @@ from sessionledger.logs.base import (
     Fold,
     KeyState,
     Outcome,
-    Progress,
     Row,
     RowFilter,
     StoredEvent,
     Unit,
 )
+from sessionledger.logs.compaction.contract import refuse_below
 from sessionledger.logs.concurrency.forking import watch_forks
 from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
+from sessionledger.logs.concurrency.lock_file import Lease
 from sessionledger.logs.concurrency.locks import TimedLock
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_read
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers, lines
+from sessionledger.logs.file.compaction.compactable import CompactableFiles
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.errors import NOT_PERMITTED, TOPICS, check_location, translated_errors
+from sessionledger.logs.file.errors import (
+    MAINTENANCE,
+    NOT_PERMITTED,
+    TOPICS,
+    check_location,
+    translated_errors,
+)
 from sessionledger.logs.file.examination import examine
 from sessionledger.logs.file.index import TopicIndex
-from sessionledger.logs.file.recovery.emptying import empty
 from sessionledger.logs.file.refresh import Refreshed
 from sessionledger.logs.file.topics import Topics
 from sessionledger.logs.file.writer_lock import WriterLock
-from sessionledger.logs.marks import apply, id_of
+from sessionledger.logs.marks import id_of
 from sessionledger.ownership import resolved
 
 T = TypeVar("T")
 
 
-class FileLog:
+class FileLog(CompactableFiles):
     """A ledger in a folder of text files, which any number of threads and processes share.
 
     A topic is read when somebody first asks about it, and its rows stay in memory. A process that
@@ -105,6 +113,7 @@ class FileLog:
         self._lock = TimedLock()  # never held while a thread waits for the writer's lock
         self._lock.timeout = self.timeout
         self._group = GroupCommit(each_alone(self._write), self.timeout)
+        self._maintenance = Lease(self.path / MAINTENANCE, self.path)
 
     def _open_writer_lock(self) -> WriterLock | None:
         """The lock file; None where this process may only read."""
@@ -127,6 +136,7 @@ class FileLog:
             self._writer_lock.release()
 
     def after_fork_in_child(self) -> None:
+        self._maintenance.forget_in_child()
         self._begin()
         if self._writer_lock is not None:
             self._writer_lock.begin_in_child(is_open=not self._closed)
@@ -172,7 +182,8 @@ class FileLog:
         with self._lock:
             self._topics.keep_rows(topic)
             index = self._topics.adopt(topic).index
-            table = index.table if fold is None else self._topics.rows(topic, index)
+            keeps_rows = fold is not None or index.cut.id > 0
+            table = self._topics.rows(topic, index) if keeps_rows else index.table
             due = table.aftermath() if table.due else []
             batch = [*due, *batch] if due else batch
             state = table.batch_state(index.head, batch, fold)
@@ -185,26 +196,20 @@ class FileLog:
                 self._topics.take(topic, index, start, plan, texts, stamp)
         return plan.outcomes[len(due) :]
 
-    def empty(self, topic: str) -> None:
-        """Remove all events of the topic; its rows stay, and the id of its newest event.
+    def _alone(self, topic: str, work: Callable[[TopicIndex, RowTable], T]) -> T:
+        def alone() -> T:
+            with self._lock:
+                index = self._topics.adopt(topic).index
+                table = self._topics.rows(topic, index)
+            return work(index, table)
 
-        Raises `InvalidEvent` without the topic's fold, as nobody knows its rows then.
-        """
-        self._topics.fold_of(check_name("topic", topic))
-        self._change(partial(self._empty, topic))
+        return self._change(alone)
 
-    def _empty(self, topic: str) -> None:
-        with self._lock:
-            index = self._topics.adopt(topic).index
-            table = self._topics.rows(topic, index)
-            rows = apply(table.mark, table.rows.values())
-            if index.damage:
-                raise CorruptLog(
-                    f"events of topic {topic!r} are damaged, so they are not removed: run "
-                    "`sessionledger verify`, and restore the ledger from a copy"
-                )
-        if len(index):
-            empty(self._disk, topic, index, rows)
+    def _lease(self) -> AbstractContextManager[None]:
+        if self._writer_lock is None:
+            return nullcontext()  # it changes nothing in the folder
+        with translated_errors(self.path):
+            return self._maintenance.take()
 
     # -- asking
 
@@ -229,7 +234,7 @@ class FileLog:
         except LogUnavailable:
             if index.is_of_current_file():
                 raise
-        # It was emptied since the refresh, and the answer is in another file.
+        # It was compacted since the refresh, and the answer is in another file.
         return self._answer(topic, self._topics.refresh(topic).index, question)
 
     def _unless_others_write(self, topic: str, seen: Refreshed) -> Refreshed:
@@ -268,8 +273,9 @@ class FileLog:
         self._topics.keep_rows(topic)
 
         def events(index: TopicIndex) -> list[StoredEvent]:
-            since = max(after, index.checkpoint.head.id)
-            return index.events(self._topics.rows(topic, index).history(key, since, limit))
+            if index.checkpoint.row(key) is not None:
+                refuse_below(index.cut.id, after)
+            return index.events(self._topics.rows(topic, index).history(key, after, limit))
 
         return self._ask(topic, events)
 
@@ -302,19 +308,6 @@ class FileLog:
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
         return self._ask_rows(topic, lambda table: table.count(where))
 
-    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        fold = self._topics.fold_of(check_name("topic", topic))
-        self._disk.check_healthy()
-        index = self._ask(topic, lambda index: index)
-        table, done = index.rebuilt(fold, progress)  # most of the work, without a lock
-
-        def put(now: TopicIndex) -> int:
-            if now is index:
-                now.put_rows(fold, table, done)
-            return len(now)
-
-        return self._ask(topic, put)
-
     # -- consumers
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
@@ -332,8 +325,8 @@ class FileLog:
     def topics(self) -> list[str]:
         self._check_open()
         with translated_errors(self.path):
-            names, emptied = self._disk.topics(), self._disk.emptied()
-        return sorted(emptied.union(filter(self._holds, names)))
+            names, compacted = self._disk.topics(), self._disk.compacted()
+        return sorted(compacted.union(filter(self._holds, names)))
 
     def _holds(self, topic: str) -> bool:
         known = self._disk.published(topic)
@@ -351,18 +344,9 @@ class FileLog:
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
         self._check_open()
-        rows: Sequence[Row] = ()
         with self._lock:
-            index = self._known.get(check_name("topic", topic))
-            folded = None if index is None or not index.folded else index.folded_id
-            if index is not None and index.damage:
-                folded = None  # its rows are not those that its events would fold to
-            if index is not None:
-                rows = list(index.table.rows.values())
-        return examine(self._disk, topic, check, rows, folded)
-
-    def compactable(self) -> None:
-        return None
+            known = self._topics.in_memory(check_name("topic", topic))
+        return examine(self._disk, topic, check, known)
 
     def flush(self) -> None:
         if self._writer_lock is None:

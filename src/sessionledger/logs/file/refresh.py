@@ -55,7 +55,7 @@ def refresh(
     finally:
         if file is not None:
             os.close(file)
-    # It was emptied meanwhile, and the published record may already be of the new file.
+    # It was replaced meanwhile, and the published record may already be of the new file.
     return refresh(disk, topic, index, fold, only_reads)
 
 
@@ -72,32 +72,45 @@ def index_of(
 ) -> tuple[TopicIndex, Published | None]:
     """The index if it is of the open file, else a new one; and what is published of that file.
 
-    If the topic is emptied meanwhile, the file is no longer in its place afterwards, and the result
-    does not count. Raises `CorruptLog`.
+    If the topic is compacted meanwhile, the file is no longer in its place afterwards, and the
+    result does not count. Raises `CorruptLog`.
     """
     published = disk.published(topic)
     inode = NO_FILE.inode if file is None else os.fstat(file).st_ino
-    since = index.checkpoint.head.id if published is None else published.since
-    if inode != index.stamp.inode or since != index.checkpoint.head.id or inode == NO_FILE.inode:
+    since = index.cut.id if published is None else published.since
+    if inode != index.stamp.inode or since != index.cut.id or inode == NO_FILE.inode:
         checkpoint = in_force(disk.checkpoint(topic), disk.next_checkpoint(topic), file)
-        if inode != index.stamp.inode or checkpoint.head != index.checkpoint.head:
-            index = TopicIndex(topic, index.path, checkpoint)
+        if inode != index.stamp.inode or checkpoint.cut != index.cut:
+            index = index.continued(checkpoint)
     return index, _of_this_file(topic, index.checkpoint, published)
+
+
+def durable_end(index: TopicIndex, published: Published | None) -> tuple[int, int]:
+    """Up to where the file of an index is durable, as far as anybody knows; the newest id there."""
+    size = index.checkpoint.follows.size
+    if published is None or published.durable < size:
+        return size, index.cut.seal
+    return published.durable, published.newest
+
+
+def known_of(index: TopicIndex, published: Published | None) -> Known:
+    """What is known where an index ends."""
+    return Known(index.topic, index.head, published is not None, index.cut.id > 0)
 
 
 def _of_this_file(
     topic: str, checkpoint: Checkpoint, published: Published | None
 ) -> Published | None:
     """What is published, if it is of the file that continues from the checkpoint."""
-    if published is None or published.since == checkpoint.head.id:
+    id, size = checkpoint.cut.id, checkpoint.follows.size
+    if published is None or published.since == id:
         return published
-    if published.since < checkpoint.head.id and published.durable <= checkpoint.replaced.size:
-        # The process that emptied it was killed before it published that, or that was lost.
-        return Published(0, 0, checkpoint.head.id, 0)
+    if published.since < id and published.durable <= checkpoint.replaced.size:
+        # The process that compacted it was killed before it published that, or that was lost.
+        return Published(size, size, id, size, checkpoint.cut.seal)
     raise CorruptLog(
         f"{published.durable} bytes of topic {topic!r} were acknowledged that follow event "
-        f"{published.since}, and its file continues from {checkpoint.head.id}: it was replaced; "
-        f"{ADVICE}"
+        f"{published.since}, and its file continues from {id}: it was replaced; {ADVICE}"
     )
 
 
@@ -116,14 +129,14 @@ def _refresh_from(
     if file is not None:
         found = os.fstat(file)
         size, index.stamp = found.st_size, stamp_of(found)
-    upto, newest = (0, 0) if published is None else (published.durable, published.newest)
+    upto, newest = durable_end(index, published)
     _refuse_shorter(topic, size, max(index.end, upto))
     if file is not None:
         # Folded only once it is known to be a continuation.
         fold = fold if index is before or before.stamp == NO_FILE else None
         index.scan(file, upto, fold, newest)
         if only_reads and (published is None or size > published.claimed):
-            known = Known(topic, index.head, published is not None)
+            known = known_of(index, published)
             index.scan(file, repair_of(reader_of(file), index.end, size, known).end, fold)
     if index is not before and not index.holds(before):
         raise CorruptLog(

@@ -13,6 +13,7 @@ from sessionledger.logs import units
 from sessionledger.logs.base import Fold
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.examination import InMemory
 from sessionledger.logs.file.index import Stamp, TopicIndex
 from sessionledger.logs.file.refresh import Refreshed, refresh
 from sessionledger.logs.units import Plan
@@ -72,6 +73,13 @@ class Topics:
             index.fold_rest(fold)
             self.known[topic] = index
         return index.table
+
+    def in_memory(self, topic: str) -> InMemory:
+        """The rows of a topic as they are in memory."""
+        index = self.known.get(topic) or TopicIndex(topic, self._disk.topic(topic))
+        # Behind damage, its rows are not those that its events would fold to.
+        folded = None if index.damage or not index.folded else index.folded_id
+        return InMemory(list(index.table.rows.values()), folded, index.cut)
 
     def take(
         self,

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import apsw
 
-from sessionledger.errors import MaintenanceRunning
 from sessionledger.findings import Finding
 from sessionledger.logs.arguments import check_limit
 from sessionledger.logs.base import (
@@ -27,7 +26,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch
-from sessionledger.logs.concurrency.lock_file import LockFile
+from sessionledger.logs.concurrency.lock_file import Lease
 from sessionledger.logs.concurrency.reentrancy import Reentered
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_read
 from sessionledger.logs.sql import statements
@@ -83,7 +82,7 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         self._readers = Readers(self._connect_reader)
         self._row_cache = RowCache(self.path, self._readers)
         self._is_quiet = False
-        self._leases: list[LockFile] = []
+        self._maintenance = Lease(self.path.with_name(self.path.name + MAINTENANCE), self.path)
 
     def before_fork(self, until: float) -> None:
         # SQLite keeps its locks per process, and a child would inherit the belief that it holds
@@ -102,8 +101,7 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
             self._transactions.release()
 
     def after_fork_in_child(self) -> None:
-        for lease in self._leases:
-            lease.close()  # it is the parent's
+        self._maintenance.forget_in_child()
         is_lost = not self._is_quiet
         if is_lost:
             untouchable.append(self._readers)
@@ -124,19 +122,9 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         while 0 < pages != before:
             pages, before = self._change(Writer.give_back), pages
 
-    @contextmanager
-    def _lease(self) -> Iterator[None]:
-        path = self.path.with_name(self.path.name + MAINTENANCE)
+    def _lease(self) -> AbstractContextManager[None]:
         with translated_errors(self.path):
-            lock = LockFile(path, self.path)
-        self._leases.append(lock)
-        try:
-            if not lock.try_to_acquire():
-                raise MaintenanceRunning(f"another process maintains {self.path}: try again later")
-            yield
-        finally:
-            self._leases.remove(lock)
-            lock.close()
+            return self._maintenance.take()
 
     def _transact(self, work: Callable[[Writer], T], until: float) -> T:
         return self._transactions.run(work, until)

@@ -41,10 +41,12 @@ beginning of what was acknowledged.
 record was removed, for instance beside a copy. A line that is no event may then have been damaged
 later. It is cut only at the very end, with the rest of its unit.
 
-**Two files at one moment.** Removing all events of a topic changes two files together (`emptying`):
-the topic's own, and the checkpoint that holds its head and its rows. The rename of the
-topic's file decides. Until then the new checkpoint does not count, and from then on the old one
-does not (`checkpoint`).
+**Two files at one moment.** Compaction changes two files together (`compactor`): the topic's own,
+and the checkpoint that holds its base. The rename of the topic's file decides. Until then the new
+checkpoint does not count, and from then on the old one does not (`checkpoint`).
+
+**After a compaction** nobody else appends to the topic. A line without our hashes behind the
+durable offset is refused, and whatever is only half there is cut.
 
 **Small files** (cursors, checkpoints) are written beside the old ones, flushed, and renamed, and
 their folder is flushed. A crash leaves the old content or the new.

@@ -10,9 +10,9 @@ Beside the offset the record has two numbers:
 
 - how far the file may reach while a batch is written: a reader can tell that batch from lines that
   another program appended;
-- the event after which the file begins: it tells the offset of a file that was emptied from one of
-  the file that replaced it. `_FORMAT` is added to it. A version from before marks takes that for a
-  file that was replaced, and answers nothing more. It would not know what a mark ended.
+- the event after which the file begins: it tells the offset of a file that was compacted from one
+  of the file that replaced it. `_FORMAT` is added to it. A version from before marks takes that
+  for a file that was replaced, and answers nothing more. It would not know what a mark ended.
 
 A second line has the id of the newest event before the offset. Without it nobody could tell that
 the last line is gone: no line follows that would show it. Older versions don't read that line. If

@@ -10,7 +10,9 @@ from another program, and continues every chain.
 3. What another program appended is never cut. It has no hashes, or it follows the event before the
    line. If it stands behind the line, only the end of the file is cut. That is, bytes that are no
    whole event, and the last unit if its end is missing.
-4. If nobody knows the durable offset, the line may have been damaged after it was acknowledged. It
+4. Nobody else appends to a topic that was compacted. What another program appended there is
+   refused: it knows neither the live sessions nor the used tokens.
+5. If nobody knows the durable offset, the line may have been damaged after it was acknowledged. It
    is cut only if nothing but the rest of its unit follows.
 
 This is pure: the caller says how the file is read.
@@ -18,9 +20,10 @@ This is pure: the caller says how the file is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
+from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.chain import Head
@@ -37,11 +40,13 @@ class Known(NamedTuple):
     """What is known of the place where the tail begins, at the end of a line.
 
     head: the newest event before it. is_published: whether its writer published that offset.
+    is_cut: whether the topic was compacted.
     """
 
     topic: str
     head: Head
     is_published: bool
+    is_cut: bool = False
 
 
 class Repair(NamedTuple):
@@ -52,7 +57,10 @@ class Repair(NamedTuple):
 
 
 def repair_of(read: Read, start: int, end: int, known: Known) -> Repair:
-    """How to repair the bytes from `start`, where a line begins, up to the file's `end`."""
+    """How to repair the bytes from `start`, where a line begins, up to the file's `end`.
+
+    Raises `CorruptLog` for what another program appended to a topic that was compacted.
+    """
     walk, whole_end, lacks_newline = _Walk(known), start, False
     for offset, line in _lines(read, start, end):
         if line.strip():
@@ -96,11 +104,14 @@ class _Walk:
     def see(self, offset: int, line: bytes) -> None:
         """The next line, which is not blank."""
         event = lines.whole_event(line)
+        events = [event] if event is not None else lines.whole_events(line)
         if self.broken is None and not (event is not None and self._continues(event)):
             self.broken = offset if self.begun is None else self.begun
             self._rest = None if self.begun is None else self._unit
+        if self._known.is_cut:
+            self._refuse_others(offset, events)
         if self.broken is not None:
-            for one in [event] if event is not None else lines.whole_events(line):
+            for one in events:
                 if self._forbids(one):
                     self.broken = None
                     self._head = _after(one, self._head)
@@ -111,6 +122,16 @@ class _Walk:
             return False
         self._head = _after(event, self._head)
         return True
+
+    def _refuse_others(self, offset: int, events: Sequence[StoredEvent]) -> None:
+        broken, topic = self.broken is not None, self._known.topic
+        for one in events:
+            if not is_chained(one) or (broken and continues(topic, one, self._head)):
+                raise CorruptLog(
+                    f"another program appended to topic {topic!r} at byte {offset} of its file, "
+                    "and the topic was compacted: stop that program, and cut the file there with "
+                    f"`truncate -s {offset}`"
+                )
 
     def _forbids(self, behind: StoredEvent) -> bool:
         """Whether an event from the broken line on forbids the cut."""

@@ -1,0 +1,105 @@
+"""What a log of files answers about its bases, and what takes the lease."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.base import Progress, Row
+from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Cut, Reduction
+from sessionledger.logs.embedded.row_table import RowTable
+from sessionledger.logs.file import consumers
+from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.errors import translated_errors
+from sessionledger.logs.file.index import TopicIndex
+from sessionledger.logs.file.topics import Topics
+
+T = TypeVar("T")
+
+
+class CompactableFiles(ABC):
+    """As in `CompactableLog`, and `rebuild`, by what a log is asked about a topic."""
+
+    _disk: Disk
+    _topics: Topics
+
+    @abstractmethod
+    def _ask(self, topic: str, question: Callable[[TopicIndex], T]) -> T:
+        """Ask about a topic, with everything that was acknowledged before the call."""
+
+    @abstractmethod
+    def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
+        """Ask about the rows of a topic, likewise."""
+
+    @abstractmethod
+    def _alone(self, topic: str, work: Callable[[TopicIndex, RowTable], T]) -> T:
+        """Do something while nobody writes, with the newest index and rows of a topic."""
+
+    @abstractmethod
+    def _change(self, work: Callable[[], T]) -> T:
+        """Do something while nobody writes."""
+
+    @abstractmethod
+    def _lease(self) -> AbstractContextManager[None]:
+        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """Raises `StoreClosed`."""
+
+    def compactable(self) -> CompactableLog:
+        return self
+
+    def cut(self, topic: str) -> Cut:
+        return self._ask(topic, lambda index: index.cut)
+
+    def base_row(self, topic: str, key: bytes) -> Row | None:
+        return self._ask(topic, lambda index: index.checkpoint.row(key))
+
+    def base(self, topic: str, after: bytes, limit: int) -> list[Row]:
+        check_limit(limit)
+        return self._ask(topic, lambda index: index.checkpoint.rows(after, limit))
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        self._check_open()
+        with translated_errors(self._disk.root):
+            return consumers.cursors(self._disk, check_name("topic", topic))
+
+    def forget_cursor(self, topic: str, consumer: str) -> None:
+        check_names(topic, consumer)
+        self._change(lambda: consumers.forget(self._disk, topic, consumer))
+
+    def rebuild(self, topic: str, progress: Progress | None = None) -> int:
+        fold = self._topics.fold_of(check_name("topic", topic))
+        self._disk.check_healthy()
+        with self._lease():
+            index = self._ask(topic, lambda index: index)
+            table, done = index.rebuilt(fold, progress)  # most of the work, without a lock
+
+            def put(now: TopicIndex) -> int:
+                if now is index:
+                    now.put_rows(fold, table, done)
+                return len(now)
+
+            return self._ask(topic, put)
+
+    def compact(
+        self, topic: str, compaction: Compaction, progress: Progress | None = None
+    ) -> Reduction:
+        from sessionledger.logs.file.compaction.compactor import Compactor  # few processes ever do
+
+        fold = self._topics.fold_of(check_name("topic", topic))
+        with self._lease(), translated_errors(self._disk.root):
+            compactor = Compactor(
+                topic,
+                fold,
+                compaction,
+                self._disk,
+                lambda: self._ask(topic, lambda index: index),
+                lambda question: self._ask_rows(topic, question),
+                lambda work: self._alone(topic, work),
+            )
+            return compactor.run(progress)
