@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sessionledger import SessionStore
 from tests.cli.running import Line
+from tests.cli.screen import Screen
 
 OLD = datetime.now(UTC) - timedelta(days=100)
 
@@ -69,3 +71,40 @@ def test_a_webhook_holds_it_back_until_it_is_given_up_or_removed(
     assert given_up.record["held_back_by"] is None
     assert line("webhooks", "remove", id).code == 0
     assert line("compact", "--retention", "90d", "--json").record["cut"] == 3
+
+
+def test_an_archive_is_written_and_read_again(line: Line, handles: list[str]) -> None:
+    line.create()
+    events = line("events", "--json").records
+    told = line("history", "--handle", handles[1], "--json").records
+    assert line("compact", "--retention", "90d", "--archive", "kept").code == 0
+    assert line("events", "--archive", "kept", "--json").records[:4] == events
+    after = line("events", "--archive", "kept", "--after", "1", "--limit", "2", "--json").records
+    assert after == events[1:3]
+    whole = line("history", "--handle", handles[1], "--archive", "kept", "--json")
+    assert (whole.records, whole.err) == (told, "")
+    assert line("verify", "--archive", "kept", "--json").record["cut"] == 0
+    assert line("events", "--archive", "kept", "--follow").code == 2
+    refused = line("compact", "--retention", "90d")
+    assert (refused.code, "--give-up-archive" in refused.err) == (2, True)
+    (segment,) = (line.folder / "kept").iterdir()
+    segment.unlink()
+    broken = line("verify", "--archive", "kept")
+    assert (broken.code, segment.name in broken.out) == (1, True)
+    assert line("compact", "--retention", "90d", "--give-up-archive").code == 0
+
+
+def test_people_are_told_what_would_go_and_what_holds_it_back(
+    line: Line, handles: list[str], screen: Screen
+) -> None:
+    assert handles
+    id = line("webhooks", "add", "https://example.com/", "--after", "2", "--json").record["id"]
+    told = screen("compact", "--retention", "90d", "--dry-run")
+    assert re.search(r"would remove 2 events up to 2, of [1-9]\d* bytes", told)
+    assert "0 sessions that ended would become tombstones" in told
+    assert re.search(rf"{id} has yet to read later ones", told)
+
+
+def test_a_vacuum_removes_no_session(line: Line, handles: list[str]) -> None:
+    assert line("compact", "--retention", "90d", "--vacuum").code == 0
+    assert line("get", "--handle", handles[0]).code == 0

@@ -90,6 +90,7 @@ def rebuild(ledger: Ledger, json: bool) -> None:
     Option("--accept-break EVENT", "Go on behind breaks of the chain up to there.", read=int),
     Option("--archive DIR", "Copy what is removed to this folder first."),
     Option("--give-up-archive", "Copy nothing, although earlier events are in an archive."),
+    Option("--vacuum", "Make an older SQLite file smaller. Nobody can write meanwhile."),
 )
 def compact(
     ledger: Ledger,
@@ -101,6 +102,7 @@ def compact(
     accept_break: int | None,
     archive: str | None,
     give_up_archive: bool,
+    vacuum: bool,
 ) -> None:
     """Remove the events that are older than a retention.
 
@@ -116,6 +118,7 @@ def compact(
             accept_break=accept_break or 0,
             archive=archive,
             give_up_archive=give_up_archive,
+            vacuum=vacuum,
             progress=bar,
         )
     if json or not on_terminal():

@@ -17,7 +17,7 @@ of the base, and removes the events. From then on the rows are fold(base, remain
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from msgspec.structs import astuple
@@ -143,6 +143,15 @@ class CompactableLog(Protocol):
         compaction left. `progress` is told how many of the events are done.
         Raises `MaintenanceRunning` while another process does this.
         """
+        ...
+
+
+@runtime_checkable
+class VacuumableLog(Protocol):
+    """What a `CompactableLog` also offers if its file may keep the space of what was removed."""
+
+    def vacuum(self) -> None:
+        """Give the space back, from now on after each compaction. Writers wait meanwhile."""
         ...
 
 

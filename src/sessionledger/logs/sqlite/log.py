@@ -122,6 +122,10 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         while 0 < pages != before:
             pages, before = self._change(Writer.give_back), pages
 
+    def vacuum(self) -> None:
+        with self._lease():
+            self._transactions.vacuum()
+
     def _lease(self) -> AbstractContextManager[None]:
         with translated_errors(self.path):
             return self._maintenance.take()

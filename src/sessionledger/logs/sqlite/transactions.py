@@ -27,6 +27,9 @@ from sessionledger.ownership import check_ledger
 
 T = TypeVar("T")
 
+INCREMENTAL = 2
+"""What SQLite calls `auto_vacuum=INCREMENTAL`."""
+
 _lost: set[Path] = set()
 """The ledgers that a forked child can't use: SQLite believes that it is in the middle of a call."""
 
@@ -117,6 +120,28 @@ class Transactions:
             self._transact(Writer.write_meta, until)
         finally:
             connection.pragma("synchronous", SYNCHRONOUS[self._durability])
+
+    def vacuum(self) -> None:
+        """Rewrite a file that never gives space back, as one that does. Nobody writes meanwhile."""
+        with translated_errors(self._path):
+            until = self._until()
+            self._mutex.run(partial(self._vacuum, until), until)
+
+    def _vacuum(self, until: float) -> None:
+        connection = self._healthy_writer(until).connection
+
+        def vacuum() -> None:
+            wait_until(connection, until)
+            connection.pragma("auto_vacuum", "incremental")
+            try:
+                connection.execute("VACUUM")
+            except apsw.IOError as error:
+                self._poison = f"a vacuum failed ({error}); close the ledger and open it again"
+                raise
+            connection.pragma("wal_checkpoint", "truncate")
+
+        if int(str(connection.pragma("auto_vacuum"))) != INCREMENTAL:
+            self._lock_file.run(vacuum, until)
 
     def _healthy_writer(self, until: float) -> Writer:
         self.check_open()

@@ -333,6 +333,7 @@ class ByLedger(Facade):
         accept_break: int = 0,
         archive: Folder | None = None,
         give_up_archive: bool = False,
+        vacuum: bool = False,
         progress: Progress | None = None,
     ) -> Compacted:
         """Remove the events that are older than `retention`, at least 48 hours; what was removed.
@@ -344,7 +345,8 @@ class ByLedger(Facade):
         the id of the event, or a later one.
 
         What is removed is first copied to the folder `archive`. From then on each compaction needs
-        it, unless `give_up_archive=True`.
+        it, unless `give_up_archive=True`. `vacuum=True` makes an older SQLite file give its space
+        back; nobody can write meanwhile.
         """
         from sessionledger.store.operations import compaction  # few processes ever do
 
@@ -358,6 +360,7 @@ class ByLedger(Facade):
             dry_run=dry_run,
             shorten=shorten,
             give_up_archive=give_up_archive,
+            vacuum=vacuum,
         )
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:

@@ -26,11 +26,13 @@ from sessionledger.logs.compaction.archive import Archiving, Read, check_cut
 from sessionledger.logs.compaction.choice import Choice, Limits
 from sessionledger.logs.compaction.contract import (
     FORGOTTEN,
+    CompactableLog,
     Compaction,
     Cut,
     Reduction,
     Removal,
     Segment,
+    VacuumableLog,
 )
 from sessionledger.logs.compaction.seal import Seal
 from sessionledger.plain import as_number
@@ -70,15 +72,14 @@ async def compact(
     dry_run: bool,
     shorten: bool,
     give_up_archive: bool,
+    vacuum: bool,
 ) -> Compacted:
     """Remove the events that are older than the retention. Raises `InvalidSession`,
     `ClockJumped`, `CorruptLog` for a break of the chain, and `MaintenanceRunning`."""
     span, accepted = parse_retention(retention), as_number(accept_break)
     if accepted is None or accepted < 0:
         raise InvalidSession("accept_break", "must be the id of an event")
-    log = engine.log.log.compactable()
-    if log is None:
-        raise LogUnavailable("the log of this ledger can't be compacted yet")
+    log = _compactable(engine, vacuum=vacuum)
     before = await engine.cut()
     last = await engine.seal(before) if before.id else None
     if last is not None and not shorten:
@@ -92,7 +93,7 @@ async def compact(
         while await sweep(engine, None, BATCH) == BATCH:
             engine.check_open()
     slowest = min(cursors, key=lambda name: cursors[name], default=None)
-    choice = await _choose(engine, span, cursors.get(slowest or ""), accepted)
+    choice = await _choose(engine, span, cursors.get(slowest or ""), accepted, progress)
     removal = choice.removal
     if dry_run:
         reduction = await _count(engine, removal)
@@ -101,6 +102,8 @@ async def compact(
         retention_ms = span // _MILLISECOND
         compaction = Compaction(removal, retention_ms, remains, at_ms, partial(keep, removal))
         reduction = await engine.log.call(log.compact, engine.topic, compaction, progress)
+        if isinstance(log, VacuumableLog) and vacuum:
+            await engine.log.call(log.vacuum)
     return Compacted(
         cut=removal.head.id,
         events=removal.events,
@@ -110,6 +113,16 @@ async def compact(
         held_back_by=slowest if choice.is_held_back else None,
         sealed=removal.events > 0 and not dry_run,
     )
+
+
+def _compactable(engine: Engine, *, vacuum: bool) -> CompactableLog:
+    """The log, which can be compacted. Raises `LogUnavailable`."""
+    log = engine.log.log.compactable()
+    if log is None:
+        raise LogUnavailable("the log of this ledger can't be compacted yet")
+    if vacuum and not isinstance(log, VacuumableLog):
+        raise LogUnavailable("this log gives space back by itself: leave out vacuum, or --vacuum")
+    return log
 
 
 def remains(row: Row, active: Sequence[Row]) -> Draft | Literal["forgotten"] | None:
@@ -164,7 +177,13 @@ def _keep_nothing(before: Cut, _: Removal, cut: Cut, __: Read) -> None:
     check_cut(before, cut)
 
 
-async def _choose(engine: Engine, retention: timedelta, last: int | None, accepted: int) -> Choice:
+async def _choose(
+    engine: Engine,
+    retention: timedelta,
+    last: int | None,
+    accepted: int,
+    progress: Progress | None,
+) -> Choice:
     """Which events to remove. They are walked, which verifies their chain."""
     now = engine.clock()
     young, future = now - retention, now + CLOCK_TOLERANCE
@@ -179,6 +198,8 @@ async def _choose(engine: Engine, retention: timedelta, last: int | None, accept
     id = after.id
     while (events := await engine.events(id, EVENT_PAGE)) and choice.see(events):
         id = events[-1].id
+        if progress is not None:
+            progress(choice.removal.events)
     return choice
 
 
