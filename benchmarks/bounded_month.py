@@ -21,7 +21,7 @@ from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.session_fold import draft_of, state_of
 from sessionledger.store.steps import Step, prepare
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, microsecond=123456, tzinfo=UTC)
 DAY = timedelta(days=1)
 INTERVAL = timedelta(minutes=10)
 POLICY = Policy(idle_timeout=timedelta(hours=2), ttl=timedelta(days=60), touch_interval=INTERVAL)
@@ -62,7 +62,7 @@ class Month:
         self.tokens[: len(rotated)] = [_rotated(store, token) for token in rotated]
         while len(self.tokens) < self._sessions:
             self.tokens.append(self._create(store))
-        self._use(log)
+        self.use(log)
 
     def _create(self, store: SessionStore) -> str:
         self._made += 1
@@ -70,7 +70,7 @@ class Month:
         attributes = {"role": "operator", "number": self._made}
         return store.create(f"user-{self._made // 10}", token=supplied, attributes=attributes).token
 
-    def _use(self, log: Log) -> None:
+    def use(self, log: Log) -> None:
         """What `authenticate` appends for each session, a transaction every ten minutes."""
         found = [log.row(SESSIONS_TOPIC, digest(token)) for token in self.tokens]
         rows = [row for row in found if row is not None]
