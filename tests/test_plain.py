@@ -15,7 +15,7 @@ import pytest
 import time_machine
 from django.utils.functional import lazystr
 
-from sessionledger import InvalidPolicy, InvalidSession, Policy, SessionStore
+from sessionledger import InvalidPolicy, InvalidSession, LogEvent, Policy, SessionStore
 from sessionledger.integrations.requirements import Requirements
 from sessionledger.plain import as_number, as_span, as_text
 
@@ -137,3 +137,44 @@ def test_a_sweep_takes_an_enum_as_its_limit() -> None:
         assert store.sweep(limit=Level.HIGH) == 0
         with pytest.raises(InvalidSession):
             store.sweep(limit=True)
+
+
+class Number:
+    """A whole number of a library that counts in types of its own."""
+
+    def __index__(self) -> int:
+        return 40
+
+
+def test_a_whole_number_of_a_library_counts() -> None:
+    assert as_number(Number()) == 40
+    number: Any = Number()
+    assert type(Policy(min_token_chars=number).min_token_chars) is int
+    assert type(Policy(max_principal_chars=number).max_principal_chars) is int
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("min_token_chars", value) for value in (HOUR, "40", 0, None, True)),
+        *(("max_attributes_bytes", value) for value in (HOUR, "40", 0, True)),
+        *(("unique_principals", value) for value in (1, "yes", None)),
+        ("on_limit", b"deny"),
+    ],
+)
+def test_what_a_policy_can_not_mean_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidPolicy, match=name):
+        Policy(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("as_lazy", [lazystr, Role])
+def test_addresses_tokens_and_events_may_be_enums_or_lazy(as_lazy: Callable[[str], Any]) -> None:
+    admin = as_lazy("admin")
+    deny: Any = Policy(on_reuse=lazystr("deny")).on_reuse
+    assert type(deny) is str
+    event = LogEvent.of(admin, {}, headers={Role.ADMIN: admin})
+    assert {type(each) for each in (event.kind, *event.headers, *event.headers.values())} == {str}
+    with SessionStore.open(lazystr("memory:")) as store:
+        issued = store.create("alice")
+        assert store.authenticate(lazystr(issued.token)) is not None
+        assert store.peek(lazystr(issued.token)) is not None

@@ -7,7 +7,7 @@ Their subclasses compare, print and encode in ways of their own, so they stop he
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, SupportsIndex
 
 import msgspec
 
@@ -40,4 +40,4 @@ def as_span(value: object) -> timedelta | None:
 
 def as_number(value: Any) -> int | None:
     """The whole number as an `int`; None for any other value, and for `True` and `False`."""
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    return int(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else None

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Literal
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import fields, force_setattr
 
 from sessionledger.errors import InvalidPolicy
-from sessionledger.plain import as_number, as_span
+from sessionledger.plain import as_number, as_span, as_text
 
 DEEPEST_ATTRIBUTES = 125
 """No policy allows more: within an event, two levels down, it is what every reader takes."""
@@ -99,14 +99,22 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             if getattr(self, name) is not None:
                 self._take(name, _span(name, getattr(self, name), positive=is_positive))
         for name, allowed in _CHOICES.items():
+            self._take(name, as_text(getattr(self, name)))
             if getattr(self, name) not in allowed:
                 raise InvalidPolicy(f"{name} is one of {', '.join(map(repr, allowed))}")
-        for name, least in _NUMBERS.items():
-            self._take(name, _number(name, getattr(self, name), least))
-        if (most := self.max_sessions_per_principal) is not None:
-            self._take("max_sessions_per_principal", _number("max_sessions_per_principal", most))
+        self._take_numbers()
         if self.max_token_chars is not None and self.max_token_chars < self.min_token_chars:
             raise InvalidPolicy("max_token_chars is below min_token_chars: no token would fit")
+
+    def _take_numbers(self) -> None:
+        for name, least in _NUMBERS.items():
+            self._take(name, _number(name, getattr(self, name), least))
+        for name in _OPTIONAL_NUMBERS:
+            if getattr(self, name) is not None:
+                self._take(name, _number(name, getattr(self, name)))
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidPolicy(f"{name} must be True or False, not {getattr(self, name)!r}")
 
     def _take(self, name: str, value: object) -> None:
         """Keep the value as Python's own type."""
@@ -170,7 +178,11 @@ _NUMBERS = {
     "max_rotations_per_minute": 1,
     "max_children": 1,
     "max_child_depth": 1,
+    "min_token_chars": 1,
+    "max_annotation_bytes": 0,
 }
+_OPTIONAL_NUMBERS = [one.name for one in fields(Policy) if one.type == int | None]
+_FLAGS = [one.name for one in fields(Policy) if one.type is bool]
 _CHOICES = {"on_reuse": ("revoke", "deny"), "on_limit": ("deny", "evict_oldest")}
 
 

@@ -12,7 +12,9 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 def check_name(what: str, name: str) -> str:
     """The name of a topic or consumer, if it is one. Raises `InvalidEvent`."""
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str):
+        raise InvalidEvent(f"a {what} must be text, not {type(name).__name__}")
+    if not name:
         raise InvalidEvent(f"a {what} can't be empty")
     if len(name) > MAX_NAME_CHARS:
         raise InvalidEvent(f"a {what} has at most {MAX_NAME_CHARS} characters")

@@ -27,6 +27,7 @@ from sessionledger.findings import Finding
 from sessionledger.logs.base import Check, Log
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.ownership import resolved
+from sessionledger.plain import as_text
 from sessionledger.secrecy import without_locals
 
 DURABILITIES = ("full", "normal")
@@ -157,9 +158,9 @@ def examine_log(url: str, topic: str, check: Check) -> list[Finding]:
 def _divide(url: object) -> tuple[str, str, float]:
     """The scheme of an address, in lower case, what follows the colon, and the timeout, which is
     taken out. Raises `InvalidURL`."""
-    if not isinstance(url, str):
+    if (text := as_text(url)) is None:
         raise InvalidURL(f"a ledger's address is text, not {type(url).__name__}; {_FOR_A_FILE}")
-    scheme, colon, rest = url.partition(":")
+    scheme, colon, rest = text.partition(":")
     if colon and scheme.lower() in _PARSERS:
         rest, seconds = _without_timeout(rest)
         return scheme.lower(), rest, seconds

@@ -36,11 +36,11 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
         """An event whose payload is any JSON value. Raises `InvalidEvent` for what JSON lacks."""
         try:
             payload = canonical.encode(value)
-            canonical.encode({"kind": kind, "headers": dict(headers or {})})
+            plain = canonical.decode(canonical.encode([kind, dict(headers or {})]))
         except canonical.NotJSON as error:
             raise InvalidEvent(f"the event {error}") from None
         at = time.time_ns() // 1_000_000 if occurred_at_ms is None else occurred_at_ms
-        return cls(kind, payload, dict(headers or {}), at)
+        return cls(plain[0], payload, plain[1], at)
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):

@@ -17,6 +17,7 @@ from sessionledger.errors import (
     WriteContention,
 )
 from sessionledger.logs.base import KeyState
+from sessionledger.plain import as_text
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.operations.families import end_reused, storable
 from sessionledger.store.operations.touch import carry_out
@@ -27,7 +28,7 @@ def presented(engine: Engine, token: object) -> tuple[str, bytes] | None:
 
     Raises `InvalidSession` only for what no client can send: a client's garbage is its own error.
     """
-    if token is not None and not isinstance(token, str):
+    if not isinstance(token, str | None) and as_text(token) is None:
         raise InvalidSession("token", f"must be text, not {type(token).__name__}")
     try:
         secret = parse_token(token, engine.policy)
