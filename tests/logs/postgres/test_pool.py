@@ -131,13 +131,12 @@ def test_there_are_never_more_than_were_given(tmp_path: Path, size: int) -> None
 def test_who_waits_in_vain_for_a_connection_is_told(tmp_path: Path) -> None:
     log = open_log(address(tmp_path), timeout=timedelta(milliseconds=300), pool_size=2)
     pool = log._pool  # type: ignore[attr-defined]
-    taken = [pool.take(monotonic() + PATIENCE) for _ in range(2)]
-    for call in (lambda: log.latest(TOPIC), lambda: add(log, [event()])):
-        with pytest.raises(LogTimeout, match=r"at most 2, .* larger pool_size"):
-            call()
-    pool.give(taken.pop())
-    assert add(log, [event()]) == (1,)
-    pool.give(taken.pop())
+    with pool.lent(monotonic() + PATIENCE), pool.lent(monotonic() + PATIENCE):
+        for call in (lambda: log.latest(TOPIC), lambda: add(log, [event()])):
+            with pytest.raises(LogTimeout, match=r"at most 2, .* larger pool_size"):
+                call()
+    with pool.lent(monotonic() + PATIENCE):
+        assert add(log, [event()]) == (1,)
     log.close()
 
 

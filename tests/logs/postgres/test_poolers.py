@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -57,7 +57,8 @@ def test_nothing_of_ours_is_left_to_another_client(url: str) -> None:
         def seen() -> list[Any]:
             settings = [other.execute(f"SHOW {name}".encode()).fetchall() for name in shown]
             prepared = other.execute("SELECT count(*) FROM pg_prepared_statements").fetchall()
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            locks = """SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
+                WHERE locktype = 'advisory' AND datname = current_database()"""
             return [settings, prepared, other.execute(locks).fetchall()]
 
         before = seen()
@@ -113,9 +114,9 @@ def test_a_pooler_whose_connections_are_all_taken_is_told(tmp_path: Path) -> Non
     url = pgbouncer.address("session", tmp_path)
     with SessionStore.open(f"{url}&pool_size={pgbouncer.SERVER_CONNECTIONS}") as store:
         pool = store._log._pool  # type: ignore[attr-defined]
-        taken = [pool.take(monotonic() + PATIENCE) for _ in range(pgbouncer.SERVER_CONNECTIONS)]
-        with pytest.raises(LogUnavailable, match="pool_size"):
-            SessionStore.open(f"{url}&timeout=500ms")
-        for connection in taken:
-            pool.give(connection)
+        with ExitStack() as taken:
+            for _ in range(pgbouncer.SERVER_CONNECTIONS):
+                taken.enter_context(pool.lent(monotonic() + PATIENCE))
+            with pytest.raises(LogUnavailable, match="pool_size"):
+                SessionStore.open(f"{url}&timeout=500ms")
     SessionStore.open(url).close()

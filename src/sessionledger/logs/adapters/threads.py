@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -48,12 +48,7 @@ class RemoteLoopLog(LoopLog):
         patience = self.log.timeout + GRACE_SECONDS
         self._states = _BatchedReads(self._remote, self._threads, patience)
 
-    async def _look_up(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        try:
-            async with asyncio.timeout(self.log.timeout + GRACE_SECONDS):
-                return await self._call(call, *given, **named)
-        except TimeoutError:
-            raise LogTimeout(LATE) from None
+    _look_up = LoopLog._call  # noqa: SLF001
 
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from _thread import RLock
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from time import monotonic
 
 from sessionledger.errors import LogTimeout
-
-_NEVER = object()
 
 
 class Lock(RLock):  # type: ignore[misc]  # final for typeshed only
@@ -56,23 +56,17 @@ class TimedLock(Lock):  # type: ignore[misc]
 
 
 class Permit:
-    """The right to one connection. It returns when it is released, or else with this object.
+    """The right to one of a few things. `give_back`, which may be called twice, ends it.
 
-    Taking and releasing are one call each into C, which no signal can divide.
+    Taking and giving back are one call each into C, which no signal can divide. Let `give_back` be
+    the first call of a `finally`: an interrupt may be raised where a call ends.
     """
 
     def __init__(self, permits: SimpleQueue[None]) -> None:
         self._permits = permits
-        self._held: deque[None] = deque()
+        self._held: list[None] = []
+        self.give_back: Callable[[], object] = partial(deque, map(permits.put, iter(self._held)), 0)
 
     def take(self, timeout: float) -> None:
         """Raises `Empty` if all are taken for so long."""
         self._held.extend(map(self._permits.get, (True,), (timeout,)))
-
-    def release(self) -> None:
-        try:
-            deque(map(self._permits.put, iter(self._held.pop, _NEVER)), 0)
-        except IndexError:
-            return
-
-    __del__ = release

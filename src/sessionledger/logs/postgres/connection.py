@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
 
 from sessionledger.errors import LogTimeout, LogUnavailable
-from sessionledger.logs.concurrency.locks import Lock, Permit
+from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.postgres import queries
 
@@ -27,7 +27,7 @@ Statement: TypeAlias = tuple[str, Sequence[Any]]
 Lines: TypeAlias = list[tuple[Any, ...]]
 
 POOL_SIZE = 5
-MAINTENANCE_SECONDS = 3600.0
+HOUR_SECONDS = 3600.0
 """How long the server has for what changes every row."""
 
 _SIGNAL_SECONDS = 0.1
@@ -66,7 +66,6 @@ class Connection:
         self._cursor = raw.cursor(binary=True)
         self._timeout = timeout
         self._settings = settings
-        self.permit: Permit | None = None
         self.is_fresh = True
         """Whether it was just made, and not kept by a pool since."""
 

@@ -50,6 +50,4 @@ class _View:
 def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:
     """What the check finds. It holds no lock that a writer would wait for."""
     connection.ask((queries.BEGIN_READING, ()))
-    findings = list(check(_View(connection, topic)))
-    connection.ask(("COMMIT", ()))
-    return findings
+    return list(check(_View(connection, topic)))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
+from typing import Any
 
 import psycopg
 from msgspec.structs import replace
@@ -15,20 +16,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import (
-    Address,
-    Connection,
-    NoAnswer,
-    RawConnection,
-    Statement,
-)
+from sessionledger.logs.postgres.connection import Address, Connection, NoAnswer, RawConnection
 
 SETTINGS_ATTEMPTS = 5
 LEAST_CONNECT_SECONDS = 2
 """libpq waits for no less."""
-LATE_SECONDS = 1.0
-"""How long somebody waits for a new connection who could have another one."""
-_PAUSE_SECONDS = 0.02
 _NONE_LEFT = (
     "a pooler before it has no connection left: in session mode it needs as many as the pool_size "
     "of all processes together"
@@ -68,17 +60,8 @@ def _effective(given: dict[str, str]) -> dict[str, str]:
     return {name: value.decode() for name, value in found.items() if value is not None}
 
 
-def connect(
-    address: Address,
-    *,
-    is_relaxed: bool,
-    timeout: float,
-    until: float,
-    instead: Callable[[], Connection | None],
-) -> Connection:
-    """Connect to a server; is_relaxed: commits are answered before they are flushed; timeout: how
-    many seconds a statement has. instead: may find another connection, if the server takes long.
-    Raises what psycopg does, `NoAnswer` among it.
+def in_time(connect: Callable[[float], Connection], until: float) -> Connection:
+    """What `connect` answers, or what it raises; `NoAnswer` if it takes too long.
 
     A thread of its own does it: the system looks names up without a limit of time.
     """
@@ -87,23 +70,17 @@ def connect(
 
     def work() -> None:
         try:
-            done.put(_connected(address, is_relaxed=is_relaxed, timeout=timeout, until=until))
+            done.put(connect(until))
         except BaseException as error:  # noqa: BLE001  raised where it is waited for
             done.put(error)
         if given_up:
             _close_any(done)
 
     Thread(target=work, name="sessionledger-connect", daemon=True).start()
-    late = monotonic() + LATE_SECONDS
     try:
-        while True:
-            with suppress(Empty):
-                found = done.get(timeout=min(_PAUSE_SECONDS, max(0.0, until - monotonic())))
-                break
-            if monotonic() >= late and (other := instead()) is not None:
-                return other
-            if monotonic() >= until:
-                raise NoAnswer(_NONE_LEFT)
+        found = done.get(timeout=max(0.0, until - monotonic()))
+    except Empty:
+        raise NoAnswer(_NONE_LEFT) from None
     finally:
         given_up.append(True)
         _close_any(done)
@@ -119,11 +96,16 @@ def _close_any(done: SimpleQueue[Connection | BaseException]) -> None:
             found.close()
 
 
-def _connected(address: Address, *, is_relaxed: bool, timeout: float, until: float) -> Connection:
+def connect(address: Address, is_relaxed: bool, timeout: float, until: float) -> Connection:
+    """Connect to a server; is_relaxed: commits are answered before they are flushed; timeout: how
+    many seconds a statement has. Raises what psycopg does, `NoAnswer` among it."""
     raw = RawConnection.connect("", autocommit=True, **address.parameters)  # type: ignore[arg-type]
+    # The server waits for locks a little less long than its answer is waited for.
+    lock_timeout = f"{max(1, round(1000 * (timeout - min(1.0, timeout / 10))))}ms"
+    # A pooler tells another number than the server's.
+    settings = queries.SETTINGS, (lock_timeout, is_relaxed, raw.pgconn.backend_pid)
+    raw.until = until
     try:
-        raw.until = until
-        settings = _settings(raw, is_relaxed=is_relaxed, timeout=timeout)
         is_pooled, is_standby = _set(raw, settings)
         if is_standby:
             raise psycopg.OperationalError(
@@ -140,26 +122,9 @@ def _connected(address: Address, *, is_relaxed: bool, timeout: float, until: flo
         raise
 
 
-def _settings(raw: RawConnection, *, is_relaxed: bool, timeout: float) -> Statement:
-    """What makes a session's settings ours. A pooler tells another number than the server's.
-
-    The server waits for locks a little less long than its answer is waited for.
-    """
-    lock_seconds = timeout - min(1.0, timeout / 10)
-    milliseconds = f"{max(1, round(1000 * lock_seconds))}ms"
-    return queries.SETTINGS, (milliseconds, is_relaxed, raw.pgconn.backend_pid)
-
-
-def _set(raw: RawConnection, settings: Statement) -> tuple[bool, bool]:
+def _set(raw: RawConnection, settings: tuple[str, Any]) -> list[bool]:
     """Whether the settings last for one transaction each, and whether it is a standby."""
-    for attempt in range(SETTINGS_ATTEMPTS):
-        try:
-            found = raw.execute(*settings, prepare=False).fetchone()
-        except psycopg.errors.QueryCanceled:
-            # A statement_timeout that is shorter than this takes on a busy server.
-            if attempt == SETTINGS_ATTEMPTS - 1:
-                raise
-        else:
-            assert found is not None
-            return found[0], found[1]
-    raise AssertionError
+    for _ in range(SETTINGS_ATTEMPTS):
+        with suppress(psycopg.errors.QueryCanceled):
+            return list(raw.execute(*settings, prepare=False).fetchall()[0][:2])
+    raise psycopg.OperationalError("statement_timeout leaves no time for a single statement")

@@ -28,12 +28,8 @@ from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
-from sessionledger.logs.postgres.opening import (
-    address_of,
-    check_is_there,
-    checked_pool_size,
-    prepare,
-)
+from sessionledger.logs.postgres.handshake import connect, settled
+from sessionledger.logs.postgres.opening import address_of, check_is_there, pool_size_of, prepare
 from sessionledger.logs.postgres.pool import Pool
 from sessionledger.logs.postgres.transactions import Transactions
 from sessionledger.logs.postgres.writer import Writer
@@ -65,11 +61,13 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     ) -> None:
         super().__init__()
         self.address = address_of(url)
-        size = self.address.pool_size if pool_size is None else checked_pool_size(str(pool_size))
+        size = self.address.pool_size if pool_size is None else pool_size_of(str(pool_size))
         self.durability = durability
         self.timeout = timeout
         self._closed = False
-        self._pool = Pool(self.address, size, durability, timeout, self._check_open)
+        told = settled(self.address, timeout)
+        connecting = partial(connect, told, durability == "normal", timeout)
+        self._pool = Pool(connecting, size, self._check_open)
         self._begin()
         try:
             with self._connection() as connection:
@@ -218,13 +216,9 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection of the pool, for something that is not repeated if it is lost."""
-        with translated_errors(self.address):
-            connection = self._pool.take(monotonic() + self.timeout)
-            try:
-                yield connection
-            finally:
-                self._pool.give(connection)
+        until = monotonic() + self.timeout
+        with translated_errors(self.address), self._pool.lent(until) as connection:
+            yield connection
 
     def _check_open(self) -> None:
         if self._closed:

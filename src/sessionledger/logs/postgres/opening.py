@@ -18,12 +18,7 @@ from sessionledger.errors import (
     UnsupportedSchema,
 )
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import (
-    MAINTENANCE_SECONDS,
-    POOL_SIZE,
-    Address,
-    Connection,
-)
+from sessionledger.logs.postgres.connection import HOUR_SECONDS, POOL_SIZE, Address, Connection
 
 SCHEMA = "sessionledger"
 OLDEST = 140000
@@ -51,7 +46,7 @@ def address_of(url: str) -> Address:
     try:
         asked = _query(shape["query"] or "")
         schema = asked.pop("schema", SCHEMA)
-        pool_size = checked_pool_size(asked.pop("pool_size", str(POOL_SIZE)))
+        pool_size = pool_size_of(asked.pop("pool_size", str(POOL_SIZE)))
         target = url.partition("?")[0]
         given = f"?{urlencode(asked, quote_via=quote)}" if asked else ""
         found = conninfo_to_dict(target + given)
@@ -70,7 +65,7 @@ def address_of(url: str) -> Address:
     return Address(parameters, schema, location, holds_secret, pool_size)
 
 
-def checked_pool_size(asked: str) -> int:
+def pool_size_of(asked: str) -> int:
     """How many connections a process may have. Raises `InvalidPolicy`."""
     size = int(asked) if re.fullmatch("[0-9]{1,9}", asked, re.ASCII) else 0
     if not LEAST_POOL_SIZE <= size <= MOST_POOL_SIZE:
@@ -160,7 +155,7 @@ def _create(connection: Connection, address: Address) -> None:
 
 def _migrate(connection: Connection, address: Address) -> None:
     """Bring the tables to this schema, unless another process was faster."""
-    connection.renew(MAINTENANCE_SECONDS)
+    connection.renew(HOUR_SECONDS)
     connection.ask(("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,)))
     versions = range(_version(connection), queries.SCHEMA_VERSION)
     changes = [change for version in versions for change in queries.MIGRATIONS[version]]

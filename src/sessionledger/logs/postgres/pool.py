@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
@@ -18,12 +19,14 @@ import psycopg
 from sessionledger.errors import LogTimeout
 from sessionledger.logs.concurrency.forking import untouchable
 from sessionledger.logs.concurrency.locks import Permit
-from sessionledger.logs.postgres.connection import Address, Connection
-from sessionledger.logs.postgres.handshake import connect, settled
+from sessionledger.logs.postgres.connection import Connection
+from sessionledger.logs.postgres.handshake import in_time
 
 T = TypeVar("T")
 
 _PAUSE_SECONDS = 0.02
+_MORE_SECONDS = 1.0
+"""How long somebody waits for one more connection from a server that lends some."""
 _REFUSED_SECONDS = 5.0
 """How long nobody asks for one more connection from a server that refused it."""
 
@@ -32,17 +35,11 @@ class Pool:
     """A caller takes the connection that was used last, and gives it back."""
 
     def __init__(
-        self,
-        address: Address,
-        size: int,
-        durability: str,
-        timeout: float,
-        check: Callable[[], None],
+        self, connect: Callable[[float], Connection], size: int, check: Callable[[], None]
     ) -> None:
-        self._address = settled(address, timeout)
+        """connect: makes a connection until a time; check: raises what nobody may go on after."""
+        self._connect = connect
         self._size = size
-        self._is_relaxed = durability == "normal"
-        self._timeout = timeout
         self._check = check
         self._closed = False
         self._begin()
@@ -60,34 +57,49 @@ class Pool:
     def read(self, work: Callable[[Connection], T], until: float) -> T:
         """Do work that only reads, and repeat it if a pooled connection was lost."""
         while True:
-            connection = self.take(until)
+            permit = Permit(self._permits)
             try:
-                return work(connection)
-            except psycopg.Error:
-                if not connection.is_lost:
-                    raise
-                self.forget()
-                if connection.is_fresh or time.monotonic() >= until:
-                    raise
+                connection = self._taken(permit, until)
+                try:
+                    return work(connection)
+                except psycopg.Error:
+                    if not connection.is_lost:
+                        raise
+                    self.forget()
+                    if connection.is_fresh or time.monotonic() >= until:
+                        raise
+                finally:
+                    self._give(connection)
             finally:
-                self.give(connection)
+                permit.give_back()
 
-    def take(self, until: float) -> Connection:
-        """A connection that nobody uses, which waits for answers until then.
+    @contextmanager
+    def lent(self, until: float) -> Iterator[Connection]:
+        """A connection that nobody else uses, which waits for answers until then.
 
         Raises `LogTimeout` if all are in use, and what psycopg does.
         """
-        self._check()
         permit = Permit(self._permits)
+        try:
+            connection = self._taken(permit, until)
+            try:
+                yield connection
+            finally:
+                self._give(connection)
+        finally:
+            permit.give_back()
+
+    def _taken(self, permit: Permit, until: float) -> Connection:
+        self._check()
         try:
             permit.take(max(0.0, until - time.monotonic()))
             connection = self._found(until)
         except Empty:
-            raise self._all_in_use() from None
-        except BaseException:
-            permit.release()
-            raise
-        connection.permit = permit
+            raise LogTimeout(
+                f"all connections to the server are in use, at most {self._size}, and the time to "
+                "wait for one is over; nothing was written. Open the ledger with a larger "
+                "pool_size, or a longer timeout"
+            ) from None
         connection.wait_until(until)
         return connection
 
@@ -96,49 +108,29 @@ class Pool:
         while True:
             if (connection := self._popped()) is not None:
                 return connection
-            if not self._open or time.monotonic() >= self._refused_until:
+            now = time.monotonic()
+            if not self._open or now >= self._refused_until:
+                late = min(until, now + _MORE_SECONDS) if self._open else until
                 try:
-                    connection = self._connected(until)
+                    connection = in_time(self._connect, late)
                 except psycopg.OperationalError:
                     self._refused_until = time.monotonic() + _REFUSED_SECONDS
                     if not self._open or time.monotonic() >= until:
                         raise
                 else:
-                    if not connection.is_fresh:
-                        self._refused_until = time.monotonic() + _REFUSED_SECONDS
+                    self._open.add(connection)
                     return connection
-            elif time.monotonic() >= until:
-                raise self._all_in_use()
+            elif now >= until:
+                raise Empty
             time.sleep(_PAUSE_SECONDS)
 
-    def _connected(self, until: float) -> Connection:
-        connection = connect(
-            self._address,
-            is_relaxed=self._is_relaxed,
-            timeout=self._timeout,
-            until=until,
-            instead=self._popped,
-        )
-        self._open.add(connection)
-        return connection
-
-    def _all_in_use(self) -> LogTimeout:
-        return LogTimeout(
-            f"{self._address.location}: all connections of this process are in use, at most "
-            f"{self._size}, and the time to wait for one is over; nothing was "
-            "written. Open the ledger with a larger pool_size, or a longer timeout"
-        )
-
-    def give(self, connection: Connection) -> None:
+    def _give(self, connection: Connection) -> None:
         """Keep it for others if it is idle; otherwise close it."""
-        permit, connection.permit = connection.permit, None
         if self._closed or connection.is_lost or not connection.is_idle:
             self._hang_up(connection)
         else:
             connection.is_fresh = False
             self._idle.append(connection)
-        if permit is not None:
-            permit.release()
 
     def forget(self) -> None:
         """Close all that are pooled, as one of them was lost."""

@@ -24,6 +24,7 @@ from sessionledger.logs.postgres.pool import Pool
 T = TypeVar("T")
 
 ATTEMPTS = 2
+"""How many new connections may be lost. Those that were pooled may be so for long."""
 _PAUSE_SECONDS = 0.1
 
 
@@ -54,10 +55,6 @@ class Transaction:
             before.insert(0, (queries.BEGIN_WRITING, ()))
         self._is_begun = True
         return self.connection.ask(*before, *statements)[len(before) :]
-
-    def renew(self, seconds: float | None = None) -> None:
-        """Give the server time for more, which has answered until now."""
-        self.connection.renew(seconds)
 
     def then(self, sql: str, *values: Any) -> None:
         """Send this with the commit, or before what is asked until then."""
@@ -94,35 +91,24 @@ class Transactions:
         return self._mutex.run(partial(self._run, work, until), until)
 
     def _run(self, work: Callable[[Transaction], T], until: float) -> T:
-        attempts = 0
+        attempts = ATTEMPTS
         while True:
-            transaction = Transaction(self._pool.take(until))
-            attempts += 1
+            transaction: Transaction | None = None
             answers: list[T] = []
             try:
-                self._carry_out(transaction, work, answers)
+                with self._pool.lent(until) as connection:
+                    transaction = Transaction(connection)
+                    _carry_out(transaction, work, answers)
                 return answers[0]
             except psycopg.Error:
-                if not transaction.connection.is_lost:
+                if transaction is None or not transaction.connection.is_lost:
                     raise
                 self._pool.forget()
                 if transaction.is_committing and self._was_written(transaction, until):
                     return answers[0]
-                is_over = attempts >= ATTEMPTS and transaction.connection.is_fresh
-                if is_over or time.monotonic() >= until:
+                attempts -= transaction.connection.is_fresh
+                if not attempts or time.monotonic() >= until:
                     raise
-
-    def _carry_out(
-        self, transaction: Transaction, work: Callable[[Transaction], T], answers: list[T]
-    ) -> None:
-        try:
-            answers.append(work(transaction))
-            transaction.commit()
-        except psycopg.Error:
-            transaction.roll_back()
-            raise
-        finally:
-            self._pool.give(transaction.connection)
 
     def _was_written(self, transaction: Transaction, until: float) -> bool:
         """What became of a commit whose answer was lost. What can't prove it is done again."""
@@ -141,19 +127,31 @@ class Transactions:
     def _fate(self, proof: Proof, until: float) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
         try:
-            connection = self._pool.take(until)
-            try:
-                if _is_under_way(connection, proof.xid):
-                    return None
-                # Whoever took over from a server that was lost may have given the number to
-                # another transaction: it is the event that tells.
-                (found,) = connection.ask((queries.HEADERS, (proof.topic, proof.event.id)))
-            finally:
-                self._pool.give(connection)
+            with self._pool.lent(until) as connection:
+                return _fate(proof, connection)
         except (psycopg.Error, LogTimeout):
             return None
-        written = chain.decode_headers(found[0][0]) if found else {}
-        return written.get(chain.HASH_HEADER) == proof.event.headers[chain.HASH_HEADER]
+
+
+def _carry_out(
+    transaction: Transaction, work: Callable[[Transaction], T], answers: list[T]
+) -> None:
+    try:
+        answers.append(work(transaction))
+        transaction.commit()
+    except psycopg.Error:
+        transaction.roll_back()
+        raise
+
+
+def _fate(proof: Proof, connection: Connection) -> bool | None:
+    if _is_under_way(connection, proof.xid):
+        return None
+    # Whoever took over from a server that was lost may have given the number to another
+    # transaction: it is the event that tells.
+    (found,) = connection.ask((queries.HEADERS, (proof.topic, proof.event.id)))
+    written = chain.decode_headers(found[0][0]) if found else {}
+    return written.get(chain.HASH_HEADER) == proof.event.headers[chain.HASH_HEADER]
 
 
 def _is_under_way(connection: Connection, xid: str) -> bool:
@@ -161,5 +159,7 @@ def _is_under_way(connection: Connection, xid: str) -> bool:
         (((status,),),) = connection.ask((queries.FATE, (xid,)))
     except psycopg.errors.InvalidParameterValue:
         # It is in the future again: the server crashed before anything of it was on its disk.
+        if not connection.is_idle:
+            connection.ask(("ROLLBACK", ()))
         return False
     return bool(status == "in progress")

@@ -11,7 +11,7 @@ from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredE
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.connection import MAINTENANCE_SECONDS, Lines, Statement
+from sessionledger.logs.postgres.connection import HOUR_SECONDS, Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
 from sessionledger.logs.sql import statements, writer
 from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
@@ -87,7 +87,7 @@ class Writer(writer.Writer):
 
     def _events(self, topic: str, after: int, until: int) -> list[StoredEvent]:
         # Folding what others appended takes as long as it takes.
-        self.transaction.renew()
+        self.transaction.connection.renew()
         values = (topic, after, until, FOLD_PAGE)
         return queries.stored_events(self.transaction.ask((queries.GAP, values))[0])
 
@@ -108,7 +108,7 @@ class Writer(writer.Writer):
         return queries.stored_rows(self.transaction.ask((sql, (line.topic, *values)))[0])
 
     def _drop(self, line: TopicLine) -> None:
-        self.transaction.renew(MAINTENANCE_SECONDS)
+        self.transaction.connection.renew(HOUR_SECONDS)
         self.then(statements.DROP_ROWS, line.number)
         self.then(statements.DROP_LINKS, line.number)
         self.then(queries.SET_FOLDED, line.cut, line.topic)
