@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from sessionledger.logs.url import LedgerURL, open_log, open_snapshot, parse_url
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
-    from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
+    from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
+    from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
     from sessionledger.store.operations.history import CaughtUp, HistoryPage
     from sessionledger.store.pages import Page
@@ -86,7 +87,8 @@ else:
         "logs.url": "LedgerURL open_log open_snapshot parse_url",
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
-        "store.audit.reports": "LedgerHead Stats Verification",
+        "store.audit.reports": "LastRun LedgerHead Stats Verification",
+        "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
         "store.operations.history": "CaughtUp HistoryPage",
         "store.pages": "Page",
@@ -132,6 +134,7 @@ __all__ = [
     "InvalidSession",
     "InvalidURL",
     "IssuedSession",
+    "LastRun",
     "LedgerHead",
     "LedgerURL",
     "Log",
@@ -139,6 +142,7 @@ __all__ = [
     "LogEvent",
     "LogTimeout",
     "LogUnavailable",
+    "Maintained",
     "MaintenanceRunning",
     "NoLedger",
     "NotALedger",

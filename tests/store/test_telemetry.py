@@ -47,6 +47,7 @@ LABELS = {
     "sessionledger.outcome",
     "sessionledger.event.kind",
     "sessionledger.cause",
+    "sessionledger.state",
     "error.type",
 }
 UNITS = {
@@ -59,8 +60,16 @@ UNITS = {
     "sessionledger.reuses": "{reuse}",
     "sessionledger.sessions.swept": "{session}",
     "sessionledger.errors": "{error}",
+    "sessionledger.log.events": "{event}",
+    "sessionledger.log.size": "By",
+    "sessionledger.log.oldest_event.timestamp": "s",
+    "sessionledger.sessions": "{session}",
+    "sessionledger.consumer.lag": "{event}",
+    "sessionledger.compaction.timestamp": "s",
+    "sessionledger.maintenance.timestamp": "s",
+    "sessionledger.maintenance.failed": "",
 }
-UNMEASURED = {"open", "close", "sessions", "events", "watch", "run_sweeper"}
+UNMEASURED = {"open", "close", "sessions", "events", "watch", "run_sweeper", "run_maintenance"}
 """Openings and ends; iterators, of which a listing tells by the page; and what never returns."""
 
 
@@ -349,6 +358,7 @@ ACTS: dict[str, Act] = {
     "sweep": lambda s, t, h: s.sweep(),
     "verify": lambda s, t, h: s.verify(expect=f"{NEEDLE}:1:{NEEDLE}"),
     "rebuild": lambda s, t, h: s.rebuild(),
+    "maintain": lambda s, t, h: s.maintain(retention=timedelta(days=2)),
     "stats": lambda s, t, h: (s.stats(), s.head()),
 }
 

@@ -192,6 +192,9 @@ class _Live:
     def base(self, after: bytes, limit: int) -> list[Row]:
         return self._log.base(self._topic, after, limit)
 
+    def cursors(self, topic: str) -> dict[str, int]:
+        return self._log.cursors(topic)
+
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         return self._log.read(self._topic, after, limit)
 

@@ -107,6 +107,10 @@ class View(Protocol):
         """The rows of the base with a key above `after`, in the order of their keys."""
         ...
 
+    def cursors(self, topic: str) -> dict[str, int]:
+        """The cursors of any topic by their consumers."""
+        ...
+
 
 Check: TypeAlias = Callable[[View], Sequence[Finding]]
 """What somebody who knows what events mean finds in a topic. It may take long: never in a loop."""

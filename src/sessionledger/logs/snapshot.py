@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sessionledger.logs.base import Row, StoredEvent
 from sessionledger.logs.compaction.contract import WHOLE, Cut
@@ -22,12 +22,15 @@ class Snapshot:
         chained: bool = True,
         cut: Cut = WHOLE,
         base: Iterable[Row] = (),
+        cursors: Mapping[tuple[str, str], int] = {},
     ) -> None:
+        """cursors: by topic and consumer."""
         self.head = head
         self.folded = folded
         self.chained = chained
         self.cut = cut
         self._base = sorted(base, key=_key)
+        self._cursors = dict(cursors)
         self._events = list(events)
         self._rows = sorted(rows, key=_key)
 
@@ -43,6 +46,10 @@ class Snapshot:
     def base(self, after: bytes, limit: int) -> list[Row]:
         """As `View.base`."""
         return _page(self._base, after, limit)
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        """As `View.cursors`."""
+        return {name: at for (of, name), at in self._cursors.items() if of == topic}
 
 
 def _page(rows: list[Row], after: bytes, limit: int) -> list[Row]:

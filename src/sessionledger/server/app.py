@@ -17,7 +17,7 @@ from sessionledger.server.auth.permissions import PUBLIC, authorise, requires
 from sessionledger.server.description import at_prefix, describe
 from sessionledger.server.error_handlers import HANDLERS
 from sessionledger.server.fast_path import Endpoint
-from sessionledger.server.http.asgi import ASGIApp, read_only
+from sessionledger.server.http.asgi import ASGIApp, Scope, read_only
 from sessionledger.server.http.bodies import StrictRequest
 from sessionledger.server.http.problems import invalid
 from sessionledger.server.oauth.endpoints import Introspect, Revoke
@@ -62,11 +62,16 @@ def create_app(
         "/introspect": Introspect(service),
         "/revoke": Revoke(service),
     }
+
+    async def exposition(_: Scope) -> bytes:
+        return service.metrics.exposition(await service.stats())
+
+    async def description(scope: Scope) -> bytes:
+        return at_prefix(document, scope[PREFIX])
+
     applications = {
-        "/metrics": read_only(metrics.MEDIA_TYPE, lambda _: service.metrics.exposition()),
-        "/openapi.json": read_only(
-            "application/json", lambda scope: at_prefix(document, scope[PREFIX])
-        ),
+        "/metrics": read_only(metrics.MEDIA_TYPE, exposition),
+        "/openapi.json": read_only("application/json", description),
     }
     framework = _framework(service)
     return Application(service, framework, PATHS, endpoints, applications, recorder, writer)

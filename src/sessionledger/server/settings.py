@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from sessionledger import InvalidURL, Policy, parse_url
+from sessionledger.core.lifetimes import parse_retention
 from sessionledger.server.http.client_address import ClientAddresses
 from sessionledger.web.challenges import is_quotable
 from sessionledger.web.credentials import is_cookie_name
@@ -41,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: between signs of life on a quiet stream; stream_lifetime: until its client has to
         come back, and goes on where it was.
     sweep_interval: None to sweep elsewhere.
+    retention: how long events are kept, in every topic of sessions; None to keep all of them.
+    archive: the folder that gets a copy of what is removed; None for no copy.
+    maintenance_interval: how often older ones are removed, by one worker.
     webhooks: the file of endpoints that are told what happens; None for the one beside the ledger.
     access_log: whether each request is a line on stderr.
     """
@@ -71,6 +75,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: timedelta = timedelta(seconds=15)
     stream_lifetime: timedelta = timedelta(hours=1)
     sweep_interval: timedelta | None = timedelta(minutes=1)
+    retention: timedelta | None = None
+    archive: str | None = None
+    maintenance_interval: timedelta = timedelta(hours=1)
     webhooks: str | None = None
     access_log: bool = True
 
@@ -88,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError as error:
             raise ValueError(f"trusted_proxies must be networks, or unix: {error}") from None
         self._check_numbers()
+        if self.retention is not None:
+            parse_retention(self.retention)
+        elif self.archive is not None:
+            raise ValueError("archive needs a retention: without one nothing is removed")
 
     def _check_numbers(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
@@ -112,7 +123,14 @@ _RATES = {
     "address_requests_per_minute": 1_000_000,
     "writes_per_minute": 100_000,
 }
-_SPANS = ("request_timeout", "keep_alive", "stop_timeout", "heartbeat", "stream_lifetime")
+_SPANS = (
+    "request_timeout",
+    "keep_alive",
+    "stop_timeout",
+    "heartbeat",
+    "stream_lifetime",
+    "maintenance_interval",
+)
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class ClockWatch:
         self._began = None if monotonic is None else (wall(), monotonic())
         self._seen: tuple[int, datetime] | None = None
 
+    def beside(self) -> ClockWatch:
+        """One for another topic."""
+        return ClockWatch(self._wall, self._monotonic)
+
     def difference(self, id: int, newest: datetime) -> timedelta:
         """How far the newest event, and its clock, is ahead of this one; negative for behind.
 

@@ -7,6 +7,7 @@ suspends at all.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from os import PathLike
 from time import time_ns
@@ -16,7 +17,7 @@ import msgspec
 
 from sessionledger.core.annotations import annotate, with_context
 from sessionledger.core.codec import decode_session
-from sessionledger.core.instant import microseconds, parse_instant
+from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import (
@@ -27,6 +28,7 @@ from sessionledger.core.token import (
 )
 from sessionledger.errors import (
     CorruptLog,
+    HistoryCut,
     InvalidSession,
     SessionLedgerError,
     StoreClosed,
@@ -49,7 +51,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.secrecy import clear_locals
-from sessionledger.store.audit.reports import LedgerHead, Stats
+from sessionledger.store.audit.reports import LAST_RUNS, LedgerHead, Stats, last_run
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.session_fold import NOBODY, SessionFold
 from sessionledger.store.steps import Step, prepare, refuse_forgotten
@@ -118,6 +120,7 @@ class Engine:
         telemetry: Telemetry = SILENT,
     ) -> None:
         self.closed = False
+        self.is_stopped: Callable[[], bool] = lambda: False
         self.log = log
         self.topic = topic
         self.policy = policy
@@ -146,9 +149,21 @@ class Engine:
         """What still runs on this engine ends, also where its log stays open."""
         self.closed = True
 
+    def beside(
+        self, topic: str, log: ImmediateLog, telemetry: Telemetry, is_stopped: Callable[[], bool]
+    ) -> Engine:
+        """The engine of a topic of the same ledger, which is not open once it is stopped."""
+        one = Engine.__new__(Engine)
+        vars(one).update(vars(self))
+        one.log, one.topic, one.telemetry, one.is_stopped = log, topic, telemetry, is_stopped
+        if topic != self.topic:
+            one.clock_watch, one.fold = self.clock_watch.beside(), SessionFold(topic)
+            log.fold_with(topic, one.fold)
+        return one
+
     def check_open(self) -> None:
         """Raises `StoreClosed` once the store is closed."""
-        if self.closed:
+        if self.closed or self.is_stopped():
             raise StoreClosed("the store is closed")
 
     def live(self, found: KeyState | None, now: object) -> Session | None:
@@ -269,6 +284,11 @@ class Engine:
             raise CorruptLog(f"the seal {cut.seal} of the removed events is not there")
         return read_seal(sealed[0])
 
+    async def cursors(self, topic: str) -> dict[str, int]:
+        """The cursors of a topic by their consumers."""
+        log = self.log.log.compactable()
+        return {} if log is None else await self.log.call(log.cursors, topic)
+
     async def base_row(self, key: bytes) -> Row | None:
         """The row of a key as of the cut; None for a key that was begun after it."""
         log = self.log.log.compactable()
@@ -284,15 +304,30 @@ class Engine:
         return worst_first(await self.log.examine(self.topic, check))
 
     async def stats(self) -> Stats:
-        cut = await self.cut()
+        while True:
+            with suppress(HistoryCut):  # another compaction came in between
+                stats = await self._stats(await self.cut())
+                self.telemetry.counted(stats)
+                return stats
+
+    async def _stats(self, cut: Cut) -> Stats:
+        latest = await self.log.latest(self.topic)
+        sealed = await self.events(cut.seal - 1, 1) if cut.id else []
+        cursors = await self.cursors(self.topic)
         tombstones = await self.log.count(self.topic, RowFilter(owner=NOBODY)) if cut.id else 0
         return Stats(
             topic=self.topic,
-            events=await self.log.latest(self.topic) - cut.id,
+            events=latest - cut.id,
             sessions=await self.log.count(self.topic) - tombstones,
             live=await self.log.count(
                 self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
             ),
+            tombstones=tombstones,
+            oldest_at=_happened_at(await self.events(cut.id, 1)),
+            consumers={name: max(0, latest - cursor) for name, cursor in cursors.items()},
+            cut=cut.id,
+            compacted_at=_happened_at(sealed),
+            maintained=last_run(await self.cursors(LAST_RUNS)),
             log=await self.log.describe(),
         )
 
@@ -321,3 +356,8 @@ def _versioned(state: State, version: int) -> Session | None:
         return None
     msgspec.structs.force_setattr(state, "version", version)
     return state
+
+
+def _happened_at(events: Sequence[StoredEvent]) -> datetime | None:
+    """When the first of the events happened, if there is one."""
+    return from_milliseconds(events[0].occurred_at_ms) if events else None

@@ -44,7 +44,7 @@ def test_requests_of_a_few_milliseconds_are_written_together_and_in_order() -> N
         assert handed == []
         await written.wait()
         recorder.record("GET", "/auth", 503, perf_counter(), bearer)
-        counted.append(metrics.exposition().decode())
+        counted.append(metrics.exposition(None).decode())
         recorder.flush()
 
     asyncio.run(answer())

@@ -36,6 +36,7 @@ COMMANDS = {
     "verify": ("audit", "Walk the hash chain and name the first event that breaks it."),
     "rebuild": ("audit", "Fold the table of sessions again from the log."),
     "compact": ("audit", "Remove the events that are older than a retention."),
+    "maintain": ("audit", "Sweep every topic of sessions, and remove old events: one round."),
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),

@@ -1,4 +1,4 @@
-"""The commands about the ledger as a whole: head, verify, doctor, rebuild, compact, stats."""
+"""The commands about the ledger as a whole, from `head` to `stats`."""
 
 from __future__ import annotations
 
@@ -130,6 +130,22 @@ def compact(
     write(f"{found.forgotten} that ended {'would be' if dry_run else 'are'} forgotten")
     if found.held_back_by is not None:
         write(f"{escape(found.held_back_by)} has yet to read later ones: --give-up does not wait")
+
+
+@ledger_command(
+    Option("--retention SPAN", "Also remove events that are older: 90d.", read=duration),
+    Option("--archive DIR", "Copy what is removed to this folder first."),
+)
+def maintain(ledger: Ledger, json: bool, retention: timedelta | None, archive: str | None) -> None:
+    """Sweep every topic of sessions, and remove old events: one round.
+
+    For a timer, such as cron. Nothing is printed while another process maintains the ledger.
+    """
+    with ledger.store() as store:
+        done = store.maintain(retention=retention, archive=archive)
+    if done is not None:
+        found = [records.maintained_record(topic, done) for topic in done.swept]
+        show_all(found, records.MAINTAINED_TITLES, json)
 
 
 @ledger_command()

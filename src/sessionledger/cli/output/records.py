@@ -19,6 +19,7 @@ HISTORY_TITLES = columns(
 )
 PRINCIPAL_HISTORY_TITLES = HISTORY_TITLES | columns("handle")
 EVENT_TITLES = columns("id event, occurred_at when, kind what, handle, payload")
+MAINTAINED_TITLES = columns("topic, swept, events removed, held_back_by held back by")
 FINDING_TITLES = columns("severity, code, subject what, problem is wrong, remedy what to do")
 
 HISTORY_WIDTHS = columns(
@@ -117,10 +118,23 @@ def compaction_record(found: sessionledger.Compacted) -> Record:
     return fields(found, "cut events bytes sessions forgotten held_back_by sealed")
 
 
+def maintained_record(topic: str, done: sessionledger.Maintained) -> Record:
+    """What a round of maintenance did in a topic."""
+    removed = done.compacted.get(topic)
+    return {
+        "topic": topic,
+        "swept": done.swept[topic],
+        **(compaction_record(removed) if removed else {}),
+    }
+
+
 def stats_record(stats: sessionledger.Stats) -> Record:
     """How much there is, and how the log describes itself."""
     return {
-        **fields(stats, "topic events sessions live"),
+        **fields(stats, "topic events sessions live tombstones oldest_at consumers"),
+        **fields(stats, "cut compacted_at"),
+        "maintained_at": stats.maintained and stats.maintained.at,
+        "maintained": stats.maintained and stats.maintained.outcome,
         **fields(stats.log, "backend location durability chained"),
         **stats.log.details,
     }

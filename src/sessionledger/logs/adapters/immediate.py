@@ -5,8 +5,8 @@ Its coroutines finish without suspending, so the sync store can drive them in pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from sessionledger.findings import Finding
 from sessionledger.logs.base import (
@@ -27,6 +27,15 @@ from sessionledger.logs.concurrency.waiting import NOTICE_SECONDS
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]
+    raise AssertionError("an embedded log suspended")
 
 
 class ImmediateLog:

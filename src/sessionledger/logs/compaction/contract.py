@@ -16,7 +16,11 @@ of the base, and removes the events. From then on the rows are fold(base, remain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from os import getpid
+from threading import get_ident
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -134,14 +138,22 @@ class CompactableLog(Protocol):
         """Remove the cursor of a consumer, so that it holds nothing back."""
         ...
 
+    def lease(self) -> AbstractContextManager[None]:
+        """Keep everybody else from maintaining the ledger; this thread may compact and rebuild.
+
+        Raises `MaintenanceRunning` while another process or thread has it.
+        """
+        ...
+
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None
     ) -> Reduction:
         """Remove events, and answer what became of the keys that are over.
 
         The topic's fold is required. Without events to remove, it only removes what an interrupted
-        compaction left. `progress` is told how many of the events are done.
-        Raises `MaintenanceRunning` while another process does this.
+        compaction left. `progress` is told between two steps how many of the events are done. What
+        it raises ends the compaction there, as if the process were killed.
+        Raises `MaintenanceRunning` where `lease` does.
         """
         ...
 
@@ -153,6 +165,30 @@ class VacuumableLog(Protocol):
     def vacuum(self) -> None:
         """Give the space back, from now on after each compaction. Writers wait meanwhile."""
         ...
+
+
+class Leased(ABC):
+    """What has a lease for a thread of a process."""
+
+    _holder: tuple[int, int] | None = None
+
+    @abstractmethod
+    def _lease(self) -> AbstractContextManager[None]:
+        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """As in `CompactableLog`."""
+        me = (getpid(), get_ident())
+        if self._holder == me:
+            yield
+            return
+        with self._lease():
+            self._holder = me
+            try:
+                yield
+            finally:
+                self._holder = None
 
 
 def refuse_below(cut: int, after: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -48,13 +48,17 @@ class _View:
 
     chained = True
 
-    def __init__(self, index: TopicIndex, known: InMemory) -> None:
+    def __init__(
+        self, index: TopicIndex, known: InMemory, cursors: Mapping[tuple[str, str], int]
+    ) -> None:
+        """cursors: by topic and consumer."""
         self.head = index.head.id
         self.cut = index.cut
         self.folded = known.folded if self.head else 0
         if known.cut != index.cut:
             self.folded = None
         self._index = index
+        self._cursors = cursors
         self._rows = sorted(known.rows, key=lambda row: row.key)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
@@ -66,6 +70,9 @@ class _View:
 
     def base(self, after: bytes, limit: int) -> list[Row]:
         return self._index.checkpoint.rows(after, limit)
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        return {name: at for (of, name), at in self._cursors.items() if of == topic}
 
 
 def examine(disk: Disk, topic: str, check: Check, known: InMemory = NOBODY) -> list[Finding]:
@@ -80,9 +87,9 @@ def examine(disk: Disk, topic: str, check: Check, known: InMemory = NOBODY) -> l
         if not (disk.root / TOPICS).is_dir():
             raise NoLedger(disk.root)
         _check_permissions(disk.root, found)
-        _check_cursors(disk, found)
+        cursors = _cursors(disk, found)
         index = _read(disk, topic, found)
-        return found.all() + list(check(_View(index, known)))
+        return found.all() + list(check(_View(index, known, cursors)))
 
 
 def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
@@ -161,14 +168,17 @@ def _shares(file: int) -> bool:
     return True
 
 
-def _check_cursors(disk: Disk, found: Findings) -> None:
+def _cursors(disk: Disk, found: Findings) -> dict[tuple[str, str], int]:
+    cursors = {}
     for path in sorted((disk.root / "consumers").glob("*.json")):
         try:
-            consumers.found_in(path)
+            if (one := consumers.found_in(path)) is not None:
+                cursors[one.topic, one.consumer_id] = one.cursor
         except CorruptLog:
             problem = "it can't be read, so its consumer can't go on"
             remedy = f"rm {quote(str(path))}: its consumer then begins again"
             found.add("cursor_damaged", str(path), problem, remedy)
+    return cursors
 
 
 def _check_permissions(root: Path, found: Findings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
@@ -260,6 +261,9 @@ class MemoryLog:
             self._topic(topic)
             self._cursors.pop(check_names(topic, consumer), None)
 
+    def lease(self) -> AbstractContextManager[None]:
+        return nullcontext()  # each compaction has the lock for the whole of it
+
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None
     ) -> Reduction:
@@ -297,6 +301,7 @@ class MemoryLog:
                 folded=table.folded,
                 cut=table.cut,
                 base=table.base.values(),
+                cursors=self._cursors,
             )
         return list(check(view))
 

@@ -10,6 +10,7 @@ from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement
+from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.writer import base_page
 
 
@@ -39,6 +40,9 @@ class _View:
     def rows(self, after: bytes, limit: int) -> list[Row]:
         (found,) = self._ask((queries.ROWS_AFTER, (self._topic, after, limit)))
         return queries.stored_rows(found)
+
+    def cursors(self, topic: str) -> dict[str, int]:
+        return dict(self._ask((statements.CURSORS, (topic,)))[0])
 
     def base(self, after: bytes, limit: int) -> list[Row]:
         def select(sql: str, *values: Any) -> list[Any]:

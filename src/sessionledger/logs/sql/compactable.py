@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +15,7 @@ from sessionledger.logs.compaction.contract import (
     CompactableLog,
     Compaction,
     Cut,
+    Leased,
     Reduction,
     refuse_below,
 )
@@ -78,15 +77,14 @@ class BaseReads(DatabaseReads):
         return self._select(sql, values)
 
 
-class CompactableDatabase(DatabaseLog[W], BaseReads):
+class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
     """A log in a database that can be compacted."""
 
-    @abstractmethod
-    def _lease(self) -> AbstractContextManager[None]:
-        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
+    def _give_back(self, between: Callable[[], None]) -> None:
+        """Give the space of what was removed back to the system, if that has to be asked for.
 
-    def _give_back(self) -> None:
-        """Give the space of what was removed back to the system, if that has to be asked for."""
+        between: called between two steps.
+        """
 
     def compactable(self) -> CompactableLog:
         return self
@@ -96,7 +94,7 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
         self._change(lambda writer: writer.then(statements.FORGET_CURSOR, *values))
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        with self._lease():
+        with self.lease():
             return super().rebuild(topic, progress)
 
     def compact(
@@ -106,7 +104,9 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
 
         fold = units.fold_of(self._folds, topic)
         change: Callable[[Callable[[W], Any]], Any] = self._change
-        with self._lease():
+        with self.lease():
+            if not compaction.removal.events and not self._is_interrupted(topic):
+                return Reduction()
             compactor = Compactor(
                 topic,
                 fold,
@@ -117,5 +117,11 @@ class CompactableDatabase(DatabaseLog[W], BaseReads):
                 partial(self.read, topic),
             )
             reduced = compactor.run(progress)
-            self._give_back()
+            self._give_back(compactor.between)
             return reduced
+
+    def _is_interrupted(self, topic: str) -> bool:
+        """Whether a compaction was interrupted, of this topic or, maybe, of another one."""
+        ((first,),) = self._select(statements.FIRST_EVENT, (topic,))
+        left = first is not None and first <= self.cut(topic).id
+        return left or bool(self._select(statements.JOB, ()))

@@ -78,22 +78,38 @@ class Compactor(Generic[W]):
         self._segment: Segment | None = None
         self._reduction = Reduction()
         self._job = urandom(16).hex()
+        self._progress: Progress | None = None
+        self._done = 0
 
     def run(self, progress: Progress | None) -> Reduction:
         """Compact; what became of the keys that are over."""
+        self._progress = progress
+        self._run()
+        self._change(lambda writer: writer.then(statements.END_JOB, self._job))
+        return self._reduction
+
+    def between(self) -> None:
+        """Tell the progress between two steps. What it raises is the end."""
+        if self._progress is not None:
+            self._progress(self._done)
+
+    def _run(self) -> None:
         self._change(lambda writer: writer.then(statements.SET_JOB, self._job))
         line = self._in_transaction(lambda _, line: line)
         if line.cut != self._cut.id or line.cut > self._generation:
             raise MaintenanceRunning("another compaction was faster: try again")
         self._clean(line)
-        self._segment = self._compaction.keep(self._cut, self._read)
+        self._segment = self._compaction.keep(self._cut, self._page)
         if line.cut == self._generation:
-            return self._reduction
-        self._stage(line, progress)
+            return
+        self._stage(line)
         self._reduction = self._reduce(line)
         self._in_transaction(self._seal)
         self._remove(line.number, self._generation)
-        return self._reduction
+
+    def _page(self, after: int, limit: int) -> list[StoredEvent]:
+        self.between()
+        return self._read(after, limit)
 
     def _clean(self, line: TopicLine) -> None:
         """Remove what an interrupted compaction left."""
@@ -110,18 +126,17 @@ class Compactor(Generic[W]):
         if cut:
             self._remove(number, cut)
 
-    def _stage(self, line: TopicLine, progress: Progress | None) -> None:
+    def _stage(self, line: TopicLine) -> None:
         """Fold the events into entries of the new generation."""
-        after, mark, done = line.cut, None, 0
+        after, mark = line.cut, None
         while after < self._generation:
             events = [e for e in self._read(after, PAGE) if e.id <= self._generation]
             if not events:
                 raise MaintenanceRunning("another program removed events meanwhile: try again")
             rows, mark = self._folded(line, events, mark)
             self._in_transaction(lambda writer, _: self._put(writer, line, rows))  # noqa: B023
-            after, done = events[-1].id, done + len(events)
-            if progress is not None:
-                progress(done)
+            after = events[-1].id
+            self._done += len(events)
 
     def _folded(
         self, line: TopicLine, events: Sequence[StoredEvent], mark: Mark | None
@@ -223,6 +238,7 @@ class Compactor(Generic[W]):
 
     def _in_transaction(self, work: Callable[[W, TopicLine], T]) -> T:
         """Do something in a transaction that has the topic's line. Raises `MaintenanceRunning`."""
+        self.between()
 
         def with_line(writer: W) -> T:
             line = writer.line(self._topic)

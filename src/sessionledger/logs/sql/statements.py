@@ -52,6 +52,7 @@ REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id <= ?"
 JOB = "SELECT value FROM main.ledger_meta WHERE name = 'maintenance'"
 SET_JOB = """INSERT INTO main.ledger_meta (name, value) VALUES ('maintenance', ?)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+END_JOB = "DELETE FROM main.ledger_meta WHERE name = 'maintenance' AND value = ?"
 
 CURSORS = "SELECT consumer_id, cursor FROM main.consumers WHERE topic = ?"
 FORGET_CURSOR = "DELETE FROM main.consumers WHERE topic = ? AND consumer_id = ?"

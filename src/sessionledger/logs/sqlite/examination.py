@@ -83,6 +83,9 @@ class _View:
         ask: Select = lambda sql, *values: self._select(sql, values)  # noqa: E731
         return base_page(ask, self._number, self.cut.id, after, limit)
 
+    def cursors(self, topic: str) -> dict[str, int]:
+        return dict(self._select(statements.CURSORS, (topic,)))
+
     def rows(self, after: bytes, limit: int) -> list[Row]:
         if not self._number:
             return []

@@ -116,14 +116,15 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
 
         self._transactions.run(write, until)
 
-    def _give_back(self) -> None:
+    def _give_back(self, between: Callable[[], None]) -> None:
         # Step by step. A file from before auto_vacuum keeps its pages, and uses them again.
         pages, before = self._change(Writer.free_pages), -1
         while 0 < pages != before:
+            between()
             pages, before = self._change(Writer.give_back), pages
 
     def vacuum(self) -> None:
-        with self._lease():
+        with self.lease():
             self._transactions.vacuum()
 
     def _lease(self) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ its shared index. This log reads as a diagnosis does, and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -154,6 +154,9 @@ class SQLiteSnapshot(SQLiteReads):
         return super()._cut_line(topic) if self._has_rows else (0, WHOLE)
 
     def forget_cursor(self, topic: str, consumer: str) -> None:
+        self._refuse()
+
+    def lease(self) -> AbstractContextManager[None]:
         self._refuse()
 
     def compact(

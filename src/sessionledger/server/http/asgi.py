@@ -43,7 +43,7 @@ async def respond(send: Send, response: PlainResponse) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-def read_only(media_type: str, content: Callable[[Scope], bytes]) -> ASGIApp:
+def read_only(media_type: str, content: Callable[[Scope], Awaitable[bytes]]) -> ASGIApp:
     """An application that answers GET with content that is computed for each request."""
     content_type = (b"content-type", media_type.encode("ascii"))
     headers = Headers(content_type, NO_STORE)
@@ -51,7 +51,7 @@ def read_only(media_type: str, content: Callable[[Scope], bytes]) -> ASGIApp:
 
     async def application(scope: Scope, _: Receive, send: Send) -> None:
         if scope["method"] == "GET":
-            await respond(send, PlainResponse(200, headers, content(scope)))
+            await respond(send, PlainResponse(200, headers, await content(scope)))
         else:
             await respond(send, refused)
 

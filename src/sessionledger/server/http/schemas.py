@@ -182,12 +182,19 @@ class History(msgspec.Struct):
 
 
 class StatsDocument(msgspec.Struct):
-    """How much there is. sessions counts the ended ones too."""
+    """How much there is, and whether it stays bounded. sessions counts the ended ones too."""
 
     topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")]
     events: int
     sessions: int
     live: int
+    tombstones: int
+    oldest_at: str | None
+    consumers: dict[str, int]
+    cut: int
+    compacted_at: str | None
+    maintained_at: str | None
+    maintained: str | None
     backend: str
     durability: str
     chained: bool
@@ -223,14 +230,16 @@ def history_document(page: HistoryPage) -> History:
 
 def stats_document(stats: Stats) -> StatsDocument:
     """The statistics, without where the ledger lies."""
+    run, log = stats.maintained, stats.log
+    known = {
+        name: _plain(getattr(stats, name))
+        for name in StatsDocument.__struct_fields__
+        if hasattr(stats, name)
+    }
     return StatsDocument(
-        topic=stats.topic,
-        events=stats.events,
-        sessions=stats.sessions,
-        live=stats.live,
-        backend=stats.log.backend,
-        durability=stats.log.durability,
-        chained=stats.log.chained,
+        **known
+        | {"maintained_at": run and stamp(run.at), "maintained": run and run.outcome}
+        | {"backend": log.backend, "durability": log.durability, "chained": log.chained}
     )
 
 

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
+from sessionledger import Stats
 from sessionledger.server.service.limits import LIMITS
 from sessionledger.server.service.shared_counts import SharedCounts
 
@@ -28,6 +29,7 @@ _SECONDS = "sessionledger_http_request_duration_seconds"
 _STREAMS = "sessionledger_event_streams"
 _UNAVAILABLE = "sessionledger_unavailable_total"
 _LIMITED = "sessionledger_rate_limited_total"
+_SUFFIXES = {"By": "_bytes", "s": "_seconds"}
 _DROPPED = "sessionledger_log_lines_dropped_total"
 
 
@@ -76,9 +78,10 @@ class RequestMetrics:
         """Count a request that a limit refused."""
         self._cells[self._start + self._limited_at + [*LIMITS].index(limit)] += 1
 
-    def exposition(self) -> bytes:
-        """All metrics, in the text format of Prometheus."""
-        return "\n".join([*self._lines(), ""]).encode()
+    def exposition(self, stats: Stats | None) -> bytes:
+        """All metrics, in the text format of Prometheus; stats: of the ledger, where known."""
+        lines = [] if stats is None else _ledger_lines(stats)
+        return "\n".join([*self._lines(), *lines, ""]).encode()
 
     def _lines(self) -> Iterator[str]:
         yield f"# TYPE {_REQUESTS} counter"
@@ -112,3 +115,13 @@ class RequestMetrics:
 
     def _total(self, cell: int) -> float:
         return sum(self._cells[worker * self._block + cell] for worker in range(self._workers))
+
+
+def _ledger_lines(stats: Stats) -> Iterator[str]:
+    before = ""
+    for figure, unit, state, value in stats.figures():
+        name = f"sessionledger_{figure.replace('.', '_')}{_SUFFIXES.get(unit, '')}"
+        if name != before:
+            yield f"# TYPE {name} gauge"
+        before, label = name, f'{{state="{state}"}}' if state else ""
+        yield f"{name}{label} {value:.15g}"

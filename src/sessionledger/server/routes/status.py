@@ -24,7 +24,7 @@ async def healthz() -> Health:
 async def readyz(request: HandlerRequest) -> Health:
     """503 while it can't be written, and while the service starts or stops."""
     service = service_of(request)
-    if service.stopping.is_set() or not await service.readiness.is_writable(service.ledger.log):
+    if service.stopping.is_set() or not await service.is_writable():
         raise unavailable("not_ready", "the ledger can't be written now")
     return Health()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,7 +34,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger of the settings. While it is open, lapsed sessions are swept and webhooks sent."""
+    """The ledger of the settings. While it is open, it is maintained, and webhooks are sent."""
     log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
     try:
         async with (
@@ -42,8 +44,13 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
         ):
             # Fold what others appended now, in a thread, and not in the first request.
             await sessions.count()
+            retention = settings.retention
+            maintain = partial(
+                sessions.run_maintenance, retention=retention, archive=settings.archive
+            )
             async with (
-                _swept(sessions, settings.sweep_interval),
+                _meanwhile(sessions.run_sweeper, settings.sweep_interval),
+                _meanwhile(maintain, settings.maintenance_interval if retention else None),
                 _delivered(log, sessions, settings),
             ):
                 yield Ledger(log, sessions, keys, idempotency)
@@ -52,18 +59,21 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
 
 
 @asynccontextmanager
-async def _swept(store: AsyncSessionStore, interval: timedelta | None) -> AsyncIterator[None]:
+async def _meanwhile(
+    run: Callable[..., Coroutine[Any, Any, None]], interval: timedelta | None
+) -> AsyncIterator[None]:
+    """Run it meanwhile, and then tell it to stop, which it does after a step; nothing for None."""
     if interval is None:
         yield
         return
     stop = asyncio.Event()
-    sweeper = asyncio.create_task(store.run_sweeper(interval, stop=stop))
+    running = asyncio.create_task(run(interval, stop=stop))
     try:
         yield
     finally:
         stop.set()
         with suppress(asyncio.CancelledError):
-            await sweeper
+            await running
 
 
 @asynccontextmanager

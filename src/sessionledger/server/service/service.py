@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 
-from sessionledger import Log, Session, SessionLedgerError
+from sessionledger import Log, Session, SessionLedgerError, Stats
 from sessionledger.server.http.problems import HTTPProblem, unavailable
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.feed import Feed
@@ -24,9 +24,13 @@ from sessionledger.server.service.limits import (
 )
 from sessionledger.server.settings import KEYS_TOPIC, Settings
 
+T = TypeVar("T")
+
 PROBE_CONSUMER = "readyz"
 PROBE_TIMEOUT_SECONDS = 1.0
 PROBE_INTERVAL_SECONDS = 1.0
+STATS_SECONDS = 60.0
+"""How old the figures of the ledger among the metrics may be: to count takes all rows."""
 
 CLEANUP = "sessionledger.cleanup"
 """Where the scope of a request has its `cleanup_of`."""
@@ -55,7 +59,8 @@ class Service:
     def _reset(self) -> None:
         """Forget all requests. An event belongs to the loop that waits for it."""
         self.streams = StreamLimit(self.settings.max_streams, self.metrics.set_streams)
-        self.readiness = Readiness()
+        self._writable = Recent(lambda: _can_write(self.ledger.log), PROBE_INTERVAL_SECONDS)
+        self._stats = Recent(lambda: self.ledger.sessions.stats(), STATS_SECONDS)
         self.stopping = asyncio.Event()
 
     @property
@@ -84,6 +89,18 @@ class Service:
                 self.stop()
                 self._ledger = self._feed = None
 
+    async def is_writable(self) -> bool:
+        """Whether the ledger can be written, or could a second ago, found out by writing.
+
+        The probe writes a cursor: it takes the same lock and the same disk as an event, and leaves
+        the log as long as it was.
+        """
+        return await self._writable.answer() is True
+
+    async def stats(self) -> Stats | None:
+        """How much there is, or was less than a minute ago; None where that is not known."""
+        return None if self._ledger is None else await self._stats.answer()
+
     def stop(self) -> None:
         """End the streams."""
         self.stopping.set()
@@ -91,32 +108,27 @@ class Service:
             self._feed.wake()
 
 
-class Readiness:
-    """Whether the ledger can be written, found out by writing, at most once a second.
+class Recent(Generic[T]):
+    """What a call finds out, at most once in so many seconds.
 
-    The probe writes a cursor: it takes the same lock and the same disk as an event, and leaves the
-    log as long as it was.
+    There is one call at a time: one that the log does not answer occupies a thread.
     """
 
-    def __init__(self) -> None:
-        self._probe: asyncio.Task[bool] | None = None
-        self._probed_at = 0.0
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._task: asyncio.Task[T] | None = None
+        self._begun = 0.0
 
-    async def is_writable(self, log: Log) -> bool:
-        """Whether the log can be written, or could a second ago.
-
-        There is one probe at a time: one that the log does not answer occupies a thread.
-        """
-        probe = self._probe
-        if probe is None or (probe.done() and _is_old(self._probed_at)):
-            probe = self._probe = asyncio.create_task(_can_write(log))
-            self._probed_at = time.monotonic()
-        await asyncio.wait({probe}, timeout=PROBE_TIMEOUT_SECONDS)
-        return probe.done() and probe.result()
-
-
-def _is_old(probed_at: float) -> bool:
-    return time.monotonic() - probed_at > PROBE_INTERVAL_SECONDS
+    async def answer(self) -> T | None:
+        """The answer of the last call; None if it takes longer than a second, or failed."""
+        task = self._task
+        if task is None or (task.done() and time.monotonic() - self._begun > self._seconds):
+            task = self._task = asyncio.create_task(self._call())
+            self._begun = time.monotonic()
+        await asyncio.wait({task}, timeout=PROBE_TIMEOUT_SECONDS)
+        is_known = task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if is_known else None
 
 
 async def _can_write(log: Log) -> bool:

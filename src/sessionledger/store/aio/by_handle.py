@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sessionledger.core.ends import Expire
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.session import Session
-from sessionledger.findings import Examining, Finding
-from sessionledger.logs.base import Progress, StoredEvent
+from sessionledger.logs.base import Progress
 from sessionledger.secrecy import without_locals
-from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import Annotation, Engine, Folder
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import (
@@ -23,7 +20,6 @@ from sessionledger.store.operations import (
     listings,
     principals,
     selected,
-    sweep,
 )
 from sessionledger.store.operations.history import (
     CaughtUp,
@@ -35,10 +31,7 @@ from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
-    import asyncio
     from ipaddress import IPv4Network, IPv6Network
-
-    from sessionledger.store.operations.compaction import Compacted
 
 
 class AsyncSessions:
@@ -253,124 +246,3 @@ class ByHandle(Facade):
         """
         async for happened in history.watch(self._engine, after, principal, heartbeat):
             yield happened
-
-    async def sweep(self, *, now: datetime | None = None, limit: int = sweep.BATCH) -> int:
-        """Record the end of sessions that lapsed, at most of so many; how many were recorded.
-
-        Only those that lapsed longer ago than the policy's `sweep_margin`, each once, whoever else
-        sweeps. Raises `ClockJumped` rather than ending sessions by a clock that can't be right.
-        """
-        return await sweep.sweep(self._engine, now, limit)
-
-    async def run_sweeper(
-        self, interval: timedelta = timedelta(minutes=1), *, stop: asyncio.Event | None = None
-    ) -> None:
-        """Sweep now and after every interval, until `stop` is set or the store is closed.
-
-        It occupies its task. Errors are told to the store's `on_error`, and it goes on.
-        """
-        import asyncio
-
-        engine, stopped = self._engine, stop or asyncio.Event()
-        engine.check_open()
-        left = sweep.rest_until(interval)
-        while await sweep.sweep_round(engine) and not stopped.is_set():
-            while not engine.closed and not stopped.is_set() and left() > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), left())
-            left = sweep.rest_until(interval)
-
-
-class ByLedger(Facade):
-    """The calls about all events and rows of the topic."""
-
-    async def events(
-        self, *, after: int = 0, archive: Folder | None = None
-    ) -> AsyncIterator[StoredEvent]:
-        """Every event of the topic with an id above `after`, as it is stored.
-
-        With the folder of an `archive` also those that were removed.
-        """
-        from sessionledger.store.audit.archive import pages  # few processes ever do
-
-        async for page in pages(self._engine, after, archive):
-            for event in page:
-                yield event
-
-    async def head(self) -> LedgerHead:
-        """The newest event's id and hash: keep it elsewhere, and `verify` against it."""
-        return await self._engine.head()
-
-    async def verify(
-        self,
-        *,
-        expect: str | None = None,
-        archive: Folder | None = None,
-        progress: Progress | None = None,
-    ) -> Verification:
-        """Walk the hash chain, and find the first event that was changed, removed or moved.
-
-        `expect` is an earlier head as text: with it a log that was cut short or rewritten as a
-        whole is found too. After a compaction the base is checked, and the chain from there on.
-        With the folder of an `archive` it is walked from the very first event on.
-        Raises `HistoryCut` for an earlier head that was removed since.
-        """
-        from sessionledger.store.audit import verification  # few processes ever do
-
-        return await verification.verify(self._engine, expect, archive, progress)
-
-    async def rebuild(self, *, progress: Progress | None = None) -> int:
-        """Fold all rows again from the log; how many events that were."""
-        return await self._engine.rebuild(progress)
-
-    async def compact(
-        self,
-        *,
-        retention: timedelta,
-        dry_run: bool = False,
-        shorten: bool = False,
-        give_up: Collection[str] = (),
-        accept_break: int = 0,
-        archive: Folder | None = None,
-        give_up_archive: bool = False,
-        vacuum: bool = False,
-        progress: Progress | None = None,
-    ) -> Compacted:
-        """Remove the events that are older than `retention`, at least 48 hours; what was removed.
-
-        Every session stays as it is, unless it ended: then a tombstone remains, and its token can
-        never be used again. `dry_run=True` removes nothing and answers what would go. A retention
-        shorter than the last one needs `shorten=True`. Events that a consumer has yet to read stay,
-        unless it is named by `give_up`. A break of the chain stops it, unless `accept_break` is
-        the id of the event, or a later one.
-
-        What is removed is first copied to the folder `archive`. From then on each compaction needs
-        it, unless `give_up_archive=True`. `vacuum=True` makes an older SQLite file give its space
-        back; nobody can write meanwhile.
-        """
-        from sessionledger.store.operations import compaction  # few processes ever do
-
-        return await compaction.compact(
-            self._engine,
-            retention,
-            give_up,
-            accept_break,
-            progress,
-            archive,
-            dry_run=dry_run,
-            shorten=shorten,
-            give_up_archive=give_up_archive,
-            vacuum=vacuum,
-        )
-
-    async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
-        """What is wrong with the ledger as it stands, the worst first; nothing when it is well.
-
-        Changes nothing. What an opening mends is mended already: `diagnose(url)` looks at a ledger
-        that is not open.
-        """
-        return await self._engine.diagnose(progress)
-
-    async def stats(self) -> Stats:
-        """How much there is, and on what."""
-        return await self._engine.stats()

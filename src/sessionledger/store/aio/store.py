@@ -17,7 +17,8 @@ from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import Log, RemoteLog
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import without_locals
-from sessionledger.store.aio.by_handle import ByHandle, ByLedger
+from sessionledger.store.aio.by_handle import ByHandle
+from sessionledger.store.aio.by_ledger import ByLedger
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import SESSIONS_TOPIC, Engine, OnError, no_engine

@@ -8,17 +8,22 @@ into the rows that should be there, a bounded share of the keys at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 from sessionledger.core.codec import visible_handle
+from sessionledger.core.lifetimes import MIN_RETENTION
 from sessionledger.core.session import Tombstone
 from sessionledger.core.token import handle_of
+from sessionledger.errors import CorruptLog
 from sessionledger.findings import Examining, Finding, Findings
 from sessionledger.logs import units
 from sessionledger.logs.base import Check, LogEvent, Row, StoredEvent, View
-from sessionledger.logs.compaction.seal import BaseHash, problem_of
+from sessionledger.logs.compaction.seal import BaseHash, problem_of, read_seal
 from sessionledger.logs.marks import Mark
-from sessionledger.store.audit.event_checks import Inspection
+from sessionledger.store.audit.event_checks import RECENT_MS, Inspection
+from sessionledger.store.audit.reports import LAST_RUNS, SUCCEEDED, last_run
 from sessionledger.store.session_fold import SessionFold, state_of
 
 PAGE = 1000
@@ -26,6 +31,9 @@ MOST_ROWS_HELD = 200_000
 
 _RESTORE = "restore the ledger from a copy: a base stands nowhere else"
 _REBUILD = "run `sessionledger rebuild`"
+_SEE = "run `sessionledger maintain` with the same retention: it shows the error"
+_SWEEP = "run `sessionledger sweep`"
+_CONSUMER = "let it go on, or give it up: `sessionledger compact --give-up CONSUMER`"
 _CUT_SHORT = (
     "restore the log from a copy that has them; neither reads nor a rebuild go on before that, "
     "since sessions whose end was removed would live again"
@@ -92,6 +100,7 @@ def _check(topic: str, now_ms: int, progress: Examining | None, view: View) -> l
     inspection.end()
     # The rows of another topic are somebody else's, and so is their fold.
     _look_at_base(view, found)
+    _look_at_maintenance(topic, view, share.mark_in_force, now_ms, found)
     if inspection.of_sessions and view.folded is not None:
         _look_at_heads(folded, view.head, found)
         _look_at_rows(topic, folded, share, view, told, found)
@@ -110,6 +119,37 @@ def _look_at_base(view: View, found: Findings) -> None:
     problem = problem_of(view.cut, sealed[0] if sealed else None, base)
     if problem is not None:
         found.add("chain_broken", f"seal {problem.id}", problem.problem, _RESTORE)
+
+
+def _look_at_maintenance(
+    topic: str, view: View, mark: Mark | None, now_ms: int, found: Findings
+) -> None:
+    """How the last round went, and what keeps the oldest events from being removed."""
+    last = last_run(view.cursors(LAST_RUNS))
+    if last is not None and last.outcome == SUCCEEDED:
+        found.add("maintenance_ran", f"{last.at:%Y-%m-%d %H:%M:%S}Z", "it ended well", "nothing")
+    elif last is not None:
+        problem = f"the last round of maintenance, at {last.at:%Y-%m-%d %H:%M:%S}Z, failed"
+        found.add("maintenance_failed", last.outcome, problem, _SEE)
+    if last is None and not view.cut.id:
+        return  # nobody wants events to be removed
+    if mark is not None and mark.event.occurred_at_ms < now_ms - RECENT_MS:
+        problem = "it ended everybody's sessions, and they have yet to get ends of their own"
+        found.add("mark_unswept", f"event {mark.id}", problem, _SWEEP)
+    for consumer, cursor in view.cursors(topic).items():
+        waiting = view.events(max(cursor, view.cut.id), 1)
+        age = timedelta(milliseconds=now_ms - waiting[0].occurred_at_ms) if waiting else None
+        if age is not None and age > _retention(view):
+            problem = f"has yet to read {view.head - cursor} events, which can't be removed before"
+            found.add("consumer_behind", consumer, problem, _CONSUMER)
+
+
+def _retention(view: View) -> timedelta:
+    """The retention that was recorded last, or the shortest that there is."""
+    for sealed in view.events(view.cut.seal - 1, 1) if view.cut.id else ():
+        with suppress(CorruptLog):
+            return timedelta(milliseconds=read_seal(sealed).retention_ms)
+    return MIN_RETENTION
 
 
 def _look_at_rows(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
 import msgspec
 
+from sessionledger.core.instant import from_milliseconds
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs.base import Description
 from sessionledger.logs.chain import Break, Head
@@ -42,15 +46,64 @@ class Verification(msgspec.Struct, frozen=True):
         return self.broken is None
 
 
-class Stats(msgspec.Struct, frozen=True):
-    """How much there is. sessions counts the ended ones too; live those that are neither ended
-    nor lapsed now."""
+LAST_RUNS = "sessionledger.maintenance"
+"""The topic whose cursors say when maintenance last began, by how it ended. It has no events."""
+SUCCEEDED = "succeeded"
+
+
+class LastRun(msgspec.Struct, frozen=True):
+    """The last round of maintenance: when it began, and `succeeded` or the code of an error."""
+
+    at: datetime
+    outcome: str
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is in a topic, and whether it stays bounded.
+
+    events: those that were not removed. sessions: with the ended ones; live: neither ended nor
+    lapsed now; tombstones: the handles of which nothing else is kept. oldest_at: when the oldest
+    event happened. consumers: how many events each has yet to read. cut: the last event that was
+    removed, 0 for none; compacted_at: when. maintained: the ledger's last round of maintenance.
+    """
 
     topic: str
     events: int
     sessions: int
     live: int
+    tombstones: int
+    oldest_at: datetime | None
+    consumers: dict[str, int]
+    cut: int
+    compacted_at: datetime | None
+    maintained: LastRun | None
     log: Description
+
+    def figures(self) -> Iterator[tuple[str, str, str, float]]:
+        """What is known of it, as metrics: name, unit, state of sessions, and value."""
+        run, size = self.maintained, self.log.details.get("bytes")
+        yield "log.events", "{event}", "", self.events
+        yield "sessions", "{session}", "live", self.live
+        yield "sessions", "{session}", "ended", self.sessions - self.live
+        yield "sessions", "{session}", "tombstone", self.tombstones
+        yield "consumer.lag", "{event}", "", max(self.consumers.values(), default=0)
+        yield "maintenance.failed", "", "", run is not None and run.outcome != SUCCEEDED
+        if size is not None:
+            yield "log.size", "By", "", int(size)
+        instants = (self.oldest_at, self.compacted_at, run.at if run else None)
+        for name, at in zip(
+            ("log.oldest_event", "compaction", "maintenance"), instants, strict=True
+        ):
+            if at is not None:
+                yield f"{name}.timestamp", "s", "", at.timestamp()
+
+
+def last_run(cursors: Mapping[str, int]) -> LastRun | None:
+    """The last run, by the cursors of `LAST_RUNS`."""
+    if not cursors:
+        return None
+    name = max(cursors, key=lambda name: cursors[name])
+    return LastRun(from_milliseconds(cursors[name]), name.removeprefix("failed."))
 
 
 def parse_head(text: str, topic: str) -> Head:

@@ -37,7 +37,7 @@ from sessionledger.logs.compaction.contract import (
 from sessionledger.logs.compaction.seal import Seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
-from sessionledger.store.operations.sweep import BATCH, sweep
+from sessionledger.store.operations.sweep import sweep_all
 from sessionledger.store.session_fold import draft_of, intact_session_of, state_of
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -90,8 +90,7 @@ async def compact(
     if not dry_run:
         for name in give_up:
             await engine.log.call(log.forget_cursor, engine.topic, name)
-        while await sweep(engine, None, BATCH) == BATCH:
-            engine.check_open()
+        await sweep_all(engine)
     slowest = min(cursors, key=lambda name: cursors[name], default=None)
     choice = await _choose(engine, span, cursors.get(slowest or ""), accepted, progress)
     removal = choice.removal
@@ -197,6 +196,7 @@ async def _choose(
     choice = Choice(engine.topic, after, engine.fold, limits)
     id = after.id
     while (events := await engine.events(id, EVENT_PAGE)) and choice.see(events):
+        engine.check_open()
         id = events[-1].id
         if progress is not None:
             progress(choice.removal.events)

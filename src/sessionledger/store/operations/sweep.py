@@ -48,17 +48,29 @@ async def sweep(engine: Engine, now: object, limit: int) -> int:
     return swept
 
 
-async def sweep_round(engine: Engine) -> bool:
-    """Sweep until nothing is left, and report what went wrong; False once the store is closed."""
-    try:
+async def sweep_all(engine: Engine) -> int:
+    """Sweep until nothing is left; how many were ended. Raises `StoreClosed`, and as `sweep`."""
+    swept, ended = 0, BATCH
+    while ended == BATCH:
         engine.check_open()
-        while await sweep(engine, None, BATCH) == BATCH:
-            engine.check_open()
+        ended = await sweep(engine, None, BATCH)
+        swept += ended
+    return swept
+
+
+async def turn(engine: Engine, interval: object) -> Callable[[], float] | None:
+    """Sweep until nothing is left, and report what went wrong.
+
+    Answers what tells how many seconds are left until the next turn; None once the store is closed.
+    """
+    left = rest_until(interval)
+    try:
+        await sweep_all(engine)
     except StoreClosed:
-        return False
+        return None
     except SessionLedgerError as error:
         engine.report("sweep", error)
-    return True
+    return left
 
 
 def rest_until(interval: object) -> Callable[[], float]:

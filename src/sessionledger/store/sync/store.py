@@ -17,11 +17,12 @@ from sessionledger.core.history import HistoryEntry
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.core.session import Session
 from sessionledger.core.token import digest, parse_token
-from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Log, StoredEvent
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import clear_locals, without_locals
-from sessionledger.store.aio.by_handle import ByHandle, ByLedger
+from sessionledger.store.aio.by_handle import ByHandle
+from sessionledger.store.aio.by_ledger import ByLedger
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import (
@@ -61,15 +62,6 @@ def in_place(
         return drive(coroutine(self, *given, **named))
 
     return called
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as finished:
-        return finished.value  # type: ignore[no-any-return]
-    raise AssertionError("an embedded log suspended")
 
 
 def drive_all(items: AsyncIterator[T]) -> Iterator[T]:
@@ -339,7 +331,7 @@ class SessionStore(TokenFacade):
         part = history.history_range(handle, principal, after, page_size, archive)
         return History(self._engine, part)
 
-    sweep = in_place(ByHandle.sweep)
+    sweep = in_place(ByLedger.sweep)
 
     def run_sweeper(
         self, interval: timedelta = timedelta(minutes=1), *, stop: threading.Event | None = None
@@ -350,16 +342,35 @@ class SessionStore(TokenFacade):
         """
         engine, stopped = self._engine, stop or threading.Event()
         engine.check_open()
-        left = sweep.rest_until(interval)
-        while drive(sweep.sweep_round(engine)) and not stopped.is_set():
-            while not engine.closed and left() > 0 and not stopped.wait(left()):
-                pass
-            left = sweep.rest_until(interval)
+        _repeat(engine, lambda: drive(sweep.turn(engine, interval)), stopped)
 
     head = in_place(ByLedger.head)
     verify = in_place(ByLedger.verify)
     rebuild = in_place(ByLedger.rebuild)
     compact = in_place(ByLedger.compact)
+    maintain = in_place(ByLedger.maintain)
+
+    def run_maintenance(
+        self,
+        interval: timedelta = timedelta(hours=1),
+        *,
+        retention: timedelta | None = None,
+        archive: Folder | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Maintain the ledger now and after every interval, until `stop` is set or the store is
+        closed. It then ends with the step that is under way.
+
+        One process does it at a time, and none within an interval of the last round, however many
+        run this. It occupies its thread. Errors are told to the store's `on_error`, and it goes on.
+        """
+        from sessionledger.store.maintenance import Maintenance
+
+        engine, stopped = self._engine, stop or threading.Event()
+        engine.check_open()
+        maintenance = Maintenance(engine, self._log, retention, archive, stopped.is_set)
+        _repeat(engine, lambda: drive(maintenance.turn(interval)), stopped)
+
     diagnose = in_place(ByLedger.diagnose)
     stats = in_place(ByLedger.stats)
 
@@ -371,3 +382,12 @@ class SessionStore(TokenFacade):
         from sessionledger.store.audit.archive import pages  # few processes ever do
 
         return chain.from_iterable(drive_all(pages(self._engine, after, archive)))
+
+
+def _repeat(
+    engine: Engine, turn: Callable[[], Callable[[], float] | None], stopped: threading.Event
+) -> None:
+    """Take turns, each once the one before leaves no seconds to wait, until it is stopped."""
+    while (left := turn()) is not None and not stopped.is_set():
+        while not engine.closed and left() > 0 and not stopped.wait(left()):
+            pass

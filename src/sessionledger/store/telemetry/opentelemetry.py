@@ -23,6 +23,7 @@ from sessionledger.core.codec import decode_event
 from sessionledger.core.events import EXPIRED, Expired
 from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.base import Conflict, KeyState, Log, LogEvent, Outcome, RemoteLog, Unit
+from sessionledger.store.audit.reports import Stats
 from sessionledger.store.telemetry.protocol import Call, Telemetry
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ HOT = ("get", "find", "peek", "authenticate")
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
-    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "diagnose",
+    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "maintain",
+    "diagnose",
     "stats",
 )  # fmt: skip
 
@@ -103,6 +105,7 @@ class Instruments:
             unit="{error}",
             description="Errors that kept no call from being answered, by operation and code.",
         )
+        self.gauge = cache(meter.create_gauge)
 
 
 class OpenTelemetry(Telemetry):
@@ -174,6 +177,11 @@ class OpenTelemetry(Telemetry):
 
     def compared(self, difference: timedelta) -> None:
         self.instruments.clock_difference.set(difference.total_seconds(), self.place)
+
+    def counted(self, stats: Stats) -> None:
+        for name, unit, state, value in stats.figures():
+            labels = {"sessionledger.state": state} if state else {}
+            self.instruments.gauge(f"{SCOPE}.{name}", unit).set(value, self.place | labels)
 
     def failed(self, during: str, error: SessionLedgerError) -> None:
         told = {"db.operation.name": during, "error.type": error.code}

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sessionledger.errors import SessionLedgerError
 from sessionledger.logs.base import Log
+from sessionledger.store.audit.reports import Stats
 
 T = TypeVar("T")
 
@@ -57,6 +58,9 @@ class Telemetry:
 
     def compared(self, difference: timedelta) -> None:
         """So far is the clock of the newest event ahead of this one."""
+
+    def counted(self, stats: Stats) -> None:
+        """So much there is now."""
 
     def failed(self, during: str, error: SessionLedgerError) -> None:
         """An error did not keep a call from being answered."""

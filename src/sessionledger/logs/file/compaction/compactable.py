@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import Progress, Row
-from sessionledger.logs.compaction.contract import CompactableLog, Compaction, Cut, Reduction
+from sessionledger.logs.compaction.contract import (
+    CompactableLog,
+    Compaction,
+    Cut,
+    Leased,
+    Reduction,
+)
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
@@ -20,7 +25,7 @@ from sessionledger.logs.file.topics import Topics
 T = TypeVar("T")
 
 
-class CompactableFiles(ABC):
+class CompactableFiles(Leased):
     """As in `CompactableLog`, and `rebuild`, by what a log is asked about a topic."""
 
     _disk: Disk
@@ -41,10 +46,6 @@ class CompactableFiles(ABC):
     @abstractmethod
     def _change(self, work: Callable[[], T]) -> T:
         """Do something while nobody writes."""
-
-    @abstractmethod
-    def _lease(self) -> AbstractContextManager[None]:
-        """Keep every other process from maintaining the ledger. Raises `MaintenanceRunning`."""
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -75,7 +76,7 @@ class CompactableFiles(ABC):
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
-        with self._lease():
+        with self.lease():
             index = self._ask(topic, lambda index: index)
             table, done = index.rebuilt(fold, progress)  # most of the work, without a lock
 
@@ -92,7 +93,7 @@ class CompactableFiles(ABC):
         from sessionledger.logs.file.compaction.compactor import Compactor  # few processes ever do
 
         fold = self._topics.fold_of(check_name("topic", topic))
-        with self._lease(), translated_errors(self._disk.root):
+        with self.lease(), translated_errors(self._disk.root):
             compactor = Compactor(
                 topic,
                 fold,
