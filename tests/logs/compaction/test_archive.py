@@ -20,6 +20,7 @@ from sessionledger.errors import MaintenanceRunning
 from sessionledger.logs.chain import verify
 from sessionledger.logs.compaction import archive as archiving
 from sessionledger.logs.file import lines
+from sessionledger.logs.file.compaction import compactor as folder_compactor
 from sessionledger.logs.sql import compactor
 from sessionledger.logs.sql.compactable import CompactableDatabase
 from sessionledger.testing import Clock
@@ -153,6 +154,17 @@ def test_the_folder_of_the_ledger_is_refused(store: SessionStore, url: str, tmp_
     with pytest.raises(InvalidSession, match="the ledger itself"):
         store.compact(retention=RETENTION, archive=tmp_path / "ledger" / "sessions.db")
     check_nothing_was_removed(store, tmp_path / "ledger" / "none")
+
+
+@pytest.mark.parametrize("inside", ["", "topics", "archive"])
+def test_a_folder_in_a_ledger_of_files_is_refused(
+    tmp_path: Path, clock: Clock, inside: str
+) -> None:
+    with SessionStore.open(address("file", tmp_path / "files"), clock=clock) as store:
+        live(store, clock)
+        with pytest.raises(InvalidSession, match="the ledger itself is there"):
+            store.compact(retention=RETENTION, archive=tmp_path / "files" / inside)
+        check_nothing_was_removed(store, tmp_path / "files" / "archive")
 
 
 def test_the_archive_of_another_ledger_is_refused(
@@ -306,6 +318,15 @@ STEPS: dict[str, tuple[Any, str]] = {
     "the seal": (compactor.Compactor, "_seal"),
     "the removal": (compactor.Compactor, "_remove"),
 }
+STEPS_OF_A_FOLDER = {
+    "the base": (folder_compactor.Compactor, "_write"),
+    "the seal": (folder_compactor.Compactor, "_seal"),
+    "the new file": (Path, "replace"),
+}
+EACH_STEP = [
+    *(pytest.param("sqlite", *where, id=f"sqlite-{step}") for step, where in STEPS.items()),
+    *(pytest.param("file", *where, id=f"file-{step}") for step, where in STEPS_OF_A_FOLDER.items()),
+]
 
 
 def kill_at(url: str, clock: Clock, folder: Path, of: Any, step: str, *, before: bool) -> None:
@@ -326,16 +347,18 @@ def kill_at(url: str, clock: Clock, folder: Path, of: Any, step: str, *, before:
     assert reap(fork(work)) == -signal.SIGKILL
 
 
+@pytest.mark.middle
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("log", "of", "step"), EACH_STEP)
 def test_a_kill_at_any_step_loses_nothing_and_the_next_run_goes_on(
-    url: str, clock: Clock, folder: Path, step: str, before: bool
+    log: str, of: Any, step: str, before: bool, tmp_path: Path, clock: Clock, folder: Path
 ) -> None:
+    url = address(log, tmp_path / "ledger")
     with SessionStore.open(url, clock=clock) as store:
         live(store, clock)
         store.compact(retention=RETENTION, archive=folder)
         live(store, clock)
-    kill_at(url, clock, folder, *STEPS[step], before=before)
+    kill_at(url, clock, folder, of, step, before=before)
     clock.advance(timedelta(hours=1))
     with SessionStore.open(url, clock=clock) as store:
         found = store.verify(archive=folder)

@@ -57,6 +57,7 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
+@pytest.mark.middle
 def test_a_new_file_shrinks_in_steps_while_others_write(path: Path, clock: Clock) -> None:
     url, written, stop = address("sqlite", path), list[str](), threading.Event()
 

@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 RETENTION = timedelta(days=2)
 
 
-@pytest.fixture(params=[one for one in EACH if "file" not in str(one.id)])
+@pytest.fixture(params=EACH)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(request.param, tmp_path / "ledger.db")
     yield bench

@@ -38,20 +38,16 @@ def events(
 
     With --follow it goes on with what anybody appends, until it is interrupted.
     """
-    if archive is not None:
-        if follow:
-            raise bad_usage("--follow can't be given with --archive: give it with --after N later")
+    if not follow:
         with ledger.store_to_read() as store:
-            archived = islice(store.events(after=after or 0, archive=archive), limit)
-            show_all(map(records.event_record, archived), records.EVENT_TITLES, json)
+            found = islice(store.events(after=after or 0, archive=archive), limit)
+            show_all(map(records.event_record, found), records.EVENT_TITLES, json)
         return
+    if archive is not None:
+        raise bad_usage("--follow can't be given with --archive: give it with --after N later")
     with closing(ledger.log_to_read()) as log:
-        if follow:
-            followed = islice(_follow(log, ledger.topic, after or 0), limit)
-            stream(map(records.event_record, followed), records.EVENT_WIDTHS, json)
-        else:
-            found = _read(log, ledger.topic, after or 0, min(limit or PAGE, PAGE))
-            show_all(map(records.event_record, islice(found, limit)), records.EVENT_TITLES, json)
+        followed = islice(_follow(log, ledger.topic, after or 0), limit)
+        stream(map(records.event_record, followed), records.EVENT_WIDTHS, json)
 
 
 @ledger_command(
@@ -72,17 +68,11 @@ def watch(
 
 def _follow(log: Log, topic: str, after: int) -> Iterator[StoredEvent]:
     while True:
-        for event in _read(log, topic, after, PAGE):
-            yield event
-            after = event.id
+        while page := log.read(topic, after, PAGE):
+            yield from page
+            after = page[-1].id
         while log.wait(topic, after, PATIENCE_SECONDS) <= after:
             check_reader()
-
-
-def _read(log: Log, topic: str, after: int, page_size: int) -> Iterator[StoredEvent]:
-    while page := log.read(topic, after, page_size):
-        yield from page
-        after = page[-1].id
 
 
 def _entries(

@@ -39,18 +39,10 @@ class Archiving:
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        ledger: str,
-        topic: str,
-        before: Cut,
-        last: Segment | None,
+        self, folder: Path, ledger: str, topic: str, before: Cut, last: Segment | None
     ) -> None:
-        self._folder = Path(os.path.realpath(folder))
-        self._ledger = Path(ledger)
-        self._topic = topic
-        self._before = before
-        self._last = last
+        self._folder, self._ledger = Path(os.path.realpath(folder)), Path(ledger)
+        self._topic, self._before, self._last = topic, before, last
 
     def keep(self, removal: Removal, cut: Cut, read: Read) -> Segment | None:
         """Archive the events to be removed, if there are any: a `Keep`, but for the removal."""

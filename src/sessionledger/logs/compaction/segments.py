@@ -17,7 +17,6 @@ from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.compaction.contract import Cut, Segment
-from sessionledger.logs.file import lines
 
 PAGE = 1000
 NAME = re.compile(r"(?a)\.?([\w.-]+)\.(\d{16,20})-(\d{16,20})\.jsonl(\.new)?")
@@ -86,6 +85,8 @@ class Archive:
 
 
 def _pages(path: Path, closing: Closing, after: int) -> Iterator[list[StoredEvent]]:
+    from sessionledger.logs.file import lines  # the whole log of files comes with it
+
     head, page = closing.start, list[StoredEvent]()
     with path.open("rb") as file:
         for line in file:

@@ -12,7 +12,6 @@ from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.compaction.segments import Archive
-from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
 
 if TYPE_CHECKING:  # which imports this
@@ -69,6 +68,8 @@ async def with_archive(engine: Engine, part: HistoryRange, folder: Folder) -> En
 
     Of an archive that was begun later, sessions from before then are left out.
     """
+    from sessionledger.logs.memory.log import MemoryLog  # few histories are read so
+
     key, owner = part.key, part.owner
     start = (await open_archive(engine, await engine.cut(), folder)).start
     keys = set() if key is None else {key}

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -150,12 +151,7 @@ def _check_recorded(last: Seal, retention: timedelta) -> None:
 
 
 async def _keep(
-    engine: Engine,
-    before: Cut,
-    last: Segment | None,
-    archive: Folder | None,
-    *,
-    give_up: bool,
+    engine: Engine, before: Cut, last: Segment | None, archive: Folder | None, *, give_up: bool
 ) -> Callable[[Removal, Cut, Read], Segment | None]:
     """What keeps a copy of removed events. Raises `InvalidSession` for a folder that can't be."""
     if archive is None:
@@ -167,7 +163,7 @@ async def _keep(
     if give_up:
         raise InvalidSession("archive", "can't be given and given up in one compaction")
     location = (await engine.log.describe()).location
-    archiving = Archiving(archive, location, engine.topic, before, last)
+    archiving = Archiving(Path(archive), location, engine.topic, before, last)
     await engine.log.call(archiving.check, partial(engine.log.log.read, engine.topic))
     return archiving.keep
 
