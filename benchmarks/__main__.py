@@ -66,7 +66,8 @@ def _sweep(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
 
 
 def _bounded(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
-    for backend, sessions in bounded.SESSIONS.items():
+    for backend in arguments.logs:
+        sessions = bounded.SESSIONS[backend]
         with tempfile.TemporaryDirectory(dir=folder) as at:
             found = bounded.bounded(Path(at), backend, arguments.rounds)
         if found is not None:
@@ -156,7 +157,8 @@ def main() -> int:
     arguments = _arguments()
     for name in arguments.sections:
         with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="sessionledger-bench-") as at:
-            merge(list(SECTIONS[name](Path(at), arguments)), arguments.output)
+            for measured in SECTIONS[name](Path(at), arguments):
+                merge([measured], arguments.output)
     if "peers" in arguments.sections:
         pages.write(arguments.output)
     print(f"\nwritten to {arguments.output}")
@@ -172,6 +174,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cached", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--million", type=int, default=1_000_000, help="sessions of scale")
     parser.add_argument("--grown", type=int, default=10_000_000, help="sessions of grow")
+    logs = list(bounded.SESSIONS)
+    parser.add_argument("--logs", nargs="+", choices=logs, default=logs, help="logs of bounded")
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()

@@ -29,8 +29,8 @@ FULL, DAYS = 8, 30
 """The first day whose compaction removes events, and the last one."""
 BESIDE = 4
 """Compactions after that beside clients: two beside writers, two beside a reader."""
-SESSIONS = {"sqlite": 1000, "file": 1000, "postgresql": 100, "memory": 100}
-DAYS_EACH = {"sqlite": 1, "file": 1, "postgresql": 5}
+SESSIONS = {"sqlite": 1000, "postgresql": 100, "memory": 100, "file": 1000}
+DAYS_EACH = {"sqlite": 1, "file": 1, "postgresql": 2}
 """Days that each of them removes: enough events for the tail to show."""
 WRITERS = 2
 
