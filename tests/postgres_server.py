@@ -6,7 +6,8 @@ import os
 import pwd
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
 from importlib.util import find_spec
@@ -72,6 +73,21 @@ def alter_database(change: str) -> None:
     """Change the settings of this worker's database."""
     ((name,),) = execute("SELECT current_database()")
     execute(f"ALTER DATABASE {name} {change}")
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """Change a setting of the server, which it may take a moment to heed."""
+
+    def put(statement: str) -> None:
+        execute(statement)
+        execute("SELECT pg_reload_conf()")
+
+    put(f"ALTER SYSTEM SET {name} = {value}")
+    try:
+        yield
+    finally:
+        put(f"ALTER SYSTEM RESET {name}")
 
 
 def end_connections() -> None:

@@ -44,10 +44,14 @@ _HIJACK = """CREATE SCHEMA IF NOT EXISTS hijack;
     GRANT USAGE ON SCHEMA hijack TO PUBLIC;
     CREATE OR REPLACE FUNCTION hijack.set_config(text, text, boolean) RETURNS text
         LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
-    CREATE OR REPLACE FUNCTION hijack.differ(integer, integer) RETURNS boolean
+    CREATE OR REPLACE FUNCTION hijack.compare(integer, integer) RETURNS boolean
+        LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
+    CREATE OR REPLACE FUNCTION hijack.compare(bigint, bigint) RETURNS boolean
         LANGUAGE plpgsql AS $$ BEGIN RAISE 'hijacked'; END $$;
     DROP OPERATOR IF EXISTS hijack.<> (integer, integer);
-    CREATE OPERATOR hijack.<> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = hijack.differ)"""
+    DROP OPERATOR IF EXISTS hijack.= (bigint, bigint);
+    CREATE OPERATOR hijack.<> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = hijack.compare);
+    CREATE OPERATOR hijack.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hijack.compare)"""
 
 
 @cache

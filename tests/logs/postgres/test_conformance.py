@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger import Log, open_log
-from sessionledger.testing import Harness
+from sessionledger.testing import Harness, conformance
 from sessionledger.testing.conformance import LogConformance
 from tests.logs.conftest import LOGS
 from tests.logs.postgres import hostile
@@ -36,7 +36,22 @@ def opened_with(setting: str, place: Path) -> Log:
 
 
 @pytest.mark.slow
-class TestEachHostileSetting(LogConformance):
+class TestEachHostileSetting(
+    conformance.IdConformance,
+    conformance.EventConformance,
+    conformance.CursorConformance,
+    conformance.UnitConformance,
+    conformance.RuleConformance,
+    conformance.MarkConformance,
+    conformance.RowConformance,
+    conformance.ListingConformance,
+    conformance.ForeignWriterConformance,
+    conformance.ExaminationConformance,
+    conformance.CompactionConformance,
+    conformance.StoreConformance,
+):
+    """Each alone: all but the themes with other processes, which run with all of them at once."""
+
     @pytest.fixture(params=hostile.SETTINGS)
     def declared(self, request: pytest.FixtureRequest) -> Harness:
         return replace(POSTGRESQL, open=partial(opened_with, request.param))

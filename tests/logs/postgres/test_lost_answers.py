@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sessionledger import DuplicateSession, LogUnavailable, SessionStore, open_log
-from sessionledger.testing.fixtures import FOLD, TOPIC, add, creation, event, every_event
+from sessionledger.testing.fixtures import FOLD, TOPIC, add, creation, event, every_event, until
 from tests.logs.postgres.cutting import Way
-from tests.postgres_server import execute, schema
+from tests.postgres_server import (
+    address,
+    execute,
+    schema,
+    setting,
+    use_a_server_apart,
+)
 
 END_ALL = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'sessionledger' AND datname = current_database()"""
@@ -98,3 +105,28 @@ def test_connections_that_the_server_ended_are_made_anew(url: str) -> None:
         execute(END_ALL)
         assert call()
     log.close()
+
+
+@pytest.mark.middle
+def test_a_commit_that_waits_for_a_standby_is_told_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_a_server_apart(monkeypatch)
+    tokens = [f"{TOKEN}{number}" for number in range(1000)]
+    tried = iter(tokens)
+    with SessionStore.open(address(tmp_path), timeout=timedelta(seconds=1)) as store:
+
+        def is_unknown() -> bool:
+            try:
+                store.create("alice", token=next(tried))
+            except LogUnavailable as error:
+                assert "does not say whether it was written" in str(error)  # noqa: PT017
+                return True
+            return False
+
+        with setting("synchronous_standby_names", "nobody"):
+            until(is_unknown)
+        until(lambda: not is_unknown())
+        asked = tokens[: tokens.index(next(tried))]
+        assert all(map(store.get, asked)), "each was written, and is not waited for any more"
+        assert store.verify().ok

@@ -39,6 +39,7 @@ from tests.postgres_server import (
     in_database,
     schema,
     server,
+    setting,
     standby,
     use_a_server_apart,
 )
@@ -178,19 +179,6 @@ print("psycopg" in sys.modules)
     assert told.strip() == "False"
 
 
-@contextmanager
-def setting(name: str, value: str) -> Iterator[None]:
-    def put(statement: str) -> None:
-        execute(statement)
-        execute("SELECT pg_reload_conf()")
-
-    put(f"ALTER SYSTEM SET {name} = {value}")
-    try:
-        yield
-    finally:
-        put(f"ALTER SYSTEM RESET {name}")
-
-
 @pytest.mark.middle
 def test_a_server_that_does_not_flush_keeps_no_full_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -285,9 +273,11 @@ def test_rows_that_a_policy_would_hide_are_an_error_and_not_absent(tmp_path: Pat
 
 
 def test_a_standby_is_refused() -> None:
-    for attributes in ("", "&target_session_attrs=any", "&target_session_attrs=standby"):
-        with pytest.raises(LogUnavailable, match="standby"):
-            open_log(standby() + attributes)
+    for wanted in ("", "&target_session_attrs=any"):
+        with pytest.raises(LogUnavailable, match="server is in hot standby mode"):
+            open_log(standby() + wanted)
+    with pytest.raises(LogUnavailable, match=r"it is a standby, .* connect to the primary"):
+        open_log(f"{standby()}&target_session_attrs=standby")
 
 
 def test_of_several_hosts_the_primary_is_taken(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""A remote log for event loops, whose server stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from sessionledger import LogTimeout
+from sessionledger.logs.adapters import threads
+from sessionledger.logs.adapters.threads import TRIPS, RemoteLoopLog
+from sessionledger.logs.base import KeyState
+from sessionledger.logs.memory.log import MemoryLog
+from sessionledger.testing.fixtures import PATIENCE, TOPIC
+
+
+class Standing(MemoryLog):
+    """A log that answers nobody until it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=0.1)
+        self.goes_on = threading.Event()
+        self.asked: list[Sequence[bytes]] = []
+
+    def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
+        self.asked.append(keys)
+        assert self.goes_on.wait(PATIENCE)
+        return {key: self.state(topic, key) for key in keys}
+
+
+def test_who_waits_behind_the_trips_of_others_is_told_before_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "GRACE_SECONDS", 0.0)
+
+    async def work() -> None:
+        log = Standing()
+        in_loops = RemoteLoopLog(log, log)
+        trips = []
+        for number in range(TRIPS):
+            trips.append(asyncio.ensure_future(in_loops.state(TOPIC, bytes([number]))))
+            while len(log.asked) <= number:
+                await asyncio.sleep(0)
+        late = [in_loops.state(TOPIC, b"late"), in_loops.state(TOPIC, b"later")]
+        async with asyncio.timeout(PATIENCE):
+            told = await asyncio.gather(*late, return_exceptions=True)
+        assert [type(answer) for answer in told] == [LogTimeout] * 2
+        assert not any(trip.done() for trip in trips)
+        log.goes_on.set()
+        assert await asyncio.gather(*trips) == [None] * TRIPS
+        assert await in_loops.state(TOPIC, b"late") is None
+        await in_loops.close()
+
+    asyncio.run(work())
