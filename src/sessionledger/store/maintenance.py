@@ -11,10 +11,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
@@ -114,48 +113,33 @@ class Maintenance:
         done, errors = Maintained(swept={}, compacted={}), list[SessionLedgerError]()
         began, log = microseconds(self._engine.clock()) // 1000, self._log.compactable()
         with nullcontext() if log is None else log.lease():
-            for engine in self._of_sessions():
+            for topic in self._log.topics():
                 try:
-                    done.swept[engine.topic] = drive(sweep_all(engine))
-                    if self._retention is not None:
-                        done.compacted[engine.topic] = drive(self._compact(engine, self._retention))
+                    self._maintain(topic, done)
                 except (StoreClosed, MaintenanceRunning):
                     raise
                 except SessionLedgerError as error:
-                    error.add_note(f"in the topic {engine.topic}")
+                    error.add_note(f"in the topic {topic}")
                     errors.append(error)
             outcome = f"failed.{errors[0].code}" if errors else SUCCEEDED
             self._log.ack(LAST_RUNS, outcome, began)
         return done, errors
 
-    def _compact(self, engine: Engine, retention: timedelta) -> Coroutine[Any, Any, Compacted]:
-        def between(_: int) -> None:
-            engine.check_open()
-
-        return compact(
-            engine,
-            retention,
-            (),
-            0,
-            between,
-            self._archive,
-            dry_run=False,
-            shorten=False,
-            give_up_archive=False,
-            vacuum=False,
-        )
-
-    def _of_sessions(self) -> Iterator[Engine]:
-        """An engine for each topic that holds sessions, which runs in this thread."""
-        for topic in self._log.topics():
-            engine = self._engines.get(topic)
-            if engine is None and self._holds_sessions(topic):
-                telemetry = telemetry_of(self._log, topic)
-                log = ImmediateLog(telemetry.log(self._log))
-                engine = self._engine.beside(topic, log, telemetry, self._is_stopped)
-                self._engines[topic] = engine
-            if engine is not None:
-                yield engine
+    def _maintain(self, topic: str, done: Maintained) -> None:
+        """Sweep and compact a topic, in this thread, if it holds sessions."""
+        engine = self._engines.get(topic)
+        if engine is None:
+            if not self._holds_sessions(topic):
+                return
+            telemetry = telemetry_of(self._log, topic)
+            log = ImmediateLog(telemetry.log(self._log))
+            engine = self._engine.beside(topic, log, telemetry, self._is_stopped)
+            self._engines[topic] = engine
+        done.swept[topic] = drive(sweep_all(engine))
+        if self._retention is not None:
+            check, archive = (lambda _: engine.check_open()), self._archive
+            compacting = compact(engine, self._retention, progress=check, archive=archive)
+            done.compacted[topic] = drive(compacting)
 
     def _holds_sessions(self, topic: str) -> bool:
         """Whether the oldest event of a topic is one of sessions."""

@@ -65,15 +65,15 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
 async def compact(
     engine: Engine,
     retention: object,
-    give_up: Collection[str],
-    accept_break: object,
-    progress: Progress | None,
-    archive: Folder | None,
+    give_up: Collection[str] = (),
+    accept_break: object = 0,
+    progress: Progress | None = None,
+    archive: Folder | None = None,
     *,
-    dry_run: bool,
-    shorten: bool,
-    give_up_archive: bool,
-    vacuum: bool,
+    dry_run: bool = False,
+    shorten: bool = False,
+    give_up_archive: bool = False,
+    vacuum: bool = False,
 ) -> Compacted:
     """Remove the events that are older than the retention. Raises `InvalidSession`,
     `ClockJumped`, `CorruptLog` for a break of the chain, and `MaintenanceRunning`."""

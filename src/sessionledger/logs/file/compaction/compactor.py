@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from sessionledger.errors import LogUnavailable, MaintenanceRunning
 from sessionledger.logs import units
-from sessionledger.logs.base import Change, Fold, Progress, Row, Unit
+from sessionledger.logs.base import Change, Fold, Progress, Row, StoredEvent, Unit
 from sessionledger.logs.compaction.contract import Compaction, Cut, Reduction, Segment
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.embedded.row_table import RowTable, reduce_base
@@ -79,16 +79,18 @@ class Compactor:
         self._ask_rows = ask_rows
         self._alone = alone
         self._segment: Segment | None = None
+        self._progress: Progress | None = None
         self._path = disk.topic(topic)
         self._checkpoint, self._next = disk.checkpoint(topic), disk.next_checkpoint(topic)
 
     def run(self, progress: Progress | None) -> Reduction:
         """Compact; what became of the keys that are over."""
+        self._progress = progress
         self._alone(self._clean)
         index, head = self._newest(), self._compaction.removal.head
         if head.id < index.cut.id:
             raise MaintenanceRunning("another compaction was faster: try again")
-        self._segment = self._compaction.keep(index.cut, index.after)
+        self._segment = self._compaction.keep(index.cut, partial(self._page, index))
         if head.id == index.cut.id:
             return Reduction()
         base = index.base_at(head, self._fold, progress)
@@ -96,6 +98,15 @@ class Compactor:
         while reduced is None:
             reduced = self._attempt(index.cut, base, index.offset_behind(head.id))
         return reduced
+
+    def _page(self, index: TopicIndex, after: int, limit: int) -> list[StoredEvent]:
+        self._between()
+        return index.after(after, limit)
+
+    def _between(self) -> None:
+        """Tell the progress between two steps. What it raises is the end."""
+        if self._progress is not None:
+            self._progress(self._compaction.removal.events)
 
     def _clean(self, index: TopicIndex, _: RowTable) -> None:
         """Complete what an interrupted compaction left, or remove it; and flush what stays."""
@@ -129,6 +140,7 @@ class Compactor:
         over = [row for row in base.values() if not row.live]
         reduced: dict[bytes, Row | None] = {}
         for first in range(0, len(over), _PAGE):
+            self._between()
             before = {row.key: row for row in over[first : first + _PAGE]}
             page = dict(before)
             self._ask_rows(partial(reduce_base, page, remains=self._compaction.remains))
@@ -143,6 +155,7 @@ class Compactor:
         remaining = [reduced.get(key, row) for key, row in base.items()]
         rows = [row for row in remaining if row is not None]
         for first in range(0, len(rows), _PAGE):
+            self._between()
             page = rows[first : first + _PAGE]
             written.hash.see(page)
             write(file, written.text.rows(page))
@@ -152,6 +165,7 @@ class Compactor:
     def _copied(self, copy: _Copy) -> _Copy:
         """Copy events, until a moment's worth of them is left."""
         while (end := self._newest().end) - copy.upto > BLOCK_BYTES:
+            self._between()
             copy = _copy(copy, end)
             os.fsync(copy.new)
         return copy
