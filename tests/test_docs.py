@@ -126,8 +126,9 @@ def test_every_block_says_its_language(page: Path) -> None:
     }
 
 
-def test_the_console_of_the_readme_answers_as_shown(tmp_path: Path) -> None:
-    for said, _, lines in blocks(README):
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "backup.md"], ids=lambda page: page.stem)
+def test_the_console_of_the_page_answers_as_shown(page: Path, tmp_path: Path) -> None:
+    for said, _, lines in blocks(page):
         if said != "console" or not any("sessionledger " in line for line in lines):
             continue
         told = transcript(lines)

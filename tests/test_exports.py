@@ -20,6 +20,7 @@ NAMES = [
     "Ancestor",
     "Appended",
     "AsyncSessionStore",
+    "BackedUp",
     "CaughtUp",
     "Change",
     "ClockJumped",
@@ -42,6 +43,7 @@ NAMES = [
     "IssuedSession",
     "LastRun",
     "LedgerHead",
+    "LedgerRestored",
     "LedgerURL",
     "Log",
     "LogError",
@@ -56,6 +58,7 @@ NAMES = [
     "Policy",
     "Put",
     "ReauthenticationRequired",
+    "Restored",
     "RotationLimitReached",
     "Row",
     "RowFilter",
@@ -76,6 +79,7 @@ NAMES = [
     "open_log",
     "open_snapshot",
     "parse_url",
+    "restore",
 ]
 
 FOR_WHO_WRITES_A_LOG = [
@@ -146,6 +150,7 @@ CODES = {
     "WriteContention": "write_contention",
     "StoreClosed": "store_closed",
     "HistoryCut": "history_cut",
+    "LedgerRestored": "ledger_restored",
     "LogError": "log_error",
     "LogTimeout": "log_timeout",
     "LogUnavailable": "log_unavailable",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         InvalidPolicy,
         InvalidSession,
         InvalidURL,
+        LedgerRestored,
         LogError,
         LogTimeout,
         LogUnavailable,
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
+    from sessionledger.store.copies.restore import restore
+    from sessionledger.store.copies.results import BackedUp, Restored
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
     from sessionledger.store.operations.history import CaughtUp, HistoryPage
@@ -75,9 +78,10 @@ else:
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession HistoryCut InvalidEvent InvalidPolicy "
-            "InvalidSession InvalidURL LogError LogTimeout LogUnavailable MaintenanceRunning "
-            "NoLedger NotALedger ReauthenticationRequired RotationLimitReached SessionLedgerError "
-            "SessionLimitReached StoreClosed UnsupportedSchema VersionConflict WriteContention"
+            "InvalidSession InvalidURL LedgerRestored LogError LogTimeout LogUnavailable "
+            "MaintenanceRunning NoLedger NotALedger ReauthenticationRequired RotationLimitReached "
+            "SessionLedgerError SessionLimitReached StoreClosed UnsupportedSchema VersionConflict "
+            "WriteContention"
         ),
         "findings": "Finding",
         "logs.base": (
@@ -88,6 +92,8 @@ else:
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LastRun LedgerHead Stats Verification",
+        "store.copies.restore": "restore",
+        "store.copies.results": "BackedUp Restored",
         "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
         "store.operations.history": "CaughtUp HistoryPage",
@@ -114,6 +120,7 @@ __all__ = [
     "Ancestor",
     "Appended",
     "AsyncSessionStore",
+    "BackedUp",
     "CaughtUp",
     "Change",
     "ClockJumped",
@@ -136,6 +143,7 @@ __all__ = [
     "IssuedSession",
     "LastRun",
     "LedgerHead",
+    "LedgerRestored",
     "LedgerURL",
     "Log",
     "LogError",
@@ -150,6 +158,7 @@ __all__ = [
     "Policy",
     "Put",
     "ReauthenticationRequired",
+    "Restored",
     "RotationLimitReached",
     "Row",
     "RowFilter",
@@ -170,4 +179,5 @@ __all__ = [
     "open_log",
     "open_snapshot",
     "parse_url",
+    "restore",
 ]

@@ -14,6 +14,7 @@
     ├── WriteContention                  others changed the session faster than we could decide
     ├── StoreClosed                      used before it was opened or after it was closed
     ├── HistoryCut                       the events that were asked for were removed
+    ├── LedgerRestored                   a restore lost the events that were read last
     └── LogError
         ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
         │   ├── NoLedger                 nothing is there to be read
@@ -158,6 +159,26 @@ class HistoryCut(SessionLedgerError):
 
     def __str__(self) -> str:
         return f"events up to {self.cut} were removed by a compaction: read on after {self.cut}"
+
+
+class LedgerRestored(SessionLedgerError):
+    """The ledger was restored from a backup, and the event at the cursor is not in it.
+
+    `after` is the last event of the backup. Later events can be read. What was learnt from the
+    events that were lost is to be read again.
+    """
+
+    code = "ledger_restored"
+
+    def __init__(self, after: int) -> None:
+        super().__init__(after)
+        self.after = after
+
+    def __str__(self) -> str:
+        return (
+            "the ledger was restored from a backup, and what this cursor has read is lost: read "
+            f"again what you keep, and go on after {self.after}"
+        )
 
 
 class LogError(SessionLedgerError):

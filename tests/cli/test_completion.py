@@ -46,7 +46,8 @@ def test_a_completion_script_is_generated(line: Line, shell: str) -> None:
 def test_completion_completes(line: Line) -> None:
     variables = {"_SESSIONLEDGER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     answer = line.process(COMP_WORDS="sessionledger re", **variables)
-    ours = {"reauthenticate", "rebuild", "revoke", "revoke-all", "revoke-where", "revoke-everybody"}
+    revokes = {"revoke", "revoke-all", "revoke-where", "revoke-everybody"}
+    ours = {"reauthenticate", "rebuild", "restore"} | revokes
     assert set(answer.out.split()) == ours
 
 
@@ -99,6 +100,7 @@ def test_bash_completes_also_behind_a_colon(line: Line, apart: Path) -> None:
         "revoke-where",
         "revoke-everybody",
         "rebuild",
+        "restore",
     ]
     found = run(
         line, apart, "bash", "-c", BASH, "_", "sessionledger keys create --scope sessions:c"

@@ -22,6 +22,7 @@ from sessionledger.core.events import (
     EVERYBODY,
     EVERYBODY_ENDED,
     EXPIRED,
+    RESTORED,
     SEALED,
     SELECTED,
     SIGNED_OUT,
@@ -32,6 +33,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Restored,
     Sealed,
     Selected,
     SessionEvent,
@@ -351,6 +353,7 @@ _READERS: dict[str, Callable[[bytes], DecodedEvent]] = {
     EVERYBODY_ENDED: _everybody_ended.decode,
     SELECTED: _selected.decode,
     SEALED: _sealed.decode,
+    RESTORED: msgspec.json.Decoder(Restored).decode,
 }
 
 

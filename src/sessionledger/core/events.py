@@ -30,7 +30,9 @@ SELECTED = "selection_revoked"
 """Sessions that met some criteria were about to be ended. It changes none, and says who did it."""
 SEALED = "history_sealed"
 """The log removed its oldest events."""
-FOR_ALL = frozenset((EVERYBODY, SELECTED))
+RESTORED = "ledger_restored"
+"""The ledger was made from a backup. What happened after the backup is lost."""
+FOR_ALL = frozenset((EVERYBODY, SELECTED, RESTORED))
 """Events that `watch` and webhooks tell without a handle."""
 
 Cause: TypeAlias = Literal[
@@ -142,6 +144,16 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
         return FORGOTTEN_HANDLE if self.forgotten else ""
 
 
+class Restored(msgspec.Struct, frozen=True, gc=False):
+    """The events behind `after` are lost: the ledger was made from a backup that ends there.
+
+    Tokens that were generated meanwhile are known to their bearers, so they count as forgotten.
+    """
+
+    after: int = 0
+    token_handle: str = FORGOTTEN_HANDLE
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
@@ -151,5 +163,7 @@ class Malformed(msgspec.Struct, frozen=True, gc=False):
 SessionEvent: TypeAlias = Created | Touched | Expired
 """What we write about one session."""
 
-DecodedEvent: TypeAlias = SessionEvent | Everybody | EverybodyEnded | Selected | Sealed | Malformed
+DecodedEvent: TypeAlias = (
+    SessionEvent | Everybody | EverybodyEnded | Selected | Sealed | Restored | Malformed
+)
 """What we may read."""

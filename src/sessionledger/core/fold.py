@@ -31,6 +31,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Restored,
     Sealed,
     Selected,
     Touched,
@@ -53,7 +54,7 @@ def evolve(state: State, event: DecodedEvent) -> State:
             return _revoked(state, event)
         case EverybodyEnded() | Selected():
             return state
-        case Sealed():
+        case Sealed() | Restored():
             return Tombstone()
         case Malformed():
             return _malformed(state)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Never, TypeAlias, cast
 import msgspec
 
 from sessionledger.core.annotations import annotate, with_context
-from sessionledger.core.codec import decode_session
+from sessionledger.core.codec import decode_event, decode_session
+from sessionledger.core.events import RESTORED, Restored
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
@@ -30,6 +31,7 @@ from sessionledger.errors import (
     CorruptLog,
     HistoryCut,
     InvalidSession,
+    LedgerRestored,
     SessionLedgerError,
     StoreClosed,
     WriteContention,
@@ -92,6 +94,12 @@ def log_error(error: SessionLedgerError) -> None:
     import logging  # a tenth of what importing all else takes, and few are told
 
     logging.getLogger("sessionledger").warning("%s: %s", error.code, error)
+
+
+def _last_kept(restored: StoredEvent) -> int:
+    """The last event before those that were lost, 0 where the event does not say it."""
+    told = decode_event(RESTORED, restored.payload)
+    return told.after if isinstance(told, Restored) else 0
 
 
 def contention(key: bytes) -> WriteContention:
@@ -257,7 +265,11 @@ class Engine:
             after = page[-1]
 
     async def events(self, after: int, limit: int) -> list[StoredEvent]:
-        return await self.log.read(self.topic, after, limit)
+        """Raises `LedgerRestored` for an event that was lost when a backup was restored."""
+        events = await self.log.read(self.topic, after, limit)
+        if events and events[0].kind == RESTORED and (last := _last_kept(events[0])) < after:
+            raise LedgerRestored(last)
+        return events
 
     async def head(self) -> LedgerHead:
         latest, newest = await self.newest()

@@ -22,6 +22,7 @@ from sessionledger.core.events import (
     EverybodyEnded,
     Expired,
     Malformed,
+    Restored,
     Sealed,
 )
 from sessionledger.core.families import is_superseded
@@ -64,7 +65,7 @@ class SessionFold:
     def key_unremembered(self, event: StoredEvent) -> bytes | None:
         """The key of the session that an event concerns. The event is not kept to be folded."""
         happened = self._decode(event)
-        return None if isinstance(happened, Sealed) else _key_of(happened)
+        return None if isinstance(happened, Sealed | Restored) else _key_of(happened)
 
     def begins(self, damaged: StoredEvent) -> bool:
         return shows_creation(damaged.kind, damaged.payload)

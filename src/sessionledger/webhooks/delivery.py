@@ -26,6 +26,7 @@ from sessionledger import (
     CaughtUp,
     HistoryCut,
     HistoryEntry,
+    LedgerRestored,
     Log,
     LogTimeout,
 )
@@ -112,6 +113,9 @@ class Delivery:
                     name, cut = self._endpoint.id, lost.cut
                     _logger.warning("webhook %s never got events up to %d: removed", name, cut)
                     await self._acknowledge(cut)
+                except LedgerRestored as lost:
+                    _logger.warning("webhook %s got events that are lost", self._endpoint.id)
+                    self._acknowledged = lost.after
 
     async def _deliver_all(self, pool: httpcore.AsyncConnectionPool) -> bool:
         """Deliver all that happens; False once the endpoint is disabled."""

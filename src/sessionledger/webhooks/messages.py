@@ -18,7 +18,8 @@ TOUCHED: Final = "session.touched"
 EXPIRED: Final = "session.expired"
 EVERYBODY: Final = "everybody.revoked"
 SELECTION: Final = "selection.revoked"
-FOR_ALL = (EVERYBODY, SELECTION)
+RESTORED: Final = "ledger.restored"
+FOR_ALL = (EVERYBODY, SELECTION, RESTORED)
 TYPES = (CREATED, TOUCHED, EXPIRED, *FOR_ALL)
 
 _OF_KIND = {
@@ -27,6 +28,7 @@ _OF_KIND = {
     "session_expired": EXPIRED,
     "everybody_revoked": EVERYBODY,
     "selection_revoked": SELECTION,
+    "ledger_restored": RESTORED,
 }
 
 _encode = msgspec.json.Encoder().encode

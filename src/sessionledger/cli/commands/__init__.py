@@ -37,6 +37,8 @@ COMMANDS = {
     "rebuild": ("audit", "Fold the table of sessions again from the log."),
     "compact": ("audit", "Remove the events that are older than a retention."),
     "maintain": ("audit", "Sweep every topic of sessions, and remove old events: one round."),
+    "backup": ("copies", "Copy the whole ledger to a new file, and verify the copy."),
+    "restore": ("copies", "Make a ledger from a backup. Every session is ended."),
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),

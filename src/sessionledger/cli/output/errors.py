@@ -19,6 +19,7 @@ _EXIT_CODES = {
     sessionledger.WriteContention: REFUSED,
     sessionledger.ClockJumped: REFUSED,
     sessionledger.HistoryCut: REFUSED,
+    sessionledger.LedgerRestored: REFUSED,
     sessionledger.MaintenanceRunning: REFUSED,
     sessionledger.LogError: UNAVAILABLE,
 }

@@ -128,6 +128,23 @@ def maintained_record(topic: str, done: sessionledger.Maintained) -> Record:
     }
 
 
+def backup_record(found: sessionledger.BackedUp) -> Record:
+    """A backup, and the head of each of its topics."""
+    return {
+        "path": str(found.path),
+        "bytes": found.bytes,
+        "ok": found.ok,
+        "heads": [str(topic.head) for topic in found.topics],
+    }
+
+
+def restore_record(found: sessionledger.Restored) -> Record:
+    """What a ledger was made of."""
+    return {
+        "topics": [fields(topic, "topic events ended restored") for topic in found.topics],
+    }
+
+
 def stats_record(stats: sessionledger.Stats) -> Record:
     """How much there is, and how the log describes itself."""
     return {

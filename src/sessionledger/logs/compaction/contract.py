@@ -21,14 +21,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from os import getpid
 from threading import get_ident
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from msgspec.structs import astuple
 
-from sessionledger.errors import CorruptLog, HistoryCut
+from sessionledger.errors import CorruptLog, HistoryCut, LogUnavailable
 from sessionledger.logs.base import Draft, Progress, Row, StoredEvent
 from sessionledger.logs.chain import EMPTY, Head
+
+if TYPE_CHECKING:  # few logs are copied
+    from sessionledger.logs.compaction.transfer import Transfers
 
 _entry = msgspec.msgpack.Encoder()
 _values = msgspec.msgpack.Decoder(
@@ -145,6 +148,11 @@ class CompactableLog(Protocol):
         """
         ...
 
+    def receive(self, topics: Transfers) -> None:
+        """Take over all topics from another log as they are, or none of them. Raises
+        `LogUnavailable` for a topic that has events here."""
+        ...
+
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None
     ) -> Reduction:
@@ -195,6 +203,12 @@ def refuse_below(cut: int, after: int) -> None:
     """Raises `HistoryCut` for a read of events that were removed."""
     if after < cut:
         raise HistoryCut(cut)
+
+
+def refuse_existing(topic: str, head: int) -> None:
+    """Raises `LogUnavailable` for a topic that has events already."""
+    if head:
+        raise LogUnavailable(f"{topic!r} has events here already: name a ledger that has none")
 
 
 def encode_row(row: Row) -> bytes:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
@@ -33,6 +34,7 @@ from sessionledger.logs.compaction.contract import (
     Cut,
     Reduction,
     refuse_below,
+    refuse_existing,
 )
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.concurrency.forking import watch_forks
@@ -43,6 +45,9 @@ from sessionledger.logs.embedded.row_table import RowTable, fold_base, reduce_ba
 from sessionledger.logs.marks import id_of
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
+
+if TYPE_CHECKING:  # few logs are copied
+    from sessionledger.logs.compaction.transfer import Transfers
 
 POLL_SECONDS = 1.0
 """How often a waiting thread looks, in case an interrupt kept it from being woken."""
@@ -287,6 +292,21 @@ class MemoryLog:
         if progress is not None:
             progress(len(removed))
         return reduced
+
+    def receive(self, topics: Transfers) -> None:
+        with self._lock:
+            taken, cursors = [], self._cursors.copy()
+            for name, transfer in topics.items():
+                refuse_existing(name, self._topic(name).head.id)
+                base = {row.key: row for page in transfer.base() for row in page}
+                events = [event for page in transfer.events() for event in page]
+                taken.append((self._topic(name), transfer.cut, base, events))
+                cursors |= {(name, consumer): at for consumer, at in transfer.cursors.items()}
+            for table, cut, base, events in taken:
+                table.events = events
+                table.remove(cut, base)
+            self._cursors = cursors
+            self._waiters.notify()
 
     def describe(self) -> Description:
         return Description("memory", "this process", "none", True, {})

@@ -123,6 +123,10 @@ class Writer(writer.Writer):
         for statement in queries.GUARD_EVENTS:
             self.then(statement)
 
+    def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        self.then(queries.ADD_EVENTS, *_events(line.topic, events))
+        self.then(queries.MOVE_HEAD, events[-1].id, line.topic)
+
     def remove_events(self, line: TopicLine, until: int) -> None:
         self.then(statements.REMOVE_EVENTS, line.topic, until)
 

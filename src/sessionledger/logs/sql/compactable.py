@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name, check_names
@@ -22,6 +22,9 @@ from sessionledger.logs.compaction.contract import (
 from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.database import DatabaseLog, DatabaseReads
 from sessionledger.logs.sql.writer import Writer, base_page, base_rows
+
+if TYPE_CHECKING:  # few ledgers are copied
+    from sessionledger.logs.compaction.transfer import Transfers
 
 W = TypeVar("W", bound=Writer)
 
@@ -96,6 +99,13 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         with self.lease():
             return super().rebuild(topic, progress)
+
+    def receive(self, topics: Transfers) -> None:
+        def receive_all(writer: W) -> None:
+            for topic, transfer in topics.items():
+                writer.receive(check_name("topic", topic), transfer)
+
+        self._change(receive_all)
 
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None

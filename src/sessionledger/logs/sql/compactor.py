@@ -14,7 +14,7 @@ folded outside of transactions, and a transaction only writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import urandom
 from typing import Any, Generic, TypeVar
 
@@ -37,7 +37,6 @@ from sessionledger.logs.compaction.contract import (
     Cut,
     Reduction,
     Segment,
-    encode_row,
 )
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.marks import Mark
@@ -134,7 +133,9 @@ class Compactor(Generic[W]):
             if not events:
                 raise MaintenanceRunning("another program removed events meanwhile: try again")
             rows, mark = self._folded(line, events, mark)
-            self._in_transaction(lambda writer, _: self._put(writer, line, rows))  # noqa: B023
+            self._in_transaction(
+                lambda writer, _: writer.put_base(line, self._generation, rows)  # noqa: B023
+            )
             after = events[-1].id
             self._done += len(events)
 
@@ -178,7 +179,7 @@ class Compactor(Generic[W]):
                 changed[row.key] = left
             if left is not None and now != left:
                 stale.append(left)
-        self._put(writer, line, changed)
+        writer.put_base(line, self._generation, changed)
         writer.put_rows(line, stale)
         return changed
 
@@ -192,11 +193,6 @@ class Compactor(Generic[W]):
         if left == FORGOTTEN:
             return None
         return Row.of(row.key, row.version, row.created, left)
-
-    def _put(self, writer: W, line: TopicLine, rows: Mapping[bytes, Row | None]) -> None:
-        for key, row in rows.items():
-            entry = statements.NO_ENTRY if row is None else encode_row(row)
-            writer.then(statements.PUT_BASE, line.number, key, self._generation, entry)
 
     def _seal(self, writer: W, line: TopicLine) -> None:
         event = seal(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from time import time_ns
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from sessionledger.logs import units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
-from sessionledger.logs.compaction.contract import Cut, decode_row
+from sessionledger.logs.compaction.contract import Cut, decode_row, encode_row, refuse_existing
 from sessionledger.logs.marks import Mark, id_of, mark_of
 from sessionledger.logs.sql import statements
+
+if TYPE_CHECKING:  # few ledgers are copied
+    from sessionledger.logs.compaction.transfer import Transfer
 
 Rows: TypeAlias = dict[bytes, Row]
 
@@ -96,6 +100,30 @@ class Writer(ABC):
             units.refold(fold, (event for event in events if fold.key(event) in late), rows, None)
             after = events[-1].id
         self.put_rows(line, list(rows.values()))
+
+    @abstractmethod
+    def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        """Store events as they are, without rows."""
+
+    def receive(self, topic: str, transfer: Transfer) -> None:
+        """Store a topic as it is in another log. Its rows are folded when they are read."""
+        line = self.line(topic)
+        refuse_existing(topic, line.head)
+        for rows in transfer.base():
+            self.put_base(line, transfer.cut.id, {row.key: row for row in rows})
+        if transfer.cut.id:
+            self.set_cut(line, transfer.cut)
+        for events in transfer.events():
+            line = self.line(topic)
+            self.add_events(line, events)
+        for consumer, cursor in transfer.cursors.items():
+            self.then(statements.ACK, topic, consumer, cursor, time_ns() // 1_000_000)
+
+    def put_base(self, line: TopicLine, generation: int, rows: Mapping[bytes, Row | None]) -> None:
+        """Store entries of a generation of the base; None for a key that is to be forgotten."""
+        for key, row in rows.items():
+            entry = statements.NO_ENTRY if row is None else encode_row(row)
+            self.then(statements.PUT_BASE, line.number, key, generation, entry)
 
     @abstractmethod
     def select(self, sql: str, *values: Any) -> list[Any]:

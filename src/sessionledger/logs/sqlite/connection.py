@@ -30,6 +30,8 @@ Execute: TypeAlias = Callable[..., Iterable[Any]]
 NO_FILE = (0, 0)
 MAINTENANCE = "-maintenance"
 """The end of the name of the lock file of compactions and rebuilds."""
+BACKUP = 1_000_000
+"""Added to the number of the schema of a backup."""
 MMAP_BYTES = 1 << 30
 
 # The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
@@ -244,6 +246,8 @@ def check_is_ledger(execute: Execute, path: Path, tables: set[str]) -> None:
             raise NotALedger(f"{path} holds another application's tables: {names}")
     if "ledger_meta" in tables:
         found = _schema(execute)
+        if found is not None and found > BACKUP:
+            raise NotALedger(f"{path} is a backup: `sessionledger restore` makes a ledger of it")
         if found is not None and found > queries.SCHEMA_VERSION:
             raise UnsupportedSchema(
                 f"{path} has schema {found}, this sessionledger knows up to "

@@ -137,6 +137,7 @@ GUARD_EVENTS = """CREATE TRIGGER IF NOT EXISTS ledger_cut_guarded BEFORE INSERT 
         SELECT RAISE(ABORT, 'sessionledger compacted this topic: only sessionledger may append');
     END"""
 DECLARE = "UPDATE ledger_topics SET writing = 1 WHERE id = ?"
+DECLARE_NOTHING = "UPDATE ledger_topics SET writing = 0 WHERE id = ?"
 
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {

@@ -118,6 +118,11 @@ class Writer(writer.Writer):
         self.connection.execute(queries.SET_CUT, values)
         self.connection.execute(queries.GUARD_EVENTS)
 
+    def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        self.connection.execute(queries.DECLARE, (line.number,))
+        self._store_events(line.topic, events)
+        self.connection.execute(queries.DECLARE_NOTHING, (line.number,))
+
     def remove_events(self, line: TopicLine, until: int) -> None:
         self.connection.execute(statements.REMOVE_EVENTS, (line.topic, until))
         self.connection.execute(queries.REMOVE_LINKS, (line.number, until))

@@ -18,6 +18,7 @@ from sessionledger import (
     HistoryCut,
     InvalidEvent,
     InvalidSession,
+    LedgerRestored,
     LogError,
     ReauthenticationRequired,
     RotationLimitReached,
@@ -113,7 +114,7 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
             return HTTPProblem(429, error.code, str(error), headers=wait)
         case DuplicateSession() | SessionLimitReached():
             return HTTPProblem(409, error.code, str(error))
-        case HistoryCut():
+        case HistoryCut() | LedgerRestored():
             return HTTPProblem(410, error.code, str(error))
         case ReauthenticationRequired():
             return HTTPProblem(401, error.code, "who bears the session must prove anew who that is")

@@ -17,7 +17,9 @@ from sessionledger.store.operations import sweep
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     import asyncio
+    from pathlib import Path
 
+    from sessionledger.store.copies.results import BackedUp
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
 
@@ -160,6 +162,17 @@ class ByLedger(Facade):
         engine.check_open()
         maintenance = Maintenance(engine, self._log, retention, archive, stopped.is_set)
         await _repeat(engine, partial(maintenance.turn, interval), stopped)
+
+    async def backup(self, path: str | Path, *, progress: Progress | None = None) -> BackedUp:
+        """Copy all topics of the ledger to a new file, and verify the copy. Writers go on.
+
+        Only `restore` opens it. It holds no token, and all else that the ledger holds. Raises
+        `LogUnavailable` for a file that exists or can't be written.
+        """
+        from sessionledger.store.copies.backup import write_backup  # few processes ever do
+
+        log = self._engine.log
+        return await log.call(write_backup, log.log, path, progress)
 
     async def diagnose(self, *, progress: Examining | None = None) -> list[Finding]:
         """What is wrong with the ledger now, the worst first; nothing when it is well.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from sessionledger.core.ends import CLOCK_TOLERANCE
-from sessionledger.core.events import KINDS, MARKS, SELECTED, Malformed
+from sessionledger.core.events import FOR_ALL, KINDS, MARKS, Malformed
 from sessionledger.core.token import key_of
 from sessionledger.findings import Findings
 from sessionledger.logs import chain
@@ -109,7 +109,7 @@ class Inspection:
         happened = self._fold.happened(event)
         if event.kind == seal.KIND:
             return
-        if event.kind in MARKS | {SELECTED} and not isinstance(happened, Malformed | None):
+        if event.kind in MARKS | FOR_ALL and not isinstance(happened, Malformed | None):
             return
         if event.kind not in KINDS and happened is None:
             self._unknown.add(event)

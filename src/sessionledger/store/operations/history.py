@@ -207,7 +207,7 @@ async def watch(
     patience = None if heartbeat is None else parse_span("heartbeat", heartbeat).total_seconds()
     reader = _EntryReader(engine, owner)
     while True:
-        while page := await engine.log.read(engine.topic, cursor, EVENT_PAGE):
+        while page := await engine.events(cursor, EVENT_PAGE):
             for event in page:
                 entry = await reader.entry_of(event)
                 if entry is not None:

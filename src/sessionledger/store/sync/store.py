@@ -348,6 +348,7 @@ class SessionStore(TokenFacade):
     verify = in_place(ByLedger.verify)
     rebuild = in_place(ByLedger.rebuild)
     compact = in_place(ByLedger.compact)
+    backup = in_place(ByLedger.backup)
     maintain = in_place(ByLedger.maintain)
 
     def run_maintenance(

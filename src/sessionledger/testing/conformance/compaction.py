@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
-from sessionledger.errors import HistoryCut
-from sessionledger.logs.base import Conflict, Draft, Log, Row, Unit
+from sessionledger.errors import HistoryCut, LogUnavailable
+from sessionledger.logs.base import Conflict, Draft, Log, Row, StoredEvent, Unit
 from sessionledger.logs.chain import Head, head_after, verify
 from sessionledger.logs.compaction.contract import (
     FORGOTTEN,
@@ -19,9 +20,11 @@ from sessionledger.logs.compaction.contract import (
     Removal,
 )
 from sessionledger.logs.compaction.seal import BaseHash, problem_of, read_seal
+from sessionledger.logs.compaction.transfer import transfer_of
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rules import KEYS
-from sessionledger.testing.fixtures import TOPIC, Ledger, add, event, put, rows_of
+from sessionledger.testing.fixtures import FOLD, TOPIC, Ledger, add, event, put, rows_of
 
 NOTHING = Draft("", 0, False, b"gone")
 
@@ -144,3 +147,30 @@ class CompactionConformance(Conformance):
         row = log.row(TOPIC, KEYS[1])
         assert row is not None
         assert row.created == row.version == cut.seal + 1
+
+    def test_topics_are_taken_over_as_they_are_or_not_at_all(self, compacted: Ledger) -> None:
+        log, source = compacted.log, MemoryLog()
+        source.fold_with(TOPIC, FOLD)
+        add(source, [event(KEYS[n % 4], n=n) for n in range(6)])
+        compact(source, 3)
+        source.ack(TOPIC, "reader", 5)
+        topic = transfer_of(source, TOPIC)
+
+        def breaks_off() -> Iterator[Sequence[StoredEvent]]:
+            yield from topic.events()
+            raise HistoryCut(3)
+
+        with pytest.raises(HistoryCut):
+            compactable(log).receive({TOPIC: replace(topic, events=breaks_off)})
+        assert (log.topics(), log.latest(TOPIC)) == ([], 0)
+        compactable(log).receive({TOPIC: topic})
+        with pytest.raises(LogUnavailable):
+            compactable(log).receive({TOPIC: topic})
+        for _ in range(2):
+            assert log.read(TOPIC, 3) == source.read(TOPIC, 3)
+            assert log.rows(TOPIC) == source.rows(TOPIC)
+            assert compactable(log).cut(TOPIC) == source.cut(TOPIC)
+            assert compactable(log).base(TOPIC, b"", 9) == source.base(TOPIC, b"", 9)
+            assert log.cursor(TOPIC, "reader") == 5
+            log.rebuild(TOPIC)
+        assert add(log, [event(KEYS[0], n=9)]) == (log.latest(TOPIC),) == (8,)

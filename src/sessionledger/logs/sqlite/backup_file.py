@@ -1,0 +1,57 @@
+"""The mark that makes a backup of a ledger's file: no version of this package opens it as a ledger.
+
+The number of its schema is above every number that a version knows. The rest of the number is the
+schema that the file has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from sessionledger.errors import NotALedger
+from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.connection import BACKUP, translated_errors
+
+
+def mark(path: Path) -> None:
+    """Make a backup of a ledger that nobody has open, and flush it."""
+    with _opened(path) as connection:
+        connection.execute(queries.WRITE_META, ("schema", BACKUP + queries.SCHEMA_VERSION))
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def unmark(path: Path) -> None:
+    """Make a ledger of a backup again. Raises `NotALedger` for any other file."""
+    with _opened(path) as connection:
+        schema = _schema(connection)
+        if schema <= BACKUP:
+            raise NotALedger(f"{path.name} is no backup: `sessionledger backup` writes one")
+        connection.execute(queries.WRITE_META, ("schema", schema - BACKUP))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[apsw.Connection]:
+    """The file without a write-ahead log, so that all of it is in one file."""
+    with translated_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.pragma("journal_mode", "delete")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _schema(connection: apsw.Connection) -> int:
+    try:
+        return int(str(connection.execute(queries.READ_META, ("schema",)).fetchall()[0][0]))
+    except (apsw.SQLError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,100 @@
+"""A backup: one SQLite file with all topics of a ledger, of whatever kind, that is in use.
+
+1. The topics are copied into a draft beside the file. Writers go on meanwhile.
+2. The chains and the bases of the draft are verified.
+3. The draft is marked, so that nothing but `restore` opens it, flushed and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from os import urandom
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from sessionledger.core.policy import Policy
+from sessionledger.errors import HistoryCut, LogUnavailable, MaintenanceRunning
+from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.base import Log, Progress, StoredEvent
+from sessionledger.logs.compaction.transfer import Transfer, transfer_of
+from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.logs.sqlite.backup_file import mark
+from sessionledger.logs.sqlite.connection import companions, translated_errors
+from sessionledger.store.audit.reports import Verification
+from sessionledger.store.audit.verification import verify
+from sessionledger.store.copies.results import BackedUp
+from sessionledger.store.engine import Engine
+from sessionledger.store.sync.store import drive
+
+_ATTEMPTS = 3
+
+
+def write_backup(log: Log, given: str | Path, progress: Progress | None = None) -> BackedUp:
+    """Copy all of a ledger to a new file. Raises `LogUnavailable` for a file that exists or can't
+    be written, and `MaintenanceRunning` if compactions come between each time."""
+    path = Path(given).absolute()
+    if path.exists():
+        raise LogUnavailable(f"{path} exists: name a file that does not, a backup replaces none")
+    with _draft(path) as draft:
+        with closing(SQLiteLog(draft)) as target:
+            _copy(log, target, progress)
+            topics = tuple(verified(target, topic) for topic in target.topics())
+        mark(draft)
+        draft.rename(path)
+        _flush(path.parent)
+    return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
+
+
+def verified(log: Log, topic: str) -> Verification:
+    """What the walk of a topic's chain says, and of its base."""
+    return drive(verify(Engine(ImmediateLog(log), topic, Policy()), None, None, None))
+
+
+def _copy(log: Log, target: SQLiteLog, progress: Progress | None) -> None:
+    for _ in range(_ATTEMPTS):
+        topics = {name: transfer_of(log, name) for name in log.topics()}
+        with suppress(HistoryCut):
+            return target.receive(counted(topics, progress))
+    raise MaintenanceRunning("the ledger was compacted each time it was copied: try again later")
+
+
+def counted(topics: dict[str, Transfer], progress: Progress | None) -> dict[str, Transfer]:
+    """The topics, with `progress` told how many events of all are done."""
+    if progress is None:
+        return topics
+    done = 0
+
+    def counting(transfer: Transfer) -> Transfer:
+        def events() -> Iterator[Sequence[StoredEvent]]:
+            nonlocal done
+            for page in transfer.events():
+                yield page
+                done += len(page)
+                progress(done)
+
+        return replace(transfer, events=events)
+
+    return {name: counting(transfer) for name, transfer in topics.items()}
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A name for a file beside another one. What has it at the end is removed."""
+    draft = path.with_name(f".{path.name}.{urandom(4).hex()}.draft")
+    try:
+        with translated_errors(path):
+            yield draft
+    finally:
+        for left in (draft, *companions(draft)):
+            left.unlink(missing_ok=True)
+
+
+def _flush(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,128 @@
+"""Making a ledger from a backup, in which nobody is logged in.
+
+1. A copy of the backup is opened and verified.
+2. A ledger without events takes all topics over, in one transaction. Each ends with the event that
+   says that later ones are lost. Its id is far above those, so that no id has two meanings. A mark
+   follows, which ends every session: it may have been ended after the backup.
+3. The rows are folded, which anybody who opens the ledger would do otherwise.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from msgspec.structs import replace
+
+from sessionledger.core.annotations import REASON
+from sessionledger.core.codec import encode_event
+from sessionledger.core.events import KINDS, RESTORED, Everybody
+from sessionledger.core.instant import microseconds, parse_instant
+from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger
+from sessionledger.logs import chain
+from sessionledger.logs.base import Log, LogEvent, Progress, StoredEvent
+from sessionledger.logs.chain import Head
+from sessionledger.logs.compaction.transfer import Transfer, transfer_of
+from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.logs.sqlite.backup_file import unmark
+from sessionledger.logs.url import open_log
+from sessionledger.secrecy import without_locals
+from sessionledger.store.audit.reports import Verification
+from sessionledger.store.clock import Clock, system_clock
+from sessionledger.store.copies.backup import counted, verified
+from sessionledger.store.copies.results import Restored, RestoredTopic
+from sessionledger.store.operations.everybody import MARKED
+from sessionledger.store.session_fold import SessionFold
+
+JUMP = 1_000_000_000
+"""More events than any ledger wrote after its backup. JavaScript counts exactly up to 2**53."""
+
+
+@without_locals
+def restore(
+    backup: str | Path,
+    url: str,
+    *,
+    accept_breaks: bool = False,
+    clock: Clock = system_clock,
+    progress: Progress | None = None,
+) -> Restored:
+    """Make a ledger from a backup, at an address that has none. Every session is ended.
+
+    `accept_breaks=True` restores a backup whose chain breaks. Raises `NotALedger` for what is no
+    backup, `CorruptLog` for a backup that is damaged, `LogUnavailable` for a ledger that has events
+    or can't take them over, and what `open_log` raises.
+    """
+    now = parse_instant("clock", clock())
+    with _opened(Path(backup).absolute()) as source, closing(open_log(url)) as target:
+        receiving = target.compactable()
+        if receiving is None:
+            raise LogUnavailable("the log at this address can't take a backup over")
+        found = [verified(source, topic) for topic in source.topics()]
+        if not accept_breaks:
+            _refuse_broken(found)
+        at_ms = microseconds(now) // 1000
+        end = LogEvent(*encode_event(Everybody(now)), {REASON: "restored from a backup"}, at_ms)
+        topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
+        ended = {name: _ended(name, topic, end) for name, topic in topics.items()}
+        receiving.receive(counted(ended, progress))
+        return Restored(topics=tuple(_folded(target, one) for one in found))
+
+
+@contextmanager
+def _opened(backup: Path) -> Iterator[SQLiteLog]:
+    """A copy of a backup, as a ledger. The backup stays as it is, also where its schema is old."""
+    if not backup.is_file():
+        raise NoLedger(backup)
+    with TemporaryDirectory(prefix="sessionledger-") as folder:
+        copy = Path(folder) / backup.name
+        shutil.copyfile(backup, copy)
+        copy.chmod(0o600)
+        unmark(copy)
+        with closing(SQLiteLog(copy, durability="normal")) as log:
+            yield log
+
+
+def _refuse_broken(found: Sequence[Verification]) -> None:
+    for one in found:
+        if one.broken is not None:
+            raise CorruptLog(
+                f"the chain of {one.head.topic} breaks at event {one.broken.id} of the backup: "
+                f"{one.broken.problem}. Take another backup, or accept breaks"
+            )
+
+
+def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:
+    """A topic of a backup, and the events that end it."""
+
+    def events() -> Iterator[Sequence[StoredEvent]]:
+        head, has_sessions = source.cut.head, source.cut.id > 0
+        for page in source.events():
+            yield page
+            head = chain.head_after(page[-1])
+            has_sessions = has_sessions or any(event.kind in KINDS for event in page)
+        restored = chain.link(topic, _lost(head, end), head.id + JUMP, head.hash)
+        yield [restored]
+        if has_sessions:
+            hash = chain.head_after(restored).hash
+            yield [chain.link(topic, end, restored.id + 1, hash)]
+
+    return replace(source, events=events)
+
+
+def _lost(head: Head, end: LogEvent) -> LogEvent:
+    payload = msgspec.json.encode({"after": head.id})
+    return LogEvent(RESTORED, payload, {}, end.occurred_at_ms)
+
+
+def _folded(log: Log, found: Verification) -> RestoredTopic:
+    topic = found.head.topic
+    log.fold_with(topic, SessionFold(topic))
+    ended = log.count(topic, MARKED)
+    return RestoredTopic(
+        topic=topic, events=found.events, ended=ended, restored=found.head.id + JUMP
+    )

@@ -1,0 +1,257 @@
+"""A restored ledger knows all that the backup knew, and nobody is logged in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sessionledger import (
+    Change,
+    CorruptLog,
+    DuplicateSession,
+    InvalidSession,
+    InvalidURL,
+    LedgerRestored,
+    LogEvent,
+    LogUnavailable,
+    NoLedger,
+    NotALedger,
+    SessionStore,
+    Unit,
+    VersionConflict,
+    open_log,
+    restore,
+)
+from sessionledger.store.copies.restore import JUMP
+from sessionledger.testing import Clock
+from tests.logs import bare_sqlite
+from tests.store.copies.test_backup import on
+from tests.store.facade import URLS
+
+DAY = timedelta(days=1)
+TOPIC = "orchestrator.sessions"
+SUPPLIED = "a-token-that-somebody-supplied-01"
+TARGETS = [backend for backend in URLS if backend not in ("memory", "file")]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def backup(tmp_path: Path, clock: Clock) -> Path:
+    """Of a ledger with a live session, one that ended, and one with a token that was supplied."""
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        store.create("alice", ttl=90 * DAY, attributes={"role": "reader"})
+        store.expire(store.create("bob", ttl=DAY).token)
+        store.expire(store.create("carol", ttl=DAY, token=SUPPLIED).token)
+        return store.backup(tmp_path / "backup").path
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("source", URLS)
+def test_nobody_is_logged_in_and_everything_is_told(
+    source: str, target: str, tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS[source](tmp_path / "old"), clock) as store:
+        live = store.create("alice", ttl=90 * DAY, attributes={"role": "reader"}, actor="root")
+        over = store.create("bob", ttl=DAY, token=SUPPLIED)
+        store.expire(over.token, reason="left")
+        rotated = store.rotate(live.token)
+        assert rotated is not None
+        path = store.backup(tmp_path / "backup").path
+        head = store.head().id
+
+    restored = restore(path, URLS[target](tmp_path / "new"), clock=clock)
+
+    (topic,) = restored.topics
+    assert (topic.topic, topic.events, topic.ended) == (TOPIC, head, 2)
+    assert topic.restored == head + JUMP
+    with on(URLS[target](tmp_path / "new"), clock) as store:
+        assert store.get(live.token) is store.get(rotated.token) is None
+        assert [one.principal for one in store.sessions()] == []
+        known = {one.handle: one for one in store.sessions(live=False, superseded=True)}
+        assert known[rotated.handle].cause == "everybody"
+        assert known[live.handle].attributes == {"role": "reader"}
+        assert known[over.handle].cause == "signed_out"
+        history = list(store.history(handle=rotated.handle))
+        assert history[-1].reason == "restored from a backup"
+        with pytest.raises(DuplicateSession):
+            store.create("mallory", token=SUPPLIED)
+        assert store.verify().ok
+        assert store.diagnose() == []
+        assert store.sweep() == 2
+        store.rebuild()
+        assert store.get(store.create("dora", ttl=DAY).token) is not None
+        assert store.verify().ok
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("source", [backend for backend in URLS if backend != "file"])
+def test_a_base_is_restored_with_its_tombstones_and_what_was_forgotten(
+    source: str, target: str, tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS[source](tmp_path / "old"), clock) as store:
+        live = store.create("alice", ttl=900 * DAY)
+        store.expire(store.create("bob", ttl=DAY, token=SUPPLIED).token)
+        forgotten = store.create("carol", ttl=DAY)
+        store.expire(forgotten.token)
+        clock.advance(3 * DAY)
+        store.create("dora", ttl=900 * DAY)
+        assert store.compact(retention=2 * DAY).sealed
+        path = store.backup(tmp_path / "backup").path
+    restore(path, URLS[target](tmp_path / "new"), clock=clock)
+    with on(URLS[target](tmp_path / "new"), clock) as store:
+        assert store.verify().ok
+        assert store.verify().cut > 0
+        assert store.diagnose() == []
+        for token, refused in ((SUPPLIED, DuplicateSession), (forgotten.token, InvalidSession)):
+            with pytest.raises(refused):
+                store.create("mallory", token=token)
+        assert store.get(live.token) is None
+        store.sweep()
+        clock.advance(3 * DAY)
+        store.create("emma", ttl=DAY)
+        assert store.compact(retention=2 * DAY).sealed
+        assert store.verify().ok
+
+
+def test_what_happened_after_the_backup_revives_nobody(tmp_path: Path, clock: Clock) -> None:
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        revoked, rotated = (store.create("alice", ttl=90 * DAY) for _ in range(2))
+        path = store.backup(tmp_path / "backup").path
+        store.revoke(handle=revoked.handle)
+        successor = store.rotate(rotated.token)
+        later = store.create("bob", ttl=90 * DAY)
+    assert successor is not None
+    restore(path, URLS["sqlite"](tmp_path / "new"), clock=clock)
+    with on(URLS["sqlite"](tmp_path / "new"), clock) as store:
+        for issued in (revoked, rotated, successor, later):
+            assert store.get(issued.token) is None
+            assert store.authenticate(issued.token) is None
+            with pytest.raises((DuplicateSession, InvalidSession)):
+                store.create("mallory", token=issued.token)
+
+
+def test_no_old_cursor_and_no_old_version_is_taken_for_a_new_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        store.create("alice", ttl=90 * DAY)
+        path = store.backup(tmp_path / "backup").path
+        kept = store.head().id
+        later = [store.create("bob", ttl=90 * DAY) for _ in range(3)]
+        lost = store.head().id
+    restore(path, URLS["sqlite"](tmp_path / "new"), clock=clock)
+    with on(URLS["sqlite"](tmp_path / "new"), clock) as store:
+        for read in (store.events, store.watch):
+            with pytest.raises(LedgerRestored) as told:
+                next(iter(read(after=lost)))
+            assert told.value.after == kept
+        kinds = [event.kind for event in store.events(after=kept)]
+        assert kinds == ["ledger_restored", "everybody_revoked"]
+        watched = store.watch(after=kept)
+        assert next(watched).kind == "ledger_restored"  # type: ignore[union-attr]
+        assert [event.kind for event in store.events()] == ["session_created", *kinds]
+        new = store.create("carol", ttl=DAY)
+        assert new.version > JUMP
+        for old in later:
+            with pytest.raises(VersionConflict):
+                store.patch(new.token, {"a": 1}, if_version=old.version)
+
+
+def test_every_topic_is_restored_and_only_sessions_are_ended(tmp_path: Path) -> None:
+    log = open_log(URLS["sqlite"](tmp_path / "old"))
+    with SessionStore(log, topic="keys") as keys:
+        key = keys.create("operator", ttl=DAY)
+        log.append("orders", [Unit([Change(LogEvent.of("placed", {"order": 1}))])])
+        log.ack("orders", "shipping", 1)
+        path = keys.backup(tmp_path / "backup").path
+    log.close()
+    restore(path, URLS["sqlite"](tmp_path / "new"))
+    log = open_log(URLS["sqlite"](tmp_path / "new"))
+    assert [event.kind for event in log.read("orders")] == ["placed", "ledger_restored"]
+    assert log.cursor("orders", "shipping") == 1
+    with SessionStore(log, topic="keys") as keys:
+        assert keys.get(key.token) is None
+    log.close()
+
+
+def test_a_ledger_that_was_restored_can_be_backed_up_and_restored_again(
+    backup: Path, tmp_path: Path, clock: Clock
+) -> None:
+    for n in range(3):
+        url = URLS["sqlite"](tmp_path / f"new {n}")
+        restore(backup, url, clock=clock)
+        with on(url, clock) as store:
+            store.sweep()
+            store.create("dora", ttl=DAY)
+            backup = store.backup(tmp_path / f"backup {n}").path
+            assert store.verify().ok
+            assert store.head().id > (n + 1) * JUMP
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_restore_that_fails_leaves_a_ledger_without_events(
+    target: str, backup: Path, tmp_path: Path
+) -> None:
+    def fail(_: int) -> None:
+        raise KeyboardInterrupt
+
+    url = URLS[target](tmp_path / "new")
+    with pytest.raises(KeyboardInterrupt):
+        restore(backup, url, progress=fail)
+    log = open_log(url)
+    assert log.topics() == []
+    log.close()
+    restore(backup, url)
+
+
+def test_a_ledger_with_events_is_left_as_it_is(backup: Path, tmp_path: Path) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
+    with SessionStore.open(url) as store:
+        issued = store.create("alice", ttl=DAY)
+        head = store.head()
+        with pytest.raises(LogUnavailable, match="has events here already"):
+            restore(backup, url)
+        assert store.head() == head
+        assert store.get(issued.token) is not None
+
+
+def damage(path: Path) -> None:
+    bare_sqlite.execute(path, "UPDATE events SET kind = 'session_touched' WHERE event_id = 3")
+
+
+def drop(path: Path) -> None:
+    bare_sqlite.execute(path, "DELETE FROM events WHERE event_id = 2")
+
+
+@pytest.mark.parametrize("harm", [damage, drop])
+def test_a_damaged_backup_is_refused_unless_its_breaks_are_accepted(
+    harm: Callable[[Path], None], backup: Path, tmp_path: Path, clock: Clock
+) -> None:
+    harm(backup)
+    url = URLS["sqlite"](tmp_path / "new")
+    with pytest.raises(CorruptLog, match="breaks at event 3"):
+        restore(backup, url)
+    restore(backup, url, accept_breaks=True, clock=clock)
+    with on(url, clock) as store:
+        assert list(store.sessions()) == []
+
+
+def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
+    with pytest.raises(NoLedger):
+        restore(tmp_path / "missing", url)
+    with pytest.raises(NotALedger, match="no backup"):
+        restore(tmp_path / "old", url)
+    (tmp_path / "text").write_text("no database at all\n" * 100)
+    with pytest.raises(NotALedger):
+        restore(tmp_path / "text", url)
+    with pytest.raises(InvalidURL):
+        restore(backup, "nowhere")
+    assert not (tmp_path / "new").exists()
