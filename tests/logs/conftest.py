@@ -14,10 +14,11 @@ from tests.logs import bare_file, bare_postgres, bare_sqlite
 from tests.logs.openers import address, open_at
 
 LOGS = {
-    "memory": Harness(open=partial(open_at, "memory"), compacts=True),
+    "memory": Harness(open=partial(open_at, "memory"), compacts=True, receives=True),
     "sqlite": Harness(
         open=partial(open_at, "sqlite"),
         compacts=True,
+        receives=True,
         persists=True,
         shared=True,
         forks=True,
@@ -35,6 +36,7 @@ LOGS = {
     "postgresql": Harness(
         open=partial(open_at, "postgresql"),
         compacts=True,
+        receives=True,
         persists=True,
         shared=True,
         forks=True,

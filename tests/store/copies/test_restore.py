@@ -91,7 +91,7 @@ def test_nobody_is_logged_in_and_everything_is_told(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("source", [backend for backend in URLS if backend != "file"])
+@pytest.mark.parametrize("source", URLS)
 def test_a_base_is_restored_with_its_tombstones_and_what_was_forgotten(
     source: str, target: str, tmp_path: Path, clock: Clock
 ) -> None:
@@ -255,3 +255,8 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidURL):
         restore(backup, "nowhere")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_ledger_of_files_takes_no_backup_over(backup: Path, tmp_path: Path) -> None:
+    with pytest.raises(LogUnavailable, match="SQLite or PostgreSQL"):
+        restore(backup, URLS["file"](tmp_path / "new"))

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sessionledger.core.policy import Policy
 from sessionledger.errors import HistoryCut, LogUnavailable, MaintenanceRunning
-from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Log, Progress, StoredEvent
 from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
@@ -27,7 +27,6 @@ from sessionledger.store.audit.reports import Verification
 from sessionledger.store.audit.verification import verify
 from sessionledger.store.copies.results import BackedUp
 from sessionledger.store.engine import Engine
-from sessionledger.store.sync.store import drive
 
 _ATTEMPTS = 3
 

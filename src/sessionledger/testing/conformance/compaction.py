@@ -148,8 +148,8 @@ class CompactionConformance(Conformance):
         assert row is not None
         assert row.created == row.version == cut.seal + 1
 
-    def test_topics_are_taken_over_as_they_are_or_not_at_all(self, compacted: Ledger) -> None:
-        log, source = compacted.log, MemoryLog()
+    def test_topics_are_taken_over_as_they_are_or_not_at_all(self, receiving: Ledger) -> None:
+        log, source = receiving.log, MemoryLog()
         source.fold_with(TOPIC, FOLD)
         add(source, [event(KEYS[n % 4], n=n) for n in range(6)])
         compact(source, 3)

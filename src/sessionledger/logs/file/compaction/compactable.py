@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import check_limit, check_name, check_names
 from sessionledger.logs.base import Progress, Row
 from sessionledger.logs.compaction.contract import (
@@ -21,6 +22,9 @@ from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import translated_errors
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.topics import Topics
+
+if TYPE_CHECKING:  # few logs are copied
+    from sessionledger.logs.compaction.transfer import Transfers
 
 T = TypeVar("T")
 
@@ -72,6 +76,13 @@ class CompactableFiles(Leased):
     def forget_cursor(self, topic: str, consumer: str) -> None:
         check_names(topic, consumer)
         self._change(lambda: consumers.forget(self._disk, topic, consumer))
+
+    def receive(self, topics: Transfers) -> None:  # noqa: ARG002  as in the contract
+        self._check_open()
+        raise LogUnavailable(
+            "a ledger of files can't take over the topics of another one: name one in SQLite or "
+            "PostgreSQL"
+        )
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))
