@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from sessionledger.errors import LogTimeout
+
+if TYPE_CHECKING:  # most processes have no pool
+    from queue import SimpleQueue
 
 
 class Lock(RLock):  # type: ignore[misc]  # final for typeshed only

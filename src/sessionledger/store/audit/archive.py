@@ -79,7 +79,6 @@ async def with_archive(engine: Engine, part: HistoryRange, folder: Folder) -> En
     first = next((event for event in found if engine.fold.key(event) == key), None)
     if key is not None and start.id and (first is None or not _owner(engine, first)):
         raise HistoryCut(start.id)
-    from sessionledger.logs.memory.log import MemoryLog  # most have no archive
 
     log = MemoryLog.holding(engine.topic, found, Cut(start))
     return Engine(ImmediateLog(log), engine.topic, engine.policy, engine.clock)
