@@ -33,7 +33,7 @@ Transfers: TypeAlias = Mapping[str, Transfer]
 
 
 def transfer_of(log: Log, topic: str) -> Transfer:
-    """A topic as it stands. Walking it raises `HistoryCut` if it is compacted meanwhile."""
+    """A topic as it is now. Walking it raises `HistoryCut` if it is compacted meanwhile."""
     compactable = log.compactable()
     cut = WHOLE if compactable is None else compactable.cut(topic)
 
