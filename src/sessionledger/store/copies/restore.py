@@ -54,8 +54,8 @@ def restore(
     """Make a ledger from a backup, at an address that has none. Every session is ended.
 
     `accept_breaks=True` restores a backup whose chain breaks. Raises `NotALedger` for what is no
-    backup, `CorruptLog` for a backup that is damaged, `LogUnavailable` for a ledger that has events
-    or can't take them over, and what `open_log` raises.
+    backup, and `CorruptLog` for a damaged one. Raises `LogUnavailable` for a ledger that has events
+    or can't take topics over, and what `open_log` raises.
     """
     now = parse_instant("clock", clock())
     with _opened(Path(backup).absolute()) as source, closing(open_log(url)) as target:
