@@ -266,7 +266,7 @@ def test_a_late_end_of_what_a_compaction_reduced_is_decided_again(
         assert store.diagnose() == []
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "file", "postgresql"])
 def forgetful(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> Iterator[tuple[SessionStore, IssuedSession]]:
