@@ -85,11 +85,6 @@ class Damage:
         self._intact, self._intact_id = head, head.id
         self._pending.clear()
 
-    def forget(self, upto: int) -> None:
-        """The events up to one of them were removed."""
-        self._damaged = {id: one for id, one in self._damaged.items() if id > upto}
-        self._missing = {id: one for id, one in self._missing.items() if id > upto}
-
     def fold(self, table: RowTable, fold: Fold, events: Sequence[StoredEvent]) -> None:
         """Fold events of the file that were seen."""
         if not self:

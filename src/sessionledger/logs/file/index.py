@@ -224,7 +224,6 @@ class TopicIndex:
         index._ids = self._ids[start:]
         index._offsets = array("q", [offset - begins for offset in self._offsets[start:]])
         index.end, index.head, index.damage = self.end - begins, self.head, self.damage
-        index.damage.forget(cut.id)
         if self.folded == len(self):
             self.table.remove_events(cut.id, checkpoint.base)
             index.table, index.folded = self.table, len(index)

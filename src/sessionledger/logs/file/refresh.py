@@ -102,12 +102,12 @@ def _of_this_file(
     topic: str, checkpoint: Checkpoint, published: Published | None
 ) -> Published | None:
     """What is published, if it is of the file that continues from the checkpoint."""
-    id, size = checkpoint.cut.id, checkpoint.follows.size
+    id = checkpoint.cut.id
     if published is None or published.since == id:
         return published
     if published.since < id and published.durable <= checkpoint.replaced.size:
         # The process that compacted it was killed before it published that, or that was lost.
-        return Published(size, size, id, size, checkpoint.cut.seal)
+        return Published(0, 0, id, 0)
     raise CorruptLog(
         f"{published.durable} bytes of topic {topic!r} were acknowledged that follow event "
         f"{published.since}, and its file continues from {id}: it was replaced; {ADVICE}"

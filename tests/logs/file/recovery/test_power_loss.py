@@ -125,9 +125,9 @@ def compacted(world: World) -> None:
     """The second compaction follows the first at once. Before the others somebody writes."""
     with world.log() as log, world.log("normal") as other:
         for n in range(3):
-            log.append(TOPIC, [Unit([Change(event(KEYS[n])), Change(event(KEYS[n + 1]))])])
-            world.acknowledged(log)
             add(log, [event(KEYS[3], note="z" * 3000, live=n < 2)])
+            world.acknowledged(log)
+            log.append(TOPIC, [Unit([Change(event(KEYS[n])), Change(event(KEYS[n + 1]))])])
             world.acknowledged(log)
             compact(log, log.latest(TOPIC) - 1)
             world.acknowledged(log)
