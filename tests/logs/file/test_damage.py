@@ -207,7 +207,7 @@ def ending(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         store = SessionStore(log, clock=Clock(BEGAN))
         ended, touched, idle = (store.create("alice") for _ in range(3))
         store.touch(touched.token, attributes={"a": 1})
-        store.expire(ended.token)
+        store.expire(ended.token, reason="x" * 400)
         if request.param:
             store.touch(touched.token, attributes={"a": 2})
     files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
@@ -229,6 +229,9 @@ def test_the_last_lines_may_be_gone_or_be_one_or_be_copies(ending: Ledger, root:
         if last > handle
     ]
     copies = [text[:line] + copied + text[line + len(copied) :] for copied in lines[:4]]
+    copies += [
+        b"".join(lines[:-1]) + one[:-1].ljust(len(lines[-1]) - 1) + b"\n" for one in lines[:4]
+    ]
     for number, harmed in enumerate([*blanks, *merged, *copies]):
         ending.put_down(root, name, harmed[: len(text) - 1] + b"\n")
         for _ in range(3):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sessionledger import SessionStore
-from sessionledger.logs.base import Fold, Progress
+import pytest
+
+from sessionledger import LogUnavailable, SessionStore
+from sessionledger.logs.base import Fold, Progress, StoredEvent
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.testing.fixtures import PATIENCE, concurrently
@@ -56,3 +61,29 @@ def test_a_read_sees_what_was_acknowledged_while_the_rows_were_rebuilt(tmp_path:
             concurrently(rebuild, end)
             reader.join(PATIENCE)
         assert found == [None]
+
+
+@pytest.mark.parametrize("call", ["open", "close"])
+def test_a_rebuild_raises_no_error_of_the_system(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(f"file://{tmp_path / 'ledger'}") as store:
+        store.create("alice")
+        true, pages = getattr(os, call), TopicIndex._pages
+
+        def fails(*given: Any) -> Any:
+            monkeypatch.setattr(os, call, true)
+            if call == "close":
+                true(*given)
+            raise OSError(errno.EIO, "the disk fails")
+
+        def failing(*given: Any) -> Iterator[list[StoredEvent]]:
+            monkeypatch.setattr(os, call, fails)
+            return pages(*given)
+
+        monkeypatch.setattr(TopicIndex, "_pages", failing)
+        if call == "open":
+            with pytest.raises(LogUnavailable, match="the disk fails"):
+                store.rebuild()
+        else:
+            assert store.rebuild() == 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from sessionledger import Change, Unit
+from sessionledger import Change, SessionStore, Unit
 from sessionledger.logs.sqlite import SQLiteLog
+from sessionledger.logs.url import open_snapshot
+from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.fixtures import event
 
 flushed: list[str] = []
@@ -58,3 +64,34 @@ def test_a_flush_reaches_the_disk_beside_a_reader_too(tmp_path: Path, reads: boo
     reader.close()
     log.close()
     del files
+
+
+DIES_BEFORE_ITS_FLUSH = """
+import os, sys
+from sessionledger import SessionStore
+store = SessionStore.open(f"sqlite:///{sys.argv[1]}", durability="normal")
+store.revoke(handle=sys.argv[2])
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process's open files are read")
+def test_what_a_snapshot_shows_of_a_writer_that_died_is_flushed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        issued = store.create("alice")
+    subprocess.run(
+        [sys.executable, "-c", DIES_BEFORE_ITS_FLUSH, path, issued.handle], check=True, timeout=60
+    )
+    fsync, seen = os.fsync, list[str]()
+
+    def noted(file: int) -> None:
+        seen.append(os.readlink(f"/proc/self/fd/{file}"))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with closing(open_snapshot(f"sqlite:///{path}")) as log:
+        assert log.latest(SESSIONS_TOPIC) == 2
+        assert seen == [f"{path}-wal", str(tmp_path)]

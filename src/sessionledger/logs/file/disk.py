@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import is_name
-from sessionledger.logs.file.errors import CHECKPOINTS, TOPICS
+from sessionledger.logs.file.errors import CHECKPOINTS, TOPICS, opened_file
 from sessionledger.logs.file.index import Stamp, TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
@@ -119,7 +119,7 @@ class Disk:
 
     @contextmanager
     def _record(self, name: str) -> Iterator[int]:
-        with _opened(open_companion(self._durable / name, owner_of(self.root))) as record:
+        with opened_file(open_companion(self._durable / name, owner_of(self.root))) as record:
             yield record
 
     def check_healthy(self) -> None:
@@ -206,14 +206,12 @@ class Disk:
         """A file that is to replace another, open to be written; removed by an error."""
         owner, draft = owner_of_next(path, self.root), _draft_of(path)
         draft.unlink(missing_ok=True)
-        file = open_companion(draft, owner, os.O_RDWR)
         try:
-            yield file
+            with opened_file(open_companion(draft, owner, os.O_RDWR)) as file:
+                yield file
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(file)
 
     def put_draft(self, path: Path) -> None:
         """Replace a file by its draft, which was flushed, durably."""
@@ -236,7 +234,7 @@ class Disk:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[int]:
-        with _opened(open_companion(self.topic(name), owner_of(self.root), _APPEND)) as file:
+        with opened_file(open_companion(self.topic(name), owner_of(self.root), _APPEND)) as file:
             yield file
 
     def anchor(self, name: str, since: int) -> None:
@@ -292,7 +290,7 @@ class Disk:
         The system forgets what it could not flush, and the next flush of the file succeeds.
         """
         path = self.topic(name)
-        with _opened(open_companion(path, owner_of(self.root), os.O_RDWR)) as file:
+        with opened_file(open_companion(path, owner_of(self.root), os.O_RDWR)) as file:
             for begins in range(start, end, _PART):
                 part = os.pread(file, min(_PART, end - begins), begins)
                 if os.pwrite(file, part, begins) != len(part):
@@ -328,16 +326,6 @@ class Disk:
         else:
             with suppress(OSError):
                 publish(record, before, self._boot)
-
-
-@contextmanager
-def _opened(file: int) -> Iterator[int]:
-    """Close a file afterwards. What was flushed stays, also where closing fails."""
-    try:
-        yield file
-    finally:
-        with suppress(OSError):
-            os.close(file)
 
 
 def _stands_alone(file: int, start: int, data: bytes) -> bool:

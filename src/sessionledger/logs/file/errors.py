@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sessionledger.errors import LogUnavailable, NotALedger
@@ -17,6 +17,16 @@ MAINTENANCE = "maintenance.lock"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def opened_file(file: int) -> Iterator[int]:
+    """Close a file afterwards. What was flushed stays, also where closing fails."""
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            os.close(file)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import fcntl
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -110,7 +110,8 @@ def _read(disk: Disk, topic: str, found: Findings) -> TopicIndex:
             index.scan(file, _whole_end(disk, path, file, index.end, known, found), None)
     finally:
         if file is not None:
-            os.close(file)
+            with suppress(OSError):
+                os.close(file)
     return index
 
 

@@ -23,6 +23,7 @@ from sessionledger.logs.compaction.contract import refuse_below
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.damage import Damage
+from sessionledger.logs.file.errors import opened_file
 from sessionledger.logs.file.recovery.checkpoint import NOTHING, Checkpoint
 from sessionledger.logs.units import Plan
 
@@ -87,10 +88,8 @@ class TopicIndex:
             file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        try:
+        with opened_file(file):
             return self._is_of(file)
-        finally:
-            os.close(file)
 
     def is_there(self, file: int | None) -> bool:
         """Whether the open file has the topic's name; None stands for a file that is not there."""
@@ -263,14 +262,11 @@ class TopicIndex:
         stop = len(self._ids) if stop is None else stop
         if start >= stop:
             return
-        file = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with opened_file(os.open(self._name, os.O_RDONLY | os.O_CLOEXEC)) as file:
             if not self._is_of(file):
                 raise LogUnavailable(f"{self.path} was replaced while it was read: try again")
             for first in range(start, stop, _PAGE):
                 yield self._page(file, first, min(stop, first + _PAGE))
-        finally:
-            os.close(file)
 
     def _is_of(self, file: int) -> bool:
         """Whether the open file is the one that was read, and not another with its inode."""

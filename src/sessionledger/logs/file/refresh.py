@@ -7,6 +7,7 @@ back whose end is gone.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -54,7 +55,8 @@ def refresh(
                 return seen
     finally:
         if file is not None:
-            os.close(file)
+            with suppress(OSError):
+                os.close(file)
     # It was replaced meanwhile, and the published record may already be of the new file.
     return refresh(disk, topic, index, fold, only_reads)
 

@@ -185,7 +185,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     tables = {name for (name,) in connection.execute(queries.TABLES)}
     check_files(path)
     if durability == "full":
-        _flush_wal(path)
+        flush_wal(path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     check_is_ledger(connection.execute, path, tables)
     if not tables:
@@ -212,7 +212,7 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
     connection.execute("COMMIT")
 
 
-def _flush_wal(path: Path) -> None:
+def flush_wal(path: Path) -> None:
     """Make durable what SQLite has taken over from a process that died before its flush.
 
     It is shown from now on, and a loss of power would take it back. SQLite has no lock on this

@@ -17,7 +17,7 @@ from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
 from sessionledger.logs.concurrency.reentrancy import Mutex, ReentrancyGuard
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
-from sessionledger.logs.sqlite.connection import companions, wait_until
+from sessionledger.logs.sqlite.connection import companions, flush_wal, wait_until
 from sessionledger.logs.sqlite.readers import Execute
 
 T = TypeVar("T")
@@ -40,18 +40,23 @@ class ReadSnapshot:
         self._guard = ReentrancyGuard()
         self._mutex = Mutex()
         self._is_quiet = False
+        self._is_flushed = True
         self._unlocked: tuple[Any, ...] | None = None
         self._connection: apsw.Connection | None = None
         watch_forks(self)
 
     def __enter__(self) -> ReadSnapshot:
         try:
-            self._alone(self._connect)
-            self.select("BEGIN")
+            self._begin()
         except BaseException:
             self._close()
             raise
         return self
+
+    def _begin(self) -> None:
+        self._alone(self._connect)
+        self.select("BEGIN")
+        self._is_flushed = False
 
     def __exit__(
         self,
@@ -71,8 +76,7 @@ class ReadSnapshot:
                 "comes to it here"
             )
         self._alone(self._disconnect)
-        self._alone(self._connect)
-        self.select("BEGIN")
+        self._begin()
 
     def select(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All lines of a statement."""
@@ -88,7 +92,12 @@ class ReadSnapshot:
     def _run(self, work: Callable[[Execute], T]) -> T:
         if self._connection is None:
             raise LogUnavailable(f"the process forked while it read {self._path}: read it again")
-        return work(self._connection.execute)
+        answer = work(self._connection.execute)
+        if not self._is_flushed:
+            # The snapshot began with this read. What it shows is not to be lost any more.
+            flush_wal(self._path)
+            self._is_flushed = True
+        return answer
 
     def before_fork(self, until: float) -> None:
         if self._mutex.hold(until):

@@ -87,7 +87,7 @@ class CompactableFiles(Leased):
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))
         self._disk.check_healthy()
-        with self.lease():
+        with self.lease(), translated_errors(self._disk.root):
             index = self._ask(topic, lambda index: index)
             table, done = index.rebuilt(fold, progress)  # most of the work, without a lock
 

@@ -28,6 +28,7 @@ from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.embedded.row_table import RowTable, reduce_base
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.disk import Disk, write
+from sessionledger.logs.file.errors import opened_file
 from sessionledger.logs.file.index import BLOCK_BYTES, TopicIndex, read_exactly
 from sessionledger.logs.file.recovery import checkpoint
 from sessionledger.logs.file.recovery.durable_offset import Published
@@ -125,14 +126,14 @@ class Compactor:
     def _attempt(self, before: Cut, base: Mapping[bytes, Row], start: int) -> Reduction | None:
         """Compact the events before an offset; None if a row was reduced, and changed meanwhile."""
         reduced = self._reduced(base)
-        old = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with self._disk.draft(self._next) as file, self._disk.draft(self._path) as new:
-                written = self._write(file, base, reduced)
-                copy = self._copied(_Copy(old, new, start))
-                return self._alone(partial(self._seal, before, written, copy))
-        finally:
-            os.close(old)
+        with (
+            opened_file(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as old,
+            self._disk.draft(self._next) as file,
+            self._disk.draft(self._path) as new,
+        ):
+            written = self._write(file, base, reduced)
+            copy = self._copied(_Copy(old, new, start))
+            return self._alone(partial(self._seal, before, written, copy))
 
     def _reduced(self, base: Mapping[bytes, Row]) -> dict[bytes, Row | None]:
         """What remains of the rows that are over, where that is less than there was; None for what
