@@ -23,9 +23,20 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
-from sessionledger import DuplicateSession, Log, LogEvent, Policy, Session, SessionStore
+from sessionledger import (
+    DuplicateSession,
+    HistoryEntry,
+    Log,
+    LogEvent,
+    Policy,
+    Session,
+    SessionStore,
+)
+from sessionledger.core.token import digest, handle_of
+from sessionledger.logs.compaction import archive as archiving
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.sql import compactor
+from sessionledger.ownership import flush_folder
 from sessionledger.store.operations import rotation
 from sessionledger.testing import Clock
 from tests.logs.openers import open_at
@@ -33,6 +44,8 @@ from tests.tiers import examples
 
 RETENTION = timedelta(days=2)
 POLICY = Policy(ttl=timedelta(days=3), idle_timeout=timedelta(days=1))
+NOTED = {"unknown_kind", "mark_unswept", "consumer_behind"}
+"""What these calls leave behind."""
 waits = st.sampled_from([timedelta(minutes=5), timedelta(hours=20), timedelta(days=2, hours=1)])
 
 
@@ -153,7 +166,7 @@ class Machine(RuleBasedStateMachine):
             pass
         before = {token: self.cut.get(token) for token in self.used}
         with interrupted_after(after):
-            found = self.cut.compact(retention=RETENTION)
+            found = self.cut.compact(retention=RETENTION, archive=self.place / "archive")
             assert not self.consumer or found.cut <= self.consumer
         assert {token: self.cut.get(token) for token in self.used} == before
 
@@ -162,6 +175,19 @@ class Machine(RuleBasedStateMachine):
         before = {token: self.cut.get(token) for token in self.used}
         self.cut.rebuild()
         assert {token: self.cut.get(token) for token in self.used} == before
+
+    @rule(token=tokens, who=st.sampled_from(["alice", "bob"]))
+    def read_the_archive(self, token: str, who: str) -> None:
+        archive = self.place / "archive"
+        ids = [event.id for event in self.cut.events(archive=archive)]
+        assert ids == list(range(1, self.cut.head().id + 1))
+        found = self.cut.verify(archive=archive)
+        assert (found.broken, found.cut) == (None, 0)
+        for named in ({"handle": handle_of(digest(token))}, {"principal": who}):
+            whole = [bare_entry(entry) for entry in self.whole.history(**named)]
+            assert [
+                bare_entry(entry) for entry in self.cut.history(**named, archive=archive)
+            ] == whole
 
     @rule()
     def reopen(self) -> None:
@@ -182,7 +208,7 @@ class Machine(RuleBasedStateMachine):
     def nothing_is_wrong(self) -> None:
         verified = self.cut.verify()
         assert verified.broken is None
-        assert {one.code for one in self.cut.diagnose()} <= {"unknown_kind"}
+        assert {one.code for one in self.cut.diagnose()} <= NOTED
 
     @invariant()
     def a_history_goes_on_from_the_base(self) -> None:
@@ -209,6 +235,11 @@ def bare(answer: Any) -> Any:
     return replace(answer, version=0) if isinstance(answer, Session) else answer
 
 
+def bare_entry(entry: HistoryEntry) -> Any:
+    """An entry without its id, which counts the seals of one store."""
+    return replace(entry, event_id=0)
+
+
 @contextmanager
 def interrupted_after(transactions: int | None) -> Iterator[None]:
     """Let a compaction end after so many transactions, or steps of a file, as a kill would."""
@@ -232,11 +263,16 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
 
         return step
 
+    def flushed(folder: Path) -> None:
+        flush_folder(folder)
+        count()
+
     steps = {name: vars(Disk)[name] for name in ("anchor", "put_draft", "publish", "flush_folder")}
     page, compactor.PAGE = compactor.PAGE, 3
     with ExitStack() as patches:
         patches.callback(setattr, compactor, "PAGE", page)
         patches.enter_context(patch.object(compactor.Compactor, "_in_transaction", counted))
+        patches.enter_context(patch.object(archiving, "flush_folder", flushed))
         for name, step in steps.items():
             patches.enter_context(patch.object(Disk, name, stepped(step)))
         with suppress(Interrupted):
