@@ -52,7 +52,7 @@ def begin(url: str, clock: Clock) -> list[str]:
     return tokens
 
 
-def killed_at(url: str, clock: Clock, step: int, *, within: bool) -> bool:
+def killed_at(url: str, clock: Clock, archive: Path, step: int, *, within: bool) -> bool:
     """Whether a process that compacts came to its transaction of this number, and was killed
     there, before or after it committed."""
 
@@ -77,7 +77,7 @@ def killed_at(url: str, clock: Clock, step: int, *, within: bool) -> bool:
 
         compactor.Compactor._in_transaction = counted  # type: ignore[method-assign]
         with SessionStore.open(url, clock=clock, durability="normal") as store:
-            store.compact(retention=RETENTION)
+            store.compact(retention=RETENTION, archive=archive)
 
     code = reap(fork(work))
     assert code in (0, -signal.SIGKILL)
@@ -90,18 +90,20 @@ def read(store: SessionStore, tokens: list[str]) -> list[Session | None]:
 
 @pytest.mark.middle
 @pytest.mark.parametrize("within", [True, False])
-def test_a_kill_at_any_step_loses_nothing(url: str, within: bool) -> None:
-    clock = Clock()
+def test_a_kill_at_any_step_loses_nothing(url: str, within: bool, tmp_path: Path) -> None:
+    clock, archive = Clock(), tmp_path / "archive"
     tokens = begin(url, clock)
     step, went_on = 0, True
     with SessionStore.open(url, clock=clock) as store:
         expected = read(store, tokens)
     while went_on:
         step += 1
-        went_on = killed_at(url, clock, step, within=within)
+        went_on = killed_at(url, clock, archive, step, within=within)
         with SessionStore.open(url, clock=clock) as store:
             assert read(store, tokens) == expected
             assert store.verify().ok
+            whole = store.verify(archive=archive)
+            assert (whole.broken, whole.events, whole.cut) == (None, store.head().id, 0)
             assert store.diagnose() == []
             for token in tokens:
                 with pytest.raises((DuplicateSession, InvalidSession)):
