@@ -135,6 +135,24 @@ def test_a_round_with_nothing_to_do_writes_no_event(place: Place) -> None:
     assert (place.store.head(), place.keys.head()) == heads
 
 
+@pytest.mark.middle
+@pytest.mark.parametrize("many", [1, 600])
+def test_a_round_with_nothing_to_do_does_not_walk_the_base(on_disk: Place, many: int) -> None:
+    for _ in range(many):
+        on_disk.store.create("alice", ttl=90 * DAY)
+    on_disk.clock.advance(5 * DAY)
+    on_disk.store.maintain(retention=RETENTION)
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    drive(Maintenance(on_disk.store._engine, on_disk.log, RETENTION, None, count).maintain())
+    assert steps == 2
+
+
 def test_the_last_round_is_seen_by_whoever_opens_the_ledger(on_disk: Place) -> None:
     on_disk.lives()
     assert on_disk.store.stats().maintained is None
@@ -215,8 +233,11 @@ def test_while_another_one_has_the_lease_a_round_is_left_out(shared: Place) -> N
     other = open_log(shared.url)
     log = other.compactable()
     assert log is not None
+    head = shared.store.head()
     with log.lease():
         assert shared.store.maintain(retention=RETENTION) is None
+        assert shared.store.maintain() is None
+    assert shared.store.head() == head
     other.close()
     assert shared.store.stats().maintained is None
     assert shared.store.maintain(retention=RETENTION) is not None

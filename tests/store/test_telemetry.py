@@ -31,8 +31,10 @@ from sessionledger import (
     SessionStore,
     Unit,
 )
+from sessionledger.logs.adapters.immediate import drive
 from sessionledger.logs.base import KeyState, Outcome, RemoteLog
 from sessionledger.logs.memory import MemoryLog
+from sessionledger.store.maintenance import Maintenance
 from sessionledger.store.telemetry import detection, opentelemetry
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
@@ -182,6 +184,18 @@ def test_appends_are_told_with_their_units_events_and_conflicts(
     assert told.total("sessionledger.conflicts") == 1
     for event in ("session_created", "session_touched", "session_expired"):
         assert told.total("sessionledger.events", sessionledger_event_kind=event) == 1
+
+
+def test_the_figures_of_the_ledger_are_told_after_each_round(told: Exporting) -> None:
+    log = MemoryLog()
+    store = SessionStore(log)
+    store.create("alice")
+    drive(Maintenance(store._engine, log, None).turn(timedelta(hours=1)))
+    told.collect()
+    (events,) = told.points("sessionledger.log.events", db_system_name="memory")
+    (live,) = told.points("sessionledger.sessions", sessionledger_state="live")
+    assert (events.value, live.value) == (1, 1)  # type: ignore[union-attr]
+    assert duration_of(told, "maintain", sessionledger_outcome="ok") == 1
 
 
 def test_what_tasks_append_together_is_one_batch(told: Exporting) -> None:

@@ -20,12 +20,12 @@ EVENTS = 3000
 SCOPES = ("--scope", "sessions:create", "--scope", "sessions:read", "--scope", "sessions:write")
 
 
-def old_ledger(url: str) -> str:
+def old_ledger(url: str, events: int = EVENTS) -> str:
     """A ledger with events of five days ago; the token of its session."""
     then = datetime.now(UTC) - 5 * DAY
     with SessionStore.open(url, clock=lambda: then, durability="normal") as store:
         token = store.create("alice", ttl=90 * DAY).token
-        for number in range(EVENTS):
+        for number in range(events):
             store.touch(token, attributes={"number": number})
     with SessionStore.open(
         url, clock=lambda: then, durability="normal", topic="sessionledger.replays"
@@ -94,9 +94,10 @@ def test_the_figures_of_the_ledger_are_among_the_metrics(tmp_path: Path) -> None
     assert len(set(lines)) == len(lines)
 
 
+@pytest.mark.middle
 def test_without_a_retention_all_events_stay(tmp_path: Path) -> None:
     url = address("sqlite", tmp_path / "ledger")
-    token = old_ledger(url)
+    token = old_ledger(url, 2)
     with Served(tmp_path, "--ledger", url, "--no-access-log", "--sweep-interval", "1s") as served:
         bearer = {"Authorization": f"Bearer {token}"}
         until(lambda: served.client.get("/auth", headers=bearer).status_code == 200)
