@@ -86,8 +86,10 @@ def test_what_is_no_event_is_done_again(way: Way, url: str, lost: str) -> None:
     log.close()
 
 
+@pytest.mark.middle
 def test_what_can_t_be_told_is_told_to_be_so(way: Way, url: str) -> None:
-    log = open_log(f"{url}&timeout=500ms")
+    open_log(url).close()
+    log = open_log(f"{url}&timeout=2s")
     way.lose = "the answer"
     way.then_refuse = True
     with pytest.raises(LogUnavailable, match="does not say whether it was written"):
@@ -114,7 +116,7 @@ def test_a_commit_that_waits_for_a_standby_is_told_in_time(
     use_a_server_apart(monkeypatch)
     tokens = [f"{TOKEN}{number}" for number in range(1000)]
     tried = iter(tokens)
-    with SessionStore.open(address(tmp_path), timeout=timedelta(seconds=1)) as store:
+    with SessionStore.open(address(tmp_path), timeout=timedelta(seconds=3)) as store:
 
         def is_unknown() -> bool:
             try:

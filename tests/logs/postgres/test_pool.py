@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -15,14 +14,16 @@ import pytest
 
 from sessionledger import (
     AsyncSessionStore,
+    Change,
     InvalidPolicy,
     InvalidURL,
     LogTimeout,
     SessionStore,
+    Unit,
     open_log,
 )
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, concurrently, event
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, add, concurrently, event, until
 from tests.logs.children import finish, start
 from tests.postgres_server import address, execute, schema, server, use_a_server_apart
 
@@ -123,16 +124,21 @@ def test_there_are_never_more_than_were_given(tmp_path: Path, size: int) -> None
 
         before = max(counts)
         store.close()
+        until(lambda: execute(f"{COUNT % repr(name)}") == [(0,)])
         asyncio.run(tasks())
     assert 1 <= before <= size
     assert max(counts) <= size
 
 
 def test_who_waits_in_vain_for_a_connection_is_told(tmp_path: Path) -> None:
-    log = open_log(address(tmp_path), timeout=timedelta(milliseconds=300), pool_size=2)
+    log = open_log(address(tmp_path), pool_size=2)
+    log.timeout = 0.1  # type: ignore[misc]
     pool = log._pool  # type: ignore[attr-defined]
     with pool.lent(monotonic() + PATIENCE), pool.lent(monotonic() + PATIENCE):
-        for call in (lambda: log.latest(TOPIC), lambda: add(log, [event()])):
+        for call in (
+            lambda: log.latest(TOPIC),
+            lambda: log.append(TOPIC, [Unit((Change(event()),))], until=monotonic() + 0.1),
+        ):
             with pytest.raises(LogTimeout, match=r"at most 2, .* larger pool_size"):
                 call()
     with pool.lent(monotonic() + PATIENCE):

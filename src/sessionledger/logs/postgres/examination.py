@@ -54,4 +54,6 @@ class _View:
 def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:
     """What the check finds. It holds no lock that a writer would wait for."""
     connection.ask((queries.BEGIN_READING, ()))
-    return list(check(_View(connection, topic)))
+    findings = list(check(_View(connection, topic)))
+    connection.ask(("COMMIT", ()))  # so that it is kept: a server ends another a moment later
+    return findings
