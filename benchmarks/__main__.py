@@ -66,6 +66,7 @@ def _sweep(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
 
 
 def _bounded(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    folder.chmod(0o711)  # PostgreSQL may run as another user, and has to come through
     for backend in arguments.logs:
         sessions = bounded.SESSIONS[backend]
         with tempfile.TemporaryDirectory(dir=folder) as at:
@@ -73,7 +74,8 @@ def _bounded(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
         if found is not None:
             title = f"30 days of {sessions:,} sessions, compacted to 7 days, {backend}"
             timings, figures, limits = found
-            yield section(f"bounded-{backend}", title, timings, bounded.GOALS, figures, limits)
+            goals = bounded.GOALS if timings else ()
+            yield section(f"bounded-{backend}", title, timings, goals, figures, limits)
 
 
 def _end(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
