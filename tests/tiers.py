@@ -42,6 +42,11 @@ def examples(usual: int) -> settings:
     return settings(max_examples=max(5, round(usual * _effort())))
 
 
+def is_thorough() -> bool:
+    """Whether to try all that takes too long for a tier: `--hypothesis-profile=thorough`."""
+    return _effort() >= EFFORT["thorough"]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tiers")
     group.addoption("--tier", choices=LEFT_OUT, default="middle", help="which tests are run")
