@@ -14,7 +14,7 @@ from functools import partial
 
 from sessionledger.core.codec import visible_handle
 from sessionledger.core.lifetimes import MIN_RETENTION
-from sessionledger.core.session import Tombstone
+from sessionledger.core.session import Seen, Tombstone
 from sessionledger.core.token import handle_of
 from sessionledger.errors import CorruptLog
 from sessionledger.findings import Examining, Finding, Findings
@@ -250,6 +250,10 @@ def _judge(row: Row, folded: Row | None, cut: int, found: Findings) -> None:
 
 
 def _is_reduced(row: Row, folded: Row) -> bool:
-    """Whether a compaction that was interrupted left a tombstone in place of a row that is over."""
-    is_same = (row.version, row.created) == (folded.version, folded.created)
-    return is_same and not folded.live and isinstance(state_of(row), Tombstone)
+    """Whether a compaction that was interrupted left this row of a key that is over.
+
+    It is a tombstone, or the key is to be forgotten and was ended again meanwhile.
+    """
+    is_tombstone = isinstance(state_of(row), Tombstone) and row.created == folded.created
+    is_over = not row.live and not folded.live and row.version == folded.version
+    return is_over and (is_tombstone or isinstance(state_of(folded), Seen))
