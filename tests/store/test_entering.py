@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from sessionledger import AsyncSessionStore, Log, StoreClosed, open_log
 from sessionledger.store.aio import store as module
-from sessionledger.testing.fixtures import PATIENCE, concurrently
+from sessionledger.testing.fixtures import PATIENCE, concurrently, until
 
 
 class Opened:
@@ -46,6 +47,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 @pytest.fixture
 def store(tmp_path: Path) -> AsyncSessionStore:
     return AsyncSessionStore.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def is_closed(log: Log) -> bool:
+    try:
+        log.topics()
+    except StoreClosed:
+        return True
+    return False
 
 
 async def begun(opened: Opened, entering: asyncio.Task[AsyncSessionStore]) -> None:
@@ -107,10 +116,8 @@ def test_a_cancelled_entry_closes_what_is_opened_after_it(
             await entering
         opened.go.set()
 
-    # It ends when its threads do.
     asyncio.run(main())
-    assert len(opened.logs) == 1
-    assert opened.are_closed()
+    until(lambda: len(opened.logs) == 1 and is_closed(opened.logs[0]))
 
 
 def test_after_a_cancelled_entry_another_may_enter(
@@ -127,7 +134,7 @@ def test_after_a_cancelled_entry_another_may_enter(
             await store.create("alice")
 
     asyncio.run(main())
-    assert len(opened.logs) == 2
+    until(lambda: len(opened.logs) == 2 and all(map(is_closed, opened.logs)))
     assert opened.are_closed()
 
 
@@ -147,3 +154,22 @@ def test_a_store_that_is_closed_while_it_opens_stays_closed(
     asyncio.run(main())
     assert len(opened.logs) == 1
     assert opened.are_closed()
+
+
+def test_a_store_opens_and_closes_while_others_occupy_all_threads_of_the_loop(
+    store: AsyncSessionStore,
+) -> None:
+    goes_on = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        occupied = loop.run_in_executor(None, goes_on.wait, PATIENCE)
+        try:
+            async with asyncio.timeout(PATIENCE / 2), store:
+                await store.create("alice")
+            assert not occupied.done()
+        finally:
+            goes_on.set()
+
+    asyncio.run(main())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sessionledger import LogTimeout
+from sessionledger import LogTimeout, StoreClosed
 from sessionledger.logs.adapters import threads
 from sessionledger.logs.adapters.threads import TRIPS, RemoteLoopLog
 from sessionledger.logs.base import KeyState
@@ -52,5 +52,28 @@ def test_who_waits_behind_the_trips_of_others_is_told_before_they_end(
         assert await asyncio.gather(*trips) == [None] * TRIPS
         assert await in_loops.state(TOPIC, b"late") is None
         await in_loops.close()
+
+    asyncio.run(work())
+
+
+def test_a_close_waits_no_longer_than_the_timeout_for_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "GRACE_SECONDS", 0.0)
+
+    async def work() -> None:
+        log = Standing()
+        in_loops = RemoteLoopLog(log, log)
+        trip = asyncio.ensure_future(in_loops.state(TOPIC, b"key"))
+        while not log.asked:
+            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(PATIENCE / 2):
+                await in_loops.close()
+            assert not trip.done()
+        finally:
+            log.goes_on.set()
+        with pytest.raises(StoreClosed):
+            await trip
 
     asyncio.run(work())

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from sessionledger.background import in_own_thread
 from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.loop_waiters import LoopWaiters
@@ -107,12 +108,12 @@ class LoopLog(ImmediateLog, Forkable):
 
     async def close(self) -> None:
         await self.detach()
-        await asyncio.to_thread(self.log.close)
+        await in_own_thread(self.log.close)
 
     async def detach(self) -> None:
         """End the threads once they have nothing to do; the log stays open."""
         self._waiters.close()
-        await asyncio.to_thread(self._committer.stop)
+        await in_own_thread(self._committer.stop)
         self._threads.shutdown(wait=False)
 
 

@@ -9,9 +9,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+from sessionledger.background import in_own_thread
 from sessionledger.errors import LogTimeout, StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import KeyState, Log, RemoteLog
@@ -55,7 +57,9 @@ class RemoteLoopLog(LoopLog):
 
     async def detach(self) -> None:
         await super().detach()
-        await asyncio.to_thread(self._threads.shutdown)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.log.timeout + GRACE_SECONDS):
+                await in_own_thread(self._threads.shutdown)
 
 
 class _Asked:

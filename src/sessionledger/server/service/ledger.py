@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from sessionledger import AsyncSessionStore, Log, Policy, open_log
+from sessionledger.background import in_own_thread
 from sessionledger.server.service.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
 from sessionledger.webhooks.delivery import Source
@@ -35,7 +36,7 @@ class Ledger(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
     """The ledger of the settings. While it is open, it is maintained, and webhooks are sent."""
-    log = await asyncio.to_thread(open_log, settings.ledger, durability=settings.durability)
+    log = await in_own_thread(open_log, settings.ledger, durability=settings.durability)
     try:
         async with (
             AsyncSessionStore(log, policy=settings.policy, topic=settings.topic) as sessions,
@@ -55,7 +56,7 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
             ):
                 yield Ledger(log, sessions, keys, idempotency)
     finally:
-        await asyncio.shield(asyncio.to_thread(log.close))
+        await asyncio.shield(in_own_thread(log.close))
 
 
 @asynccontextmanager

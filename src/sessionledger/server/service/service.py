@@ -12,6 +12,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 
 from sessionledger import Log, Session, SessionLedgerError, Stats
+from sessionledger.background import in_own_thread
 from sessionledger.server.http.problems import HTTPProblem, unavailable
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.feed import Feed
@@ -134,7 +135,7 @@ class Recent(Generic[T]):
 async def _can_write(log: Log) -> bool:
     now = time.time_ns() // 1_000_000
     try:
-        await asyncio.to_thread(log.ack, KEYS_TOPIC, PROBE_CONSUMER, now)
+        await in_own_thread(log.ack, KEYS_TOPIC, PROBE_CONSUMER, now)
     except SessionLedgerError:
         return False
     return True

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from datetime import timedelta
 from types import TracebackType
 
+from sessionledger.background import in_own_thread
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
@@ -128,7 +129,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
     async def _catch_up(self) -> None:
         """Fold what others appended here, in a thread, and not at the first read, in the loop."""
         try:
-            await asyncio.to_thread(self._log.row, self._topic, b"")
+            await in_own_thread(self._log.row, self._topic, b"")
         except BaseException:
             await self.close()
             raise
@@ -165,7 +166,7 @@ async def _opened(connect: Callable[[], Log]) -> Log:
         return log
 
     try:
-        return await asyncio.to_thread(connected)
+        return await in_own_thread(connected)
     except asyncio.CancelledError:
         opening.add_done_callback(lambda opening: opening.result().close())
         raise
