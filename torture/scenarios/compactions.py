@@ -1,4 +1,7 @@
-"""Compactions that are killed, beside writers that go on with the sessions they keep."""
+"""Compactions that are killed, beside writers that go on with the sessions they keep.
+
+A reader follows the events, webhooks are delivered, and another process maintains the ledger.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sessionledger import SessionStore
 from torture.checker import FORGIVEN
+from torture.company import delivering, maintaining, tailing
 from torture.journal import Recorder
 from torture.ledger import POLICY
 from torture.processes import Work
@@ -18,7 +22,8 @@ from torture.writer import RETENTION, USUAL, Writer
 AGO = timedelta(days=4)
 OLD_CALLS = 60
 KILLS = 8
-WRITERS = 2
+WRITERS = 3
+COUNTED = {"tail": "events read behind", "deliver": "webhooks delivered"}
 FORGIVEN_HERE = FORGIVEN | {"MaintenanceRunning"}
 
 
@@ -29,14 +34,22 @@ def compactions(trial: Trial, log: str) -> None:
         crew.wait(crew.start(_days_ago(url)))
         for _ in range(WRITERS):
             start(crew, url)
+        for beside in (tailing(url), delivering(url, trial.folder)):
+            crew.start(beside)
+        maintenance = crew.start(maintaining(url))
         for _ in range(trial.size(KILLS)):
             compacting = crew.start(_compacting(url))
             crew.read_lines(trial.rng.randrange(1, 12))
             time.sleep(trial.rng.random() / 50)
             crew.kill(compacting)
             trial.counts["killed compactions"] += 1
+        # The last one removes what those that were killed left behind.
+        crew.kill(maintenance)
         crew.wait(crew.start(_compacting(url, times=1)))
         trial.counts["kills"] += crew.kill_all()
+        for call in COUNTED:
+            told = sum(e.count for e in crew.journal.entries if e.call == call)
+            trial.counts[COUNTED[call]] += told
         removed = sum(e.count for e in crew.journal.entries if e.call == "compact")
         trial.counts["events removed at the end"] += removed
         trial.check(url, crew.journal, crew.next_writer, FORGIVEN_HERE)
