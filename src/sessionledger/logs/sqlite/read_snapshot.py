@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -58,12 +57,7 @@ class ReadSnapshot:
         self.select("BEGIN")
         self._is_flushed = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._close()
         if kind is None and self._unlocked not in (None, self._found()):
             raise LogUnavailable(f"{self._path} was written meanwhile: read it again")

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
-from types import TracebackType
 
 from sessionledger.background import in_own_thread
 from sessionledger.core.policy import Policy, given_policy
@@ -134,12 +133,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
             await self.close()
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

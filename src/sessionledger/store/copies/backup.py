@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from os import urandom
@@ -23,6 +22,7 @@ from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.backup_file import mark
 from sessionledger.logs.sqlite.connection import companions, translated_errors
+from sessionledger.ownership import flush_folder
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.audit.verification import verify
 from sessionledger.store.copies.results import BackedUp
@@ -43,7 +43,7 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
             topics = tuple(verified(target, topic) for topic in target.topics())
         mark(draft)
         draft.rename(path)
-        _flush(path.parent)
+        flush_folder(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
 
 
@@ -89,11 +89,3 @@ def _draft(path: Path) -> Iterator[Path]:
     finally:
         for left in (draft, *companions(draft)):
             left.unlink(missing_ok=True)
-
-
-def _flush(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from datetime import datetime, timedelta
 from functools import wraps
 from itertools import chain
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sessionledger.core.history import HistoryEntry
@@ -21,7 +20,7 @@ from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Log, StoredEvent
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import clear_locals, without_locals
-from sessionledger.store.aio.by_handle import ByHandle
+from sessionledger.store.aio.by_handle import AsyncHistory, AsyncSessions, ByHandle
 from sessionledger.store.aio.by_ledger import ByLedger
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
@@ -34,34 +33,36 @@ from sessionledger.store.engine import (
     no_engine,
 )
 from sessionledger.store.facade import TokenFacade
-from sessionledger.store.operations import authenticate, history, listings, sweep
-from sessionledger.store.operations.history import (
-    CaughtUp,
-    HistoryPage,
-    HistoryRange,
-    HistoryReader,
-)
-from sessionledger.store.operations.listings import Selection
-from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
+from sessionledger.store.operations import authenticate, sweep
+from sessionledger.store.operations.history import HistoryPage
+from sessionledger.store.pages import Page
 from sessionledger.store.telemetry.detection import telemetry_of
 
 P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
+
+
+def adapted(
+    method: Callable[Concatenate[Any, P], A], adapt: Callable[[A], T]
+) -> Callable[Concatenate[Any, P], T]:
+    """A method of the asynchronous store for the synchronous store, with its answer adapted."""
+    # Its own frames are emptied here, once.
+    unwrapped: Callable[..., A] = getattr(method, "__wrapped__", method)
+
+    @without_locals
+    @wraps(method)
+    def called(self: Any, /, *given: P.args, **named: P.kwargs) -> T:
+        return adapt(unwrapped(self, *given, **named))
+
+    return called
 
 
 def in_place(
     method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Any, P], T]:
-    """A method of the asynchronous store as one of the synchronous store."""
-    # Its own frames are emptied here, once.
-    coroutine: Callable[..., Coroutine[Any, Any, T]] = getattr(method, "__wrapped__", method)
-
-    @without_locals
-    @wraps(method)
-    def called(self: Any, /, *given: P.args, **named: P.kwargs) -> T:
-        return drive(coroutine(self, *given, **named))
-
-    return called
+    """A coroutine method of the asynchronous store as a method of the synchronous store."""
+    return adapted(method, drive)
 
 
 def drive_all(items: AsyncIterator[T]) -> Iterator[T]:
@@ -77,19 +78,12 @@ def drive_all(items: AsyncIterator[T]) -> Iterator[T]:
 class Sessions:
     """A listing of sessions: iterate it, or take it `.pages()` by page."""
 
-    def __init__(self, engine: Engine, which: Selection, after: str | None, page_size: int) -> None:
-        self._engine = engine
-        self._which = which
-        self._after = after
-        self._page_size = page_size
+    def __init__(self, listed: AsyncSessions) -> None:
+        self._listed = listed
 
     def pages(self) -> Iterator[Page]:
         """Page by page; `Page.cursor` given as `after=` goes on where it ended."""
-        cursor, more = self._after, True
-        while more:
-            page = drive(listings.page(self._engine, self._which, cursor, self._page_size))
-            cursor, more = page.cursor, page.cursor is not None
-            yield page
+        return drive_all(self._listed.pages())
 
     def __iter__(self) -> Iterator[Session]:
         return chain.from_iterable(page.sessions for page in self.pages())
@@ -98,17 +92,12 @@ class Sessions:
 class History:
     """A history: iterate it, or take it `.pages()` by page."""
 
-    def __init__(self, engine: Engine, part: HistoryRange) -> None:
-        self._engine = engine
-        self._part = part
+    def __init__(self, told: AsyncHistory) -> None:
+        self._told = told
 
     def pages(self) -> Iterator[HistoryPage]:
         """Page by page; `HistoryPage.cursor` given as `after=` goes on where it ended."""
-        reader, more = HistoryReader(self._engine, self._part), True
-        while more:
-            page = drive(reader.page())
-            more = page.cursor is not None
-            yield page
+        return drive_all(self._told.pages())
 
     def __iter__(self) -> Iterator[HistoryEntry]:
         return chain.from_iterable(page.entries for page in self.pages())
@@ -200,12 +189,7 @@ class SessionStore(TokenFacade):
         self._engine.check_open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -270,25 +254,7 @@ class SessionStore(TokenFacade):
 
     find = in_place(ByHandle.find)
 
-    def sessions(
-        self,
-        *,
-        principal: str | None = None,
-        external_id: str | None = None,
-        live: bool = True,
-        superseded: bool = False,
-        after: str | None = None,
-        page_size: int = PAGE_SIZE,
-    ) -> Sessions:
-        """The sessions of a principal or with an external id, oldest first, or everybody's, by
-        handle.
-
-        `live=False` lists the ended and lapsed ones too, and `superseded=True` those that a newer
-        session of their family stands for. `after` is the cursor of a page.
-        """
-        which = Selection(principal, external_id, live, superseded)
-        return Sessions(self._engine, which, after, page_size)
-
+    sessions = adapted(ByHandle.sessions, Sessions)
     count = in_place(ByHandle.count)
     revoke = in_place(ByHandle.revoke)
     revoke_all = in_place(ByHandle.revoke_all)
@@ -296,40 +262,8 @@ class SessionStore(TokenFacade):
     revoke_where = in_place(ByHandle.revoke_where)
     as_of = in_place(ByHandle.as_of)
 
-    def watch(
-        self,
-        *,
-        after: int | None = None,
-        principal: str | None = None,
-        heartbeat: timedelta | None = None,
-    ) -> Iterator[HistoryEntry | CaughtUp]:
-        """What happens to sessions, of a principal or to all, as it happens, without an end.
-
-        It begins after the event with the id `after`, 0 for the very first; without it, with what
-        is new. Once all that had happened is told a `CaughtUp` says so, and again each time, also
-        after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
-        from: nothing is missed, and nothing repeated.
-        """
-        return drive_all(history.watch(self._engine, after, principal, heartbeat))
-
-    @without_locals
-    def history(
-        self,
-        *,
-        handle: str | None = None,
-        principal: str | None = None,
-        after: int | None = None,
-        page_size: int = MAX_PAGE_SIZE,
-        archive: Folder | None = None,
-    ) -> History:
-        """What happened to a session, or to all of a principal, ended ones too, oldest first.
-
-        It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
-        page, or the id of an event. With an `archive`, what was removed is told too. That walks
-        all events.
-        """
-        part = history.history_range(handle, principal, after, page_size, archive)
-        return History(self._engine, part)
+    watch = adapted(ByHandle.watch, drive_all)
+    history = adapted(ByHandle.history, History)
 
     sweep = in_place(ByLedger.sweep)
 

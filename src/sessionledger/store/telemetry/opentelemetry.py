@@ -14,7 +14,6 @@ from functools import cache, wraps
 from importlib.metadata import PackageNotFoundError, version
 from inspect import iscoroutinefunction
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from opentelemetry import metrics, trace
@@ -205,12 +204,7 @@ class _Measured(Call):
         self.labels["sessionledger.outcome"] = "none" if answer is None else "ok"
         return answer
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self.labels["sessionledger.outcome"] = "error"
             self.labels["error.type"] = _type_of(error)
@@ -235,12 +229,7 @@ class _Traced(_Measured):
         self._span = self._scope.__enter__()
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         super().__exit__(kind, error, trace)
         self._span.set_attributes(self.labels)
         if error is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 from sessionledger.errors import SessionLedgerError
@@ -23,12 +22,7 @@ class Call:
         """What the call answers."""
         return answer
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """The call answered or raised."""
 
 
