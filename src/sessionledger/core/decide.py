@@ -21,12 +21,7 @@ from sessionledger import canonical
 from sessionledger.core.events import Created, Touched
 from sessionledger.core.instant import instant_or
 from sessionledger.core.lifetimes import Asked, is_touch_due, lifetime, requested_end, slid_expiry
-from sessionledger.core.parse import (
-    merged,
-    parse_attributes,
-    parse_external_id,
-    parse_principal,
-)
+from sessionledger.core.parse import merged, parse_attributes, parse_external_id, parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle

@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_limit, check_name
-from sessionledger.logs.base import (
-    ALL_ROWS,
-    Fold,
-    KeyState,
-    Log,
-    Row,
-    RowFilter,
-    StoredEvent,
-)
+from sessionledger.logs.base import ALL_ROWS, Fold, KeyState, Log, Row, RowFilter, StoredEvent
 
 if TYPE_CHECKING:
     from sessionledger.logs.embedded.row_table import RowTable

@@ -21,12 +21,7 @@ from sessionledger.core.events import RESTORED, Restored
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import (
-    digest,
-    handle_of,
-    parse_handle,
-    parse_token,
-)
+from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import (
     CorruptLog,
     HistoryCut,

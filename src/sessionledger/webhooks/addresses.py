@@ -8,13 +8,7 @@ public only within 2000::/3, the one range that IANA hands out.
 
 from __future__ import annotations
 
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _SPECIAL_IPV4 = tuple(
     IPv4Network(block)

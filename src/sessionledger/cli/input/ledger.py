@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sessionledger import (
-    Log,
-    NoLedger,
-    Policy,
-    SessionStore,
-    open_log,
-    open_snapshot,
-    parse_url,
-)
+from sessionledger import Log, NoLedger, Policy, SessionStore, open_log, open_snapshot, parse_url
 from sessionledger.cli.exit_codes import USAGE, Failure
 from sessionledger.cli.output.errors import warn
 from sessionledger.cli.parser import Command, Option

@@ -31,13 +31,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
-from sessionledger.logs.compaction.contract import (
-    FORGOTTEN,
-    Compaction,
-    Cut,
-    Reduction,
-    Segment,
-)
+from sessionledger.logs.compaction.contract import FORGOTTEN, Compaction, Cut, Reduction, Segment
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.marks import Mark
 from sessionledger.logs.sql import statements

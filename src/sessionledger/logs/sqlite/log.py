@@ -32,11 +32,7 @@ from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_rea
 from sessionledger.logs.sql import statements
 from sessionledger.logs.sql.compactable import CompactableDatabase
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import (
-    MAINTENANCE,
-    check_location,
-    translated_errors,
-)
+from sessionledger.logs.sqlite.connection import MAINTENANCE, check_location, translated_errors
 from sessionledger.logs.sqlite.readers import Execute, Readers
 from sessionledger.logs.sqlite.reads import Ask, SQLiteReads
 from sessionledger.logs.sqlite.row_cache.cache import RowCache

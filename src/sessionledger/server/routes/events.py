@@ -16,12 +16,7 @@ from litestar.response import Stream
 
 from sessionledger import CaughtUp, HistoryEntry, InvalidSession, SessionLedgerError
 from sessionledger.server.auth.permissions import requires
-from sessionledger.server.http.parameters import (
-    After,
-    LastEventId,
-    OfPrincipal,
-    parse_event_id,
-)
+from sessionledger.server.http.parameters import After, LastEventId, OfPrincipal, parse_event_id
 from sessionledger.server.service.feed import Frame, encode_entry
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.service import (

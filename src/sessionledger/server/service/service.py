@@ -18,11 +18,7 @@ from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.service.feed import Feed
 from sessionledger.server.service.keys import Key
 from sessionledger.server.service.ledger import Ledger, open_ledger
-from sessionledger.server.service.limits import (
-    RequestCount,
-    RequestLimits,
-    StreamLimit,
-)
+from sessionledger.server.service.limits import RequestCount, RequestLimits, StreamLimit
 from sessionledger.server.settings import KEYS_TOPIC, Settings
 
 T = TypeVar("T")

@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sessionledger.core.annotations import refuse_secrets
-from sessionledger.core.children import (
-    as_child,
-    belongs_to_tree,
-    decide_child,
-    decide_mark,
-)
+from sessionledger.core.children import as_child, belongs_to_tree, decide_child, decide_mark
 from sessionledger.core.decide import Create, decide_create
 from sessionledger.core.session import Session
 from sessionledger.core.token import HANDLE_PREFIX, digest, handle_of, parse_handle, parse_token

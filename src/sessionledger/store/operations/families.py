@@ -15,19 +15,8 @@ from sessionledger.core.session import Session
 from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Conflict, Row, Rule
-from sessionledger.store.engine import (
-    MAX_ATTEMPTS,
-    NO_ANNOTATION,
-    Annotation,
-    Engine,
-    contention,
-)
-from sessionledger.store.operations.active_sessions import (
-    ActiveSession,
-    ending,
-    family,
-    of_tree,
-)
+from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
+from sessionledger.store.operations.active_sessions import ActiveSession, ending, family, of_tree
 from sessionledger.store.operations.relatives import among_relatives
 from sessionledger.store.session_fold import intact_session_of, session_of, state_of
 from sessionledger.store.steps import Step

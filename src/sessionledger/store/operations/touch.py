@@ -11,13 +11,7 @@ from sessionledger.core.events import Touched
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle, digest, handle_of, parse_token
 from sessionledger.logs.base import Conflict, Row
-from sessionledger.store.engine import (
-    MAX_ATTEMPTS,
-    NO_ANNOTATION,
-    Annotation,
-    Engine,
-    contention,
-)
+from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
 from sessionledger.store.operations.relatives import among_relatives
 from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step

@@ -39,8 +39,7 @@ TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
     "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "maintain",
-    "diagnose",
-    "stats",
+    "backup", "diagnose", "stats",
 )  # fmt: skip
 
 _SECONDS: Final = [

@@ -19,9 +19,7 @@ pytest.register_assert_rewrite(
 )
 
 from sessionledger.testing.conformance.bases import Conformance  # noqa: E402  see above
-from sessionledger.testing.conformance.compaction import (  # noqa: E402
-    CompactionConformance,
-)
+from sessionledger.testing.conformance.compaction import CompactionConformance  # noqa: E402
 from sessionledger.testing.conformance.cursors import CursorConformance  # noqa: E402
 from sessionledger.testing.conformance.events import EventConformance  # noqa: E402
 from sessionledger.testing.conformance.examination import ExaminationConformance  # noqa: E402

@@ -7,15 +7,7 @@ import pytest
 from sessionledger.logs.base import Conflict
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rows import ASKING, KEYS, NEWS, assert_rows_are_folded
-from sessionledger.testing.fixtures import (
-    TIED,
-    TOPIC,
-    Ledger,
-    add,
-    creation,
-    event,
-    every_event,
-)
+from sessionledger.testing.fixtures import TIED, TOPIC, Ledger, add, creation, event, every_event
 
 
 class ForeignWriterConformance(Conformance):
