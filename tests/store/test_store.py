@@ -38,6 +38,7 @@ def test_a_created_session_is_what_get_answers(store: SessionStore) -> None:
         expires_at=NOON + HOUR,
         attributes={"role": "operator"},
         version=1,
+        generated=True,
     )
     assert store.get(issued.token) == expected == issued
     assert store.find(handle=issued.handle) == expected
