@@ -64,6 +64,43 @@ def test_a_backup_replaces_no_file_and_leaves_nothing_where_it_fails(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [("sqlite", "ledger-journal"), ("file", "ledger/topics/more.jsonl"), ("file", "ledger/backup")],
+)
+def test_a_backup_is_never_taken_for_a_part_of_its_ledger(
+    backend: str, name: str, tmp_path: Path
+) -> None:
+    with SessionStore.open(
+        URLS[backend](tmp_path / "ledger"), timeout=timedelta(seconds=1)
+    ) as store:
+        live = store.create("alice", ttl=DAY)
+        with pytest.raises(LogUnavailable, match="part of the ledger"):
+            store.backup(tmp_path / name)
+        assert store.touch(live.token) is not None
+    with SessionStore.open(
+        URLS[backend](tmp_path / "ledger"), timeout=timedelta(seconds=1)
+    ) as store:
+        assert store.verify().ok
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "n" * 300, "file/backup", "loop", "a\0b", "\ud800"])
+def test_a_backup_refuses_a_name_that_the_system_refuses(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.iterdir())
+    with SessionStore.open("memory:") as store, pytest.raises(LogUnavailable):
+        store.backup(str(tmp_path / name))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_link_to_no_file_yet_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "backup")
+    with SessionStore.open("memory:") as store:
+        assert store.backup(tmp_path / "link").path == tmp_path / "backup"
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_what_was_acknowledged_before_a_backup_is_in_it_however_many_write(tmp_path: Path) -> None:
     url = URLS["sqlite"](tmp_path / "ledger")
     stop = threading.Event()

@@ -120,6 +120,30 @@ def test_a_base_is_restored_with_its_tombstones_and_what_was_forgotten(
         assert store.verify().ok
 
 
+@pytest.mark.parametrize("id", ["'x'", "x'00ff'", "9223372036854775807"])
+@pytest.mark.parametrize("column", ["topic_heads.last_id", "events.event_id", "ledger_topics.cut"])
+def test_a_backup_in_which_an_id_is_none_is_damaged(
+    column: str, id: str, backup: Path, tmp_path: Path
+) -> None:
+    table, _, name = column.partition(".")
+    bare_sqlite.execute(backup, f"UPDATE OR IGNORE {table} SET {name} = {id}")
+    url = URLS["sqlite"](tmp_path / "new")
+    with pytest.raises(CorruptLog, match="no valid id"):
+        restore(backup, url, accept_breaks=True)
+    with SessionStore.open(url) as store:
+        assert store.head().id == 0
+
+
+def test_a_backup_that_the_system_does_not_unpack_is_left(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LogUnavailable, match="can't be unpacked"):
+        restore(tmp_path / ("n" * 300), "memory:")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no folder"))
+    with pytest.raises(LogUnavailable, match="can't be unpacked"):
+        restore(backup, "memory:")
+
+
 def test_what_happened_after_the_backup_revives_nobody(tmp_path: Path, clock: Clock) -> None:
     with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
         revoked, rotated = (store.create("alice", ttl=90 * DAY) for _ in range(2))

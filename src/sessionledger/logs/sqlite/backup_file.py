@@ -13,9 +13,19 @@ from pathlib import Path
 
 import apsw
 
-from sessionledger.errors import NotALedger
+from sessionledger.errors import CorruptLog, NotALedger
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import BACKUP, translated_errors
+
+_HIGHEST = 2**62
+"""Leaves room for the ids after the restore."""
+
+_NO_ID = """
+    SELECT 1 FROM (
+        SELECT last_id AS id FROM topic_heads UNION ALL SELECT event_id FROM events
+        UNION ALL SELECT cut FROM ledger_topics
+    ) WHERE typeof(id) <> 'integer' OR id > ? LIMIT 1
+"""
 
 
 def mark(path: Path) -> None:
@@ -30,11 +40,14 @@ def mark(path: Path) -> None:
 
 
 def unmark(path: Path) -> None:
-    """Make a ledger of a backup again. Raises `NotALedger` for any other file."""
+    """Make a ledger of a backup again. Raises `NotALedger` for any other file, and
+    `CorruptLog` for one in which something other than a number is an id."""
     with _opened(path) as connection:
         schema = _schema(connection)
         if schema <= BACKUP:
             raise NotALedger(f"{path.name} is no backup: `sessionledger backup` writes one")
+        if connection.execute(_NO_ID, (_HIGHEST,)).fetchall():
+            raise CorruptLog(f"{path.name} is damaged: an event of it has no valid id")
         connection.execute(queries.WRITE_META, ("schema", schema - BACKUP))
 
 

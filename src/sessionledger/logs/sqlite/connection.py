@@ -68,6 +68,8 @@ def translated_errors(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is None:
             raise  # not the system's: a signal handler raised it
         raise LogUnavailable(f"{path}: {error}") from error
+    except UnicodeEncodeError:
+        raise LogUnavailable(f"{str(path)!a} is no path in UTF-8: name another one") from None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.backup_file import mark
 from sessionledger.logs.sqlite.connection import companions, translated_errors
-from sessionledger.ownership import flush_folder
+from sessionledger.ownership import flush_folder, resolved
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.audit.verification import verify
 from sessionledger.store.copies.results import BackedUp
@@ -34,9 +34,9 @@ _ATTEMPTS = 3
 def write_backup(log: Log, given: str | Path, progress: Progress | None = None) -> BackedUp:
     """Copy all of a ledger to a new file. Raises `LogUnavailable` for a file that exists or can't
     be written, and `MaintenanceRunning` if compactions come between each time."""
-    path = Path(given).absolute()
-    if path.exists():
-        raise LogUnavailable(f"{path} exists: name a file that does not, a backup replaces none")
+    with translated_errors(Path(given)):
+        path = resolved(given)
+        _refuse(path, Path(log.describe().location))
     with _draft(path) as draft:
         with closing(SQLiteLog(draft)) as target:
             _copy(log, target, progress)
@@ -45,6 +45,14 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
         draft.rename(path)
         flush_folder(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
+
+
+def _refuse(path: Path, ledger: Path) -> None:
+    if path.exists():
+        raise LogUnavailable(f"{path} exists: name a file that does not, a backup replaces none")
+    # SQLite takes a file of such a name for the journal of a crash, and a folder's for a topic.
+    if ledger in path.parents or path in companions(ledger):
+        raise LogUnavailable(f"{path} would be taken for a part of the ledger: name another file")
 
 
 def verified(log: Log, topic: str) -> Verification:
@@ -83,9 +91,9 @@ def counted(topics: dict[str, Transfer], progress: Progress | None) -> dict[str,
 def _draft(path: Path) -> Iterator[Path]:
     """A name for a file beside another one. What has it at the end is removed."""
     draft = path.with_name(f".{path.name}.{urandom(4).hex()}.draft")
-    try:
-        with translated_errors(path):
+    with translated_errors(path):
+        try:
             yield draft
-    finally:
-        for left in (draft, *companions(draft)):
-            left.unlink(missing_ok=True)
+        finally:
+            for left in (draft, *companions(draft)):
+                left.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,15 +76,18 @@ def restore(
 @contextmanager
 def _opened(backup: Path) -> Iterator[SQLiteLog]:
     """A copy of a backup, as a ledger. The backup stays as it is, also where its schema is old."""
-    if not backup.is_file():
-        raise NoLedger(backup)
-    with TemporaryDirectory(prefix="sessionledger-") as folder:
-        copy = Path(folder) / backup.name
-        shutil.copyfile(backup, copy)
-        copy.chmod(0o600)
+    with ExitStack() as opened:
+        try:
+            if not backup.is_file():
+                raise NoLedger(backup)
+            folder = opened.enter_context(TemporaryDirectory(prefix="sessionledger-"))
+            copy = Path(folder) / backup.name
+            shutil.copyfile(backup, copy)
+            copy.chmod(0o600)
+        except OSError as error:
+            raise LogUnavailable(f"{backup} can't be unpacked: {error}") from error
         unmark(copy)
-        with closing(SQLiteLog(copy, durability="normal")) as log:
-            yield log
+        yield opened.enter_context(closing(SQLiteLog(copy, durability="normal")))
 
 
 def _refuse_broken(found: Sequence[Verification]) -> None:
