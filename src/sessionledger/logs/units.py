@@ -59,6 +59,7 @@ class BatchState(msgspec.Struct):
     relatives: for each of them, the live rows of `groups_of(rule, page)`.
     written: the keys that units of this batch wrote, by their names.
     mark: the mark that is in force. All rows here are as they are stored: `row` applies it.
+    doubted: the rows that an event which is lost may have ended. In `rows` they can't be read.
     """
 
     head: Head
@@ -67,6 +68,7 @@ class BatchState(msgspec.Struct):
     relatives: Sequence[Sequence[Row]] = ()
     written: dict[str, set[bytes]] = {}
     mark: Mark | None = None
+    doubted: Mapping[bytes, Row] = {}
 
     def row(self, key: bytes) -> Row | None:
         """The current row of a key, as it is to be read."""
@@ -251,7 +253,20 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
     return None if fold is None else fold.key(change.event)
 
 
+def _doubt(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | None:
+    """A row in doubt may be ended. No other event of it is written, and none that rests on it."""
+    keys = [key for key, _ in unit.reads if key in state.doubted]
+    for change in unit.changes:
+        row = state.doubted.get(_key_of(change, fold) or b"")
+        if row is not None and fold is not None:
+            draft = fold.evolve(row, change.event)
+            keys += [row.key] if draft is not None and draft.live else []
+    return Conflict(key=keys[0], current=state.rows[keys[0]]) if keys else None
+
+
 def _conflict(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | None:
+    if state.doubted and (found := _doubt(unit, state, fold)) is not None:
+        return found
     for change in unit.changes:
         put = change.put
         if put is None or put.expected is None:

@@ -15,13 +15,22 @@ import msgspec
 import pytest
 
 from sessionledger import (
+    Appended,
+    Change,
+    Conflict,
     CorruptLog,
     IssuedSession,
+    LogEvent,
     LogUnavailable,
     SessionLedgerError,
     SessionStore,
+    Unit,
     diagnose,
 )
+from sessionledger.core.codec import encode_event
+from sessionledger.core.events import Expired, Touched
+from sessionledger.core.token import key_of
+from sessionledger.logs.base import Draft, Put
 from sessionledger.logs.file import FileLog
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
@@ -294,6 +303,36 @@ def test_a_session_in_doubt_raises_and_can_be_ended(ledger: Ledger, root: Path) 
         assert store.get(idle.token) is None
         with pytest.raises(CorruptLog):
             store.get(revoked.token)
+
+
+def test_no_touch_of_a_raw_log_brings_a_session_in_doubt_back(ledger: Ledger, root: Path) -> None:
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    text, revoked, idle = ledger.files[name], ledger.ended[3], ledger.live[2]
+    ledger.put_down(root, name, flip(text, 8 * (text.rindex(revoked.handle.encode()) + 20)))
+    with ledger.store(root) as store:
+        log, key = store._log, key_of(revoked.handle)
+        assert key is not None
+        row = log.row(SESSIONS_TOPIC, key)
+        assert row is not None
+        seen = LogEvent(*encode_event(Touched(None, None, ledger.now, revoked.handle)), {}, 0)
+        other = LogEvent("note", b"{}", {}, 0)
+        live = Put(key, Draft("mallory", 1 << 60, True, b"{}"), row.version)
+        units = [
+            Unit((Change(seen),)),
+            Unit((Change(seen, live),)),
+            Unit((Change(other),), reads=((key, row.version),)),
+        ]
+        before = log.latest(SESSIONS_TOPIC)
+        assert [type(one) for one in log.append(SESSIONS_TOPIC, units)] == [Conflict] * 3
+        assert log.latest(SESSIONS_TOPIC) == before
+        over = LogEvent(*encode_event(Expired(ledger.now, idle.handle, "revoked")), {}, 0)
+        (told,) = log.append(SESSIONS_TOPIC, [Unit((Change(over),))])
+        assert isinstance(told, Appended)
+    for _ in range(2):
+        with ledger.store(root) as store:
+            assert store.get(idle.token) is None
+            with pytest.raises(CorruptLog):
+                store.get(revoked.token)
 
 
 @pytest.mark.parametrize("ledger", ["compacted"], indirect=True)

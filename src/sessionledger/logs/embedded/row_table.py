@@ -60,14 +60,16 @@ class RowTable:
     def batch_state(self, head: Head, batch: Iterable[Unit], fold: Fold | None) -> BatchState:
         """What a batch starts from."""
         keys = units.keys_of(batch, fold)
-        rows = {key: self._believed(self.rows[key]) for key in keys if key in self.rows}
+        stored = {key: self.rows[key] for key in keys if key in self.rows}
+        rows = {key: self._believed(row) for key, row in stored.items()}
+        doubted = {key: row for key, row in stored.items() if rows[key] is not row}
         rules = units.rules_of(batch)
         pages = [self.list(r.where, r.after, r.limit) for r in rules]
         relatives = [
             [row for group in units.groups_of(rule, page) for row in self._live_of_group(group)]
             for rule, page in zip(rules, pages, strict=True)
         ]
-        return BatchState(head, rows, pages, relatives, mark=self.mark)
+        return BatchState(head, rows, pages, relatives, mark=self.mark, doubted=doubted)
 
     def _live_of_group(self, group: str) -> Iterator[Row]:
         return self._by_group.walk(group, None, True)
