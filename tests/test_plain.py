@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,19 @@ import pytest
 import time_machine
 from django.utils.functional import lazystr
 
-from sessionledger import InvalidPolicy, InvalidSession, LogEvent, Policy, SessionStore
+from sessionledger import (
+    InvalidEvent,
+    InvalidPolicy,
+    InvalidSession,
+    LogEvent,
+    Policy,
+    SessionStore,
+)
+from sessionledger.core.token import key_of
 from sessionledger.integrations.requirements import Requirements
 from sessionledger.plain import as_number, as_span, as_text
+from sessionledger.store.engine import SESSIONS_TOPIC
+from tests import postgres_server
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 12, 24, 10, tzinfo=UTC)
@@ -178,3 +189,100 @@ def test_addresses_tokens_and_events_may_be_enums_or_lazy(as_lazy: Callable[[str
         issued = store.create("alice")
         assert store.authenticate(lazystr(issued.token)) is not None
         assert store.peek(lazystr(issued.token)) is not None
+
+
+class Index:
+    """As the whole numbers of numpy."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+
+class Text(str):
+    """Text that says something else of itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "else"
+
+
+class Span(timedelta):
+    def __add__(self, other: object) -> Any:
+        raise AssertionError
+
+
+class Time(datetime):
+    def isoformat(self, *_: Any) -> str:
+        raise AssertionError
+
+
+@pytest.fixture(params=["memory:", "sqlite:///{}/a.db", "file://{}/a", "postgresql"])
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return postgres_server.address(tmp_path)
+    return str(request.param).format(tmp_path)
+
+
+def test_every_log_takes_subclasses_of_plain_types(log_url: str) -> None:
+    policy = Policy(ttl=Span(hours=2), on_limit=Text("deny"))  # type: ignore[arg-type]
+    soon, far = Time.now(UTC) + HOUR, Time(2999, 1, 1, tzinfo=UTC)
+    lazy: Callable[[str], Any] = lazystr
+    number: Callable[[int], Any] = Index
+    with SessionStore.open(log_url, policy=policy) as store:
+        made = store.create(
+            lazy("alice"),
+            ttl=Span(hours=1),
+            attributes=OrderedDict({Text("role"): Role.ADMIN}),
+            external_id=Text("ext"),
+            reason=lazy("why"),
+            context={Text("key"): lazy("value")},
+        )
+        token, handle = lazy(made.token), lazy(made.handle)
+        store.create(Role.ADMIN, parent=token, actor=handle, expires_at=far)
+        store.touch(token, attributes=OrderedDict(x=Role.ADMIN), expires_at=soon)
+        version = store.get(token).version  # type: ignore[union-attr]
+        patched = store.patch(token, OrderedDict(y=lazy("z")), if_version=number(version))
+        assert patched is not None
+        assert patched.attributes == {"x": "admin", "y": "z"}
+        assert store.rotate(token, grace=Span(minutes=1)) is not None
+        assert store.count(principal=lazy("alice")) == 1
+        assert len(list(store.sessions(external_id=Text("ext")))) == 1
+        reasons = [one.reason for one in store.history(handle=handle)]
+        assert reasons[0] == "why"
+        assert store.as_of(handle=handle, at=soon) is not None
+        assert store.revoke(handle=handle, reason=Role.ADMIN)
+        assert store.revoke_all(Role.ADMIN) == 0
+        assert len(list(store.events(after=number(1)))) == len(list(store.events(after=1)))
+        assert store.verify().ok
+
+
+def test_every_log_takes_the_whole_numbers_of_libraries_and_refuses_others(log_url: str) -> None:
+    number: Callable[[int], Any] = Index
+    with SessionStore.open(log_url) as store:
+        log, topic = store._log, SESSIONS_TOPIC
+        key = key_of(store.create("alice").handle)
+        store.create("bob")
+        assert key is not None
+        assert len(log.read(topic, number(1), number(5))) == 1
+        assert len(log.read_key(topic, key, number(0), number(1))) == 1
+        assert len(log.rows(topic, limit=number(1))) == 1
+        assert log.wait(topic, number(1), 1) == 2
+        log.ack(topic, "mailer", number(1))
+        wrong: list[Any] = ["x", 1.5, True, None, -1, 1 << 63]
+        for value in wrong:
+            for call in (
+                lambda value=value: log.read(topic, value),
+                lambda value=value: log.read(topic, 0, value),
+                lambda value=value: log.read_key(topic, key, value),
+                lambda value=value: log.rows(topic, limit=value),
+                lambda value=value: log.wait(topic, value, 0),
+                lambda value=value: log.ack(topic, "mailer", value),
+                lambda value=value: list(store.events(after=value)),
+            ):
+                with pytest.raises(InvalidEvent, match="must be"):
+                    call()
+        assert log.cursor(topic, "mailer") == 1

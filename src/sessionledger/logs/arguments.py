@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from sessionledger.errors import InvalidEvent
+from sessionledger.plain import as_number
 
 MAX_NAME_CHARS = 200
+_MAX = (1 << 63) - 1
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -36,6 +38,23 @@ def is_name(text: str) -> bool:
 
 def check_limit(limit: int) -> int:
     """The limit, if it is one. Raises `InvalidEvent`."""
-    if limit < 1:
-        raise InvalidEvent(f"a limit is 1 or more, not {limit}")
-    return limit
+    return _number("a limit", limit, 1)
+
+
+def check_id(id: int) -> int:
+    """The id of an event, or 0, as an `int`. Raises `InvalidEvent`."""
+    return _number("the id of an event", id, 0)
+
+
+def check_page(after: int, limit: int) -> tuple[int, int]:
+    """What a page of events follows, and its limit. Raises `InvalidEvent`."""
+    return check_id(after), check_limit(limit)
+
+
+def _number(what: str, value: object, least: int) -> int:
+    number = as_number(value)
+    if number is None:
+        raise InvalidEvent(f"{what} must be a whole number, not {type(value).__name__}")
+    if not least <= number <= _MAX:
+        raise InvalidEvent(f"{what} must be from {least} to {_MAX}, not {number}")
+    return number

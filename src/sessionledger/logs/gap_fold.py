@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_limit, check_name, check_page
 from sessionledger.logs.base import ALL_ROWS, Fold, KeyState, Log, Row, RowFilter, StoredEvent
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ReadOnlyLog:
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
         def found(table: RowTable) -> list[StoredEvent]:
-            ids = table.history(key, after, check_limit(limit))
+            ids = table.history(key, *check_page(after, limit))
             return [event for id in ids for event in self.read(topic, id - 1, 1)]
 
         return self._ask(topic, lambda: self._log.read_key(topic, key, after, limit), found)

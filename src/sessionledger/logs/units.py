@@ -59,7 +59,7 @@ class BatchState(msgspec.Struct):
     relatives: for each of them, the live rows of `groups_of(rule, page)`.
     written: the keys that units of this batch wrote, by their names.
     mark: the mark that is in force. All rows here are as they are stored: `row` applies it.
-    doubted: the rows that an event which is lost may have ended. In `rows` they can't be read.
+    refuse: why a unit may not be written for what the log knows of lost events.
     """
 
     head: Head
@@ -68,7 +68,7 @@ class BatchState(msgspec.Struct):
     relatives: Sequence[Sequence[Row]] = ()
     written: dict[str, set[bytes]] = {}
     mark: Mark | None = None
-    doubted: Mapping[bytes, Row] = {}
+    refuse: Callable[[Unit], Conflict | None] | None = None
 
     def row(self, key: bytes) -> Row | None:
         """The current row of a key, as it is to be read."""
@@ -208,7 +208,8 @@ def plan(topic: str, units: Iterable[Unit], fold: Fold | None, state: BatchState
     pages = zip(state.pages, state.relatives, strict=True)
     for unit in units:
         ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), state)
-        outcome = _conflict(unit, state, fold) or planner.write(unit, ruling)
+        refused = state.refuse and state.refuse(unit)
+        outcome = refused or _conflict(unit, state, fold) or planner.write(unit, ruling)
         planner.plan.outcomes.append(outcome)
     planner.plan.mark = state.mark
     return planner.plan
@@ -241,8 +242,6 @@ def aftermaths(
     listed: the rows that a filter matches. Our own units leave nothing to be done.
     """
     ended = [row for row in rows if row.group is not None and not row.live]
-    if not ended:
-        return []
     rules = [rule for row in ended if (rule := fold.aftermath(row)) is not None]
     return [rule for rule in rules if rule.decide(listed(rule.where))]
 
@@ -253,20 +252,7 @@ def _key_of(change: Change, fold: Fold | None) -> bytes | None:
     return None if fold is None else fold.key(change.event)
 
 
-def _doubt(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | None:
-    """A row in doubt may be ended. No other event of it is written, and none that rests on it."""
-    keys = [key for key, _ in unit.reads if key in state.doubted]
-    for change in unit.changes:
-        row = state.doubted.get(_key_of(change, fold) or b"")
-        if row is not None and fold is not None:
-            draft = fold.evolve(row, change.event)
-            keys += [row.key] if draft is not None and draft.live else []
-    return Conflict(key=keys[0], current=state.rows[keys[0]]) if keys else None
-
-
 def _conflict(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | None:
-    if state.doubted and (found := _doubt(unit, state, fold)) is not None:
-        return found
     for change in unit.changes:
         put = change.put
         if put is None or put.expected is None:

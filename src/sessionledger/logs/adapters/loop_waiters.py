@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
+from sessionledger.logs.arguments import check_id
+
 Asleep: TypeAlias = dict[asyncio.Future[int], int]
 
 
@@ -23,6 +25,7 @@ class LoopWaiters:
 
     async def wait_above(self, topic: str, after: int, timeout: float | None) -> int:
         """Wait until the newest id is above `after`, at most `timeout` seconds; answer it."""
+        after = check_id(after)
         head = await self._latest(topic)
         if head > after or (timeout is not None and timeout <= 0):
             return head

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from sessionledger.logs.arguments import check_id
+
 POLL_SECONDS = 0.01
 """How often another process's appends are looked for while somebody waits for them."""
 NOTICE_SECONDS = 0.25
@@ -63,6 +65,7 @@ class Waiters:
 
         poll: how often to look for others' appends, in seconds.
         """
+        after = check_id(after)
         deadline = None if timeout is None else time.monotonic() + timeout
         sleep, seen = threading.Lock(), None
         sleep.acquire()

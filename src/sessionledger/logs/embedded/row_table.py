@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice, takewhile
 from typing import Any
@@ -15,6 +16,7 @@ from sessionledger.logs import units
 from sessionledger.logs.base import (
     ALL_ROWS,
     OVER,
+    Conflict,
     Fold,
     KeyState,
     Row,
@@ -63,13 +65,14 @@ class RowTable:
         stored = {key: self.rows[key] for key in keys if key in self.rows}
         rows = {key: self._believed(row) for key, row in stored.items()}
         doubted = {key: row for key, row in stored.items() if rows[key] is not row}
+        refuse = partial(_refused, doubted, rows, fold) if doubted else None
         rules = units.rules_of(batch)
         pages = [self.list(r.where, r.after, r.limit) for r in rules]
         relatives = [
             [row for group in units.groups_of(rule, page) for row in self._live_of_group(group)]
             for rule, page in zip(rules, pages, strict=True)
         ]
-        return BatchState(head, rows, pages, relatives, mark=self.mark, doubted=doubted)
+        return BatchState(head, rows, pages, relatives, mark=self.mark, refuse=refuse)
 
     def _live_of_group(self, group: str) -> Iterator[Row]:
         return self._by_group.walk(group, None, True)
@@ -298,6 +301,20 @@ class _Newest(dict[bytes, Row]):
 
     def get(self, key: bytes, default: Any = None) -> Any:
         return super().get(key) or self._before.get(key, default)
+
+
+def _refused(
+    doubted: Mapping[bytes, Row], rows: Mapping[bytes, Row], fold: Fold | None, unit: Unit
+) -> Conflict | None:
+    """A row in doubt may be ended. No other event of it is written, and none that rests on it."""
+    keys = [key for key, _ in unit.reads if key in doubted]
+    for change in unit.changes:
+        for key in units.keys_of([Unit((change,))], fold):
+            draft = None
+            if fold is not None and key in doubted:
+                draft = fold.evolve(doubted[key], change.event)
+            keys += [key] if draft is not None and draft.live else []
+    return Conflict(key=keys[0], current=rows[keys[0]]) if keys else None
 
 
 def _key(row: Row) -> Position:

@@ -35,7 +35,7 @@ from typing import TypeVar
 from sessionledger.errors import LogUnavailable, NoLedger, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_id, check_limit, check_name, check_names, check_page
 from sessionledger.logs.base import (
     ALL_ROWS,
     Check,
@@ -263,13 +263,13 @@ class FileLog(CompactableFiles):
     # -- events
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        check_limit(limit)
-        return self._ask(topic, lambda index: index.after(after, limit))
+        page = check_page(after, limit)
+        return self._ask(topic, lambda index: index.after(*page))
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        check_limit(limit)
+        after, limit = check_page(after, limit)
         self._topics.keep_rows(topic)
 
         def events(index: TopicIndex) -> list[StoredEvent]:
@@ -302,7 +302,7 @@ class FileLog(CompactableFiles):
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        check_limit(limit)
+        limit = check_limit(limit)
         return self._ask_rows(topic, lambda table: table.list(where, after, limit))
 
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
@@ -311,8 +311,8 @@ class FileLog(CompactableFiles):
     # -- consumers
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        check_names(topic, consumer)
-        self._change(lambda: consumers.ack(self._disk, topic, consumer, cursor))
+        names = check_names(topic, consumer)
+        self._change(partial(consumers.ack, self._disk, *names, check_id(cursor)))
 
     def cursor(self, topic: str, consumer: str) -> int:
         check_names(topic, consumer)

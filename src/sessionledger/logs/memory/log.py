@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_id, check_limit, check_name, check_names, check_page
 from sessionledger.logs.base import (
     ALL_ROWS,
     Appended,
@@ -167,19 +167,21 @@ class MemoryLog:
         return plan.outcomes
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        after, limit = check_page(after, limit)
         with self._lock:
             table = self._topic(topic)
             refuse_below(table.cut.id, after)
-            return table.after(after, check_limit(limit))
+            return table.after(after, limit)
 
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
+        after, limit = check_page(after, limit)
         with self._lock:
             table = self._caught_up(topic)
             if key in table.base:
                 refuse_below(table.cut.id, after)
-            ids = table.table.history(key, after, check_limit(limit))
+            ids = table.table.history(key, after, limit)
             return [table.after(id - 1, 1)[0] for id in ids]
 
     def latest(self, topic: str) -> int:
@@ -228,7 +230,7 @@ class MemoryLog:
         with self._lock:
             self._topic(topic)
             names = check_names(topic, consumer)
-            self._cursors[names] = max(cursor, self._cursors.get(names, 0))
+            self._cursors[names] = max(check_id(cursor), self._cursors.get(names, 0))
 
     def cursor(self, topic: str, consumer: str) -> int:
         with self._lock:

@@ -12,7 +12,7 @@ import psycopg
 
 from sessionledger.errors import MaintenanceRunning, StoreClosed
 from sessionledger.findings import Finding
-from sessionledger.logs.arguments import check_limit, check_name
+from sessionledger.logs.arguments import check_name, check_page
 from sessionledger.logs.base import (
     Check,
     Description,
@@ -130,7 +130,8 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        values = (topic, key, after, check_limit(limit))
+        after, limit = check_page(after, limit)
+        values = (topic, key, after, limit)
         found = queries.stored_events(self._of_topic(topic, queries.EVENTS_OF_KEY, values))
         self.refuse_removed(topic, key, after)
         return found

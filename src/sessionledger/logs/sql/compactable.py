@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_limit, check_name, check_names, check_page
 from sessionledger.logs.base import Progress, Row, StoredEvent
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import (
@@ -41,6 +41,7 @@ class BaseReads(DatabaseReads):
     _cut_queries: CutQueries
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        after, limit = check_page(after, limit)
         events = super().read(topic, after, limit)
         # Only a beginning is ever removed. What was removed before the statement above shows in a
         # later one.

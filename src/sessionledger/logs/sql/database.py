@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sessionledger.logs import units
-from sessionledger.logs.arguments import check_limit, check_name, check_names
+from sessionledger.logs.arguments import check_id, check_limit, check_name, check_names, check_page
 from sessionledger.logs.base import (
     ALL_ROWS,
     Fold,
@@ -90,7 +90,7 @@ class DatabaseReads(ABC):
         self._folds[check_name("topic", topic)] = fold
 
     def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        values = (check_name("topic", topic), after, check_limit(limit))
+        values = (check_name("topic", topic), *check_page(after, limit))
         return self._queries.stored_events(self._select(self._queries.EVENTS_AFTER, values))
 
     def latest(self, topic: str) -> int:
@@ -106,8 +106,8 @@ class DatabaseReads(ABC):
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:
-        check_limit(limit)
-        sql, values = self._queries.listing(statements.ROW_COLUMNS, where, after, limit)
+        page = (where, after, check_limit(limit))
+        sql, values = self._queries.listing(statements.ROW_COLUMNS, *page)
         return self._rows(topic, sql, values)
 
     def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
@@ -201,5 +201,5 @@ class DatabaseLog(DatabaseReads, Generic[W]):
         return self._change(fold_and_ask)
 
     def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        values = (*check_names(topic, consumer), cursor, time.time_ns() // 1_000_000)
+        values = (*check_names(topic, consumer), check_id(cursor), time.time_ns() // 1_000_000)
         self._change(lambda writer: writer.then(statements.ACK, *values))

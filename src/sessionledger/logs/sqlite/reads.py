@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
-from sessionledger.logs.arguments import check_limit
+from sessionledger.logs.arguments import check_page
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.sql.compactable import BaseReads
 from sessionledger.logs.sqlite import queries
@@ -42,7 +42,7 @@ class SQLiteReads(BaseReads):
     def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        check_limit(limit)
+        after, limit = check_page(after, limit)
 
         def ask(execute: Execute, number: int, _: int) -> list[Any]:
             ids = self._key_histories.page(execute, number, key, after, limit)

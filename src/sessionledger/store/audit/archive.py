@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sessionledger.core.events import FOR_ALL, MARKS
 from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.adapters.immediate import ImmediateLog
+from sessionledger.logs.arguments import check_id
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.compaction.segments import Archive
@@ -47,6 +48,7 @@ async def pages(
 
     Raises `HistoryCut` for events from before the archive was begun, and `CorruptLog`.
     """
+    after = check_id(after)
     while True:
         archive = await open_archive(engine, await engine.cut(), folder)
         if after < archive.start.id:
