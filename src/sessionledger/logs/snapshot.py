@@ -18,7 +18,7 @@ class Snapshot:
         rows: Iterable[Row],
         *,
         head: int,
-        folded: int,
+        folded: int | None,
         chained: bool = True,
         cut: Cut = WHOLE,
         base: Iterable[Row] = (),

@@ -68,7 +68,7 @@ class LoopLog(ImmediateLog, Forkable):
         # The committer's coroutine itself: every append would pay for one around it.
         return self._committer.append(topic, units)
 
-    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         slots = self._slots.get(loop)
         if slots is None:
@@ -92,7 +92,7 @@ class LoopLog(ImmediateLog, Forkable):
             return call(*given, **named)
         except LogTimeout:
             # It has to write first: rows of what others appended.
-            return await self._call(call, *given, **named)
+            return await self.call(call, *given, **named)
 
     async def mark(self, topic: str) -> int:
         return await self._look_up(self.log.mark, topic)

@@ -52,13 +52,9 @@ class ImmediateLog:
         """The answer of a call that an embedded log answers within microseconds."""
         return call(*given, **named)
 
-    async def _call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """The answer of a call that may take longer."""
-        return call(*given, **named)
-
     async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """The answer of a call that not every log offers."""
-        return await self._call(call, *given, **named)
+        """The answer of a call that may take longer, or that not every log offers."""
+        return call(*given, **named)
 
     def fold_with(self, topic: str, fold: Fold) -> None:
         self.log.fold_with(topic, fold)
@@ -67,12 +63,12 @@ class ImmediateLog:
         return self.log.append(topic, units)
 
     async def read(self, topic: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return await self._call(self.log.read, topic, after, limit)
+        return await self.call(self.log.read, topic, after, limit)
 
     async def read_key(
         self, topic: str, key: bytes, after: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
-        return await self._call(self.log.read_key, topic, key, after, limit)
+        return await self.call(self.log.read_key, topic, key, after, limit)
 
     async def latest(self, topic: str) -> int:
         return await self._look_up(self.log.latest, topic)
@@ -98,13 +94,13 @@ class ImmediateLog:
         return await self._look_up(self.log.rows, topic, where, after, limit)
 
     async def count(self, topic: str, where: RowFilter = ALL_ROWS) -> int:
-        return await self._call(self.log.count, topic, where)
+        return await self.call(self.log.count, topic, where)
 
     async def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        return await self._call(self.log.rebuild, topic, progress)
+        return await self.call(self.log.rebuild, topic, progress)
 
     async def ack(self, topic: str, consumer: str, cursor: int) -> None:
-        await self._call(self.log.ack, topic, consumer, cursor)
+        await self.call(self.log.ack, topic, consumer, cursor)
 
     async def cursor(self, topic: str, consumer: str) -> int:
         return await self._look_up(self.log.cursor, topic, consumer)
@@ -116,10 +112,10 @@ class ImmediateLog:
         return await self._look_up(self.log.describe)
 
     async def examine(self, topic: str, check: Check) -> list[Finding]:
-        return await self._call(self.log.examine, topic, check)
+        return await self.call(self.log.examine, topic, check)
 
     async def flush(self) -> None:
-        await self._call(self.log.flush)
+        await self.call(self.log.flush)
 
     async def close(self) -> None:
         self.log.close()

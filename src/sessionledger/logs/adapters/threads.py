@@ -50,7 +50,7 @@ class RemoteLoopLog(LoopLog):
         patience = self.log.timeout + GRACE_SECONDS
         self._states = _BatchedReads(self._remote, self._threads, patience)
 
-    _look_up = LoopLog._call  # noqa: SLF001
+    _look_up = LoopLog.call
 
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)

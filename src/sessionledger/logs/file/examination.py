@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from sessionledger.logs.file.index import TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import Published
 from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
 from sessionledger.logs.file.refresh import ADVICE, durable_end, index_of, known_of, opened
+from sessionledger.logs.snapshot import Snapshot
 
 
 class InMemory(NamedTuple):
@@ -43,36 +43,24 @@ class InMemory(NamedTuple):
 NOBODY = InMemory((), None, WHOLE)
 
 
-class _View:
+class _View(Snapshot):
     """A topic up to where its file was whole when it was read."""
-
-    chained = True
 
     def __init__(
         self, index: TopicIndex, known: InMemory, cursors: Mapping[tuple[str, str], int]
     ) -> None:
-        """cursors: by topic and consumer."""
-        self.head = index.head.id
-        self.cut = index.cut
-        self.folded = known.folded if self.head else 0
-        if known.cut != index.cut:
-            self.folded = None
+        head, cut = index.head.id, index.cut
+        folded = known.folded if head else 0
+        if known.cut != cut:
+            folded = None
+        super().__init__((), known.rows, head=head, folded=folded, cut=cut, cursors=cursors)
         self._index = index
-        self._cursors = cursors
-        self._rows = sorted(known.rows, key=lambda row: row.key)
 
     def events(self, after: int, limit: int) -> list[StoredEvent]:
         return self._index.after(after, limit)
 
-    def rows(self, after: bytes, limit: int) -> list[Row]:
-        start = bisect_right(self._rows, after, key=lambda row: row.key)
-        return self._rows[start : start + limit]
-
     def base(self, after: bytes, limit: int) -> list[Row]:
         return self._index.checkpoint.rows(after, limit)
-
-    def cursors(self, topic: str) -> dict[str, int]:
-        return {name: at for (of, name), at in self._cursors.items() if of == topic}
 
 
 def examine(disk: Disk, topic: str, check: Check, known: InMemory = NOBODY) -> list[Finding]:

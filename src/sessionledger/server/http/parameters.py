@@ -43,6 +43,10 @@ def _name(name: str, *, required: bool) -> QueryParameter:
     return QueryParameter(name=name, required=required, min_length=1, max_length=MAX_NAME_CHARS)
 
 
+def _header(name: str, pattern: str, description: str) -> HeaderParameter:
+    return HeaderParameter(name=name, required=False, pattern=pattern, description=description)
+
+
 Principal: TypeAlias = Annotated[str, _name("principal", required=True)]
 ExternalId: TypeAlias = Annotated[str, _name("external_id", required=True)]
 OfPrincipal: TypeAlias = Annotated[str | None, _name("principal", required=False)]
@@ -64,21 +68,14 @@ Reason: TypeAlias = Annotated[
     ),
 ]
 IfMatch: TypeAlias = Annotated[
-    str | None,
-    HeaderParameter(
-        name="If-Match",
-        required=False,
-        pattern=TAGS_PATTERN,
-        description="The `ETag` that it must be at.",
-    ),
+    str | None, _header("If-Match", TAGS_PATTERN, "The `ETag` that it must be at.")
 ]
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        required=False,
-        pattern=KEY_PATTERN,
-        description="A unique name of this request, printable and without spaces.",
+    _header(
+        "Idempotency-Key",
+        KEY_PATTERN,
+        "A unique name of this request, printable and without spaces.",
     ),
 ]
 After: TypeAlias = Annotated[
@@ -94,11 +91,10 @@ MAX_PAGE = 1000
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PAGE)]
 LastEventId: TypeAlias = Annotated[
     str | None,
-    HeaderParameter(
-        name="Last-Event-ID",
-        required=False,
-        pattern=LAST_EVENT_ID_PATTERN,
-        description="As `after`, from a client that comes back; empty where it saw no event.",
+    _header(
+        "Last-Event-ID",
+        LAST_EVENT_ID_PATTERN,
+        "As `after`, from a client that comes back; empty where it saw no event.",
     ),
 ]
 

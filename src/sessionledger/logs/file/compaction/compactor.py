@@ -181,7 +181,8 @@ class Compactor:
         if any(table.rows[key].version > head.id for key in base.reduced):
             return None
         forgotten = sum(row is None for row in base.reduced.values())
-        unit = self._sealing(before, base.hash, forgotten)
+        told = seal(self._compaction, before, base.hash, self._segment, forgotten)
+        unit = Unit((Change(told),))
         state = table.batch_state(index.head, [unit], self._fold)
         (sealed,) = units.plan(self._topic, [unit], self._fold, state).events
         cut = Cut(head, sealed.id)
@@ -197,9 +198,6 @@ class Compactor:
         self._disk.publish(self._topic, Published(new.size, new.size, cut.id, new.size, sealed.id))
         self._next.replace(self._checkpoint)
         return Reduction(len(base.reduced) - forgotten, forgotten)
-
-    def _sealing(self, before: Cut, base: BaseHash, forgotten: int) -> Unit:
-        return Unit((Change(seal(self._compaction, before, base, self._segment, forgotten)),))
 
 
 def _copy(copy: _Copy, end: int) -> _Copy:
