@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,41 @@ def test_a_lock_that_waits_for_a_time_is_free_afterwards() -> None:
             pass
 
     at_every_moment(enter, lambda: in_a_thread(enter))
+
+
+def test_a_lock_is_free_after_a_second_interrupt_too() -> None:
+    lock = TimedLock()
+    lock.timeout = 0.0
+    hits: list[str] = []
+
+    def enter() -> None:
+        with lock:
+            pass
+
+    def hit(_: FrameType, event: str, __: object) -> None:
+        if event == "c_return":
+            raise KeyboardInterrupt
+
+    def again(_: FrameType, event: str, __: object) -> Any:
+        # The first interrupt ended the profile, as the second one does.
+        if event == "exception" and not hits:
+            hits.append(event)
+            sys.setprofile(hit)
+        return again
+
+    def enter_twice_interrupted() -> None:
+        hits.clear()
+        try:
+            sys.settrace(again)
+            enter()
+        finally:
+            sys.settrace(None)
+
+    before = sys.gettrace()
+    try:
+        at_every_moment(enter_twice_interrupted, lambda: in_a_thread(enter))
+    finally:
+        sys.settrace(before)
 
 
 def test_a_lock_file_is_free_afterwards(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from sessionledger import Change, SessionStore, Unit
+from sessionledger import Change, Log, SessionStore, Unit, open_log
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.url import open_snapshot
 from sessionledger.store.engine import SESSIONS_TOPIC
@@ -76,8 +77,9 @@ os._exit(0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the process's open files are read")
-def test_what_a_snapshot_shows_of_a_writer_that_died_is_flushed_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("opens", [open_snapshot, open_log])
+def test_what_is_shown_of_a_writer_that_died_is_flushed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Callable[[str], Log]
 ) -> None:
     path = tmp_path / "ledger.db"
     with SessionStore.open(f"sqlite:///{path}") as store:
@@ -92,6 +94,6 @@ def test_what_a_snapshot_shows_of_a_writer_that_died_is_flushed_first(
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", noted)
-    with closing(open_snapshot(f"sqlite:///{path}")) as log:
+    with closing(opens(f"sqlite:///{path}")) as log:
         assert log.latest(SESSIONS_TOPIC) == 2
         assert seen == [f"{path}-wal", str(tmp_path)]
