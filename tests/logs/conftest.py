@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -52,6 +53,21 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger(LOGS[request.param], tmp_path / "ledger")
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that nobody may enter and read, and in which it may write nothing.
+
+    It is not in the folder of all tests, whose mode every run of tests sets.
+    """
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        locked = Path(folder) / "locked"
+        locked.mkdir(mode=0o755)
+        yield locked
+        for one in [locked, *locked.rglob("*")]:
+            one.chmod(0o755)
 
 
 @pytest.fixture(params=[name for name, harness in LOGS.items() if harness.shared])

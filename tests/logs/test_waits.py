@@ -208,7 +208,7 @@ def test_a_read_that_must_write_first_leaves_the_loop_free(tmp_path: Path, url: 
 
 def test_a_line_that_another_connection_has_is_waited_for_as_long(tmp_path: Path) -> None:
     url = postgres_server.address(tmp_path)
-    with SessionStore.open(f"{url}&timeout=200ms") as store:
+    with SessionStore.open(f"{url}&timeout=2s") as store:
         session = store.create("first")
         with psycopg.connect(postgres_server.server()) as other:
             heads = f'"{postgres_server.schema(tmp_path)}".topic_heads'

@@ -118,7 +118,7 @@ def test_no_frame_shows_the_token_when_a_call_is_interrupted(
     """The clock is asked here and there, and interrupts one of these times."""
     clock = Broken()
     token = SessionStore(log, clock=clock.clock).create("alice").token
-    clock.clock.now += timedelta(minutes=2)
+    clock.clock.now += timedelta(minutes=20)
 
     def interrupted(store: Any) -> Any:
         clock.left = after
@@ -198,7 +198,7 @@ def test_what_on_error_is_told_shows_no_token(log: Log, colour: str) -> None:
         seen.append(shown(error, token))
 
     token = SessionStore(log, clock=clock).create("alice").token
-    clock.now += timedelta(minutes=2)
+    clock.now += timedelta(minutes=20)
     full = Full(log)
     session = outcome(
         colour, full, clock, lambda s: s.authenticate(token, context={"a": "b"}), on_error=on_error

@@ -165,22 +165,6 @@ except LogUnavailable as error:
 """
 
 
-@pytest.fixture
-def reachable(tmp_path: Path) -> Iterator[Path]:
-    """A folder that nobody may enter and read, and in which it may write nothing."""
-    above = [tmp_path, *tmp_path.parents]
-    before = {one: stat.S_IMODE(one.stat().st_mode) for one in above}
-    before = {one: mode for one, mode in before.items() if mode & 0o555 != 0o555}
-    for one, mode in before.items():
-        one.chmod(mode | 0o555)
-    (tmp_path / "locked").mkdir(mode=0o755)
-    yield tmp_path / "locked"
-    for one in [tmp_path / "locked", *(tmp_path / "locked").rglob("*")]:
-        one.chmod(0o755)
-    for one, mode in before.items():
-        one.chmod(mode)
-
-
 def allow_to_read(root: Path) -> None:
     """Everybody may read the ledger, and only its owner write; not even he, if we are he."""
     for path in [root, *root.rglob("*")]:

@@ -50,18 +50,9 @@ except LogUnavailable as error:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(reachable: Path) -> Path:
     """A folder that nobody may enter, and in which it may write nothing."""
-    above = [tmp_path, *tmp_path.parents]
-    modes = {one: stat.S_IMODE(one.stat().st_mode) for one in above}
-    before = {one: mode for one, mode in modes.items() if mode & 0o555 != 0o555}
-    for one, mode in before.items():
-        one.chmod(mode | 0o555)
-    (tmp_path / "locked").mkdir(mode=0o755)
-    yield tmp_path / "locked"
-    (tmp_path / "locked").chmod(0o755)
-    for one, mode in before.items():
-        one.chmod(mode)
+    return reachable
 
 
 def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
