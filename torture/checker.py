@@ -12,16 +12,12 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from sessionledger import Session
-from torture.history import NEVER, Call, History
+from torture.history import NEVER, STRANGER, Call, History
 from torture.journal import NOTHING, SESSION, Entry
 from torture.ledger import Image
 
 FORGIVEN = frozenset({"WriteContention", "ClockJumped", "MaintenanceRunning"})
 """Errors that say that nothing was done, and that promise no more."""
-
-
-STRANGER = "append"
-"""A call by which another program ends a session, without a hash."""
 
 
 def faults(

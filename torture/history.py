@@ -13,6 +13,8 @@ from typing import NamedTuple
 from torture.journal import NOTHING, SESSION, Entry
 
 EVERYBODY = "everybody"
+STRANGER = "append"
+"""A call by which another program ends a session, without a hash."""
 NEVER = 1 << 60
 
 
@@ -121,6 +123,8 @@ class History:
         for scope in self._scopes_ended(call):
             is_sure = call.answered and _is_sure(call.entry)
             is_sure = is_sure and call.entry.call not in self._unsure
+            # A stranger's end of a session that was rotated concerns nobody else.
+            is_sure = is_sure and not (call.entry.call == STRANGER and scope.startswith("family "))
             ending = Ending(call.begun, call.done, is_sure)
             self.endings[scope].append(ending)
             if not call.answered and not scope.startswith("handle "):
@@ -131,7 +135,10 @@ class History:
         entry = call.entry
         known = self.known.get(entry.handle)
         match entry.call:
-            case "expire" | "revoke" | "append" if known:
+            case "append" if known:
+                yield f"handle {known.handle}"
+                yield f"family {known.family}"
+            case "expire" | "revoke" if known:
                 yield f"family {known.family}"
             case "reuse" | "authenticate" if known and entry.answer != SESSION:
                 yield f"family {known.family}"

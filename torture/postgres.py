@@ -93,6 +93,17 @@ class Server:
         )
         return [int(str(pid)) for (pid,) in found]
 
+    def wait_for_the_dead(self) -> None:
+        """Wait until no process serves a writer: it ends the commit of one that was killed.
+
+        Raises `TimeoutError`.
+        """
+        until = time.monotonic() + 30
+        while self.clients():
+            if time.monotonic() > until:
+                raise TimeoutError("the server still serves a client after 30 s")
+            time.sleep(0.01)
+
     def _begin(self) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(

@@ -80,6 +80,8 @@ class Trial:
 
         older: sessions from before the journal, which nobody changes.
         """
+        if self._uses_server:
+            server().wait_for_the_dead()
         with SessionStore.open(url, policy=POLICY) as store:
             reader = Writer(store, journal.recorder(writer), self.rng)
             for handle, token in journal.tokens().items():

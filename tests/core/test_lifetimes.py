@@ -290,7 +290,8 @@ def test_no_session_ends_whose_uses_are_an_interval_closer_than_its_idle_timeout
     idle: timedelta, interval: timedelta | None, shares: list[float]
 ) -> None:
     policy = Policy(touch_interval=interval)
-    longest = idle - touch_interval(created(policy, idle_timeout=idle), policy)
+    apart = idle - touch_interval(created(policy, idle_timeout=idle), policy)
+    longest = apart - timedelta.resolution
     for now, session in uses([share * longest for share in shares], policy, idle):
         assert not session.is_expired_at(now)
 

@@ -20,7 +20,8 @@ import msgspec
 from msgspec.structs import replace
 
 from sessionledger import LogUnavailable, SessionStore
-from torture.checker import FORGIVEN, STRANGER
+from torture.checker import FORGIVEN
+from torture.history import STRANGER
 from torture.journal import Recorder
 from torture.ledger import POLICY, handle_in
 from torture.processes import Work
