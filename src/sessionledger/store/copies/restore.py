@@ -39,7 +39,10 @@ from sessionledger.store.operations.everybody import MARKED
 from sessionledger.store.session_fold import SessionFold
 
 JUMP = 1_000_000_000
-"""More events than any ledger wrote after its backup. JavaScript counts exactly up to 2**53."""
+"""More events than any ledger wrote after its backup."""
+
+_LATEST = 2**52
+"""Of the year 2112, in microseconds. JavaScript counts exactly up to 2**53."""
 
 
 @without_locals
@@ -70,7 +73,7 @@ def restore(
         topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
         ended = {name: _ended(name, topic, end) for name, topic in topics.items()}
         receiving.receive(counted(ended, progress))
-        return Restored(topics=tuple(_folded(target, one) for one in found))
+        return Restored(topics=tuple(_folded(target, one, end) for one in found))
 
 
 @contextmanager
@@ -108,7 +111,7 @@ def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:
             yield page
             head = chain.head_after(page[-1])
             has_sessions = has_sessions or any(event.kind in KINDS for event in page)
-        restored = chain.link(topic, _lost(head, end), head.id + JUMP, head.hash)
+        restored = chain.link(topic, _lost(head, end), _id_after(head.id, end), head.hash)
         yield [restored]
         if has_sessions:
             hash = chain.head_after(restored).hash
@@ -117,15 +120,20 @@ def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:
     return replace(source, events=events)
 
 
+def _id_after(last: int, end: LogEvent) -> int:
+    """An id above those of all lost events. No ledger writes one each microsecond, so it is also
+    above those that a ledger wrote which was restored from the same backup earlier."""
+    return max(last, min(end.occurred_at_ms * 1000, _LATEST)) + JUMP
+
+
 def _lost(head: Head, end: LogEvent) -> LogEvent:
     payload = msgspec.json.encode({"after": head.id})
     return LogEvent(RESTORED, payload, {}, end.occurred_at_ms)
 
 
-def _folded(log: Log, found: Verification) -> RestoredTopic:
-    topic = found.head.topic
+def _folded(log: Log, found: Verification, end: LogEvent) -> RestoredTopic:
+    topic, last = found.head.topic, found.head.id
     log.fold_with(topic, SessionFold(topic))
     ended = log.count(topic, MARKED)
-    return RestoredTopic(
-        topic=topic, events=found.events, ended=ended, restored=found.head.id + JUMP
-    )
+    restored = _id_after(last, end)
+    return RestoredTopic(topic=topic, events=found.events, ended=ended, restored=restored)
