@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -99,6 +100,19 @@ def test_a_link_to_no_file_yet_stays_a_link(tmp_path: Path) -> None:
     with SessionStore.open("memory:") as store:
         assert store.backup(tmp_path / "link").path == tmp_path / "backup"
     assert (tmp_path / "link").is_symlink()
+
+
+def test_nothing_opens_what_a_killed_backup_left(tmp_path: Path) -> None:
+    def kill(_: int) -> None:
+        for left in tmp_path.glob(".backup.*"):
+            shutil.copy(left, tmp_path / left.name.replace(".backup", "left"))
+
+    with SessionStore.open("memory:") as store:
+        store.create("alice", ttl=DAY)
+        store.backup(tmp_path / "backup", progress=kill)
+    (left,) = tmp_path.glob("left.*.draft")
+    with pytest.raises(NotALedger, match="sessionledger restore"):
+        SessionStore.open(f"sqlite:///{left}")
 
 
 def test_what_was_acknowledged_before_a_backup_is_in_it_however_many_write(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -29,9 +29,15 @@ _NO_ID = """
 
 
 def mark(path: Path) -> None:
-    """Make a backup of a ledger that nobody has open, and flush it."""
-    with _opened(path) as connection:
+    """Make a backup of a ledger's file. The `SQLiteLog` that has it open goes on."""
+    with translated_errors(path), closing(_connect(path)) as connection:
         connection.execute(queries.WRITE_META, ("schema", BACKUP + queries.SCHEMA_VERSION))
+
+
+def finish(path: Path) -> None:
+    """Put all of a backup that nobody has open into one file, and flush it."""
+    with _opened(path):
+        pass
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)
@@ -54,13 +60,13 @@ def unmark(path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[apsw.Connection]:
     """The file without a write-ahead log, so that all of it is in one file."""
-    with translated_errors(path):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        try:
-            connection.pragma("journal_mode", "delete")
-            yield connection
-        finally:
-            connection.close()
+    with translated_errors(path), closing(_connect(path)) as connection:
+        connection.pragma("journal_mode", "delete")
+        yield connection
+
+
+def _connect(path: Path) -> apsw.Connection:
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
 
 
 def _schema(connection: apsw.Connection) -> int:

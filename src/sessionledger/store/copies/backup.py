@@ -1,8 +1,8 @@
 """A backup: one SQLite file with all topics of a ledger, of whatever kind, that is in use.
 
-1. The topics are copied into a draft beside the file. Writers go on meanwhile.
-2. The chains and the bases of the draft are verified.
-3. The draft is marked, so that nothing but `restore` opens it, flushed and renamed.
+1. A draft beside the file is marked, so that nothing but `restore` opens it.
+2. The topics are copied into it. Writers go on meanwhile.
+3. The chains and the bases of the draft are verified. Then it is flushed and renamed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Log, Progress, StoredEvent
 from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.logs.sqlite.backup_file import mark
+from sessionledger.logs.sqlite.backup_file import finish, mark
 from sessionledger.logs.sqlite.connection import companions, translated_errors
 from sessionledger.ownership import flush_folder, resolved
 from sessionledger.store.audit.reports import Verification
@@ -39,9 +39,10 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
         _refuse(path, Path(log.describe().location))
     with _draft(path) as draft:
         with closing(SQLiteLog(draft)) as target:
+            mark(draft)  # a process that is killed leaves it, and sessions in it may have ended
             _copy(log, target, progress)
             topics = tuple(verified(target, topic) for topic in target.topics())
-        mark(draft)
+        finish(draft)
         draft.rename(path)
         flush_folder(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
