@@ -173,3 +173,10 @@ def test_a_store_opens_and_closes_while_others_occupy_all_threads_of_the_loop(
             goes_on.set()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["maintain", "run_maintenance", "run_sweeper", "stats"])
+def test_a_store_that_nobody_entered_refuses_calls_about_the_ledger(name: str) -> None:
+    store = AsyncSessionStore.open("memory:")
+    with pytest.raises(StoreClosed, match="not open yet"):
+        asyncio.run(getattr(store, name)())

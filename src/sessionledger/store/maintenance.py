@@ -71,7 +71,6 @@ class Maintenance:
     async def maintain(self) -> Maintained | None:
         """One round; None while another process is at it. Raises the error of the first topic that
         has one, and tells `on_error` of the others."""
-        self._engine.check_open()
         try:
             done, errors = await self._engine.log.call(self._round)
         except MaintenanceRunning:

@@ -138,6 +138,7 @@ class ByLedger(Facade):
         """
         from sessionledger.store.maintenance import Maintenance
 
+        self._engine.check_open()
         return await Maintenance(self._engine, self._log, retention, archive).maintain()
 
     async def run_maintenance(
