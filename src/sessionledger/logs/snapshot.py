@@ -12,6 +12,8 @@ from sessionledger.logs.compaction.contract import WHOLE, Cut
 class Snapshot:
     """A `View` of events in their order and rows in any, which stays what it is."""
 
+    chained = True
+
     def __init__(
         self,
         events: Iterable[StoredEvent],
@@ -19,7 +21,6 @@ class Snapshot:
         *,
         head: int,
         folded: int | None,
-        chained: bool = True,
         cut: Cut = WHOLE,
         base: Iterable[Row] = (),
         cursors: Mapping[tuple[str, str], int] = {},
@@ -27,7 +28,6 @@ class Snapshot:
         """cursors: by topic and consumer."""
         self.head = head
         self.folded = folded
-        self.chained = chained
         self.cut = cut
         self._base = sorted(base, key=_key)
         self._cursors = dict(cursors)

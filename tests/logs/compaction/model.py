@@ -312,7 +312,7 @@ class World:
         removal = Choice(SESSIONS_TOPIC, head_after(last), FOLD, Limits(0, 0, 0)).removal
         forgotten = list(self.staged.values()).count(None) if self.rules.the_seal_tells else 0
         compaction = Compaction(removal, 1, remains, self.head.id + 1)
-        told = seal(compaction, self.cut, base, forgotten=forgotten)
+        told = seal(compaction, self.cut, base, None, forgotten)
         self.append([Unit([Change(told)])])
         self.cut, self.base, self.staged = Cut(head_after(last), self.head.id), self.staged, None
         self.sealed = _present(self.base)

@@ -59,11 +59,7 @@ class BaseHash:
 
 
 def seal(
-    compaction: Compaction,
-    before: Cut,
-    base: BaseHash,
-    segment: Segment | None = None,
-    forgotten: int = 0,
+    compaction: Compaction, before: Cut, base: BaseHash, segment: Segment | None, forgotten: int
 ) -> LogEvent:
     """The event that seals a compaction of a topic with the cut `before`."""
     removal = compaction.removal

@@ -49,10 +49,7 @@ class Disk:
     """The folder of a ledger. Whoever writes holds the lock."""
 
     def __init__(
-        self,
-        root: Path,
-        durability: str = "full",
-        sync: Callable[[int], None] = os.fdatasync,
+        self, root: Path, durability: str = "full", sync: Callable[[int], None] = os.fdatasync
     ) -> None:
         self.root = root
         # Made once: to join a path takes as long as many a call of the system.

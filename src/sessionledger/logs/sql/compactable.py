@@ -118,15 +118,8 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
         with self.lease():
             if not compaction.removal.events and not self._is_interrupted(topic):
                 return Reduction()
-            compactor = Compactor(
-                topic,
-                fold,
-                self.cut(topic),
-                compaction,
-                change,
-                self._ask,
-                partial(self.read, topic),
-            )
+            cut, read = self.cut(topic), partial(self.read, topic)
+            compactor = Compactor(topic, fold, cut, compaction, change, self._ask, read)
             reduced = compactor.run(progress)
             self._give_back(compactor.between)
             return reduced

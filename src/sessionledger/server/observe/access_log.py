@@ -46,12 +46,7 @@ class RequestRecorder:
         self._lines: list[Line] = []
 
     def record(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        begun: float,
-        count: RequestCount,
+        self, method: str, route: str, status: int, begun: float, count: RequestCount
     ) -> None:
         """Record a request that was answered just now. begun: by the performance counter."""
         seconds = time.perf_counter() - begun

@@ -173,11 +173,7 @@ def _keep_nothing(before: Cut, _: Removal, cut: Cut, __: Read) -> None:
 
 
 async def _choose(
-    engine: Engine,
-    retention: timedelta,
-    last: int | None,
-    accepted: int,
-    progress: Progress | None,
+    engine: Engine, retention: timedelta, last: int | None, accepted: int, progress: Progress | None
 ) -> Choice:
     """Which events to remove. They are walked, which verifies their chain."""
     now = engine.clock()

@@ -129,15 +129,8 @@ class SessionStore(TokenFacade):
         self._owns_log = False
         clock = system_clock if clock is None else clock
         telemetry = telemetry_of(log, topic)
-        self._engine = Engine(
-            ImmediateLog(telemetry.log(log)),
-            topic,
-            policy,
-            clock,
-            monotonic,
-            on_error,
-            telemetry,
-        )
+        measured = ImmediateLog(telemetry.log(log))
+        self._engine = Engine(measured, topic, policy, clock, monotonic, on_error, telemetry)
         telemetry.observe(self)
 
     @classmethod
