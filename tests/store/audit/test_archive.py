@@ -13,6 +13,7 @@ from sessionledger import (
     CorruptLog,
     HistoryCut,
     InvalidSession,
+    LogUnavailable,
     SessionStore,
     StoredEvent,
 )
@@ -63,6 +64,24 @@ class Story:
             self.events += store.events(after=len(self.events))
             assert store.compact(retention=RETENTION, archive=archive).sealed
         self.events += store.events(after=len(self.events))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "file", "loop", "a\0b", "\ud800"])
+def test_a_folder_that_the_system_does_not_read_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    folder, clock = str(tmp_path / name), Clock()
+    with SessionStore.open("memory:", clock=clock) as store:
+        issued = store.create("alice", ttl=9 * DAY)
+        clock.advance(3 * DAY)
+        store.create("alice", ttl=9 * DAY)
+        with pytest.raises((LogUnavailable, InvalidSession)):
+            store.compact(retention=RETENTION, archive=folder)
+        assert store.compact(retention=RETENTION, archive=tmp_path / "archive").sealed
+        with pytest.raises(LogUnavailable, match="can't be read"):
+            list(store.events(archive=folder))
+        with pytest.raises(LogUnavailable, match="can't be read"):
+            list(store.history(handle=issued.handle, archive=folder))
 
 
 def test_all_is_read_as_if_nothing_had_been_removed(bench: Bench, tmp_path: Path) -> None:

@@ -41,7 +41,10 @@ class Archiving:
     def __init__(
         self, folder: Path, ledger: str, topic: str, before: Cut, last: Segment | None
     ) -> None:
-        self._folder, self._ledger = Path(os.path.realpath(folder)), Path(ledger)
+        try:
+            self._folder, self._ledger = Path(os.path.realpath(folder)), Path(ledger)
+        except ValueError:  # a NUL or a lone surrogate
+            raise InvalidSession("archive", "is no path of this system") from None
         self._topic, self._before, self._last = topic, before, last
 
     def keep(self, removal: Removal, cut: Cut, read: Read) -> Segment | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from sessionledger.errors import CorruptLog
+from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.compaction.contract import Cut, Segment
@@ -41,8 +42,8 @@ def name_of(topic: str, start: Head, end: Head) -> str:
 
 
 def closing_of(path: Path) -> Closing:
-    """What closes a file. Raises `CorruptLog` where nothing does, and `OSError`."""
-    with path.open("rb") as file:
+    """What closes a file. Raises `CorruptLog` where nothing does, and for a missing one."""
+    with _opened(path) as file:
         file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
         text, _, rest = file.read().rpartition(b"\n")
     last = b"" if rest else text.rpartition(b"\n")[2]
@@ -50,6 +51,15 @@ def closing_of(path: Path) -> Closing:
         return msgspec.json.decode(last, type=Closing)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise CorruptLog(f"{path} was cut short: the line that closes it is not there") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise CorruptLog(f"the segment {path} is missing: put it back") from None
+    except (OSError, ValueError) as error:  # which Python raises for a NUL or a lone surrogate
+        raise LogUnavailable(f"the segment {str(path)!r} can't be read: {error}") from error
 
 
 class Archive:
@@ -64,10 +74,7 @@ class Archive:
         self._segments: list[tuple[Path, Closing]] = []
         while name is not None:
             path = folder / Path(name).name
-            try:
-                closing = closing_of(path)
-            except FileNotFoundError:
-                raise CorruptLog(f"the segment {path} is missing: put it back") from None
+            closing = closing_of(path)
             if closing.end != self.start or name != name_of(topic, closing.start, closing.end):
                 raise CorruptLog(f"{path} holds other events than the segment of this name")
             self._segments.insert(0, (path, closing))
@@ -88,7 +95,7 @@ def _pages(path: Path, closing: Closing, after: int) -> Iterator[list[StoredEven
     from sessionledger.logs.file import lines  # the whole log of files comes with it
 
     head, page = closing.start, list[StoredEvent]()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for line in file:
             if not line.startswith(_CLOSED):
                 event = lines.event_of(line, head.id)
