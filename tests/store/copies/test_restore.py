@@ -25,6 +25,7 @@ from sessionledger import (
     open_log,
     restore,
 )
+from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.store.copies.restore import JUMP
 from sessionledger.testing import Clock
 from tests.logs import bare_sqlite
@@ -217,6 +218,22 @@ def test_a_ledger_that_was_restored_can_be_backed_up_and_restored_again(
             backup = store.backup(tmp_path / f"backup {n}").path
             assert store.verify().ok
             assert store.head().id > (n + 1) * JUMP
+
+
+def test_a_restore_that_fails_at_the_rows_says_that_the_events_are_there(
+    backup: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise LogUnavailable("the disk is full; nothing was written")
+
+    url = URLS["sqlite"](tmp_path / "new")
+    with monkeypatch.context() as patched:
+        patched.setattr(SQLiteLog, "count", full)
+        with pytest.raises(LogUnavailable, match="the ledger is restored"):
+            restore(backup, url, clock=clock)
+    with on(url, clock) as store:
+        assert store.verify().ok
+        assert list(store.sessions()) == []
 
 
 def test_a_second_restore_of_a_backup_uses_no_id_of_the_first(

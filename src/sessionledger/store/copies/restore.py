@@ -73,7 +73,13 @@ def restore(
         topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
         ended = {name: _ended(name, topic, end) for name, topic in topics.items()}
         receiving.receive(counted(ended, progress))
-        return Restored(topics=tuple(_folded(target, one, end) for one in found))
+        try:
+            return Restored(topics=tuple(_folded(target, one, end) for one in found))
+        except LogUnavailable as error:
+            raise LogUnavailable(
+                f"the ledger is restored, and its rows have yet to be folded: {error}. Do not "
+                "restore again. The next process that opens the ledger folds them"
+            ) from error
 
 
 @contextmanager
