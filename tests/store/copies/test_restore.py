@@ -17,7 +17,6 @@ from sessionledger import (
     LedgerRestored,
     LogEvent,
     LogUnavailable,
-    NoLedger,
     NotALedger,
     SessionStore,
     Unit,
@@ -296,6 +295,7 @@ def test_a_damaged_backup_is_refused_unless_its_breaks_are_accepted(
     url = URLS["sqlite"](tmp_path / "new")
     with pytest.raises(CorruptLog, match="breaks at event 3"):
         restore(backup, url)
+    assert not (tmp_path / "new").exists()
     restore(backup, url, accept_breaks=True, clock=clock)
     with on(url, clock) as store:
         assert list(store.sessions()) == []
@@ -303,7 +303,7 @@ def test_a_damaged_backup_is_refused_unless_its_breaks_are_accepted(
 
 def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
     url = URLS["sqlite"](tmp_path / "new")
-    with pytest.raises(NoLedger):
+    with pytest.raises(NotALedger, match="no backup at"):
         restore(tmp_path / "missing", url)
     with pytest.raises(NotALedger, match="no backup"):
         restore(tmp_path / "old", url)

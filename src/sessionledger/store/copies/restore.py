@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ from sessionledger.core.annotations import REASON
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import KINDS, RESTORED, Everybody
 from sessionledger.core.instant import microseconds, parse_instant
-from sessionledger.errors import CorruptLog, LogUnavailable, NoLedger
+from sessionledger.errors import CorruptLog, LogUnavailable, NotALedger
 from sessionledger.logs import chain
 from sessionledger.logs.base import Log, LogEvent, Progress, StoredEvent
 from sessionledger.logs.chain import Head
@@ -61,13 +62,24 @@ def restore(
     or can't take topics over, and what `open_log` raises.
     """
     now = parse_instant("clock", clock())
-    with _opened(Path(backup).absolute()) as source, closing(open_log(url)) as target:
-        receiving = target.compactable()
-        if receiving is None:
-            raise LogUnavailable("the log at this address can't take a backup over")
+    with _opened(Path(backup).absolute()) as source:
         found = [verified(source, topic) for topic in source.topics()]
         if not accept_breaks:
             _refuse_broken(found)
+        return _restored(source, found, url, now, progress)
+
+
+def _restored(
+    source: SQLiteLog,
+    found: Sequence[Verification],
+    url: str,
+    now: datetime,
+    progress: Progress | None,
+) -> Restored:
+    with closing(open_log(url)) as target:
+        receiving = target.compactable()
+        if receiving is None:
+            raise LogUnavailable("the log at this address can't take a backup over")
         at_ms = microseconds(now) // 1000
         end = LogEvent(*encode_event(Everybody(now)), {REASON: "restored from a backup"}, at_ms)
         topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
@@ -88,7 +100,7 @@ def _opened(backup: Path) -> Iterator[SQLiteLog]:
     with ExitStack() as opened:
         try:
             if not backup.is_file():
-                raise NoLedger(backup)
+                raise NotALedger(f"there is no backup at {backup}")
             folder = opened.enter_context(TemporaryDirectory(prefix="sessionledger-"))
             copy = Path(folder) / backup.name
             shutil.copyfile(backup, copy)
