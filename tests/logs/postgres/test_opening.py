@@ -289,8 +289,11 @@ def test_of_several_hosts_the_primary_is_taken(tmp_path: Path) -> None:
     log.close()
 
 
-def test_many_that_open_at_once_make_one_ledger(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_hostile", [False, True])
+def test_many_that_open_at_once_make_one_ledger(tmp_path: Path, is_hostile: bool) -> None:
     url = address(tmp_path)
+    if is_hostile:
+        url = hostile.address(tmp_path, "default_transaction_isolation = serializable")
     logs = concurrently(*[lambda: open_log(url)] * 8)
     assert [add(log, [event()]) for log in logs] == [(n,) for n in range(1, 9)]
     for log in logs:
