@@ -47,7 +47,7 @@ class Report:
         """All scenarios, a line each, and the outcome."""
         lines = [self.line(name) for name in self._trials]
         failed = self.failures.total()
-        outcome = f"{failed} trials failed" if failed else "every promise was kept"
+        outcome = _failed(failed) if failed else "every promise was kept"
         return "\n".join(["", *lines, outcome])
 
     def record(self) -> None:
@@ -85,7 +85,7 @@ def table(record: dict[str, Any]) -> str:
     ran = (
         f"\nRun on {record['date'][:10]} at commit `{record['commit'][:8]}`{changed}, for "
         f"{record['seconds'] / 60:g} minutes with seed {record['seed']}. "
-        f"{record['failures'] or 'No'} trials failed.\n"
+        f"{_failed(record['failures'])}.\n"
     )
     lines = [
         ran,
@@ -110,3 +110,7 @@ def _said(counts: dict[str, int], notes: dict[str, str], between: str = ", ") ->
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _failed(trials: int) -> str:
+    return "1 trial failed" if trials == 1 else f"{trials or 'No'} trials failed"
