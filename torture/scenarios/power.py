@@ -116,9 +116,9 @@ def _lose_power(
 
 def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
     """Moments to choose from: mostly those at which something is not flushed yet."""
-    if rng.random() < 0.25:
-        return range(len(records) + 1)
-    return [end for end, record in enumerate(records, 1) if record.kind in CHANGES]
+    changes = [end for end, record in enumerate(records, 1) if record.kind in CHANGES]
+    # Whoever died early changed nothing.
+    return changes if changes and rng.random() > 0.25 else range(len(records) + 1)
 
 
 def _recorded(
