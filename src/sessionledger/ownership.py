@@ -168,10 +168,10 @@ def make_folder(folder: Path, owner: Owner) -> bool:
     return True
 
 
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+def flush(path: Path) -> None:
+    """Make the content of a file durable, or the names in a folder."""
     try:
-        file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         # It can be passed and not read. Only a flush of everything reaches it.
         os.sync()

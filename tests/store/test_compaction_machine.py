@@ -37,7 +37,7 @@ from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.compaction import archive as archiving
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.sql import compactor
-from sessionledger.ownership import flush_folder
+from sessionledger.ownership import flush
 from sessionledger.store.operations import rotation
 from sessionledger.testing import Clock
 from tests.logs.openers import open_at
@@ -273,7 +273,7 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
         return step
 
     def flushed(folder: Path) -> None:
-        flush_folder(folder)
+        flush(folder)
         count()
 
     steps = {name: vars(Disk)[name] for name in ("anchor", "put_draft", "publish", "flush_folder")}
@@ -281,7 +281,7 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
     with ExitStack() as patches:
         patches.callback(setattr, compactor, "PAGE", page)
         patches.enter_context(patch.object(compactor.Compactor, "_in_transaction", counted))
-        patches.enter_context(patch.object(archiving, "flush_folder", flushed))
+        patches.enter_context(patch.object(archiving, "flush", flushed))
         for name, step in steps.items():
             patches.enter_context(patch.object(Disk, name, stepped(step)))
         with suppress(Interrupted):

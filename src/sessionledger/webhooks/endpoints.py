@@ -22,7 +22,7 @@ import msgspec
 from sessionledger import LogUnavailable
 from sessionledger.ownership import (
     Owner,
-    flush_folder,
+    flush,
     holder_of,
     open_companion,
     open_trusted,
@@ -199,7 +199,7 @@ class EndpointFile:
             opened.flush()
             os.fsync(file)
         new.replace(self.path)
-        flush_folder(self.path.parent)
+        flush(self.path.parent)
 
     def open_beside(self, ending: str) -> int:
         """A file beside it, which is made if it is not there. Raises `UnsafeFile`."""

@@ -128,7 +128,7 @@ def test_a_segment_is_durable_before_the_seal(
 
     noted("file", os, "fsync")
     noted("name", Path, "rename")
-    noted("folder", archiving, "flush_folder")
+    noted("folder", archiving, "flush")
     noted("seal", compactor.Compactor, "_seal")
     store.compact(retention=RETENTION, archive=folder)
     # Flushing a folder is an fsync, too.
@@ -313,7 +313,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "a line": (archiving, "_line"),
     "the flush of the file": (os, "fsync"),
     "the rename": (Path, "rename"),
-    "the flush of the folder": (archiving, "flush_folder"),
+    "the flush of the folder": (archiving, "flush"),
     "folding": (compactor.Compactor, "_stage"),
     "the seal": (compactor.Compactor, "_seal"),
     "the removal": (compactor.Compactor, "_remove"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sessionledger.logs.sqlite import SQLiteLog
-from sessionledger.testing.fixtures import add, event, every_event
+from sessionledger.testing.fixtures import TOPIC, add, event, every_event
 from tests.logs.children import run
 
 
@@ -81,3 +81,29 @@ def test_who_lacks_permission_is_told_what_to_do(folder: Path) -> None:
 def test_a_folder_that_cannot_be_entered_is_named(folder: Path) -> None:
     folder.chmod(0o600 if os.getuid() == 0 else 0o000)
     assert str(folder) in run(AS_NOBODY, folder.parent, folder / "ledger")
+
+
+READS_AS_NOBODY = """
+import os, sys
+from sessionledger import open_snapshot
+import sessionledger.logs.sqlite.read_only_log
+import sessionledger.logs.gap_fold
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+log = open_snapshot(f"sqlite:///{sys.argv[1]}")
+print(log.topics())
+log.close()
+"""
+
+
+def test_a_snapshot_is_read_in_a_folder_that_may_only_be_passed(folder: Path) -> None:
+    log = SQLiteLog(folder / "ledger")
+    add(log, [event()])
+    for one in folder.iterdir():
+        one.chmod(0o644)
+    folder.chmod(0o711 if os.getuid() == 0 else 0o111)
+    assert run(READS_AS_NOBODY, folder / "ledger") == f"{[TOPIC]}\n"
+    folder.chmod(0o755)
+    log.close()

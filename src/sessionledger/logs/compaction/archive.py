@@ -24,7 +24,7 @@ from sessionledger.logs.compaction.contract import Cut, Removal, Segment
 from sessionledger.logs.compaction.segments import NAME, PAGE, Closing, closing_of, name_of
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.errors import translated_errors
-from sessionledger.ownership import check_ledger, flush_folder, give, owner_of
+from sessionledger.ownership import check_ledger, flush, give, owner_of
 
 Read: TypeAlias = Callable[[int, int], list[StoredEvent]]
 
@@ -104,8 +104,8 @@ class Archiving:
                 draft.unlink()
             raise
         draft.rename(path)
-        flush_folder(self._folder)
-        flush_folder(self._folder.parent)
+        flush(self._folder)
+        flush(self._folder.parent)
         return Segment(path.name, str(self._folder), previous)
 
     def _events(self, end: Head, read: Read) -> Iterator[StoredEvent]:

@@ -31,7 +31,7 @@ from sessionledger.logs.file.recovery.durable_offset import (
 from sessionledger.logs.file.recovery.torn_tail import Known, repair_of
 from sessionledger.ownership import (
     check_ledger,
-    flush_folder,
+    flush,
     make_folder,
     open_companion,
     owner_of,
@@ -227,7 +227,7 @@ class Disk:
     def flush_folder(self, folder: Path) -> None:
         """Make the names in a folder durable, or write nothing more."""
         with self._stops_writing():
-            flush_folder(folder)
+            flush(folder)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[int]:

@@ -6,7 +6,6 @@ schema that the file has.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import apsw
 from sessionledger.errors import CorruptLog, NotALedger
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import BACKUP, translated_errors
+from sessionledger.ownership import flush
 
 _HIGHEST = 2**62
 """Leaves room for the ids after the restore."""
@@ -38,11 +38,7 @@ def finish(path: Path) -> None:
     """Put all of a backup that nobody has open into one file, and flush it."""
     with _opened(path):
         pass
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    flush(path)
 
 
 def unmark(path: Path) -> None:

@@ -23,7 +23,7 @@ from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.embedded.filesystem import check_is_local
 from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.row_cache import epoch
-from sessionledger.ownership import check_companion, check_ledger, holder_of, owner_of
+from sessionledger.ownership import check_companion, check_ledger, flush, holder_of, owner_of
 
 Execute: TypeAlias = Callable[..., Iterable[Any]]
 
@@ -222,12 +222,8 @@ def flush_wal(path: Path) -> None:
     """
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size:
-        for one in (wal, path.parent):
-            file = os.open(one, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+        flush(wal)
+        flush(path.parent)
 
 
 def _migrate(connection: apsw.Connection) -> None:

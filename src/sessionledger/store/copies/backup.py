@@ -22,7 +22,7 @@ from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.backup_file import finish, mark
 from sessionledger.logs.sqlite.connection import companions, translated_errors
-from sessionledger.ownership import flush_folder, resolved
+from sessionledger.ownership import flush, resolved
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.audit.verification import verify
 from sessionledger.store.copies.results import BackedUp
@@ -44,7 +44,7 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
             topics = tuple(verified(target, topic) for topic in target.topics())
         finish(draft)
         draft.rename(path)
-        flush_folder(path.parent)
+        flush(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
 
 
