@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from sessionledger import (
     AsyncSessionStore,
     InvalidEvent,
+    Log,
     Session,
     SessionStore,
     StoreClosed,
 )
 from sessionledger.core.token import digest, handle_of
+from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.clock import Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import KINDS, PERSISTENT, URLS, Bench, Kind
 
+T = TypeVar("T")
 HOUR = timedelta(hours=1)
 HANDLE = handle_of(digest(TOKEN))
 TOPIC = "orchestrator.sessions"
@@ -244,3 +248,31 @@ def test_an_asynchronous_store_closed_before_it_was_entered_stays_closed(
 def test_opening_an_asynchronous_store_touches_nothing_yet(backend: str, tmp_path: Path) -> None:
     AsyncSessionStore.open(URLS[backend](tmp_path / "ledger.db"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [SessionStore, AsyncSessionStore])
+def test_events_without_an_archive_ask_for_nothing_else(kind: type[Any]) -> None:
+    log = Asked(MemoryLog())
+    SessionStore(cast(Log, log)).create("alice")
+    store = kind(cast(Log, log))
+    log.asked.clear()
+    found = store.events()
+    told = list(found) if kind is SessionStore else asyncio.run(listed(found))
+    assert [event.id for event in told] == [1]
+    assert set(log.asked) == {"read"}
+
+
+async def listed(items: AsyncIterator[T]) -> list[T]:
+    return [item async for item in items]
+
+
+class Asked:
+    """A log that writes down what it is asked."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return getattr(self._log, name)

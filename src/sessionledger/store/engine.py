@@ -266,6 +266,12 @@ class Engine:
             raise LedgerRestored(last)
         return events
 
+    async def pages(self, after: int) -> AsyncIterator[list[StoredEvent]]:
+        """All events with an id above `after`, page by page, as in `events`."""
+        while page := await self.events(after, EVENT_PAGE):
+            yield page
+            after = page[-1].id
+
     async def head(self) -> LedgerHead:
         latest, newest = await self.newest()
         hash = None if newest is None else chain.head_after(newest).hash

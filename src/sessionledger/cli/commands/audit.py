@@ -16,6 +16,8 @@ from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal, write
 from sessionledger.cli.parser import Option, appended
 
+KEEP = Option("--archive DIR", "Copy what is removed to this folder first.")
+
 
 @ledger_command()
 def head(ledger: Ledger, json: bool) -> None:
@@ -88,7 +90,7 @@ def rebuild(ledger: Ledger, json: bool) -> None:
         collect=appended,
     ),
     Option("--accept-break EVENT", "Go on behind breaks of the chain up to there.", read=int),
-    Option("--archive DIR", "Copy what is removed to this folder first."),
+    KEEP,
     Option("--give-up-archive", "Copy nothing, although earlier events are in an archive."),
     Option("--vacuum", "Make an older SQLite file smaller. Nobody can write meanwhile."),
 )
@@ -134,7 +136,7 @@ def compact(
 
 @ledger_command(
     Option("--retention SPAN", "Also remove events that are older: 90d.", read=duration),
-    Option("--archive DIR", "Copy what is removed to this folder first."),
+    KEEP,
 )
 def maintain(ledger: Ledger, json: bool, retention: timedelta | None, archive: str | None) -> None:
     """Sweep every topic of sessions, and remove old events: one round.

@@ -55,8 +55,6 @@ class ByLedger(Facade):
 
         With the folder of an `archive` also those that were removed.
         """
-        from sessionledger.store.audit.archive import pages  # few processes ever do
-
         async for page in pages(self._engine, after, archive):
             for event in page:
                 yield event
@@ -186,6 +184,15 @@ class ByLedger(Facade):
     async def stats(self) -> Stats:
         """How much there is, and on what."""
         return await self._engine.stats()
+
+
+def pages(engine: Engine, after: int, archive: Folder | None) -> AsyncIterator[list[StoredEvent]]:
+    """All events with an id above `after`, with those of an archive if one is given."""
+    if archive is None:
+        return engine.pages(after)
+    from sessionledger.store.audit import archive as reading  # few processes ever do
+
+    return reading.pages(engine, after, archive)
 
 
 async def _repeat(

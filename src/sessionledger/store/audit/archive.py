@@ -13,7 +13,7 @@ from sessionledger.logs.arguments import check_id
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.compaction.contract import Cut
 from sessionledger.logs.compaction.segments import Archive
-from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
+from sessionledger.store.engine import Engine, Folder
 
 if TYPE_CHECKING:  # which imports this
     from sessionledger.store.operations.history import HistoryRange
@@ -41,9 +41,7 @@ async def archived(
         yield page
 
 
-async def pages(
-    engine: Engine, after: int, folder: Folder | None
-) -> AsyncIterator[list[StoredEvent]]:
+async def pages(engine: Engine, after: int, folder: Folder) -> AsyncIterator[list[StoredEvent]]:
     """The events with an id above `after`, those of an archive first.
 
     Raises `HistoryCut` for events from before the archive was begun, and `CorruptLog`.
@@ -57,7 +55,7 @@ async def pages(
             yield page
             after = page[-1].id
         try:
-            while page := await engine.events(after, EVENT_PAGE):
+            async for page in engine.pages(after):
                 yield page
                 after = page[-1].id
         except HistoryCut:

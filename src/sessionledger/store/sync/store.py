@@ -21,7 +21,7 @@ from sessionledger.logs.base import Log, StoredEvent
 from sessionledger.logs.url import open_log
 from sessionledger.secrecy import clear_locals, without_locals
 from sessionledger.store.aio.by_handle import AsyncHistory, AsyncSessions, ByHandle
-from sessionledger.store.aio.by_ledger import ByLedger
+from sessionledger.store.aio.by_ledger import ByLedger, pages
 from sessionledger.store.aio.by_token import ByToken
 from sessionledger.store.clock import Clock, Monotonic, system_clock
 from sessionledger.store.engine import (
@@ -307,8 +307,6 @@ class SessionStore(TokenFacade):
 
         With the folder of an `archive` also those that were removed.
         """
-        from sessionledger.store.audit.archive import pages  # few processes ever do
-
         return chain.from_iterable(drive_all(pages(self._engine, after, archive)))
 
 
