@@ -84,7 +84,7 @@ def table(record: dict[str, Any]) -> str:
     changed = " with changes" if record["changed"] else ""
     ran = (
         f"\nRun on {record['date'][:10]} at commit `{record['commit'][:8]}`{changed}, for "
-        f"{record['seconds'] / 60:g} minutes with seed {record['seed']}. "
+        f"{record['seconds']:,.0f} seconds with seed {record['seed']}. "
         f"{_failed(record['failures'])}.\n"
     )
     lines = [
