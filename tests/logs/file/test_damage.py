@@ -335,6 +335,22 @@ def test_no_touch_of_a_raw_log_brings_a_session_in_doubt_back(ledger: Ledger, ro
                 store.get(revoked.token)
 
 
+def test_a_mark_ends_what_is_in_doubt_and_is_lifted(ledger: Ledger, root: Path) -> None:
+    name = f"topics/{SESSIONS_TOPIC}.jsonl"
+    text, revoked, idle = ledger.files[name], ledger.ended[3], ledger.live[2]
+    ledger.put_down(root, name, flip(text, 8 * (text.rindex(revoked.handle.encode()) + 20)))
+    with ledger.store(root) as store:
+        store.revoke_everybody()
+        assert store.get(idle.token) is store.get(revoked.token) is None
+        assert store.sweep() > 0
+        assert store._log.mark(SESSIONS_TOPIC) == 0
+    for _ in range(2):
+        with ledger.store(root) as store:
+            assert store.get(idle.token) is store.get(revoked.token) is None
+            assert store.sweep() == 0
+            store.rebuild()
+
+
 @pytest.mark.parametrize("ledger", ["compacted"], indirect=True)
 def test_what_is_in_doubt_stays_so_when_its_events_are_removed(ledger: Ledger, root: Path) -> None:
     name = f"topics/{SESSIONS_TOPIC}.jsonl"

@@ -7,7 +7,22 @@ from datetime import timedelta
 
 import pytest
 
-from sessionledger import Change, HistoryEntry, InvalidSession, LogEvent, Policy, SessionStore, Unit
+from sessionledger import (
+    Change,
+    CorruptLog,
+    HistoryEntry,
+    InvalidSession,
+    LogEvent,
+    Policy,
+    Row,
+    RowFilter,
+    SessionStore,
+    Unit,
+)
+from sessionledger.core.codec import encode_event
+from sessionledger.core.events import Touched
+from sessionledger.core.token import key_of
+from sessionledger.logs.base import Draft, Put
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.clock import Clock
 from tests import reference_fold
@@ -168,3 +183,52 @@ def test_a_damaged_mark_ends_sessions_nevertheless(bench: Bench) -> None:
     assert store.sweep() == 1
     *_, ended = store.history(handle=session.handle)
     assert ended.changes["ended_at"] == session.last_seen_at
+
+
+def test_an_event_of_another_program_amid_the_ends_brings_nobody_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = bench.log()
+    store = bench.on(log)
+    seen = Touched(None, None, bench.clock.now, store.create("alice", token=TOKEN).handle)
+    touched = Unit([Change(LogEvent(*encode_event(seen), {}, at_ms(bench)))])
+    store.create("bob", token=OTHER)
+    store.revoke_everybody()
+    listed = log.rows
+
+    def rows(topic: str, where: RowFilter, after: Row | None, limit: int) -> list[Row]:
+        found = listed(topic, where, after, limit)
+        if where.marked and after is None:
+            log.append(SESSIONS_TOPIC, [touched])
+        return found
+
+    with monkeypatch.context() as patches:
+        patches.setattr(log, "rows", rows)
+        assert store.sweep() == 1
+        assert store.get(TOKEN) is None
+    assert store.sweep() == 1
+    assert log.mark(SESSIONS_TOPIC) == 0
+    assert store.get(TOKEN) is store.get(OTHER) is None
+
+
+def test_a_row_that_nobody_can_read_gets_its_end_too(bench: Bench) -> None:
+    log = bench.log()
+    store = bench.on(log)
+    session = store.create("alice", token=TOKEN)
+    key = key_of(session.handle)
+    assert key is not None
+    unreadable = Put(key, Draft("alice", 1 << 60, True, b"?"), session.version)
+    note = LogEvent("note", b"{}", {}, at_ms(bench))
+    log.append(SESSIONS_TOPIC, [Unit([Change(note, unreadable)])])
+    with pytest.raises(CorruptLog):
+        store.get(TOKEN)
+    store.revoke_everybody()
+    assert store.sweep() == 1
+    assert log.mark(SESSIONS_TOPIC) == 0
+    assert store.get(TOKEN) is None
+    *_, newest = store.events()
+    assert newest.kind == "everybody_ended"
+
+
+def at_ms(bench: Bench) -> int:
+    return int(bench.clock.now.timestamp() * 1000)

@@ -55,7 +55,9 @@ async def end_marked(engine: Engine, limit: int) -> int:
         most = min(BATCH, limit - ended)
         rows = await engine.log.rows(engine.topic, MARKED, after, most)
         if not rows:
-            await _lift(engine, mark)
+            # Another program's event may have been faster than an end.
+            if not await engine.log.rows(engine.topic, MARKED, None, 1):
+                await _lift(engine, mark)
             break
         ended += await _end(engine, rows, headers)
         after = rows[-1]
