@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 
 from sessionledger import LogUnavailable, SessionStore
@@ -137,6 +138,28 @@ def test_another_process_goes_on_after_a_vacuum(path: Path, clock: Clock) -> Non
         assert found.attributes == {"step": 2}
         assert other.expire(token)
         assert store.get(token) is None
+
+
+@pytest.mark.parametrize("is_base_first", [True, False])
+def test_tombstones_fill_the_pages_of_their_tables(
+    path: Path, clock: Clock, is_base_first: bool
+) -> None:
+    with opened(path, clock) as store:
+        tokens = [f"a token that somebody supplied, {number}" for number in range(200)]
+        for token in tokens:
+            store.create("alice", token=token, ttl=timedelta(days=9))
+        if is_base_first:
+            clock.advance(timedelta(days=3))
+            store.create("bob", ttl=timedelta(days=9))
+            store.compact(retention=RETENTION)
+        for token in tokens:
+            store.expire(token)
+        clock.advance(timedelta(days=3))
+        store.create("carol")
+        assert store.compact(retention=RETENTION).sessions == 200
+    unused = "SELECT sum(unused) FROM dbstat WHERE name IN ('ledger_rows', 'ledger_base')"
+    ((found,),) = apsw.Connection(str(path)).execute(unused).fetchall()
+    assert int(str(found)) / len(tokens) < 100
 
 
 @pytest.mark.parametrize("log", ["memory", "postgresql"])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from time import time_ns
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 
@@ -46,6 +46,8 @@ class TopicLine(msgspec.Struct, frozen=True, gc=False):
 
 class Writer(ABC):
     """Reads and writes within a transaction."""
+
+    _put_base: ClassVar = statements.PUT_BASE
 
     @abstractmethod
     def line(self, topic: str) -> TopicLine:
@@ -123,7 +125,7 @@ class Writer(ABC):
         """Store entries of a generation of the base; None for a key that is to be forgotten."""
         for key, row in rows.items():
             entry = statements.NO_ENTRY if row is None else encode_row(row)
-            self.then(statements.PUT_BASE, line.number, key, generation, entry)
+            self.then(self._put_base, line.number, key, generation, entry)
 
     @abstractmethod
     def select(self, sql: str, *values: Any) -> list[Any]:

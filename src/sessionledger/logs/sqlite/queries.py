@@ -274,6 +274,9 @@ RENEW_ROWS = f"""INSERT INTO ledger_rows
 END_ROWS = f"{RENEW_ROWS}, live = excluded.live"
 PUT_ROWS = f"""{END_ROWS}, created = excluded.created, owner = excluded.owner,
     alias = excluded.alias, group_name = excluded.group_name"""
+# What shrinks in its place leaves room that nothing else takes. A deletion fills pages up again.
+REPLACE_ROWS = f"INSERT OR REPLACE INTO ledger_rows (topic, {ROW_COLUMNS}) VALUES {{}}"
+REPLACE_BASE = "INSERT OR REPLACE INTO ledger_base (topic, key, generation, entry) VALUES (?,?,?,?)"
 ADD_LINKS = "INSERT OR REPLACE INTO ledger_links (topic, event_id, previous) VALUES {}"
 
 

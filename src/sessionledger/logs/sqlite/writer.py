@@ -28,6 +28,8 @@ _TOLD_AT_MOST = 64
 class Writer(writer.Writer):
     """Reads and writes within a transaction that its caller holds."""
 
+    _put_base = queries.REPLACE_BASE
+
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._heads: dict[str, Head] = {}
@@ -111,7 +113,7 @@ class Writer(writer.Writer):
         self.connection.execute(queries.COPY_HEADS)
 
     def put_rows(self, line: TopicLine, rows: Sequence[Row]) -> None:
-        self._insert(queries.PUT_ROWS, [(line.number, *astuple(row)) for row in rows])
+        self._insert(queries.REPLACE_ROWS, [(line.number, *astuple(row)) for row in rows])
 
     def set_cut(self, line: TopicLine, cut: Cut) -> None:
         values = (cut.id, cut.head.hash, cut.seal, line.number)
