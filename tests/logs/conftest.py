@@ -29,6 +29,7 @@ LOGS = {
     "file": Harness(
         open=partial(open_at, "file"),
         compacts=True,
+        receives=True,
         persists=True,
         shared=True,
         forks=True,

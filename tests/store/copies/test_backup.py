@@ -65,6 +65,22 @@ def test_a_backup_replaces_no_file_and_leaves_nothing_where_it_fails(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_of_two_backups_to_one_name_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "backup"
+    with SessionStore.open("memory:") as store, SessionStore.open("memory:") as other:
+        store.create("alice", ttl=DAY)
+        other.create("bob", ttl=DAY)
+
+        def meanwhile(_: int) -> None:
+            if not path.exists():
+                other.backup(path)
+
+        with pytest.raises(LogUnavailable, match="exists"):
+            store.backup(path, progress=meanwhile)
+    assert b"bob" in path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     ("backend", "name"),
     [("sqlite", "ledger-journal"), ("file", "ledger/topics/more.jsonl"), ("file", "ledger/backup")],

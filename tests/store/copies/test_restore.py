@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -28,13 +29,14 @@ from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.store.copies.restore import JUMP
 from sessionledger.testing import Clock
 from tests.logs import bare_sqlite
+from tests.store.copies.killing import kills
 from tests.store.copies.test_backup import on
 from tests.store.facade import URLS
 
 DAY = timedelta(days=1)
 TOPIC = "orchestrator.sessions"
 SUPPLIED = "a-token-that-somebody-supplied-01"
-TARGETS = [backend for backend in URLS if backend not in ("memory", "file")]
+TARGETS = [backend for backend in URLS if backend != "memory"]
 
 
 @pytest.fixture
@@ -315,6 +317,50 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_ledger_of_files_takes_no_backup_over(backup: Path, tmp_path: Path) -> None:
-    with pytest.raises(LogUnavailable, match="SQLite or PostgreSQL"):
-        restore(backup, URLS["file"](tmp_path / "new"))
+@pytest.mark.middle
+def test_a_folder_has_all_of_a_backup_or_no_event_wherever_a_restore_is_killed(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        live = store.create("alice", ttl=900 * DAY)
+        clock.advance(3 * DAY)
+        store.create("bob", ttl=900 * DAY)
+        assert store.compact(retention=2 * DAY).sealed
+        path = store.backup(tmp_path / "backup").path
+    outcomes = list[object]()
+    url = URLS["file"](tmp_path / "new")
+    for _ in kills(lambda: _restored(path, tmp_path / "new", clock)):
+        try:
+            with on(url, clock) as store:
+                assert store.get(live.token) is None
+                outcomes.append(store.verify().events)
+        except (NotALedger, CorruptLog) as error:
+            outcomes.append(type(error))
+        if outcomes[-1] != _WHOLE:
+            restore(path, url, clock=clock)
+            with on(url, clock) as store:
+                assert store.verify().ok
+                assert store.verify().events == _WHOLE
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
+    assert set(outcomes) == {0, CorruptLog, _WHOLE}
+    assert outcomes.index(_WHOLE) > len(outcomes) / 2
+
+
+_WHOLE = 4
+"""Behind the cut: a creation, the seal, and the two events of a restore."""
+
+
+def _restored(backup: Path, place: Path, clock: Clock) -> None:
+    restore(backup, URLS["file"](place), clock=clock)
+
+
+def test_no_error_names_the_copy_that_a_backup_was_unpacked_to(
+    backup: Path, tmp_path: Path
+) -> None:
+    content = bytearray(backup.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    backup.write_bytes(content)
+    with pytest.raises(CorruptLog) as told:
+        restore(backup, URLS["sqlite"](tmp_path / "new"))
+    assert str(backup) in str(told.value)
+    assert "sessionledger-" not in str(told.value)

@@ -95,7 +95,7 @@ class Archiving:
         try:
             with os.fdopen(os.open(draft, _NEW, 0o600), "wb") as file:
                 give(file.fileno(), owner_of(self._folder)._replace(mode=0o600))
-                file.writelines(map(_line, self._events(end, read)))
+                file.writelines(map(lines.line_of, self._events(end, read)))
                 file.write(msgspec.json.encode(Closing(start, end, previous)) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -131,10 +131,3 @@ def _end_of(path: Path) -> Head | None:
     with suppress(CorruptLog):
         return closing_of(path).end
     return None
-
-
-def _line(event: StoredEvent) -> bytes:
-    line = lines.encode(event)
-    if lines.whole_event(line) != event:
-        raise CorruptLog(f"event {event.id} can't be archived: its payload is not JSON")
-    return line

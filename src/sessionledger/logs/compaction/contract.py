@@ -211,6 +211,12 @@ def refuse_existing(topic: str, head: int) -> None:
         raise LogUnavailable(f"{topic!r} has events here already: name a ledger that has none")
 
 
+def refuse_behind(topic: str, head: int, events: Sequence[StoredEvent]) -> None:
+    """Raises `LogUnavailable` for events that do not follow those of a topic."""
+    if events[0].id <= head:
+        raise LogUnavailable(f"another process copies to {topic!r} too: let one of them go on")
+
+
 def encode_row(row: Row) -> bytes:
     """A row as an entry of the base."""
     return _entry.encode(astuple(row))

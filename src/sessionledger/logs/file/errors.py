@@ -13,6 +13,8 @@ from sessionledger.logs.embedded.filesystem import check_is_local
 
 TOPICS = "topics"
 CHECKPOINTS = "checkpoints"
+STAGED = "receiving"
+"""A folder with a ledger that is about to become that of the folder around it."""
 MAINTENANCE = "maintenance.lock"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -73,6 +75,10 @@ def check_location(root: Path) -> None:
 def _check_content(root: Path) -> None:
     ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock", MAINTENANCE}
     names = {entry.name for entry in os.scandir(root)}
+    if STAGED in names and TOPICS not in names:
+        raise NotALedger(
+            f"{root} holds an unfinished copy or restore: run the same command again, or remove it"
+        )
     if names and TOPICS not in names and not names <= ours:
         few = ", ".join(sorted(names)[:5])
         raise NotALedger(f"{root} is a folder of something else ({few}); it was left as it is")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import msgspec
 
 from sessionledger import canonical
+from sessionledger.errors import CorruptLog
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.units import MAX_PAYLOAD_DEPTH, UNIT_HEADER
@@ -62,6 +63,14 @@ def encode(event: StoredEvent) -> bytes:
         chain.encode_headers(event.headers),
         event.occurred_at_ms,
     )
+
+
+def line_of(event: StoredEvent) -> bytes:
+    """The line of an event, which reads as that event. Raises `CorruptLog` where none does."""
+    line = encode(event)
+    if whole_event(line) != event:
+        raise CorruptLog(f"event {event.id} can't be written as a line: its payload is not JSON")
+    return line
 
 
 def event_of(text: bytes, after: int) -> StoredEvent:

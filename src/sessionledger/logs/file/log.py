@@ -243,9 +243,9 @@ class FileLog(CompactableFiles):
             return seen
         return self._writer_lock.if_nobody_writes(partial(self._topics.adopt, topic), seen)
 
-    def _adopt(self, topic: str) -> None:
+    def _adopt(self, topic: str) -> TopicIndex:
         with self._lock:
-            self._topics.adopt(topic)
+            return self._topics.adopt(topic).index
 
     def _ask_rows(self, topic: str, question: Callable[[RowTable], T]) -> T:
         self._topics.keep_rows(topic)

@@ -29,6 +29,7 @@ from sessionledger.store.copies.results import BackedUp
 from sessionledger.store.engine import Engine
 
 _ATTEMPTS = 3
+_EXISTS = "{} exists: name a file that does not, a backup replaces none"
 
 
 def write_backup(log: Log, given: str | Path, progress: Progress | None = None) -> BackedUp:
@@ -43,6 +44,7 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
             _copy(log, target, progress)
             topics = tuple(verified(target, topic) for topic in target.topics())
         finish(draft)
+        _claim(path)
         draft.rename(path)
         flush(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
@@ -50,10 +52,18 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
 
 def _refuse(path: Path, ledger: Path) -> None:
     if path.exists():
-        raise LogUnavailable(f"{path} exists: name a file that does not, a backup replaces none")
+        raise LogUnavailable(_EXISTS.format(path))
     # SQLite takes a file of such a name for the journal of a crash, and a folder's for a topic.
     if ledger in path.parents or path in companions(ledger):
         raise LogUnavailable(f"{path} would be taken for a part of the ledger: name another file")
+
+
+def _claim(path: Path) -> None:
+    """Make the file that a draft is about to replace. Of two backups to one name one is refused."""
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        raise LogUnavailable(_EXISTS.format(path)) from None
 
 
 def verified(log: Log, topic: str) -> Verification:

@@ -23,7 +23,7 @@ from sessionledger.core.annotations import REASON
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import KINDS, RESTORED, Everybody
 from sessionledger.core.instant import microseconds, parse_instant
-from sessionledger.errors import CorruptLog, LogUnavailable, NotALedger
+from sessionledger.errors import CorruptLog, LogError, LogUnavailable, NotALedger
 from sessionledger.logs import chain
 from sessionledger.logs.base import Log, LogEvent, Progress, StoredEvent
 from sessionledger.logs.chain import Head
@@ -31,6 +31,7 @@ from sessionledger.logs.compaction.transfer import Transfer, transfer_of
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.backup_file import unmark
 from sessionledger.logs.url import open_log
+from sessionledger.ownership import resolved
 from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.clock import Clock, system_clock
@@ -102,13 +103,17 @@ def _opened(backup: Path) -> Iterator[SQLiteLog]:
             if not backup.is_file():
                 raise NotALedger(f"there is no backup at {backup}")
             folder = opened.enter_context(TemporaryDirectory(prefix="sessionledger-"))
-            copy = Path(folder) / backup.name
+            copy = resolved(folder) / backup.name
             shutil.copyfile(backup, copy)
             copy.chmod(0o600)
         except OSError as error:
             raise LogUnavailable(f"{backup} can't be unpacked: {error}") from error
-        unmark(copy)
-        yield opened.enter_context(closing(SQLiteLog(copy, durability="normal")))
+        try:
+            unmark(copy)
+            yield opened.enter_context(closing(SQLiteLog(copy, durability="normal")))
+        except LogError as error:
+            error.args = (str(error).replace(str(copy), str(backup)),)
+            raise
 
 
 def _refuse_broken(found: Sequence[Verification]) -> None:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import check_limit, check_name, check_names
-from sessionledger.logs.base import Progress, Row
+from sessionledger.logs.base import Progress, Row, StoredEvent
 from sessionledger.logs.compaction.contract import (
     CompactableLog,
     Compaction,
     Cut,
     Leased,
     Reduction,
+    refuse_behind,
+    refuse_existing,
 )
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import translated_errors
 from sessionledger.logs.file.index import TopicIndex
+from sessionledger.logs.file.lines import line_of
 from sessionledger.logs.file.topics import Topics
 
 if TYPE_CHECKING:  # few logs are copied
-    from sessionledger.logs.compaction.transfer import Transfers
+    from sessionledger.logs.compaction.transfer import Transfer, Transfers
 
 T = TypeVar("T")
 
@@ -46,6 +48,10 @@ class CompactableFiles(Leased):
     @abstractmethod
     def _alone(self, topic: str, work: Callable[[TopicIndex, RowTable], T]) -> T:
         """Do something while nobody writes, with the newest index and rows of a topic."""
+
+    @abstractmethod
+    def _adopt(self, topic: str) -> TopicIndex:
+        """The index of a topic, with all that its file holds. The caller has the writer's lock."""
 
     @abstractmethod
     def _change(self, work: Callable[[], T]) -> T:
@@ -77,12 +83,37 @@ class CompactableFiles(Leased):
         check_names(topic, consumer)
         self._change(lambda: consumers.forget(self._disk, topic, consumer))
 
-    def receive(self, topics: Transfers) -> None:  # noqa: ARG002  as in the contract
-        self._check_open()
-        raise LogUnavailable(
-            "a ledger of files can't take over the topics of another one: name one in SQLite or "
-            "PostgreSQL"
-        )
+    def receive(self, topics: Transfers) -> None:
+        from sessionledger.logs.file.compaction.staging import move_in, stage  # few ever do
+
+        def take() -> None:
+            self._refuse_existing()
+            move_in(self._disk.root)
+
+        self._change(self._refuse_existing)
+        stage(self._disk.root, topics)
+        self._change(take)
+
+    def _refuse_existing(self) -> None:
+        for topic in self._disk.topics():
+            refuse_existing(topic, self._adopt(topic).head.id)
+
+    def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
+        """As in `CopyableLog`."""
+        check_name("topic", topic)
+
+        def extend() -> None:
+            index = self._adopt(topic)
+            refuse_behind(topic, index.head.id, events)
+            self._disk.append(topic, index, b"".join(map(line_of, events)), events[-1].id)
+
+        self._change(extend)
+
+    def rebase(self, topic: str, transfer: Transfer) -> None:
+        """As in `CopyableLog`."""
+        from sessionledger.logs.file.compaction.staging import rebase  # few ever do
+
+        self._change(lambda: rebase(self._disk, topic, self._adopt(topic), transfer))
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))

@@ -81,8 +81,7 @@ class Compactor:
         self._alone = alone
         self._segment: Segment | None = None
         self._progress: Progress | None = None
-        self._path = disk.topic(topic)
-        self._checkpoint, self._next = disk.checkpoint(topic), disk.next_checkpoint(topic)
+        self._path, self._next = disk.topic(topic), disk.next_checkpoint(topic)
 
     def run(self, progress: Progress | None) -> Reduction:
         """Compact; what became of the keys that are over."""
@@ -111,12 +110,7 @@ class Compactor:
 
     def _clean(self, index: TopicIndex, _: RowTable) -> None:
         """Complete what an interrupted compaction left, or remove it; and flush what stays."""
-        self._disk.remove_drafts(self._topic)
-        new = checkpoint.read(self._next)
-        if new is not None and new.cut == index.cut:
-            self._next.replace(self._checkpoint)
-        else:
-            self._next.unlink(missing_ok=True)
+        settle(self._disk, self._topic, index.cut)
         if index.end:
             self._disk.make_folder(self._next.parent)
             self._disk.anchor(self._topic, index.cut.id)
@@ -196,11 +190,27 @@ class Compactor:
         self._disk.put_draft(self._next)
         self._disk.put_draft(self._path)
         self._disk.publish(self._topic, Published(new.size, new.size, cut.id, new.size, sealed.id))
-        self._next.replace(self._checkpoint)
+        self._next.replace(self._disk.checkpoint(self._topic))
         return Reduction(len(base.reduced) - forgotten, forgotten)
 
 
 def _copy(copy: _Copy, end: int) -> _Copy:
-    for begins in range(copy.upto, end, BLOCK_BYTES):
-        write(copy.new, read_exactly(copy.old, begins, min(end, begins + BLOCK_BYTES)))
+    copy_bytes(copy.old, copy.new, copy.upto, end)
     return copy._replace(upto=end)
+
+
+def copy_bytes(old: int, new: int, start: int, end: int) -> None:
+    """Write the bytes of an open file between two offsets to the end of another one."""
+    for begins in range(start, end, BLOCK_BYTES):
+        write(new, read_exactly(old, begins, min(end, begins + BLOCK_BYTES)))
+
+
+def settle(disk: Disk, topic: str, cut: Cut) -> None:
+    """Complete or remove what replaced a topic's file with this cut, or was about to replace it."""
+    disk.remove_drafts(topic)
+    following = disk.next_checkpoint(topic)
+    new = checkpoint.read(following)
+    if new is not None and new.cut == cut:
+        following.replace(disk.checkpoint(topic))
+    else:
+        following.unlink(missing_ok=True)

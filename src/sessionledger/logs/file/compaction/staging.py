@@ -1,0 +1,104 @@
+"""Topics of another log, staged in a folder within the ledger's, and moved in at once.
+
+1. The staged ledger is one of files like any other, in a folder that no ledger looks into.
+2. Its cursors, checkpoints and durable offsets take their places, and its topics come last. That is
+   the moment. Before it there are no events, and after it there are all.
+3. A process that is killed before it leaves a folder with no topics, or with an empty one. Staging
+   them again, or moving the rest in again, completes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sessionledger.errors import LogUnavailable
+from sessionledger.logs.compaction.transfer import Transfer, Transfers
+from sessionledger.logs.file.compaction.compactor import copy_bytes, settle
+from sessionledger.logs.file.disk import Disk, write
+from sessionledger.logs.file.errors import CHECKPOINTS, STAGED, TOPICS, opened_file
+from sessionledger.logs.file.index import TopicIndex
+from sessionledger.logs.file.recovery import checkpoint
+from sessionledger.logs.file.recovery.durable_offset import Published
+from sessionledger.ownership import flush, make_folder, owner_of
+
+if TYPE_CHECKING:
+    from sessionledger.logs.file.log import FileLog
+
+_PARTS = ("consumers", CHECKPOINTS, "durable", TOPICS)
+
+
+def stage(root: Path, topics: Transfers) -> None:
+    """Write topics to a new staged ledger of a folder, and flush them."""
+    discard(root)
+    try:
+        with closing(opened(root)) as log:
+            for topic, transfer in topics.items():
+                for events in transfer.events():
+                    log.extend(topic, events)
+                if transfer.cut.id:
+                    log.rebase(topic, transfer)
+                for consumer, cursor in transfer.cursors.items():
+                    log.ack(topic, consumer, cursor)
+    except BaseException:
+        discard(root)
+        raise
+
+
+def opened(root: Path) -> FileLog:
+    """The staged ledger of a folder, which is made if there is none."""
+    from sessionledger.logs.file.log import FileLog
+
+    make_folder(root / STAGED, owner_of(root))
+    return FileLog(root / STAGED)
+
+
+def discard(root: Path) -> None:
+    """Remove the staged ledger of a folder, if there is one."""
+    shutil.rmtree(root / STAGED, ignore_errors=True)
+
+
+def move_in(root: Path) -> None:
+    """Make the staged ledger that of its folder, which has no events. The caller has the lock."""
+    staged = root / STAGED
+    for name in _PARTS:
+        if (staged / name).is_dir():
+            if (root / name).is_dir():
+                for left in (root / name).iterdir():
+                    left.unlink()
+            flush(root)
+            (staged / name).rename(root / name)
+    for folder in (root, root.parent):
+        flush(folder)
+    discard(root)
+
+
+def rebase(disk: Disk, topic: str, index: TopicIndex, transfer: Transfer) -> None:
+    """Put the cut and the base of another log in the place of a topic's own, and remove the events
+    up to that cut. The caller has the writer's lock."""
+    path, following, cut = disk.topic(topic), disk.next_checkpoint(topic), transfer.cut
+    if not index.end:
+        raise LogUnavailable(f"{topic!r} has no events here to follow a cut")
+    settle(disk, topic, index.cut)
+    disk.make_folder(following.parent)
+    with (
+        opened_file(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as old,
+        disk.draft(following) as file,
+        disk.draft(path) as new,
+    ):
+        text = checkpoint.Writing()
+        for rows in transfer.base():
+            write(file, text.rows(rows))
+        copy_bytes(old, new, index.offset_behind(cut.id), index.end)
+        os.fsync(new)
+        before, after = checkpoint.fingerprint(old), checkpoint.fingerprint(new)
+        write(file, text.end(cut, after, before))
+        os.fsync(file)
+        disk.put_draft(following)
+        disk.put_draft(path)
+    end = after.size
+    disk.publish(topic, Published(end, end, cut.id, end, index.head.id))
+    following.replace(disk.checkpoint(topic))
