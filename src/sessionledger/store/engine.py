@@ -21,7 +21,7 @@ from sessionledger.core.events import RESTORED, Restored
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
+from sessionledger.core.token import FORGOTTEN_KEY, digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import (
     CorruptLog,
     HistoryCut,
@@ -327,15 +327,16 @@ class Engine:
         latest = await self.log.latest(self.topic)
         sealed = await self.events(cut.seal - 1, 1) if cut.id else []
         cursors = await self.cursors(self.topic)
-        tombstones = await self.log.count(self.topic, RowFilter(owner=NOBODY)) if cut.id else 0
+        over = await self.log.count(self.topic, RowFilter(owner=NOBODY))
+        others = await self.log.row(self.topic, FORGOTTEN_KEY)  # is of no session
         return Stats(
             topic=self.topic,
             events=latest - cut.id,
-            sessions=await self.log.count(self.topic) - tombstones,
+            sessions=await self.log.count(self.topic) - over,
             live=await self.log.count(
                 self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
             ),
-            tombstones=tombstones,
+            tombstones=over - (others is not None),
             oldest_at=_happened_at(await self.events(cut.id, 1)),
             consumers={name: max(0, latest - cursor) for name, cursor in cursors.items()},
             cut=cut.id,

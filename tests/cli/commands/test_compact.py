@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,11 @@ from sessionledger import SessionStore
 from tests.cli.running import Line
 from tests.cli.screen import Screen
 
+IMPATIENT = (
+    "import sys; from sessionledger.cli.output import progress\n"
+    "progress.PATIENCE_SECONDS = -1\n"
+    "from sessionledger.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 OLD = datetime.now(UTC) - timedelta(days=100)
 
 
@@ -103,6 +109,41 @@ def test_people_are_told_what_would_go_and_what_holds_it_back(
     assert re.search(r"would remove 2 events up to 2, of [1-9]\d* bytes", told)
     assert "0 sessions that ended would become tombstones" in told
     assert re.search(rf"{id} has yet to read later ones", told)
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--archive", "kept"], ["--vacuum"]])
+def test_a_bar_shows_that_it_goes_on(
+    line: Line, handles: list[str], screen: Screen, options: list[str]
+) -> None:
+    assert handles
+    line.create()
+    seen = Screen(line, [sys.executable, "-c", IMPATIENT, "compact"])(
+        "--retention", "90d", *options
+    )
+    assert "compacting" in seen
+    # The bar is taken off the screen before the answer is written.
+    assert "compacting" not in seen[seen.index("remove") :]
+    assert f"{'would remove' if options == ['--dry-run'] else 'removed'} 3 events" in seen
+    assert "compacting" not in screen("compact", "--retention", "90d", "--dry-run")
+
+
+def test_no_bar_is_left_beside_an_error(line: Line, handles: list[str]) -> None:
+    assert handles
+    (line.folder / "kept").mkdir(mode=0o700)
+    (line.folder / "kept" / "of-others").touch()
+    command = Screen(line, [sys.executable, "-c", IMPATIENT, "compact", "--retention", "90d"])
+    seen = command("--archive", "kept")
+    assert "of-others" in seen
+    assert "compacting" not in seen[seen.index("error") :]
+
+
+def test_no_bar_is_drawn_where_nobody_is_looking(line: Line, handles: list[str]) -> None:
+    assert handles
+    line.create()
+    answer = line.program(
+        f"import sys; sys.argv[1:] = ['compact', '--retention', '90d']\n{IMPATIENT}"
+    )
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_a_vacuum_removes_no_session(line: Line, handles: list[str]) -> None:

@@ -23,6 +23,7 @@ from sessionledger.logs.file import lines
 from sessionledger.logs.file.compaction import compactor as folder_compactor
 from sessionledger.logs.sql import compactor
 from sessionledger.logs.sql.compactable import CompactableDatabase
+from sessionledger.store.operations import compaction
 from sessionledger.testing import Clock
 from sessionledger.testing.forked_child import fork, reap
 from tests.logs.openers import address
@@ -306,6 +307,22 @@ def test_a_compaction_that_was_slower_than_another_writes_no_segment(
     with pytest.raises(MaintenanceRunning, match="faster"):
         store.compact(retention=RETENTION, archive=folder)
     assert len(list(folder.iterdir())) == 1
+    assert store.verify(archive=folder).ok
+
+
+def test_a_compaction_that_is_overtaken_before_it_looks_into_the_archive_says_so(
+    store: SessionStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compaction._keep
+
+    async def overtaken(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        store.compact(retention=RETENTION, archive=folder)
+        return await real(*given, **named)
+
+    monkeypatch.setattr(compaction, "_keep", overtaken)
+    with pytest.raises(MaintenanceRunning, match="faster"):
+        store.compact(retention=RETENTION, archive=folder)
     assert store.verify(archive=folder).ok
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ class Story:
             self.events += store.events(after=len(self.events))
             assert store.compact(retention=RETENTION, archive=archive).sealed
         self.events += store.events(after=len(self.events))
+
+
+def test_a_segment_that_the_system_stops_reading_is_told(tmp_path: Path) -> None:
+    archive, clock = tmp_path / "archive", Clock()
+    with SessionStore.open("memory:", clock=clock) as store:
+        Story(store, clock, archive)
+        newest = max(archive.iterdir())
+        newest.unlink()
+        newest.symlink_to("/proc/self/mem")  # it opens, and has no end to seek
+        for call in (store.events, partial(store.history, principal="alice")):
+            with pytest.raises(LogUnavailable, match="can't be read"):
+                list(call(archive=archive))
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "file", "loop", "a\0b", "\ud800"])

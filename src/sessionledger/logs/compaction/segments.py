@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,9 +54,11 @@ def closing_of(path: Path) -> Closing:
         raise CorruptLog(f"{path} was cut short: the line that closes it is not there") from None
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         raise CorruptLog(f"the segment {path} is missing: put it back") from None
     except (OSError, ValueError) as error:  # which Python raises for a NUL or a lone surrogate

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from sessionledger.core.families import remains_of
 from sessionledger.core.instant import microseconds
 from sessionledger.core.lifetimes import parse_retention
 from sessionledger.core.session import Tombstone
-from sessionledger.errors import InvalidSession, LogUnavailable
+from sessionledger.errors import HistoryCut, InvalidSession, LogUnavailable, MaintenanceRunning
 from sessionledger.logs.base import OVER, Draft, Progress, Row, RowFilter
 from sessionledger.logs.compaction.archive import Archiving, Read, check_cut
 from sessionledger.logs.compaction.choice import Choice, Limits
@@ -81,29 +82,30 @@ async def compact(
     if accepted is None or accepted < 0:
         raise InvalidSession("accept_break", "must be the id of an event")
     log = _compactable(engine, vacuum=vacuum)
-    before = await engine.cut()
-    last = await engine.seal(before) if before.id else None
-    if last is not None and not shorten:
-        _check_recorded(last, span)
-    segment = None if last is None else last.archive
-    keep = await _keep(engine, before, segment, archive, give_up=give_up_archive)
-    cursors = _without(await engine.log.call(log.cursors, engine.topic), give_up)
-    if not dry_run:
-        for name in give_up:
-            await engine.log.call(log.forget_cursor, engine.topic, name)
-        await sweep_all(engine)
-    slowest = min(cursors, key=lambda name: cursors[name], default=None)
-    choice = await _choose(engine, span, cursors.get(slowest or ""), accepted, progress)
-    removal = choice.removal
-    if dry_run:
-        reduction = await _count(engine, removal)
-    else:
-        at_ms = microseconds(engine.clock()) // 1000
-        retention_ms = span // _MILLISECOND
-        compaction = Compaction(removal, retention_ms, remains, at_ms, partial(keep, removal))
-        reduction = await engine.log.call(log.compact, engine.topic, compaction, progress)
-        if isinstance(log, VacuumableLog) and vacuum:
-            await engine.log.call(log.vacuum)
+    with _without_others():
+        before = await engine.cut()
+        last = await engine.seal(before) if before.id else None
+        if last is not None and not shorten:
+            _check_recorded(last, span)
+        segment = None if last is None else last.archive
+        keep = await _keep(engine, before, segment, archive, give_up=give_up_archive)
+        cursors = _without(await engine.log.call(log.cursors, engine.topic), give_up)
+        if not dry_run:
+            for name in give_up:
+                await engine.log.call(log.forget_cursor, engine.topic, name)
+            await sweep_all(engine)
+        slowest = min(cursors, key=lambda name: cursors[name], default=None)
+        choice = await _choose(engine, span, cursors.get(slowest or ""), accepted, progress)
+        removal = choice.removal
+        if dry_run:
+            reduction = await _count(engine, removal)
+        else:
+            at_ms = microseconds(engine.clock()) // 1000
+            retention_ms = span // _MILLISECOND
+            compaction = Compaction(removal, retention_ms, remains, at_ms, partial(keep, removal))
+            reduction = await engine.log.call(log.compact, engine.topic, compaction, progress)
+            if isinstance(log, VacuumableLog) and vacuum:
+                await engine.log.call(log.vacuum)
     return Compacted(
         cut=removal.head.id,
         events=removal.events,
@@ -113,6 +115,15 @@ async def compact(
         held_back_by=slowest if choice.is_held_back else None,
         sealed=removal.events > 0 and not dry_run,
     )
+
+
+@contextmanager
+def _without_others() -> Iterator[None]:
+    """Raises `MaintenanceRunning` if another compaction removes what is read here."""
+    try:
+        yield
+    except HistoryCut:
+        raise MaintenanceRunning("another compaction was faster: try again") from None
 
 
 def _compactable(engine: Engine, *, vacuum: bool) -> CompactableLog:
@@ -187,8 +198,10 @@ async def _choose(
     after = (await engine.cut()).head
     choice = Choice(engine.topic, after, engine.fold, limits)
     id = after.id
-    while (events := await engine.events(id, EVENT_PAGE)) and choice.see(events):
+    is_over = False
+    while not is_over and (events := await engine.events(id, EVENT_PAGE)):
         engine.check_open()
+        is_over = not choice.see(events)
         id = events[-1].id
         if progress is not None:
             progress(choice.removal.events)
