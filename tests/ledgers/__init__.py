@@ -1,7 +1,8 @@
 """A small ledger of every schema that landed, written by the code of its time.
 
 `python -m tests.ledgers NAME COMMIT` makes one and records what its sessions are. Do that once for
-each new schema, at the last commit before the schema changes again, and commit the files.
+each new schema, at the last commit before the schema changes again, and commit the files. A name
+that ends in `-compacted` makes one that was compacted.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ with SessionStore.open(sys.argv[1]) as store:
                 "live": store.find(handle=handle) is not None,
             } for handle, one in sorted(sessions.items())
         },
-        "events": len(list(store.events())), "head": str(store.head()),
+        "events": len(list(store.events(after=getattr(store.verify(), "cut", 0)))),
+        "head": str(store.head()),
     }, indent=1, ensure_ascii=False))
 """
 
@@ -42,16 +43,15 @@ def main(name: str, commit: str) -> None:
         environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         backend = name.partition("-")[0]
         url, place = _address(backend, name)
-        subprocess.run(
-            [sys.executable, ROOT / "tests/ledgers/write.py", url], env=environment, check=True
-        )
+        write = [sys.executable, str(ROOT / "tests/ledgers/write.py"), url, name.rpartition("-")[2]]
+        subprocess.run(write, env=environment, check=True)
         read = [sys.executable, "-c", _READ, url]
         told = subprocess.run(read, env=environment, capture_output=True, check=True).stdout
         if backend == "postgresql":
             _dump(url, place)
         recorded = FOLDER / f"{name}.json"
         recorded.write_bytes(told)
-        for companion in FOLDER.glob(f"{name}*-lock"):
+        for companion in FOLDER.glob(f"{name}.db-*"):
             companion.unlink()
 
 

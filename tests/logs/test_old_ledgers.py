@@ -14,15 +14,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from sessionledger import DuplicateSession, SessionStore
-from sessionledger.core.token import digest, handle_of
+from sessionledger import DuplicateSession, HistoryCut, InvalidSession, SessionStore
+from sessionledger.core.token import digest, handle_of, issue
 from sessionledger.logs.postgres import queries as postgres
 from sessionledger.logs.sqlite import queries as sqlite
+from sessionledger.testing import Clock
 from tests import postgres_server
-from tests.ledgers import FOLDER, SCHEMA_OF_DUMPS, TOKENS, sources_of
+from tests.ledgers import FOLDER, SCHEMA_OF_DUMPS, TOKENS, UNTIL, sources_of
 from tests.logs.openers import address
 
 LEDGERS = sorted(path.stem for path in FOLDER.glob("*.json"))
+COMPACTED = [name for name in LEDGERS if name.endswith("-compacted")]
 
 
 @pytest.fixture(params=LEDGERS)
@@ -58,7 +60,7 @@ def url(name: str, tmp_path: Path) -> str:
 def test_it_reads_as_the_code_of_its_time_read_it(url: str, recorded: dict[str, Any]) -> None:
     with SessionStore.open(url) as store:
         assert read(store) == recorded["sessions"]
-        assert len(list(store.events())) == recorded["events"]
+        assert len(list(store.events(after=store.stats().cut))) == recorded["events"]
 
 
 def test_it_verifies_up_to_the_head_that_was_recorded(url: str, recorded: dict[str, Any]) -> None:
@@ -88,7 +90,27 @@ def test_it_is_written_from_then_on(url: str) -> None:
         assert store.verify().ok
 
 
+@pytest.mark.parametrize("name", COMPACTED)
+def test_one_that_was_compacted_is_compacted_on(name: str, url: str) -> None:
+    clock = Clock(UNTIL - timedelta(days=300))
+    with SessionStore.open(url, clock=clock) as store:
+        cut = store.stats().cut
+        assert (cut > 0, store.stats().tombstones) == (True, len(TOKENS))
+        with pytest.raises(HistoryCut):
+            next(store.events())
+        with pytest.raises(InvalidSession, match="generated"):
+            store.create("mallory", token=str(issue(bytes(32))))
+        (carol,) = store.sessions(principal="carol")
+        assert store.history(handle=carol.handle)
+        store.create("alice")
+        assert store.compact(retention=timedelta(days=90)).cut > cut
+        assert store.find(handle=carol.handle) == carol
+        assert store.verify().ok
+        assert store.stats().tombstones == len(TOKENS)
+
+
 def test_there_is_a_ledger_of_every_schema() -> None:
+    assert {name.partition("-")[0] for name in COMPACTED} == {"sqlite", "file", "postgresql"}
     assert {f"sqlite-{number}" for number in range(1, sqlite.SCHEMA_VERSION)} <= set(LEDGERS)
     assert {f"postgresql-{number}" for number in range(1, postgres.SCHEMA_VERSION)} <= set(LEDGERS)
 
