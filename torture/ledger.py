@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -48,18 +49,17 @@ class _Payload(msgspec.Struct):
     record: dict[str, object] = {}
 
 
-def observe(store: SessionStore) -> Image:
-    """Read everything, by each way that there is."""
+def observe(store: SessionStore, archive: Path | None = None) -> Image:
+    """Read everything, by each way that there is; with an archive, from the first event on."""
     sessions = _sessions(store)
-    verified = store.verify()
+    verified = store.verify(archive=archive)
     findings = [
         f"{found.code}: {found.subject}: {found.problem}"
         for found in store.diagnose()
         if found.severity == "problem"
     ]
-    events = [
-        Event(e.id, e.kind, handle_in(e.payload), HASH in e.headers) for e in events_left(store)
-    ]
+    left = events_left(store) if archive is None else store.events(archive=archive)
+    events = [Event(e.id, e.kind, handle_in(e.payload), HASH in e.headers) for e in left]
     store.rebuild()
     broken = verified.broken
     if broken is None or broken.id in strangers(events):

@@ -75,10 +75,12 @@ class Trial:
         writer: int,
         forgiven: Collection[str] = FORGIVEN,
         older: Mapping[str, Session] | None = None,
+        archive: Path | None = None,
     ) -> None:
         """Read every session and the whole ledger, and hold both against the journal.
 
-        older: sessions from before the journal, which nobody changes.
+        older: sessions from before the journal, which nobody changes. archive: where the events
+        are that were removed.
         """
         if self._uses_server:
             server().wait_for_the_dead()
@@ -86,7 +88,7 @@ class Trial:
             reader = Writer(store, journal.recorder(writer), self.rng)
             for handle, token in journal.tokens().items():
                 reader.read(Login(token, handle, ""))
-            image = observe(store)
+            image = observe(store, archive)
         self.counts["answers checked"] += sum(bool(entry.answer) for entry in journal.entries)
         self.counts["whole ledgers checked"] += 1
         is_compacted = any(entry.call == "compact" for entry in journal.entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from torture.scenarios import (
+    archives,
     clocks,
     compactions,
     crashes,
@@ -34,6 +35,7 @@ _ON_LOGS = {
     "clocks": (clocks.clocks, EVERY),
     "stops": (stops.stops, EVERY),
     "compactions": (compactions.compactions, EVERY),
+    "archives": (archives.archives, EVERY),
     "races": (races.races, EVERY),
     "surfaces": (surfaces.surfaces, EMBEDDED),
     "load": (load.load, EVERY),
@@ -45,5 +47,5 @@ SCENARIOS: dict[str, Scenario] = {
     for log in logs
 }
 
-WITH_SHIM = {"failures", "power", "upgrades", "power_compactions"}
+WITH_SHIM = {"failures", "power", "upgrades", "power_compactions", "archives"}
 """Scenarios that need the library in `shim.c`."""

@@ -37,7 +37,7 @@ def stops(trial: Trial, log: str) -> None:
             os.kill(living[stopped], signal.SIGSTOP)
             trial.counts["stops"] += 1
             others = living[:stopped] + living[stopped + 1 :]
-            _all_answer(trial, crew, len(others))
+            all_answer(trial, crew, len(others))
             if trial.rng.random() < 0.3:
                 crew.kill(living[stopped])
                 living[stopped] = crew.start(_work(url, some_of(crew.journal)))
@@ -49,7 +49,7 @@ def stops(trial: Trial, log: str) -> None:
         trial.check(url, crew.journal, crew.next_writer, FORGIVEN_HERE)
 
 
-def _all_answer(trial: Trial, crew: Crew, others: int) -> None:
+def all_answer(trial: Trial, crew: Crew, others: int) -> None:
     """Wait until each of the others has ended a call that began after the stop."""
     since = len(crew.journal.entries)
     until = time.monotonic() + LONGEST
