@@ -327,7 +327,7 @@ def test_a_compaction_that_is_overtaken_before_it_looks_into_the_archive_says_so
 
 
 STEPS: dict[str, tuple[Any, str]] = {
-    "a line": (archiving, "_line"),
+    "a line": (lines, "line_of"),
     "the flush of the file": (os, "fsync"),
     "the rename": (Path, "rename"),
     "the flush of the folder": (archiving, "flush"),
