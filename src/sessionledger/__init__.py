@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
     from sessionledger.store.copies.restore import restore
     from sessionledger.store.copies.results import BackedUp, Restored
+    from sessionledger.store.erasure.erase import Erasure
+    from sessionledger.store.erasure.search import Mention
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
     from sessionledger.store.operations.history import CaughtUp, HistoryPage
@@ -94,6 +96,8 @@ else:
         "store.audit.reports": "LastRun LedgerHead Stats Verification",
         "store.copies.restore": "restore",
         "store.copies.results": "BackedUp Restored",
+        "store.erasure.erase": "Erasure",
+        "store.erasure.search": "Mention",
         "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
         "store.operations.history": "CaughtUp HistoryPage",
@@ -130,6 +134,7 @@ __all__ = [
     "Description",
     "Draft",
     "DuplicateSession",
+    "Erasure",
     "Finding",
     "Fold",
     "Handle",
@@ -152,6 +157,7 @@ __all__ = [
     "LogUnavailable",
     "Maintained",
     "MaintenanceRunning",
+    "Mention",
     "NoLedger",
     "NotALedger",
     "Page",

@@ -46,6 +46,7 @@ SEVERITIES: dict[str, Severity] = {
     "clocks_disagree": "warning",
     "consumer_behind": "warning",
     "mark_unswept": "warning",
+    "erasure_pending": "warning",
     "maintenance_failed": "warning",
     "maintenance_ran": "note",
     "rows_behind": "note",

@@ -22,6 +22,9 @@ SALT = "sessionledger.salt"
 """Random bytes in the hash of an event with personal data. Once the data and they are gone, the
 hash that is kept confirms no guess of the data."""
 
+ERASED = "sessionledger.erased"
+"""On the stub of an event of an erased session."""
+
 _PREFIX = TOKEN_PREFIX.encode()
 _GENERATED = re.compile(_PREFIX + rb"[A-Za-z0-9_-]{43}")
 _PRINCIPAL = re.compile(rb'"principal":"(?:[^"\\]|\\.)*","token_handle"')

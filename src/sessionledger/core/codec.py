@@ -19,6 +19,7 @@ from msgspec import UNSET, UnsetType
 from sessionledger.canonical import nests_deeper
 from sessionledger.core.events import (
     CREATED,
+    ERASURE,
     EVERYBODY,
     EVERYBODY_ENDED,
     EXPIRED,
@@ -29,6 +30,7 @@ from sessionledger.core.events import (
     TOUCHED,
     Created,
     DecodedEvent,
+    Erasure,
     Everybody,
     EverybodyEnded,
     Expired,
@@ -203,15 +205,11 @@ def shows_creation(kind: str, damaged: bytes) -> bool:
 
 def encode_state(state: Session | Seen | Broken | Tombstone) -> bytes:
     """A state as the bytes of a row, without its version, which the row has beside it."""
-    match state:
-        case Session():
-            return _encode(state)
-        case Seen():
-            return _SEEN
-        case Broken():
-            return _BROKEN
-        case Tombstone():
-            return _TOMBSTONE
+    if isinstance(state, Session):
+        return _encode(state)
+    if isinstance(state, Seen):
+        return _SEEN
+    return _BROKEN if isinstance(state, Broken) else _TOMBSTONE
 
 
 def decode_state(state: bytes) -> State:
@@ -354,6 +352,7 @@ _READERS: dict[str, Callable[[bytes], DecodedEvent]] = {
     SELECTED: _selected.decode,
     SEALED: _sealed.decode,
     RESTORED: msgspec.json.Decoder(Restored).decode,
+    ERASURE: lambda _: Erasure(),
 }
 
 

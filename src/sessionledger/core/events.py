@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from sessionledger.core.session import Ancestor
-from sessionledger.core.token import FORGOTTEN_HANDLE
+from sessionledger.core.token import ERASURES_HANDLE, FORGOTTEN_HANDLE
 
 CREATED = "session_created"
 TOUCHED = "session_touched"
@@ -32,6 +32,8 @@ SEALED = "history_sealed"
 """The log removed its oldest events."""
 RESTORED = "ledger_restored"
 """The ledger was made from a backup. What happened after the backup is lost."""
+ERASURE = "erasure_listed"
+"""Events of persons are being replaced by stubs. It lists them."""
 FOR_ALL = frozenset((EVERYBODY, SELECTED, RESTORED))
 """Events that `watch` and webhooks tell without a handle."""
 
@@ -154,6 +156,18 @@ class Restored(msgspec.Struct, frozen=True, gc=False):
     token_handle: str = FORGOTTEN_HANDLE
 
 
+class Erasure(msgspec.Struct, frozen=True, gc=False):
+    """Some events were erased. Its payload says which."""
+
+    token_handle: str = ERASURES_HANDLE
+
+
+class Erased(msgspec.Struct, frozen=True, gc=False):
+    """An event of an erased session, of which only the handle is left."""
+
+    token_handle: str
+
+
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An event of ours by its kind whose payload can't be read; it still names a handle."""
 
@@ -164,6 +178,14 @@ SessionEvent: TypeAlias = Created | Touched | Expired
 """What we write about one session."""
 
 DecodedEvent: TypeAlias = (
-    SessionEvent | Everybody | EverybodyEnded | Selected | Sealed | Restored | Malformed
+    SessionEvent
+    | Everybody
+    | EverybodyEnded
+    | Selected
+    | Sealed
+    | Restored
+    | Erasure
+    | Erased
+    | Malformed
 )
 """What we may read."""

@@ -13,7 +13,7 @@
    sighting that told one. A session that is seen again is superseded by no sibling any more.
 6. Ours: `Everybody` is an end of every session that began before it.
 7. Ours: a tombstone, which compaction leaves, stays what it is. A seal makes one, of the handle
-   that stands for all that were forgotten.
+   that stands for all that were forgotten. A list of erased events makes one, and so does a stub.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sessionledger.canonical import decode_object
 from sessionledger.core.events import (
     Created,
     DecodedEvent,
+    Erased,
+    Erasure,
     Everybody,
     EverybodyEnded,
     Expired,
@@ -54,7 +56,7 @@ def evolve(state: State, event: DecodedEvent) -> State:
             return _revoked(state, event)
         case EverybodyEnded() | Selected():
             return state
-        case Sealed() | Restored():
+        case Sealed() | Restored() | Erasure() | Erased():
             return Tombstone()
         case Malformed():
             return _malformed(state)

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from sessionledger.core.annotations import ACTOR, REASON, context_of, with_context
+from sessionledger.core.annotations import ACTOR, ERASED, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import DecodedEvent, Everybody, Expired, Malformed
+from sessionledger.core.events import DecodedEvent, Erased, Everybody, Expired, Malformed
 from sessionledger.core.fold import evolve
 from sessionledger.core.instant import from_milliseconds
 from sessionledger.core.session import Session, State
@@ -118,6 +118,8 @@ def fold(handle: Handle, events: Iterable[RecordedEvent], before: State = None) 
 def decoded(event: EventContent) -> DecodedEvent | None:
     """What a recorded event stands for, with the context that stands in its headers."""
     happened = decode_event(event.kind, event.payload)
+    if happened is not None and ERASED in event.headers:
+        return Erased(happened.token_handle)
     return None if happened is None else with_context(happened, event.headers)
 
 

@@ -27,6 +27,9 @@ TOKEN_RANDOM_BYTES = 32
 FORGOTTEN_KEY = sha256(b"sessionledger.forgotten").digest()
 """The row of this key says that the ledger forgot generated tokens."""
 FORGOTTEN_HANDLE = Handle(HANDLE_PREFIX + FORGOTTEN_KEY.hex())
+ERASURES_KEY = sha256(b"sessionledger.erasures").digest()
+"""The events of this key are the lists of what was erased."""
+ERASURES_HANDLE = Handle(HANDLE_PREFIX + ERASURES_KEY.hex())
 
 # Unicode's White_Space, which Rust's `str::trim` takes. `str.strip()` without an argument would
 # also take U+001C to U+001F, and so name another session than the reference does.

@@ -4,11 +4,14 @@ The record hash is SHA-256 over compact, key-sorted JSON of event id, headers, k
 and topic. The headers lack the hash itself, and the payload's bytes are those that are stored.
 There is no key, so this finds accidents and careless edits only. Somebody who can rewrite the whole
 log can recompute all hashes: keep `head` elsewhere and compare.
+
+A stub stands for an event that was erased. It has the hash of that event, and one of its own. Later
+events list which stubs there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 
@@ -20,6 +23,8 @@ from sessionledger.logs.base import LogEvent, StoredEvent
 SCHEMA_HEADER = "harn.provenance.schema"
 PREV_HEADER = "harn.provenance.prev_hash"
 HASH_HEADER = "harn.provenance.record_hash"
+STUB_HEADER = "sessionledger.stub"
+"""The hash of a stub, which covers all of it but this header."""
 SCHEMA = "harn-eventlog-provenance-v1"
 RESERVED_PREFIX = "harn.provenance."
 
@@ -82,15 +87,45 @@ def record_hash(topic: str, event: StoredEvent) -> str:
     return _hash(topic, event.id, event.kind, event.payload, headers, event.occurred_at_ms)
 
 
+def stub_of(
+    topic: str, event: StoredEvent, kind: str, payload: bytes, headers: Mapping[str, str], at: int
+) -> StoredEvent:
+    """What stands in the place of an event, which keeps its id and its place in the chain."""
+    kept = {
+        name: value for name, value in event.headers.items() if name.startswith(RESERVED_PREFIX)
+    }
+    left = {**headers, **kept}
+    left.pop(STUB_HEADER, None)
+    left[STUB_HEADER] = _hash(topic, event.id, kind, payload, left, at)
+    return StoredEvent(event.id, kind, payload, left, at)
+
+
+def is_stub(topic: str, event: StoredEvent) -> bool:
+    """Whether an event is a stub as it was written. A list has to say that it should be one."""
+    headers = dict(event.headers)
+    found = headers.pop(STUB_HEADER, None)
+    if found is None:
+        return False
+    return found == _hash(topic, event.id, event.kind, event.payload, headers, event.occurred_at_ms)
+
+
 def unchained(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers without those of the chain."""
     return {key: value for key, value in headers.items() if not key.startswith(RESERVED_PREFIX)}
 
 
-def verify(topic: str, events: Iterable[StoredEvent], head: Head = EMPTY) -> Head | Break:
-    """Walk the events that follow `head`; the new head, or the first event where it breaks."""
+def verify(
+    topic: str,
+    events: Iterable[StoredEvent],
+    head: Head = EMPTY,
+    stubs: Mapping[int, Collection[str]] = {},
+) -> Head | Break:
+    """Walk the events that follow `head`; the new head, or the first event where it breaks.
+
+    stubs: the hashes of the stubs that each event may be replaced by.
+    """
     for event in events:
-        problem = _problem(topic, event, head)
+        problem = _problem(topic, event, head, stubs.get(event.id, ()))
         if problem is not None:
             return Break(event.id, problem)
         head = head_after(event)
@@ -104,7 +139,7 @@ def check_headers(event: LogEvent) -> None:
             raise InvalidEvent(f"the header {key!r} is the log's to write")
 
 
-def _problem(topic: str, event: StoredEvent, head: Head) -> str | None:
+def _problem(topic: str, event: StoredEvent, head: Head, stubs: Collection[str]) -> str | None:
     if event.id <= head.id:
         return f"its id does not follow {head.id}"
     if head.hash is not None and event.headers.get(PREV_HEADER) != head.hash:
@@ -114,6 +149,9 @@ def _problem(topic: str, event: StoredEvent, head: Head) -> str | None:
     if HASH_HEADER not in event.headers:
         return "it is not chained"
     if event.headers[HASH_HEADER] != record_hash(topic, event):
+        if is_stub(topic, event):
+            is_listed = event.headers[STUB_HEADER] in stubs
+            return None if is_listed else "it was erased, and no list of erased events has it"
         return "its content does not match its hash: it was changed"
     return None
 

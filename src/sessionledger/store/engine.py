@@ -21,7 +21,14 @@ from sessionledger.core.events import RESTORED, Restored
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import FORGOTTEN_KEY, digest, handle_of, parse_handle, parse_token
+from sessionledger.core.token import (
+    ERASURES_KEY,
+    FORGOTTEN_KEY,
+    digest,
+    handle_of,
+    parse_handle,
+    parse_token,
+)
 from sessionledger.errors import (
     CorruptLog,
     HistoryCut,
@@ -48,7 +55,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.secrecy import clear_locals
-from sessionledger.store.audit.reports import LAST_RUNS, LedgerHead, Stats, last_run
+from sessionledger.store.audit.reports import ERASURES, LAST_RUNS, LedgerHead, Stats, last_run
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
 from sessionledger.store.session_fold import NOBODY, SessionFold
 from sessionledger.store.steps import Step, prepare, refuse_forgotten
@@ -328,7 +335,10 @@ class Engine:
         sealed = await self.events(cut.seal - 1, 1) if cut.id else []
         cursors = await self.cursors(self.topic)
         over = await self.log.count(self.topic, RowFilter(owner=NOBODY))
-        others = await self.log.row(self.topic, FORGOTTEN_KEY)  # is of no session
+        # These two are of no session.
+        others = await self.log.row(self.topic, FORGOTTEN_KEY)
+        erasure = await self.log.row(self.topic, ERASURES_KEY)
+        erased = 0 if erasure is None else erasure.version
         return Stats(
             topic=self.topic,
             events=latest - cut.id,
@@ -336,12 +346,14 @@ class Engine:
             live=await self.log.count(
                 self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
             ),
-            tombstones=over - (others is not None),
+            tombstones=over - (others is not None) - (erasure is not None),
             oldest_at=_happened_at(await self.events(cut.id, 1)),
             consumers={name: max(0, latest - cursor) for name, cursor in cursors.items()},
             cut=cut.id,
             compacted_at=_happened_at(sealed),
             maintained=last_run(await self.cursors(LAST_RUNS)),
+            erased=erased,
+            erasure_pending=(await self.cursors(ERASURES)).get(self.topic, 0) < erased,
             log=await self.log.describe(),
         )
 

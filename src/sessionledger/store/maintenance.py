@@ -1,8 +1,8 @@
 """Maintenance: rounds that keep a ledger bounded.
 
 1. One process at a time. It has the log's lease for the whole round; the others leave it out.
-2. Each topic that holds sessions is swept, then compacted. An error in one topic does not keep the
-   others from it.
+2. In each topic that holds sessions an erasure is finished. It is swept, then compacted. An error
+   in one topic does not keep the others from it.
 3. A round may be told to stop between two steps. The next round finishes what is left.
 4. The start of each finished round is recorded as a cursor. Every log keeps cursors, and every
    process can read them.
@@ -26,6 +26,7 @@ from sessionledger.logs.base import Log
 from sessionledger.logs.compaction.seal import KIND
 from sessionledger.store.audit.reports import LAST_RUNS, SUCCEEDED, last_run
 from sessionledger.store.engine import Engine, Folder
+from sessionledger.store.erasure.rewriting import finish
 from sessionledger.store.operations.compaction import Compacted, compact
 from sessionledger.store.operations.sweep import rest_until, sweep_all
 from sessionledger.store.session_fold import SessionFold
@@ -126,19 +127,25 @@ class Maintenance:
 
     def _maintain(self, topic: str, done: Maintained) -> None:
         """Sweep and compact a topic, in this thread, if it holds sessions."""
-        engine = self._engines.get(topic)
+        engine = self.engine_of(topic)
         if engine is None:
-            if not self._holds_sessions(topic):
-                return
-            telemetry = telemetry_of(self._log, topic)
-            log = ImmediateLog(telemetry.log(self._log))
-            engine = self._engine.beside(topic, log, telemetry, self._is_stopped)
-            self._engines[topic] = engine
+            return
+        finish(self._log, topic)
         done.swept[topic] = drive(sweep_all(engine))
         if self._retention is not None:
             check, archive = (lambda _: engine.check_open()), self._archive
             compacting = compact(engine, self._retention, progress=check, archive=archive)
             done.compacted[topic] = drive(compacting)
+
+    def engine_of(self, topic: str) -> Engine | None:
+        """The engine of a topic, for this thread; None for one that holds no sessions."""
+        engine = self._engines.get(topic)
+        if engine is None and self._holds_sessions(topic):
+            telemetry = telemetry_of(self._log, topic)
+            log = ImmediateLog(telemetry.log(self._log))
+            engine = self._engine.beside(topic, log, telemetry, self._is_stopped)
+            self._engines[topic] = engine
+        return engine
 
     def _holds_sessions(self, topic: str) -> bool:
         """Whether the oldest event of a topic is one of sessions."""

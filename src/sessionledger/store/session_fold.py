@@ -19,6 +19,8 @@ from sessionledger.core.events import (
     KINDS,
     MARKS,
     DecodedEvent,
+    Erased,
+    Erasure,
     EverybodyEnded,
     Expired,
     Malformed,
@@ -48,6 +50,7 @@ NOBODY = " "
 """The owner of tombstones: no principal is blank."""
 
 _MOST_REMEMBERED = 1000
+_UNTOLD = (Sealed, Restored, Erasure, Erased)
 
 
 class SessionFold:
@@ -65,7 +68,7 @@ class SessionFold:
     def key_unremembered(self, event: StoredEvent) -> bytes | None:
         """The key of the session that an event concerns. The event is not kept to be folded."""
         happened = self._decode(event)
-        return None if isinstance(happened, Sealed | Restored) else _key_of(happened)
+        return None if isinstance(happened, _UNTOLD) else _key_of(happened)
 
     def begins(self, damaged: StoredEvent) -> bool:
         return shows_creation(damaged.kind, damaged.payload)

@@ -105,6 +105,7 @@ def verification_record(found: sessionledger.Verification) -> Record:
         "broken_id": found.broken.id if found.broken else None,
         "problem": found.broken.problem if found.broken else None,
         "cut": found.cut,
+        "erased": len(found.erased),
     }
 
 
@@ -149,7 +150,7 @@ def stats_record(stats: sessionledger.Stats) -> Record:
     """How much there is, and how the log describes itself."""
     return {
         **fields(stats, "topic events sessions live tombstones oldest_at consumers"),
-        **fields(stats, "cut compacted_at"),
+        **fields(stats, "cut compacted_at erased erasure_pending"),
         "maintained_at": stats.maintained and stats.maintained.at,
         "maintained": stats.maintained and stats.maintained.outcome,
         **fields(stats.log, "backend location durability chained"),

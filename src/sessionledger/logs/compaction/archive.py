@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,15 @@ from sessionledger.errors import CorruptLog, InvalidSession, MaintenanceRunning
 from sessionledger.logs.base import StoredEvent
 from sessionledger.logs.chain import Head, head_after
 from sessionledger.logs.compaction.contract import Cut, Removal, Segment
-from sessionledger.logs.compaction.segments import NAME, PAGE, Closing, closing_of, name_of
+from sessionledger.logs.compaction.segments import (
+    NAME,
+    PAGE,
+    Archive,
+    Closing,
+    closing_of,
+    name_of,
+    segment_pages,
+)
 from sessionledger.logs.file import lines
 from sessionledger.logs.file.errors import translated_errors
 from sessionledger.ownership import check_ledger, flush, give, owner_of
@@ -92,17 +100,9 @@ class Archiving:
         start, previous = self._before.head, None if self._last is None else self._last.name
         path = self._folder / name_of(self._topic, start, end)
         draft = path.with_name(f".{path.name}.new")
-        try:
-            with os.fdopen(os.open(draft, _NEW, 0o600), "wb") as file:
-                give(file.fileno(), owner_of(self._folder)._replace(mode=0o600))
-                file.writelines(map(lines.line_of, self._events(end, read)))
-                file.write(msgspec.json.encode(Closing(start, end, previous)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except Exception:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        with _drafted(draft, self._folder) as file:
+            file.writelines(map(lines.line_of, self._events(end, read)))
+            file.write(msgspec.json.encode(Closing(start, end, previous)) + b"\n")
         draft.rename(path)
         flush(self._folder)
         flush(self._folder.parent)
@@ -119,6 +119,37 @@ class Archiving:
     def _refusal(self, problem: str) -> InvalidSession:
         hint = "name a folder for this ledger's archive alone, such as an empty one"
         return InvalidSession("archive", f"can't be {self._folder}: {problem}; {hint}")
+
+
+def rewrite_archive(
+    folder: Path, topic: str, cut: Cut, last: Segment, stubs: Mapping[int, StoredEvent]
+) -> None:
+    """Replace events of an archive by their stubs, one segment after the other."""
+    for path, closing in Archive(folder, topic, cut, last).segments:
+        if any(closing.start.id < id <= closing.end.id for id in stubs):
+            draft = path.with_name(f".{path.name}.new")
+            draft.unlink(missing_ok=True)  # of a process that was killed
+            with _drafted(draft, folder) as file:
+                for page in segment_pages(path, closing, 0):
+                    file.writelines(lines.line_of(stubs.get(event.id, event)) for event in page)
+                file.write(msgspec.json.encode(closing) + b"\n")
+            draft.rename(path)
+            flush(folder)
+
+
+@contextmanager
+def _drafted(draft: Path, folder: Path) -> Iterator[BinaryIO]:
+    """A new file, which is flushed at the end, or removed."""
+    try:
+        with os.fdopen(os.open(draft, _NEW, 0o600), "wb") as file:
+            give(file.fileno(), owner_of(folder)._replace(mode=0o600))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        with suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def check_cut(before: Cut, cut: Cut) -> None:

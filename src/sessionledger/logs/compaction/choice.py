@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -39,12 +39,14 @@ class Limits(msgspec.Struct, frozen=True):
 class Choice:
     """Sees events in order, and knows which of them may be removed.
 
-    is_held_back: whether a cursor keeps more of them.
+    stubs: the hashes of the stubs that events may be replaced by. is_held_back: whether a cursor
+    keeps more of them.
     """
 
     def __init__(self, topic: str, start: Head, fold: Fold, limits: Limits) -> None:
         self.removal = Removal(start, 0, 0, 0)
         self.is_held_back = False
+        self.stubs: Mapping[int, Collection[str]] = {}
         self._topic = topic
         self._fold = fold
         self._limits = limits
@@ -75,7 +77,7 @@ class Choice:
         return True
 
     def _check_chain(self, event: StoredEvent) -> None:
-        verdict = chain.verify(self._topic, (event,), self._seen.head)
+        verdict = chain.verify(self._topic, (event,), self._seen.head, self.stubs)
         if isinstance(verdict, Break) and event.id > self._limits.accepted:
             raise CorruptLog(
                 f"the chain breaks at event {event.id}: {verdict.problem}. It would be removed. "

@@ -175,6 +175,40 @@ class VacuumableLog(Protocol):
         ...
 
 
+class Rewriting(msgspec.Struct, frozen=True):
+    """Which events, rows and entries of the base are replaced, so that a person is forgotten.
+
+    events: what stands in the place of those with the same ids. seals: likewise, of those that seal
+    the base. row: what stands in the place of a row or an entry; it is asked for those of `keys`.
+    Folding the new events gives the new rows.
+    """
+
+    events: Sequence[StoredEvent]
+    seals: Sequence[StoredEvent]
+    keys: Sequence[bytes]
+    row: Callable[[Row], Row]
+
+
+@runtime_checkable
+class ErasableLog(Protocol):
+    """What a `CompactableLog` also offers if what was written can be replaced."""
+
+    def rewrite(self, topic: str, rewriting: Rewriting, progress: Progress | None = None) -> None:
+        """Replace events, rows and entries of the base. The caller has the lease.
+
+        A process that is killed leaves some of it undone; to do all of it again completes it. Base
+        and seals are replaced together. `progress` is as in `compact`.
+        """
+        ...
+
+    def purge(self) -> tuple[str, ...]:
+        """Remove what was replaced from the files themselves; where only others can remove it.
+
+        Raises `LogTimeout` while somebody reads what was there before.
+        """
+        ...
+
+
 class Leased(ABC):
     """What has a lease for a thread of a process."""
 

@@ -6,10 +6,13 @@ row holds, in MessagePack.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
+from os import urandom
 
 import msgspec
+from msgspec.structs import replace
 
 from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import LogEvent, Row, StoredEvent
@@ -20,6 +23,9 @@ KIND = "history_sealed"
 """The reference ignores it, as it does every kind that it does not know."""
 
 _text = msgspec.json.Encoder(order="sorted")
+
+
+SALT = "sessionledger.salt"
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -74,7 +80,14 @@ def seal(
         segment,
         forgotten,
     )
-    return LogEvent(KIND, _text.encode(told), {}, compaction.at_ms)
+    # The base has personal data, and with a salt its hash confirms no guess of them.
+    salt = b64encode(urandom(16))[:22].decode()
+    return LogEvent(KIND, _text.encode(told), {SALT: salt}, compaction.at_ms)
+
+
+def with_base(sealed: StoredEvent, base: str) -> bytes:
+    """The payload of a seal whose base is another one now. Raises `CorruptLog`."""
+    return _text.encode(replace(read_seal(sealed), base=base))
 
 
 def read_seal(event: StoredEvent) -> Seal:

@@ -69,32 +69,34 @@ class Archive:
     """The removed events of a topic. Raises `CorruptLog` for a segment that is missing or another.
 
     start: the head before its first event. It is empty, unless the archive was begun later.
+    segments: the files, in order.
     """
 
     def __init__(self, folder: Path, topic: str, cut: Cut, last: Segment | None) -> None:
         """last: what the newest seal names."""
         self.start, name = cut.head, None if last is None else last.name
-        self._segments: list[tuple[Path, Closing]] = []
+        self.segments: list[tuple[Path, Closing]] = []
         while name is not None:
             path = folder / Path(name).name
             closing = closing_of(path)
             if closing.end != self.start or name != name_of(topic, closing.start, closing.end):
                 raise CorruptLog(f"{path} holds other events than the segment of this name")
-            self._segments.insert(0, (path, closing))
+            self.segments.insert(0, (path, closing))
             self.start, name = closing.start, closing.previous
 
     def segment_of(self, id: int) -> Path | None:
         """The segment that has, or should have, the event of an id."""
-        return next((path for path, closing in self._segments if closing.end.id >= id), None)
+        return next((path for path, closing in self.segments if closing.end.id >= id), None)
 
     def pages(self, after: int) -> Iterator[list[StoredEvent]]:
         """The events with an id above `after`, in order. A damaged line is a damaged event."""
-        for path, closing in self._segments:
+        for path, closing in self.segments:
             if closing.end.id > after:
-                yield from _pages(path, closing, after)
+                yield from segment_pages(path, closing, after)
 
 
-def _pages(path: Path, closing: Closing, after: int) -> Iterator[list[StoredEvent]]:
+def segment_pages(path: Path, closing: Closing, after: int) -> Iterator[list[StoredEvent]]:
+    """The events of a segment with an id above `after`, in order."""
     from sessionledger.logs.file import lines  # the whole log of files comes with it
 
     head, page = closing.start, list[StoredEvent]()

@@ -33,6 +33,7 @@ from sessionledger.logs.compaction.contract import (
     Compaction,
     Cut,
     Reduction,
+    Rewriting,
     refuse_below,
     refuse_existing,
 )
@@ -294,6 +295,21 @@ class MemoryLog:
         if progress is not None:
             progress(len(removed))
         return reduced
+
+    def rewrite(self, topic: str, rewriting: Rewriting, progress: Progress | None = None) -> None:
+        with self._lock:
+            table, replaced = self._topic(topic), rewriting.events
+            stubs = {event.id: event for event in (*replaced, *rewriting.seals)}
+            table.events = [stubs.get(event.id, event) for event in table.events]
+            for key in table.base.keys() & rewriting.keys:
+                table.base[key] = rewriting.row(table.base[key])
+            table.forget_rows()
+            table.catch_up()
+        if progress is not None:
+            progress(len(replaced))
+
+    def purge(self) -> tuple[str, ...]:
+        return ()
 
     def receive(self, topics: Transfers) -> None:
         with self._lock:

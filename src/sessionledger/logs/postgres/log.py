@@ -38,6 +38,16 @@ from sessionledger.logs.sql.compactable import CompactableDatabase
 T = TypeVar("T")
 
 
+REMAINS = (
+    "pages of tables and indexes, until VACUUM FULL",
+    "statistics, until ANALYZE",
+    "the write-ahead log and its archive",
+    "replicas that lag",
+    "backups",
+)
+"""Where a server may keep what was replaced. No query answers it."""
+
+
 class PostgresLog(CompactableDatabase[Writer], Forkable):
     """A ledger in a PostgreSQL database, for any number of threads, processes and machines.
 
@@ -171,6 +181,9 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         return (found, mark) if folded == head else None
 
     # -- the whole
+
+    def purge(self) -> tuple[str, ...]:
+        return REMAINS
 
     def describe(self) -> Description:
         ((version, size),) = self._select(queries.DESCRIBE, (self.address.schema,))

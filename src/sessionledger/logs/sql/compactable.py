@@ -17,6 +17,7 @@ from sessionledger.logs.compaction.contract import (
     Cut,
     Leased,
     Reduction,
+    Rewriting,
     refuse_below,
 )
 from sessionledger.logs.sql import statements
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # few ledgers are copied
     from sessionledger.logs.compaction.transfer import Transfers
 
 W = TypeVar("W", bound=Writer)
+
+REWRITTEN_AT_ONCE = 500
+"""Events for each transaction: about as long as a few ordinary commits."""
 
 
 class CutQueries(Protocol):
@@ -123,6 +127,15 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
             reduced = compactor.run(progress)
             self._give_back(compactor.between)
             return reduced
+
+    def rewrite(self, topic: str, rewriting: Rewriting, progress: Progress | None = None) -> None:
+        fold, events = units.fold_of(self._folds, topic), rewriting.events
+        self._change(lambda writer: writer.rewrite_rows(topic, fold, rewriting))
+        for first in range(0, len(events), REWRITTEN_AT_ONCE):
+            if progress is not None:
+                progress(first)
+            page = events[first : first + REWRITTEN_AT_ONCE]
+            self._change(lambda writer: writer.replace_events(topic, page))  # noqa: B023
 
     def _is_interrupted(self, topic: str) -> bool:
         """Whether a compaction was interrupted, of this topic or, maybe, of another one."""

@@ -48,6 +48,11 @@ FORGET_ENTRIES = "DELETE FROM main.ledger_base WHERE topic = ? AND key IN ({}) A
 FIRST_EVENT = "SELECT min(event_id) FROM main.events WHERE topic = ?"
 REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id <= ?"
 
+REPLACE_EVENT = """UPDATE main.events SET kind = ?, payload = ?, headers = ?, occurred_at_ms = ?
+    WHERE topic = ? AND event_id = ?"""
+# Of all generations, also of those that do not count yet.
+ENTRIES_OF_KEY = "SELECT generation, entry FROM main.ledger_base WHERE topic = ? AND key = ?"
+
 # Whoever maintains the ledger stands here, in case that its lease was lost unnoticed.
 JOB = "SELECT value FROM main.ledger_meta WHERE name = 'maintenance'"
 SET_JOB = """INSERT INTO main.ledger_meta (name, value) VALUES ('maintenance', ?)

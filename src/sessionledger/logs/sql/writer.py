@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 
-from sessionledger.logs import units
+from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
-from sessionledger.logs.compaction.contract import Cut, decode_row, encode_row, refuse_existing
+from sessionledger.logs.compaction.contract import (
+    Cut,
+    Rewriting,
+    decode_row,
+    encode_row,
+    refuse_existing,
+)
 from sessionledger.logs.marks import Mark, id_of, mark_of
 from sessionledger.logs.sql import statements
 
@@ -126,6 +132,26 @@ class Writer(ABC):
         for key, row in rows.items():
             entry = statements.NO_ENTRY if row is None else encode_row(row)
             self.then(self._put_base, line.number, key, generation, entry)
+
+    def replace_events(self, topic: str, events: Sequence[StoredEvent]) -> None:
+        """Store events in the place of those with the same ids."""
+        for event in events:
+            headers = chain.encode_headers(event.headers).decode()
+            content = (event.kind, event.payload, headers, event.occurred_at_ms)
+            self.then(statements.REPLACE_EVENT, *content, topic, event.id)
+
+    def rewrite_rows(self, topic: str, fold: Fold, rewriting: Rewriting) -> None:
+        """Replace rows, entries of the base, and seals."""
+        self.fold_gap(topic, fold)
+        line = self.line(topic)
+        rows = self.rows_of_keys(line, rewriting.keys)
+        self.put_rows(line, [rewriting.row(row) for row in rows.values()])
+        for key in rewriting.keys:
+            for generation, entry in self.select(statements.ENTRIES_OF_KEY, line.number, key):
+                if entry != statements.NO_ENTRY:
+                    row = rewriting.row(decode_row(entry))
+                    self.put_base(line, generation, {key: row})
+        self.replace_events(topic, rewriting.seals)
 
     @abstractmethod
     def select(self, sql: str, *values: Any) -> list[Any]:

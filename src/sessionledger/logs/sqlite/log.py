@@ -123,6 +123,10 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
         with self.lease():
             self._transactions.vacuum()
 
+    def purge(self) -> tuple[str, ...]:
+        self._transactions.purge()
+        return ()
+
     def _lease(self) -> AbstractContextManager[None]:
         with translated_errors(self.path):
             return self._maintenance.take()

@@ -186,6 +186,7 @@ ROW_TABLES = {"ledger_topics", "ledger_rows", "ledger_links"}
 
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 COLUMNS = "SELECT name FROM pragma_table_info(?)"
+STATISTICS = "SELECT name FROM sqlite_master WHERE name GLOB 'sqlite_stat*'"
 READ_META = "SELECT value FROM ledger_meta WHERE name = ?"
 WRITE_META = "INSERT OR REPLACE INTO ledger_meta (name, value) VALUES (?, ?)"
 

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import apsw
 
-from sessionledger.errors import LogUnavailable, StoreClosed
+from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.concurrency.forking import untouchable
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Mutex
+from sessionledger.logs.sqlite import queries
 from sessionledger.logs.sqlite.connection import (
     NO_FILE,
     SYNCHRONOUS,
@@ -125,22 +126,33 @@ class Transactions:
         """Rewrite a file that never gives space back, as one that does. Nobody writes meanwhile."""
         with translated_errors(self._path):
             until = self._until()
-            self._mutex.run(partial(self._vacuum, until), until)
+            self._mutex.run(partial(self._vacuum, until, is_due=False), until)
 
-    def _vacuum(self, until: float) -> None:
+    def purge(self) -> None:
+        """Rewrite the file, so that nothing of what was replaced is in it, nor in the write-ahead
+        log. Nobody writes meanwhile. Raises `LogTimeout`."""
+        with translated_errors(self._path):
+            until = self._until()
+            self._mutex.run(partial(self._vacuum, until, is_due=True), until)
+
+    def _vacuum(self, until: float, *, is_due: bool) -> None:
         connection = self._healthy_writer(until).connection
 
         def vacuum() -> None:
             wait_until(connection, until)
+            for (name,) in connection.execute(queries.STATISTICS).fetchall():
+                connection.execute(f"DROP TABLE {name}")  # they repeat what is in the indexes
             connection.pragma("auto_vacuum", "incremental")
             try:
                 connection.execute("VACUUM")
             except apsw.IOError as error:
                 self._poison = f"a vacuum failed ({error}); close the ledger and open it again"
                 raise
-            connection.pragma("wal_checkpoint", "truncate")
+            ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if busy and is_due:
+                raise LogTimeout(f"{self._path}-wal is being read: let that end, and try again")
 
-        if int(str(connection.pragma("auto_vacuum"))) != INCREMENTAL:
+        if is_due or int(str(connection.pragma("auto_vacuum"))) != INCREMENTAL:
             self._lock_file.run(vacuum, until)
 
     def _healthy_writer(self, until: float) -> Writer:

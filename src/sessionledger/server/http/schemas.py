@@ -193,6 +193,8 @@ class StatsDocument(msgspec.Struct):
     consumers: dict[str, int]
     cut: int
     compacted_at: str | None
+    erased: int
+    erasure_pending: bool
     maintained_at: str | None
     maintained: str | None
     backend: str

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the synchronous store takes its methods from here, and need
     from pathlib import Path
 
     from sessionledger.store.copies.results import BackedUp
+    from sessionledger.store.erasure.erase import Erasure
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
 
@@ -161,6 +162,30 @@ class ByLedger(Facade):
         engine.check_open()
         maintenance = Maintenance(engine, self._log, retention, archive, stopped.is_set)
         await _repeat(engine, partial(maintenance.turn, interval), stopped)
+
+    async def erase(
+        self,
+        principal: str | None = None,
+        *,
+        handle: str | None = None,
+        mentions: bool = False,
+        progress: Progress | None = None,
+    ) -> Erasure:
+        """End and erase all sessions of a principal, or that of a handle; what was done.
+
+        Their events are replaced by stubs without personal data, in every topic of the ledger
+        and in its archive. The tokens can never be used again, and the chain goes on. What others
+        said of the principal is found and answered. `mentions=True` blanks reasons, actors and
+        contexts. The next maintenance finishes what was interrupted. docs/erasure.md says what
+        stays.
+        """
+        from sessionledger.store.erasure.erase import erase
+        from sessionledger.store.maintenance import Maintenance
+
+        self._engine.check_open()
+        engine_of = Maintenance(self._engine, self._log, None).engine_of
+        given = (self._log, self._engine, engine_of, principal, handle, progress)
+        return await self._engine.log.call(partial(erase, *given, mentions=mentions))
 
     async def backup(self, path: str | Path, *, progress: Progress | None = None) -> BackedUp:
         """Copy all topics of the ledger to a new file, and verify the copy. Writers go on.

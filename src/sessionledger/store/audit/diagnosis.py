@@ -23,7 +23,7 @@ from sessionledger.logs.base import Check, LogEvent, Row, StoredEvent, View
 from sessionledger.logs.compaction.seal import BaseHash, problem_of, read_seal
 from sessionledger.logs.marks import Mark
 from sessionledger.store.audit.event_checks import RECENT_MS, Inspection
-from sessionledger.store.audit.reports import LAST_RUNS, SUCCEEDED, last_run
+from sessionledger.store.audit.reports import ERASURES, LAST_RUNS, SUCCEEDED, last_run
 from sessionledger.store.session_fold import SessionFold, state_of
 
 PAGE = 1000
@@ -32,6 +32,7 @@ MOST_ROWS_HELD = 200_000
 _RESTORE = "restore the ledger from a copy: a base stands nowhere else"
 _REBUILD = "run `sessionledger rebuild`"
 _SEE = "run `sessionledger maintain` with the same retention: it shows the error"
+_ERASE = "run `sessionledger maintain`"
 _SWEEP = "run `sessionledger sweep`"
 _CONSUMER = "let it go on, or give it up: `sessionledger compact --give-up CONSUMER`"
 _CUT_SHORT = (
@@ -100,6 +101,7 @@ def _check(topic: str, now_ms: int, progress: Examining | None, view: View) -> l
     inspection.end()
     # The rows of another topic are somebody else's, and so is their fold.
     _look_at_base(view, found)
+    _look_at_erasure(topic, view, inspection.erasure, found)
     _look_at_maintenance(topic, view, share.mark_in_force, now_ms, found)
     if inspection.of_sessions and view.folded is not None:
         _look_at_heads(folded, view.head, found)
@@ -119,6 +121,13 @@ def _look_at_base(view: View, found: Findings) -> None:
     problem = problem_of(view.cut, sealed[0] if sealed else None, base)
     if problem is not None:
         found.add("chain_broken", f"seal {problem.id}", problem.problem, _RESTORE)
+
+
+def _look_at_erasure(topic: str, view: View, newest: int, found: Findings) -> None:
+    """Whether all was done that the newest list of erased events says."""
+    if view.cursors(ERASURES).get(topic, 0) < newest:
+        problem = "events of a person were listed to be erased, and something of them is left"
+        found.add("erasure_pending", f"event {newest}", problem, _ERASE)
 
 
 def _look_at_maintenance(

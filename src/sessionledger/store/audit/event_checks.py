@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from sessionledger.core.ends import CLOCK_TOLERANCE
-from sessionledger.core.events import FOR_ALL, KINDS, MARKS, Malformed
+from sessionledger.core.events import ERASURE, FOR_ALL, KINDS, MARKS, Malformed
 from sessionledger.core.token import key_of
 from sessionledger.findings import Findings
 from sessionledger.logs import chain
 from sessionledger.logs.base import StoredEvent, View
 from sessionledger.logs.chain import Break
 from sessionledger.logs.compaction import seal
+from sessionledger.store.erasure.lists import lists_in
 from sessionledger.store.session_fold import SessionFold
 
 TOLERANCE_MS = CLOCK_TOLERANCE // timedelta(milliseconds=1)
@@ -54,6 +55,9 @@ class Inspection:
         self._latest_ms = now_ms + TOLERANCE_MS
         self._found = found
         self._head = view.cut.head
+        # Stubs that no list was seen of: lists come behind what they list.
+        self._stubs: dict[int, str] = {}
+        self.erasure = 0
         self._unchained, self._unknown, self._early, self._beyond = (_Kind() for _ in range(4))
         self._late = _Kind()
         self._furthest_ms = self._behind_ms = 0
@@ -67,6 +71,7 @@ class Inspection:
                 self._check_chain(event)
             self._check_content(event)
             self._check_place(event)
+            self._see_list(event)
             self._head = chain.head_after(event)
 
     @property
@@ -77,6 +82,9 @@ class Inspection:
     def end(self) -> None:
         """All events were seen."""
         add, newest = self._found.add, self._head.id
+        for id in self._stubs:
+            problem = "it was erased, and no list of erased events has it"
+            add("chain_broken", f"event {id}", problem, _RESTORE)
         if self._unchained.number:
             problem = "without a hash: another program appended, and `verify` can't vouch for it"
             add("unchained_events", str(self._unchained), problem, _WHOSE)
@@ -101,13 +109,25 @@ class Inspection:
         if chain.HASH_HEADER not in event.headers:
             self._unchained.add(event)
             return
-        verdict = chain.verify(self._topic, (event,), self._head)
+        stub = event.headers.get(chain.STUB_HEADER)
+        stubs = {} if stub is None else {event.id: (stub,)}
+        verdict = chain.verify(self._topic, (event,), self._head, stubs)
         if isinstance(verdict, Break):
             self._found.add("chain_broken", f"event {event.id}", verdict.problem, _RESTORE)
+        elif stub is not None:
+            self._stubs[event.id] = stub
+
+    def _see_list(self, event: StoredEvent) -> None:
+        if event.kind == ERASURE:
+            self.erasure = event.id
+            for listed in lists_in((event,)):
+                for one in listed.events:
+                    if self._stubs.get(one.id) == one.stub:
+                        del self._stubs[one.id]
 
     def _check_content(self, event: StoredEvent) -> None:
         happened = self._fold.happened(event)
-        if event.kind == seal.KIND:
+        if event.kind in (seal.KIND, ERASURE):
             return
         if event.kind in MARKS | FOR_ALL and not isinstance(happened, Malformed | None):
             return
@@ -137,6 +157,8 @@ class Inspection:
 
     def _check_order(self, event: StoredEvent) -> None:
         """Events are in order by their ids: one that says to be older had another clock."""
+        if chain.STUB_HEADER in event.headers:
+            return  # of it only the day is known
         behind = self._furthest_ms - event.occurred_at_ms
         self._furthest_ms = max(self._furthest_ms, event.occurred_at_ms)
         if behind > TOLERANCE_MS and event.occurred_at_ms > self._latest_ms - RECENT_MS:

@@ -32,13 +32,14 @@ class Verification(msgspec.Struct, frozen=True):
 
     events: how many hold. broken: the first that does not, and why; None when all hold. cut: the
     last event that was removed and is not in the archive that was read, 0 for none. The base that
-    a compaction left was checked too.
+    a compaction left was checked too. erased: those that hold as stubs, which a list has.
     """
 
     head: LedgerHead
     events: int
     broken: Break | None
     cut: int = 0
+    erased: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -49,6 +50,10 @@ class Verification(msgspec.Struct, frozen=True):
 LAST_RUNS = "sessionledger.maintenance"
 """The topic whose cursors say when maintenance last began, by how it ended. It has no events."""
 SUCCEEDED = "succeeded"
+
+
+ERASURES = "sessionledger.erasures"
+"""The topic whose cursors say up to which list each topic is erased. It has no events."""
 
 
 class LastRun(msgspec.Struct, frozen=True):
@@ -65,6 +70,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     lapsed now; tombstones: the handles of which nothing else is kept. oldest_at: when the oldest
     event happened. consumers: how many events each has yet to read. cut: the last event that was
     removed, 0 for none; compacted_at: when. maintained: the ledger's last round of maintenance.
+    erased: the newest list of erased events, 0 for none; erasure_pending: whether something of it
+    is left to be done.
     """
 
     topic: str
@@ -77,6 +84,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     cut: int
     compacted_at: datetime | None
     maintained: LastRun | None
+    erased: int
+    erasure_pending: bool
     log: Description
 
     def figures(self) -> Iterator[tuple[str, str, str, float]]:

@@ -14,6 +14,7 @@ from sessionledger.logs.compaction.segments import Archive
 from sessionledger.store.audit.archive import archived, open_archive
 from sessionledger.store.audit.reports import LedgerHead, Verification, missing_head, parse_head
 from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
+from sessionledger.store.erasure.lists import Lists
 
 
 class _Walked(msgspec.Struct):
@@ -23,6 +24,7 @@ class _Walked(msgspec.Struct):
     held: int = 0
     found: Head | None = None
     broken: Break | None = None
+    erased: list[int] = []
 
 
 async def verify(
@@ -55,7 +57,7 @@ async def verify(
         walked.head, walked.found = latest, latest if latest == expected else None
     broken = broken or missing_head(expected, walked.found)
     head = LedgerHead(engine.topic, walked.head.id, walked.head.hash)
-    return Verification(head, walked.held, broken, archive.start.id)
+    return Verification(head, walked.held, broken, archive.start.id, tuple(walked.erased))
 
 
 async def _walk(
@@ -63,10 +65,12 @@ async def _walk(
 ) -> _Walked:
     start = archive.start
     walked = _Walked(start, found=start if expected == start else None)
+    lists = Lists(engine, archive)
 
-    def see(events: list[StoredEvent]) -> None:
+    async def see(events: list[StoredEvent]) -> None:
+        await lists.meet(events)
         walked.found = _at(expected.id, events) or walked.found
-        verdict = chain.verify(engine.topic, events, walked.head)
+        verdict = chain.verify(engine.topic, events, walked.head, lists.stubs)
         if isinstance(verdict, Break):
             where = archive.segment_of(verdict.id)
             problem = f"{verdict.problem}, in {where}" if where else verdict.problem
@@ -74,18 +78,19 @@ async def _walk(
             walked.held += sum(event.id < verdict.id for event in events)
         else:
             walked.head, walked.held = verdict, walked.held + len(events)
+            walked.erased += [event.id for event in events if chain.STUB_HEADER in event.headers]
         if progress is not None:
             progress(walked.held)
 
     try:
         async for events in archived(engine, archive, 0):
-            see(events)
+            await see(events)
             if walked.broken is not None:
                 return walked
     except CorruptLog as error:
         walked.broken = Break(walked.head.id + 1, str(error))
     while walked.broken is None and (events := await engine.events(walked.head.id, EVENT_PAGE)):
-        see(events)
+        await see(events)
     return walked
 
 

@@ -39,6 +39,8 @@ from sessionledger.logs.compaction.contract import (
 from sessionledger.logs.compaction.seal import Seal
 from sessionledger.plain import as_number
 from sessionledger.store.engine import EVENT_PAGE, Engine, Folder
+from sessionledger.store.erasure.lists import Lists
+from sessionledger.store.erasure.rewriting import finish
 from sessionledger.store.operations.sweep import sweep_all
 from sessionledger.store.session_fold import draft_of, intact_session_of, state_of
 
@@ -93,6 +95,8 @@ async def compact(
         if not dry_run:
             for name in give_up:
                 await engine.log.call(log.forget_cursor, engine.topic, name)
+            # The lists may be among what is removed.
+            await engine.log.call(finish, engine.log.log, engine.topic)
             await sweep_all(engine)
         slowest = min(cursors, key=lambda name: cursors[name], default=None)
         choice = await _choose(engine, span, cursors.get(slowest or ""), accepted, progress)
@@ -198,8 +202,10 @@ async def _choose(
     after = (await engine.cut()).head
     choice = Choice(engine.topic, after, engine.fold, limits)
     id = after.id
-    is_over = False
+    is_over, lists = False, Lists(engine)
+    choice.stubs = lists.stubs
     while not is_over and (events := await engine.events(id, EVENT_PAGE)):
+        await lists.meet(events)
         engine.check_open()
         is_over = not choice.see(events)
         id = events[-1].id

@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from sessionledger.core.codec import decode_event, decode_state, encode_state
-from sessionledger.core.events import EXPIRED, FOR_ALL, MARKS, SEALED, Expired
+from sessionledger.core.events import ERASURE, EXPIRED, FOR_ALL, MARKS, SEALED, Expired
 from sessionledger.core.history import HistoryEntry, entries_of, entry_for_all, entry_of, fold
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.lifetimes import parse_span
@@ -26,7 +26,7 @@ from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.pages import check_size
 from sessionledger.store.session_fold import intact_session_of, state_of
 
-_UNTOLD = MARKS | {SEALED}
+_UNTOLD = MARKS | {SEALED, ERASURE}
 KEPT_BYTES = 4 * 1024 * 1024
 """How much a watch keeps of states, as rows hold them."""
 MOST_OTHERS = 10_000

@@ -275,6 +275,7 @@ class SessionStore(TokenFacade):
     verify = in_place(ByLedger.verify)
     rebuild = in_place(ByLedger.rebuild)
     compact = in_place(ByLedger.compact)
+    erase = in_place(ByLedger.erase)
     backup = in_place(ByLedger.backup)
     maintain = in_place(ByLedger.maintain)
 

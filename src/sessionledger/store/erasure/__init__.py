@@ -1,0 +1,1 @@
+"""Erasing a person from the events and the rows of a ledger."""

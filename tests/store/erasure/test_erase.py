@@ -1,0 +1,348 @@
+"""What is left of a person who was erased, and what others notice of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import apsw
+import pytest
+
+from sessionledger import DuplicateSession, InvalidSession, Policy, SessionStore, StoredEvent
+from sessionledger.core.annotations import SALT
+from sessionledger.logs import chain
+from sessionledger.logs.compaction.archive import rewrite_archive
+from sessionledger.logs.compaction.seal import KIND as SEALED
+from sessionledger.logs.sqlite.log import SQLiteLog
+from sessionledger.store.erasure import rewriting
+from sessionledger.testing import Clock
+from tests.logs.openers import address
+
+DAY = timedelta(days=1)
+TOPIC = "orchestrator.sessions"
+PERSONAL = ("alice@example.org", "Wonderland", "10.1.2.3", "crm-4711", "she asked for it")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.middle)])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock, kind: str) -> Iterator[SessionStore]:
+    with on(address(kind, tmp_path / "ledger"), clock) as store:
+        yield store
+
+
+def on(url: str, clock: Clock) -> SessionStore:
+    return SessionStore.open(url, clock=clock, monotonic=lambda: clock.now.timestamp())
+
+
+def live_on(store: SessionStore) -> tuple[str, str]:
+    """Sessions of a person, and of somebody else: the tokens of two that are live."""
+    who, city, address, external, why = PERSONAL
+    first = store.create(
+        who,
+        ttl=90 * DAY,
+        attributes={"city": city},
+        context={"ip": address},
+        external_id=external,
+    )
+    assert store.patch(first.token, {"more": city}, reason=why)
+    rotated = store.rotate(first.token, context={"ip": address})
+    assert rotated is not None
+    ended = store.create(who, ttl=90 * DAY, attributes={"city": city})
+    store.expire(ended.token, reason=why)
+    other = store.create("bob", ttl=90 * DAY, attributes={"city": "elsewhere"})
+    return rotated.token, other.token
+
+
+def content(store: SessionStore) -> str:
+    """All that the events of a ledger say."""
+    return "".join(f"{event.payload!r} {event.headers}" for event in store.events())
+
+
+def test_nothing_of_the_person_is_answered_and_others_stay(store: SessionStore) -> None:
+    token, other = live_on(store)
+    before = store.get(other)
+    assert all(text in content(store) for text in PERSONAL)
+    erased = store.erase(PERSONAL[0])
+    assert len(erased.handles) == 3
+    assert not erased.pending
+    assert (erased.guessable, erased.mentions) == (0, ())
+    assert store.get(token) is None
+    assert store.get(other) == before
+    assert store.count(principal=PERSONAL[0], live=False) == 0
+    assert store.count(live=False) == 1
+    assert not any(text in content(store) for text in PERSONAL)
+    with pytest.raises(DuplicateSession):
+        store.create("mallory", token=token)
+
+
+def test_the_chain_holds_and_names_what_was_erased(store: SessionStore) -> None:
+    live_on(store)
+    heads = [store.head()]
+    erased = store.erase(PERSONAL[0])
+    heads.append(store.head())
+    for head in heads:
+        found = store.verify(expect=str(head))
+        assert found.ok
+        assert len(found.erased) == erased.events
+    assert not [one for one in store.diagnose() if one.severity == "problem"]
+    assert store.stats().erased == heads[1].id
+    assert not store.stats().erasure_pending
+
+
+def test_rows_are_what_the_stubs_fold_to(store: SessionStore) -> None:
+    live_on(store)
+    store.erase(PERSONAL[0], mentions=True)
+    log = store._log
+    rows = log.rows(TOPIC)
+    store.rebuild()
+    assert log.rows(TOPIC) == rows
+
+
+def test_a_stub_that_no_list_has_breaks_the_chain(store: SessionStore, clock: Clock) -> None:
+    live_on(store)
+    event = next(store.events())
+    stub = chain.stub_of(TOPIC, event, event.kind, b"{}", {}, 0)
+    assert isinstance(chain.verify(TOPIC, [stub]), chain.Break)
+    stubs = {1: [stub.headers[chain.STUB_HEADER]]}
+    assert chain.verify(TOPIC, [stub], stubs=stubs) == chain.head_after(event)
+
+
+def test_one_of_principal_and_handle_is_named(store: SessionStore) -> None:
+    with pytest.raises(InvalidSession, match="takes one"):
+        store.erase()
+    with pytest.raises(InvalidSession, match="takes one"):
+        store.erase("alice", handle="sha256:v1:" + "0" * 64)
+    assert not store.stats().events
+
+
+def test_a_handle_stands_for_its_family_alone(store: SessionStore) -> None:
+    first = store.create("alice", ttl=DAY)
+    second = store.create("alice", ttl=DAY)
+    rotated = store.rotate(first.token)
+    assert rotated is not None
+    erased = store.erase(handle=rotated.handle)
+    assert set(erased.handles) == {first.handle, rotated.handle}
+    assert [one.handle for one in store.sessions(principal="alice")] == [second.handle]
+    assert store.verify().ok
+
+
+def test_a_child_is_erased_with_its_parent(store: SessionStore) -> None:
+    parent = store.create("alice@example.org", ttl=DAY)
+    child = store.create("agent", ttl=DAY, parent=parent.token)
+    erased = store.erase("alice@example.org")
+    assert set(erased.handles) == {parent.handle, child.handle}
+    assert "alice@" not in content(store)
+    assert store.get(child.token) is None
+
+
+def test_what_others_say_is_told_and_is_erased_on_request(store: SessionStore) -> None:
+    store.create("alice", ttl=DAY)
+    other = store.create("bob", ttl=DAY, context={"via": "a link by alice", "ip": "10.0.0.1"})
+    store.patch(other.token, {"n": 1}, actor="alice", reason="malice")
+    store.patch(other.token, {"friend": "alice"})
+    found = store.erase("alice").mentions
+    assert [(one.event_id, one.where) for one in found] == [
+        (2, ("sessionledger.context.via",)),
+        (3, ("sessionledger.actor",)),
+        (4, ("payload",)),
+    ]
+    again = store.erase("alice", mentions=True)
+    assert [one.where for one in again.mentions] == [("payload",)]
+    events = [event.headers for event in store.events()]
+    assert events[1]["sessionledger.context.via"] == "[erased]"
+    assert events[2]["sessionledger.actor"] == "[erased]"
+    assert events[2]["sessionledger.reason"] == "malice"
+    session = store.get(other.token)
+    assert session is not None
+    assert session.context == {"via": "[erased]", "ip": "10.0.0.1"}
+    assert session.attributes == {"n": 1, "friend": "alice"}
+    rows = store._log.rows(TOPIC)
+    store.rebuild()
+    assert store._log.rows(TOPIC) == rows
+    assert store.verify().ok
+    assert store.erase("bob").events
+    assert store.verify().ok
+
+
+def test_every_topic_is_erased_with_the_records_of_requests(store: SessionStore) -> None:
+    session = store.create("alice", ttl=DAY)
+    records = SessionStore(store._log, topic="records", policy=Policy())
+    record = records.create("gateway", ttl=DAY, attributes={"handle": session.handle, "n": "x"})
+    erased = store.erase("alice")
+    assert set(erased.handles) == {session.handle, record.handle}
+    assert records.get(record.token) is None
+    assert session.handle not in content(records)
+    assert records.verify().erased == (1,)
+
+
+def test_who_guesses_all_but_the_salt_learns_nothing(store: SessionStore) -> None:
+    live_on(store)
+    events = list(store.events())
+    erased = store.erase(PERSONAL[0])
+    kept = {event.id: event.headers for event in store.events()}
+    stubs = store.verify().erased
+    assert len(stubs) == erased.events
+    for event in events:
+        if event.id in stubs:
+            told = {name: text for name, text in event.headers.items() if name != SALT}
+            guess = StoredEvent(event.id, event.kind, event.payload, told, event.occurred_at_ms)
+            assert SALT in event.headers
+            assert SALT not in kept[event.id]
+            assert chain.record_hash(TOPIC, event) == kept[event.id][chain.HASH_HEADER]
+            assert chain.record_hash(TOPIC, guess) != kept[event.id][chain.HASH_HEADER]
+
+
+def compacted(store: SessionStore, clock: Clock, **given: Any) -> tuple[str, str]:
+    tokens = live_on(store)
+    clock.advance(3 * DAY)
+    assert store.compact(retention=2 * DAY, **given).sealed
+    return tokens
+
+
+def test_a_base_is_erased_and_its_seal_still_holds(store: SessionStore, clock: Clock) -> None:
+    token, other = compacted(store, clock)
+    before = store.get(other)
+    store.erase(PERSONAL[0])
+    assert store.verify().ok
+    assert not [one for one in store.diagnose() if one.severity == "problem"]
+    rows = store._log.compactable().base(TOPIC, b"", 100)  # type: ignore[union-attr]
+    assert not any(text.encode() in row.state for row in rows for text in PERSONAL)
+    assert store.get(token) is None
+    store.rebuild()
+    assert (store.get(token), store.get(other)) == (None, before)
+    seal = next(event for event in store.events(after=store.stats().cut) if event.kind == SEALED)
+    assert SALT not in seal.headers
+
+
+def test_what_was_erased_can_be_compacted(store: SessionStore, clock: Clock) -> None:
+    _, other = live_on(store)
+    store.erase(PERSONAL[0])
+    clock.advance(3 * DAY)
+    assert store.compact(retention=2 * DAY).sealed
+    assert store.verify().ok
+    assert store.get(other) is not None
+    assert not store.stats().erasure_pending
+
+
+def test_an_archive_is_erased_too(store: SessionStore, clock: Clock, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    compacted(store, clock, archive=archive)
+    store.erase(PERSONAL[0])
+    written = b"".join(path.read_bytes() for path in archive.iterdir())
+    assert not any(text.encode() in written for text in PERSONAL)
+    found = store.verify(archive=archive)
+    assert found.ok
+    assert found.erased
+    clock.advance(3 * DAY)
+    store.compact(retention=2 * DAY, archive=archive)
+    assert store.verify(archive=archive).ok
+
+
+def files(place: Path) -> bytes:
+    """What all files at a place hold."""
+    return b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
+
+
+def forms(text: str) -> set[bytes]:
+    """A text in every encoding in which it may have been written."""
+    return {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
+
+
+def test_no_file_holds_a_byte_of_the_person(tmp_path: Path, clock: Clock) -> None:
+    with on(address("sqlite", tmp_path / "ledger"), clock) as store:
+        for _ in range(40):
+            live_on(store)
+        compacted(store, clock, archive=tmp_path / "archive")
+        for _ in range(40):
+            live_on(store)
+        with apsw.Connection(str(tmp_path / "ledger")) as other:
+            other.execute("ANALYZE")
+        other.close()
+        assert PERSONAL[0].encode() in files(tmp_path)
+        assert store.erase(PERSONAL[0]).pending == ()
+        held = files(tmp_path)
+        assert not [text for text in PERSONAL for form in forms(text) if form in held]
+        assert store.verify(archive=tmp_path / "archive").ok
+
+
+def test_a_reader_of_the_past_keeps_it_pending(tmp_path: Path, clock: Clock) -> None:
+    url = address("sqlite", tmp_path / "ledger")
+    with on(url + "?timeout=200ms", clock) as store:
+        live_on(store)
+        reader = apsw.Connection(str(tmp_path / "ledger"))
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM events").fetchall()
+        assert "-wal" in store.erase(PERSONAL[0]).pending[0]
+        assert store.stats().erasure_pending
+        reader.close()
+        store.maintain()
+        assert not store.stats().erasure_pending
+        assert PERSONAL[0].encode() not in files(tmp_path)
+
+
+class Interrupted(BaseException):
+    """The process ends here, so far as it can be played within one."""
+
+
+def killed_at(step: int) -> Callable[[Any], Any]:
+    """Makes a call of the log end the process at its step."""
+    steps = iter(range(step))
+
+    def wrap(call: Any) -> Any:
+        def called(*given: Any, **named: Any) -> Any:
+            if next(steps, None) is None:
+                raise Interrupted
+            return call(*given, **named)
+
+        return called
+
+    return wrap
+
+
+@pytest.mark.parametrize("step", range(16))
+def test_what_was_listed_is_finished_by_maintenance(
+    tmp_path: Path, clock: Clock, step: int
+) -> None:
+    place, archive = tmp_path / "ledger", tmp_path / "archive"
+    with on(address("sqlite", place), clock) as store:
+        compacted(store, clock, archive=archive)
+        _, other = live_on(store)
+    wrap, is_killed = killed_at(step), False
+    with (
+        on(address("sqlite", place), clock) as store,
+        patch.object(SQLiteLog, "_change", wrap(SQLiteLog._change)),
+        patch.object(SQLiteLog, "append", wrap(SQLiteLog.append)),
+        patch.object(SQLiteLog, "purge", wrap(SQLiteLog.purge)),
+        patch.object(rewriting, "rewrite_archive", wrap(rewrite_archive)),
+    ):
+        try:
+            store.erase(PERSONAL[0])
+        except Interrupted:
+            is_killed = True
+    with on(address("sqlite", place), clock) as store:
+        found = [one.code for one in store.diagnose() if one.severity != "note"]
+        stats = store.stats()
+        assert stats.erasure_pending == (is_killed and stats.erased > 0)
+        assert found == ["erasure_pending"] * stats.erasure_pending
+        assert store.verify(archive=archive).ok
+        store.maintain()
+        if not stats.erased:
+            store.erase(PERSONAL[0])
+        assert not store.stats().erasure_pending
+        assert store.verify(archive=archive).ok
+        assert not [one for one in store.diagnose() if one.severity != "note"]
+        assert store.get(other) is not None
+        held = files(tmp_path)
+        assert not [text for text in PERSONAL if text.encode() in held]
