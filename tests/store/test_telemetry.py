@@ -67,6 +67,10 @@ UNITS = {
     "sessionledger.log.oldest_event.timestamp": "s",
     "sessionledger.sessions": "{session}",
     "sessionledger.consumer.lag": "{event}",
+    "sessionledger.cache.rows": "{row}",
+    "sessionledger.cache.misses": "{read}",
+    "sessionledger.cache.staleness": "s",
+    "sessionledger.cache.unconfirmed": "{topic}",
     "sessionledger.compaction.timestamp": "s",
     "sessionledger.maintenance.timestamp": "s",
     "sessionledger.maintenance.failed": "",
@@ -117,6 +121,9 @@ class Distant(MemoryLog):
 
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
         return {key: self.state(topic, key) for key in keys}
+
+    def kept(self, topic: str, key: bytes) -> KeyState | None:
+        return None
 
 
 def duration_of(told: Exporting, operation: str, **labels: str) -> int:
@@ -414,6 +421,7 @@ def test_a_remote_log_that_is_measured_is_still_remote() -> None:
     assert getattr_static(measured, "states", None) is not None
     assert isinstance(measured, RemoteLog)
     assert measured.states("sessions", [b"k"]) == {b"k": None}
+    assert measured.kept("sessions", b"k") is None
 
 
 # -- without it

@@ -284,3 +284,7 @@ class RemoteLog(Protocol):
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
         """What `state` answers for each of the keys: in one trip, where the storage allows it."""
         ...
+
+    def kept(self, topic: str, key: bytes) -> KeyState | None:
+        """What `state` answers without a trip, if it may be a little old; else None."""
+        ...

@@ -63,6 +63,9 @@ class ReadOnlyLog:
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
         return {key: self.state(topic, key) for key in keys}
 
+    def kept(self, topic: str, key: bytes) -> KeyState | None:  # noqa: ARG002  no row is kept
+        return None
+
     def rows(
         self, topic: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int = 1000
     ) -> list[Row]:

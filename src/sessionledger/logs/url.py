@@ -17,7 +17,9 @@ Each address may end with `?timeout=5s`: how long a call waits for others that u
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -32,6 +34,7 @@ from sessionledger.secrecy import without_locals
 
 DURABILITIES = ("full", "normal")
 LEAST_SECONDS, MOST_SECONDS = 0.001, 86_400
+LEAST_STALENESS, MOST_STALENESS = timedelta(milliseconds=100), timedelta(hours=1)
 _KNOWN = (
     "memory:, sqlite:///relative/path, sqlite:////absolute/path, file:///absolute/folder, "
     "file:relative/folder or postgresql://user@host/database"
@@ -71,14 +74,16 @@ def open_log(
     durability: str = "full",
     timeout: timedelta | None = None,
     pool_size: int | None = None,
+    max_staleness: timedelta | None = None,
 ) -> Log:
     """Open the log at an address.
 
     durability: "full" answers after fsync; "normal" survives the process but not a power loss.
     timeout: how long a call waits for others, in place of what the address says. pool_size: how
-    many connections to PostgreSQL this process has at most; other logs have none.
+    many connections to PostgreSQL this process has at most; other logs have none. max_staleness:
+    how old a `state` may be in PostgreSQL; in other logs none is old.
     Raises `InvalidURL` for an address that can't be understood, `InvalidPolicy` for another
-    durability, timeout or pool_size, and what the log raises.
+    durability, timeout, pool_size or max_staleness, and what the log raises.
     """
     parsed = parse_url(url)
     seconds = parsed.timeout if timeout is None else timeout.total_seconds()
@@ -86,15 +91,19 @@ def open_log(
         raise InvalidPolicy("durability must be 'full' or 'normal'")
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
         raise InvalidPolicy(f"timeout must be 1 ms to a day, got {seconds:g} s")
+    if max_staleness is not None and not LEAST_STALENESS <= max_staleness <= MOST_STALENESS:
+        raise InvalidPolicy(
+            f"max_staleness must be 100 ms to an hour, got {max_staleness.total_seconds():g} s; "
+            "leave it out for reads that are never stale"
+        )
     if parsed.scheme == "memory":
         from sessionledger.logs.memory.log import MemoryLog
 
         return MemoryLog(timeout=seconds)
     if parsed.path is None:
-        from sessionledger.logs.postgres import PostgresLog
-
         server = f"postgresql:{_divide(url)[1]}"
-        return PostgresLog(server, durability=durability, timeout=seconds, pool_size=pool_size)
+        opening = _postgres_log(max_staleness)
+        return opening(server, durability=durability, timeout=seconds, pool_size=pool_size)
     if parsed.scheme == "sqlite":
         from sessionledger.logs.sqlite import SQLiteLog
 
@@ -102,6 +111,16 @@ def open_log(
     from sessionledger.logs.file import FileLog
 
     return FileLog(parsed.path, durability=durability, timeout=seconds)
+
+
+def _postgres_log(max_staleness: timedelta | None) -> Callable[..., Log]:
+    if max_staleness is None:
+        from sessionledger.logs.postgres import PostgresLog
+
+        return PostgresLog
+    from sessionledger.logs.postgres.staleness.cached_log import CachedPostgresLog
+
+    return partial(CachedPostgresLog, max_staleness.total_seconds())
 
 
 @without_locals

@@ -24,7 +24,8 @@ _OURS = (KEYS_TOPIC, REPLAYS_TOPIC)
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How the service runs. Raises `ValueError`, whose message names the setting.
 
-    ledger: the address of the ledger; topic: where its sessions are; durability: as `open_log`.
+    ledger: the address of the ledger; topic: where its sessions are; durability, max_staleness:
+        as `open_log`.
     policy: what sessions are allowed.
     host, port, workers: where it listens, and how many processes do.
     realm: what `WWW-Authenticate` calls the service; cookie: where `/auth` looks for a token when
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: str = "sqlite:///sessions.db"
     topic: str = SESSIONS_TOPIC
     durability: str = "full"
+    max_staleness: timedelta | None = None
     policy: Policy = Policy()
     host: str = "127.0.0.1"
     port: int = 8420

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sessionledger.core.session import Session
 from sessionledger.errors import LogTimeout
-from sessionledger.logs.base import Log
+from sessionledger.logs.base import KeyState, Log
 from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Engine
 from sessionledger.store.operations import authenticate
@@ -16,6 +18,8 @@ class Facade:
     _engine: Engine
     _log: Log
     _in_place: Log | None
+    _look: Callable[[str, bytes], KeyState | None] | None
+    """What `peek` asks, which never waits for long."""
 
 
 class TokenFacade(Facade):
@@ -26,15 +30,15 @@ class TokenFacade(Facade):
         """The live session of a token that a client presented, if a read is all that is due.
 
         For servers that answer most requests without a task: it never waits and never writes.
-        None also where a touch is due, and over a log that an event loop has to wait for;
-        `authenticate` answers those.
+        None also where a touch is due, and over a log that an event loop has to wait for.
+        `authenticate` answers those. With `max_staleness` such a log answers from memory.
         """
-        engine, log = self._engine, self._in_place
+        engine, look = self._engine, self._look
         presented = authenticate.presented(engine, token)
-        if presented is None or log is None:
+        if presented is None or look is None:
             return None
         try:
-            found = log.state(engine.topic, presented[1])
+            found = look(engine.topic, presented[1])
         except LogTimeout:
             return None
         session = engine.live(found, None)

@@ -29,6 +29,9 @@ class Standing(MemoryLog):
         assert self.goes_on.wait(PATIENCE)
         return {key: self.state(topic, key) for key in keys}
 
+    def kept(self, topic: str, key: bytes) -> KeyState | None:
+        return None
+
 
 def test_who_waits_behind_the_trips_of_others_is_told_before_they_end(
     monkeypatch: pytest.MonkeyPatch,

@@ -28,6 +28,10 @@ HELP = {
     "ledger": ("-l URL", "The ledger: URL or path."),
     "topic": ("TOPIC", "The topic of its sessions."),
     "durability": ("full|normal", "Whether a write is on disk when it is answered."),
+    "max_staleness": (
+        "SPAN",
+        "How old an answer from memory may be, a revocation late; PostgreSQL only.",
+    ),
     "host": ("ADDRESS", "The address to listen on."),
     "port": ("PORT", "The port to listen on; 0 for any."),
     "workers": ("N", "How many processes serve."),

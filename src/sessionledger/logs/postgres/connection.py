@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.errors import Diagnostic
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
@@ -86,6 +87,15 @@ class Connection:
             return [begun, *answers]
         begin = (queries.BEGIN_READING, ())
         return self._ask(begin, self._settings, *statements, _COMMIT)[2:-1]
+
+    def commit(self, *statements: Statement) -> list[Lines]:
+        """What statements answer of which the last one commits. Raises `DoubtfulCommit`."""
+        self._raw.warned = False
+        answers = self.ask(*statements)
+        if self._raw.warned:
+            self.close()
+            raise DoubtfulCommit
+        return answers
 
     def _ask(self, *statements: Statement) -> list[Lines]:
         try:
@@ -165,6 +175,13 @@ class NoAnswer(psycopg.OperationalError):
         )
 
 
+class DoubtfulCommit(psycopg.OperationalError):
+    """The server committed, and did not wait for the standby that it is to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__("the server warned while it committed: a standby may lack what it wrote")
+
+
 class RawConnection(psycopg.Connection[Any]):
     """A connection that is given up if a thread that waits for it is interrupted, or for too long.
 
@@ -175,11 +192,17 @@ class RawConnection(psycopg.Connection[Any]):
     until = 0.0
     """When answers are waited for no longer, by `time.monotonic`."""
     given_up_for: BaseException | None = None
+    warned = False
+    """Whether the server warned of something, since this was last set."""
     _is_given_up = False
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
         self.lock = Lock()  # type: ignore[assignment]  # psycopg needs no more than `with`
+        self.add_notice_handler(self._notice)
+
+    def _notice(self, told: Diagnostic) -> None:
+        self.warned |= told.severity_nonlocalized == "WARNING"
 
     def wait(
         self, gen: PQGen[T], interval: float = _SIGNAL_SECONDS, timeout: float | None = None

@@ -76,8 +76,8 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         self.timeout = timeout
         self._closed = False
         told = settled(self.address, timeout)
-        connecting = partial(connect, told, durability == "normal", timeout)
-        self._pool = Pool(connecting, size, self._check_open)
+        self._connecting = partial(connect, told, durability == "normal", timeout)
+        self._pool = Pool(self._connecting, size, self._check_open)
         self._begin()
         try:
             with self._connection() as connection:
@@ -163,6 +163,9 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
             rows = self._rows(topic, queries.ROWS_OF_KEYS, (missing,))
             states |= dict.fromkeys(missing) | {row.key: key_state_of(row) for row in rows}
         return states
+
+    def kept(self, topic: str, key: bytes) -> KeyState | None:  # noqa: ARG002  no row is kept
+        return None
 
     def _with_mark(self, topic: str, sql: str, values: Sequence[Any]) -> tuple[Lines, int]:
         asked: Statement = (sql, (topic, *values))

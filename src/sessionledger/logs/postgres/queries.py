@@ -150,7 +150,8 @@ GUARD_EVENTS = (
 # A role or a database may have other settings. Those would change what is stored, or which rows a
 # statement sees once it has a lock.
 # Nobody holds a topic's line for longer than its statements take, and nobody waits for ever. An
-# answer means that the write is flushed, or more where the server says so.
+# answer means that the write is flushed, or more where the server says so. A warning beside it
+# means that a standby was not waited for.
 #
 # A pooler gives the client another number than the server's process has. Behind one, the settings
 # are local to a transaction, as the server's session may be another client's in between.
@@ -158,6 +159,7 @@ GUARD_EVENTS = (
 _VALUES = {
     "search_path": "'pg_catalog'",
     "standard_conforming_strings": "'on'",
+    "client_min_messages": "'warning'",
     "array_nulls": "'on'",
     "row_security": "'off'",
     "default_transaction_isolation": "'read committed'",
@@ -206,6 +208,16 @@ FATE = "SELECT pg_xact_status(%s::xid8)"
 HEADERS = "SELECT headers FROM main.events WHERE topic = %s AND event_id = %s"
 TOUCH_META = "UPDATE main.ledger_meta SET value = value WHERE name = 'schema'"
 
+# -- the tail
+
+# Something to flush, which is in no table.
+HEARTBEAT = """SELECT pg_is_in_recovery(),
+    (SELECT value FROM main.ledger_meta WHERE name = 'epoch'),
+    pg_logical_emit_message(true, 'sessionledger', '')::text"""
+HEADS = "SELECT topic, last_id FROM main.topic_heads WHERE topic = ANY (%s::text[])"
+NEW_EPOCH = """INSERT INTO main.ledger_meta VALUES ('epoch', gen_random_uuid()::text)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+
 # -- topics and events
 
 _NUMBER = "(SELECT number FROM main.topic_heads WHERE topic_heads.topic = %s)"
@@ -250,6 +262,13 @@ STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} E
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
     WHERE topic_heads.topic = %s AND reached = last_id AND mark < created AND key = %s"""
 STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
+    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
+    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created
+        AND key = ANY (%s::bytea[])"""
+# With the newest event, for those who keep the rows.
+STATES_TO_KEEP = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state,
+        last_id, (SELECT headers FROM main.events
+            WHERE events.topic = topic_heads.topic AND event_id = last_id)
     FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
     WHERE topic_heads.topic = %s AND reached = last_id AND mark < created
         AND key = ANY (%s::bytea[])"""

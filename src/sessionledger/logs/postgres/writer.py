@@ -109,6 +109,7 @@ class Writer(writer.Writer):
 
     def _drop(self, line: TopicLine) -> None:
         self.transaction.connection.renew(HOUR_SECONDS)
+        self.then(queries.NEW_EPOCH)
         self.then(statements.DROP_ROWS, line.number)
         self.then(statements.DROP_LINKS, line.number)
         self.then(queries.SET_FOLDED, line.cut, line.topic)

@@ -36,7 +36,12 @@ class Ledger(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
     """The ledger of the settings. While it is open, it is maintained, and webhooks are sent."""
-    log = await in_own_thread(open_log, settings.ledger, durability=settings.durability)
+    log = await in_own_thread(
+        open_log,
+        settings.ledger,
+        durability=settings.durability,
+        max_staleness=settings.max_staleness,
+    )
     try:
         async with (
             AsyncSessionStore(log, policy=settings.policy, topic=settings.topic) as sessions,

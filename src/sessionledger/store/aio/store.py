@@ -57,6 +57,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         durability: str = "full",
         timeout: timedelta | None = None,
         pool_size: int | None = None,
+        max_staleness: timedelta | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> AsyncSessionStore:
         """The ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
@@ -68,7 +69,13 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         store = cls.__new__(cls)
         store._settle(policy, clock, monotonic, on_error, topic)  # noqa: SLF001
         connect = without_locals(
-            lambda: open_log(url, durability=durability, timeout=timeout, pool_size=pool_size)
+            lambda: open_log(
+                url,
+                durability=durability,
+                timeout=timeout,
+                pool_size=pool_size,
+                max_staleness=max_staleness,
+            )
         )
         store._connect = connect  # noqa: SLF001
         return store
@@ -90,14 +97,16 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         self._topic = topic
         self._connect: Callable[[], Log] | None = None
         self._loop_log: LoopLog | None = None
-        self._in_place = None
+        self._in_place = self._look = None
         self._entering = threading.Lock()
         self._engine = no_engine("the store is not open yet: `async with store:` opens it")
 
     def _attach(self, log: Log) -> None:
         telemetry = telemetry_of(log, self._topic)
         self._log = log
-        self._in_place = None if isinstance(log, RemoteLog) else log
+        is_remote = isinstance(log, RemoteLog)
+        self._in_place = None if is_remote else log
+        self._look = log.kept if isinstance(log, RemoteLog) else log.state
         self._loop_log = for_loops(telemetry.log(log))
         self._engine = self._engine_on(self._loop_log, telemetry)
         telemetry.observe(self)

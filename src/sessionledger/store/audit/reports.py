@@ -90,7 +90,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
     def figures(self) -> Iterator[tuple[str, str, str, float]]:
         """What is known of it, as metrics: name, unit, state of sessions, and value."""
-        run, size = self.maintained, self.log.details.get("bytes")
+        run, details = self.maintained, self.log.details
+        size = details.get("bytes")
         yield "log.events", "{event}", "", self.events
         yield "sessions", "{session}", "live", self.live
         yield "sessions", "{session}", "ended", self.sessions - self.live
@@ -99,6 +100,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         yield "maintenance.failed", "", "", run is not None and run.outcome != SUCCEEDED
         if size is not None:
             yield "log.size", "By", "", int(size)
+        if "max_staleness_ms" in details:
+            yield "cache.rows", "{row}", "", int(details["cached_rows"])
+            yield "cache.misses", "{read}", "", int(details["cache_misses"])
+            yield "cache.staleness", "s", "", int(details["staleness_ms"]) / 1000
+            yield "cache.unconfirmed", "{topic}", "", int(details["unconfirmed_topics"])
         instants = (self.oldest_at, self.compacted_at, run.at if run else None)
         for name, at in zip(
             ("log.oldest_event", "compaction", "maintenance"), instants, strict=True

@@ -126,6 +126,7 @@ class SessionStore(TokenFacade):
         """A store on a log that is open already, and that stays open when the store is closed."""
         policy = given_policy(policy)
         self._log = self._in_place = log
+        self._look = log.state
         self._owns_log = False
         clock = system_clock if clock is None else clock
         telemetry = telemetry_of(log, topic)
@@ -146,6 +147,7 @@ class SessionStore(TokenFacade):
         durability: str = "full",
         timeout: timedelta | None = None,
         pool_size: int | None = None,
+        max_staleness: timedelta | None = None,
         topic: str = SESSIONS_TOPIC,
     ) -> SessionStore:
         """Open the ledger at an address: `memory:`, `sqlite:///path`, `file:///path` or
@@ -156,13 +158,21 @@ class SessionStore(TokenFacade):
         says, such as `?timeout=5s`, or 10 s. It then raises `LogTimeout`; nothing was written.
         pool_size: how many connections to PostgreSQL this process has at most. By default it is
         what the address says, such as `?pool_size=8`, or 5.
+        max_staleness: how old the answers of `get`, `find`, `peek` and `authenticate` may be, for
+        PostgreSQL. By default, and with any other log, no answer is old.
         clock: answers the present instant; monotonic: seconds that nobody can set, which `sweep`
         holds against it. on_error: told of what went wrong without failing a call; it is logged
         otherwise. Raises `InvalidURL`, `InvalidPolicy`, `LogUnavailable`, `NotALedger`,
         `UnsupportedSchema`.
         """
         policy = given_policy(policy)
-        log = open_log(url, durability=durability, timeout=timeout, pool_size=pool_size)
+        log = open_log(
+            url,
+            durability=durability,
+            timeout=timeout,
+            pool_size=pool_size,
+            max_staleness=max_staleness,
+        )
         try:
             store = cls(
                 log,

@@ -261,6 +261,9 @@ class _MeasuredRemoteLog(_MeasuredLog):
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
         return cast(RemoteLog, self._log).states(topic, keys)
 
+    def kept(self, topic: str, key: bytes) -> KeyState | None:
+        return cast(RemoteLog, self._log).kept(topic, key)
+
 
 _FAILED = trace.Status(trace.StatusCode.ERROR)
 

@@ -1,0 +1,1 @@
+"""Rows that a process answers from memory, no older than the caller allows."""
