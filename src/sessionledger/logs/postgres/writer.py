@@ -128,8 +128,8 @@ class Writer(writer.Writer):
         self.then(queries.ADD_EVENTS, *_events(line.topic, events))
         self.then(queries.MOVE_HEAD, events[-1].id, line.topic)
 
-    def remove_events(self, line: TopicLine, until: int) -> None:
-        self.then(statements.REMOVE_EVENTS, line.topic, until)
+    def remove_events(self, line: TopicLine, after: int, until: int) -> None:
+        self.then(statements.REMOVE_EVENTS, line.topic, after, until)
 
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
         values = (line.number, after, last, line.cut)

@@ -139,6 +139,6 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
 
     def _is_interrupted(self, topic: str) -> bool:
         """Whether a compaction was interrupted, of this topic or, maybe, of another one."""
-        ((first,),) = self._select(statements.FIRST_EVENT, (topic,))
+        ((first,),) = self._select(statements.FIRST_EVENT, (topic, 0))
         left = first is not None and first <= self.cut(topic).id
         return left or bool(self._select(statements.JOB, ()))

@@ -14,7 +14,7 @@ folded outside of transactions, and a transaction only writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import urandom
 from typing import Any, Generic, TypeVar
 
@@ -106,16 +106,13 @@ class Compactor(Generic[W]):
 
     def _clean(self, line: TopicLine) -> None:
         """Remove what an interrupted compaction left."""
-        number, cut = line.number, line.cut
-
-        def drop(writer: W, _: TopicLine) -> bool:
-            keys = writer.select(statements.UNSEALED_KEYS, number, cut, PAGE)
-            if keys:
-                writer.then(statements.REMOVE_UNSEALED, number, cut, keys[-1][0])
-            return len(keys) == PAGE
-
-        while self._in_transaction(drop):
-            pass
+        number, cut, after = line.number, line.cut, b""
+        for keys in self._pages(statements.UNSEALED_KEYS, number, cut):
+            values = (number, cut, after, keys[-1])
+            self._in_transaction(
+                lambda writer, _: writer.then(statements.REMOVE_UNSEALED, *values)  # noqa: B023
+            )
+            after = keys[-1]
         if cut:
             self._remove(number, cut)
 
@@ -198,10 +195,15 @@ class Compactor(Generic[W]):
 
     def _remove(self, number: int, cut: int) -> None:
         """Delete what was forgotten, the events up to the cut, and superseded entries."""
-        while self._in_transaction(self._forget):
-            pass
-        while self._in_transaction(lambda writer, line: self._remove_events(writer, line, cut)):
-            pass
+        for found in self._pages(statements.FORGOTTEN_KEYS, number, cut):
+            self._in_transaction(
+                lambda writer, line: writer.forget(line, found, self._fold)  # noqa: B023
+            )
+        removed = 0
+        while removed < cut:
+            removed = self._in_transaction(
+                lambda writer, line: self._remove_events(writer, line, removed, cut)  # noqa: B023
+            )
         after = b""
         while rows := base_page(self._select, number, cut, after, PAGE):
             keys = (after, rows[-1].key)
@@ -210,21 +212,22 @@ class Compactor(Generic[W]):
             )
             after = rows[-1].key
 
-    def _forget(self, writer: W, line: TopicLine) -> bool:
-        """Delete rows and entries of a page of keys; whether there may be more."""
-        found = writer.select(statements.FORGOTTEN_KEYS, line.number, line.cut, PAGE)
-        if found:
-            writer.forget(line, [key for (key,) in found], self._fold)
-        return len(found) == PAGE
-
-    def _remove_events(self, writer: W, line: TopicLine, cut: int) -> bool:
-        """Delete a page of events; whether there may be more."""
-        ((first,),) = writer.select(statements.FIRST_EVENT, self._topic)
+    def _remove_events(self, writer: W, line: TopicLine, after: int, cut: int) -> int:
+        """Delete a page of events after one of them; the last one that is gone."""
+        ((first,),) = writer.select(statements.FIRST_EVENT, self._topic, after)
         if first is None or first > cut:
-            return False
+            return cut
         until = min(cut, first + PAGE - 1)
-        writer.remove_events(line, until)
-        return bool(until < cut)
+        writer.remove_events(line, after, until)
+        return int(until)
+
+    def _pages(self, statement: str, number: int, cut: int) -> Iterator[list[bytes]]:
+        """The keys that a statement finds, a page at a time."""
+        after = b""
+        while lines := self._select(statement, number, cut, after, PAGE):
+            keys = [key for (key,) in lines]
+            yield keys
+            after = keys[-1]
 
     def _in_transaction(self, work: Callable[[W, TopicLine], T]) -> T:
         """Do something in a transaction that has the topic's line. Raises `MaintenanceRunning`."""

@@ -33,20 +33,22 @@ BASE_AFTER = f"SELECT entry {_IN_FORCE.format('key > ?')} ORDER BY key LIMIT ?"
 PUT_BASE = """INSERT INTO main.ledger_base (topic, key, generation, entry) VALUES (?, ?, ?, ?)
     ON CONFLICT (topic, key, generation) DO UPDATE SET entry = excluded.entry"""
 UNSEALED_KEYS = """SELECT key FROM main.ledger_base
-    WHERE topic = ? AND generation > ? ORDER BY key LIMIT ?"""
+    WHERE topic = ? AND generation > ? AND key > ? ORDER BY key LIMIT ?"""
 REMOVE_UNSEALED = """DELETE FROM main.ledger_base
-    WHERE topic = ? AND generation > ? AND key <= ?"""
+    WHERE topic = ? AND generation > ? AND key > ? AND key <= ?"""
 REMOVE_SUPERSEDED = """DELETE FROM main.ledger_base AS one
     WHERE topic = ? AND key > ? AND key <= ? AND generation < ?
     AND EXISTS (SELECT 1 FROM main.ledger_base AS newer WHERE newer.topic = one.topic
         AND newer.key = one.key AND newer.generation > one.generation AND newer.generation <= ?)"""
 FORGOTTEN_KEYS = """SELECT key FROM main.ledger_base
-    WHERE topic = ? AND generation <= ? AND length(entry) = 0 ORDER BY key LIMIT ?"""
+    WHERE topic = ? AND generation <= ? AND length(entry) = 0 AND key > ?
+    ORDER BY key LIMIT ?"""
 # With a `?` for each key.
 FORGET_ROWS = "DELETE FROM main.ledger_rows WHERE topic = ? AND key IN ({})"
 FORGET_ENTRIES = "DELETE FROM main.ledger_base WHERE topic = ? AND key IN ({}) AND generation <= ?"
-FIRST_EVENT = "SELECT min(event_id) FROM main.events WHERE topic = ?"
-REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id <= ?"
+# Both begin after an event, since PostgreSQL's index keeps what was deleted before it for a while.
+FIRST_EVENT = "SELECT min(event_id) FROM main.events WHERE topic = ? AND event_id > ?"
+REMOVE_EVENTS = "DELETE FROM main.events WHERE topic = ? AND event_id > ? AND event_id <= ?"
 
 REPLACE_EVENT = """UPDATE main.events SET kind = ?, payload = ?, headers = ?, occurred_at_ms = ?
     WHERE topic = ? AND event_id = ?"""

@@ -88,8 +88,8 @@ class Writer(ABC):
         """Store up to where events are removed. Only this program appends from here on."""
 
     @abstractmethod
-    def remove_events(self, line: TopicLine, until: int) -> None:
-        """Delete the events up to one of them."""
+    def remove_events(self, line: TopicLine, after: int, until: int) -> None:
+        """Delete the events after one of them, up to another."""
 
     @abstractmethod
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:

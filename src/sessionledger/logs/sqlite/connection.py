@@ -21,7 +21,7 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.embedded.filesystem import check_is_local
-from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite import checkpoints, queries
 from sessionledger.logs.sqlite.row_cache import epoch
 from sessionledger.ownership import check_companion, check_ledger, flush, holder_of, owner_of
 
@@ -34,10 +34,8 @@ BACKUP = 1_000_000
 """Added to the number of the schema of a backup."""
 MMAP_BYTES = 1 << 30
 
-# The log that is written ahead grows to 16 MiB: pages that change often are copied back less often.
-CHECKPOINT_PAGES = 4000
-# What a long read made it grow by is given back once it is over.
-WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
+# What a long read made the write-ahead log grow by is given back once it is over.
+WAL_BYTES = 2 * checkpoints.LONGEST * 4096
 READER_CACHE_KIB = 8 * 1024
 
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
@@ -197,7 +195,6 @@ def _prepare(connection: apsw.Connection, path: Path, durability: str) -> None:
         raise LogUnavailable(f"{path} can't be switched to write-ahead logging; it stays in {mode}")
     connection.pragma("synchronous", SYNCHRONOUS[durability])
     connection.pragma("mmap_size", MMAP_BYTES)
-    connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", WAL_BYTES)
     if "ledger_meta" in tables and _is_whole(connection):
         return

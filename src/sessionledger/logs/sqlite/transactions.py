@@ -15,6 +15,7 @@ from sessionledger.logs.concurrency.forking import untouchable
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.sqlite import queries
+from sessionledger.logs.sqlite.checkpoints import Checkpoints
 from sessionledger.logs.sqlite.connection import (
     NO_FILE,
     SYNCHRONOUS,
@@ -88,7 +89,9 @@ class Transactions:
                 raise
             return answer
 
-        return self._lock_file.run(transact, until)
+        answer = self._lock_file.run(transact, until)
+        self._checkpoints.run(writer.connection)
+        return answer
 
     def _check_in_place(self) -> None:
         """Raises `LogUnavailable` where nobody who opens the ledger would find what is written."""
@@ -183,6 +186,7 @@ class Transactions:
         if before not in (self._file, NO_FILE):
             connection.close()
             raise LogUnavailable(f"{self._path} was replaced while it was opened: try again")
+        self._checkpoints = Checkpoints(connection)
         return Writer(connection)
 
     # -- the end, and forks

@@ -125,8 +125,8 @@ class Writer(writer.Writer):
         self._store_events(line.topic, events)
         self.connection.execute(queries.DECLARE_NOTHING, (line.number,))
 
-    def remove_events(self, line: TopicLine, until: int) -> None:
-        self.connection.execute(statements.REMOVE_EVENTS, (line.topic, until))
+    def remove_events(self, line: TopicLine, after: int, until: int) -> None:
+        self.connection.execute(statements.REMOVE_EVENTS, (line.topic, after, until))
         self.connection.execute(queries.REMOVE_LINKS, (line.number, until))
 
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
