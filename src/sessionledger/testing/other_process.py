@@ -65,6 +65,11 @@ class Child:
         answer: T = self.answer()
         return answer
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        self._process.kill()
+        self._process.join(_PATIENCE)
+
     def end(self) -> None:
         """Have it close its log and end."""
         self._connection.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from sessionledger.errors import InvalidEvent, LogUnavailable, StoreClosed
+from sessionledger.errors import InvalidEvent, LogUnavailable, MaintenanceRunning, StoreClosed
 from sessionledger.findings import Finding
 from sessionledger.logs import units
 from sessionledger.logs.arguments import check_id, check_limit, check_name, check_names, check_page
@@ -32,6 +33,7 @@ from sessionledger.logs.compaction.contract import (
     WHOLE,
     Compaction,
     Cut,
+    Leased,
     Reduction,
     Rewriting,
     refuse_below,
@@ -104,7 +106,7 @@ class _Topic:
             self.folded, self.is_whole = upto, True
 
 
-class MemoryLog:
+class MemoryLog(Leased):
     """Everything in this process, gone with it. A forked child gets an error, not a copy."""
 
     def __init__(self, *, timeout: float = TIMEOUT_SECONDS) -> None:
@@ -114,6 +116,7 @@ class MemoryLog:
         self._cursors: dict[tuple[str, str], int] = {}
         self._closed = False
         self._forked = False
+        self._maintenance = Lock()
         watch_forks(self)
 
     @classmethod
@@ -216,7 +219,7 @@ class MemoryLog:
             return self._caught_up(topic).table.count(where)
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
-        with self._lock:
+        with self.lease(), self._lock:
             table = self._topic(topic)
             if table.fold is None:
                 raise InvalidEvent(f"the rows of {topic!r} can be folded only with its fold")
@@ -269,13 +272,19 @@ class MemoryLog:
             self._topic(topic)
             self._cursors.pop(check_names(topic, consumer), None)
 
-    def lease(self) -> AbstractContextManager[None]:
-        return nullcontext()  # each compaction has the lock for the whole of it
+    @contextmanager
+    def _lease(self) -> Iterator[None]:
+        if not self._maintenance.acquire(blocking=False):
+            raise MaintenanceRunning("another thread maintains this log: try again later")
+        try:
+            yield
+        finally:
+            self._maintenance.release()
 
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None
     ) -> Reduction:
-        with self._lock:
+        with self.lease(), self._lock:
             table, head = self._caught_up(topic), compaction.removal.head
             fold = units.fold_of({} if table.fold is None else {topic: table.fold}, topic)
             segment = compaction.keep(table.cut, table.after)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Literal
 
 import pytest
 from msgspec.structs import replace
 
-from sessionledger.errors import HistoryCut, LogUnavailable
+from sessionledger.errors import HistoryCut, LogUnavailable, MaintenanceRunning
 from sessionledger.logs.base import Conflict, Draft, Log, Row, StoredEvent, Unit
 from sessionledger.logs.chain import Head, head_after, verify
 from sessionledger.logs.compaction.contract import (
@@ -24,7 +26,18 @@ from sessionledger.logs.compaction.transfer import transfer_of
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.conformance.bases import Conformance
 from sessionledger.testing.conformance.rules import KEYS
-from sessionledger.testing.fixtures import FOLD, TOPIC, Ledger, add, event, put, rows_of
+from sessionledger.testing.fixtures import (
+    FOLD,
+    TOPIC,
+    Ledger,
+    add,
+    concurrently,
+    event,
+    put,
+    rows_of,
+    until,
+)
+from sessionledger.testing.other_process import Stopped
 
 NOTHING = Draft("", 0, False, b"gone")
 
@@ -47,6 +60,25 @@ def compact(log: Log, cut: int, remains: Remains = remains) -> Reduction:
     removed = cut - compactable(log).cut(TOPIC).id
     asked = Compaction(Removal(head, removed, 0, 1), 10**9, remains, 1)
     return compactable(log).compact(TOPIC, asked)
+
+
+def expect_maintained(log: Log) -> None:
+    """Nobody may maintain the ledger, since somebody else does."""
+    calls: list[Callable[[], object]] = [
+        lambda: compact(log, log.latest(TOPIC)),
+        lambda: log.rebuild(TOPIC),
+        lambda: compactable(log).lease().__enter__(),
+    ]
+    for call in calls:
+        with pytest.raises(MaintenanceRunning):
+            call()
+
+
+def maintain(log: Log, is_stopped: Stopped) -> None:
+    """Have the lease until this is to stop; an event tells when it is had."""
+    with compactable(log).lease():
+        add(log, [event(KEYS[3])])
+        until(is_stopped)
 
 
 class CompactionConformance(Conformance):
@@ -147,6 +179,39 @@ class CompactionConformance(Conformance):
         row = log.row(TOPIC, KEYS[1])
         assert row is not None
         assert row.created == row.version == cut.seal + 1
+
+    def test_one_thread_maintains_the_ledger_and_others_write(self, compacted: Ledger) -> None:
+        log = compacted.log
+        others = [log, compacted.open()] if compacted.harness.shared else [log]
+        add(log, [event(key) for key in KEYS])
+        with compactable(log).lease():
+            with compactable(log).lease():
+                assert compact(log, 1) == Reduction()
+            log.rebuild(TOPIC)
+            for other in others:
+                concurrently(partial(expect_maintained, other))
+                add(other, [event(KEYS[0])])
+        for cut, other in enumerate(others, 2):
+            concurrently(partial(compact, other, cut))
+            assert compactable(log).cut(TOPIC).id == cut
+
+    def test_a_process_that_is_killed_has_the_lease_no_more(
+        self, compacted: Ledger, shared: Ledger
+    ) -> None:
+        log = compacted.log
+        (head,) = add(log, [event(KEYS[0])])
+        child = shared.child()
+        child.begin(maintain)
+        log.wait(TOPIC, head)
+        expect_maintained(log)
+        child.kill()
+
+        def is_compacted() -> bool:
+            with suppress(MaintenanceRunning):
+                compact(log, head)
+            return compactable(log).cut(TOPIC).id == head
+
+        until(is_compacted)
 
     def test_topics_are_taken_over_as_they_are_or_not_at_all(self, receiving: Ledger) -> None:
         log, source = receiving.log, MemoryLog()
