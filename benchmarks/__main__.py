@@ -23,6 +23,7 @@ from benchmarks import (
     scale,
     scale_file,
     serving,
+    staleness,
     starting,
     sweeping,
 )
@@ -103,6 +104,12 @@ def _postgresql(folder: Path, arguments: argparse.Namespace) -> Iterator[Section
     yield section("postgresql", title, timings, remote.GOALS)
 
 
+def _staleness(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings = staleness.staleness(folder, arguments.rounds)
+    title = f"PostgreSQL with max_staleness, {staleness.SESSIONS:,} live sessions"
+    yield section("staleness", title, timings, staleness.GOALS)
+
+
 def _operations(folder: Path, _: argparse.Namespace) -> Iterator[Section]:
     """They are kept on a page of their own, which `make operations` writes."""
     table = counted(folder)
@@ -146,6 +153,7 @@ SECTIONS: dict[str, Measuring] = {
     "start": _start,
     "serve": _serve,
     "postgresql": _postgresql,
+    "staleness": _staleness,
     "scale": _scale,
     "scale-file": _scale_file,
     "peers": _peers,

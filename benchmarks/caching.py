@@ -99,17 +99,18 @@ def _unchanged(
             store.get(secret)
             runner.run(async_store.get(secret))
         contenders: dict[str, Callable[[], int]] = {
-            DICTIONARY: lambda: _read(dictionary.get, tokens),
-            GET: lambda: _read(store.get, tokens),
-            ASYNC_GET: lambda: runner.run(_read_async(async_store, tokens)),
-            ONE_SELECT: lambda: _read(one.get, tokens),
+            DICTIONARY: lambda: read(dictionary.get, tokens),
+            GET: lambda: read(store.get, tokens),
+            ASYNC_GET: lambda: runner.run(read_async(async_store, tokens)),
+            ONE_SELECT: lambda: read(one.get, tokens),
         }
         timings = measure(contenders, rounds)
         runner.run(async_store.close())
     return timings
 
 
-def _read(get: Get, tokens: list[str]) -> int:
+def read(get: Get, tokens: list[str]) -> int:
+    """Read some of the sessions, which are all live; how many."""
     for secret in random.choices(tokens, k=READS):
         session = get(secret)
         assert session is not None
@@ -117,7 +118,8 @@ def _read(get: Get, tokens: list[str]) -> int:
     return READS
 
 
-async def _read_async(store: AsyncSessionStore, tokens: list[str]) -> int:
+async def read_async(store: AsyncSessionStore, tokens: list[str]) -> int:
+    """As `read`, in an event loop."""
     for secret in random.choices(tokens, k=READS):
         session = await store.get(secret)
         assert session is not None

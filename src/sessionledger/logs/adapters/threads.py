@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from sessionledger.background import in_own_thread
 from sessionledger.errors import LogTimeout, StoreClosed
@@ -51,8 +52,8 @@ class RemoteLoopLog(LoopLog):
 
     _look_up = LoopLog.call
 
-    async def state(self, topic: str, key: bytes) -> KeyState | None:
-        return self._remote.kept(topic, key) or await self._states.ask(topic, key)
+    def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
+        return self._states.ask(topic, key)
 
     async def detach(self) -> None:
         await super().detach()

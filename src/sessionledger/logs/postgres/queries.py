@@ -215,6 +215,7 @@ HEARTBEAT = """SELECT pg_is_in_recovery(),
     (SELECT value FROM main.ledger_meta WHERE name = 'epoch'),
     pg_logical_emit_message(true, 'sessionledger', '')::text"""
 HEADS = "SELECT topic, last_id FROM main.topic_heads WHERE topic = ANY (%s::text[])"
+# Tells the caches of other processes that rows were rewritten without an event.
 NEW_EPOCH = """INSERT INTO main.ledger_meta VALUES ('epoch', gen_random_uuid()::text)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 

@@ -117,6 +117,7 @@ class Writer(writer.Writer):
 
     def put_rows(self, line: TopicLine, rows: Sequence[Row]) -> None:
         if rows:
+            self.then(queries.NEW_EPOCH)
             self.then(queries.PUT_ROWS, line.number, *_columns(rows))
 
     def set_cut(self, line: TopicLine, cut: Cut) -> None:

@@ -72,15 +72,17 @@ class ByToken(TokenFacade):
 
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
-        # The hot path: an embedded log answers in place, without another coroutine.
-        engine, log = self._engine, self._in_place
+        # The hot path: what can be told in place is, without another coroutine.
+        engine, look = self._engine, self._look
         try:
             key = digest(parse_token(token, engine.policy))
-            if log is not None:
+            if look is not None:
                 try:
-                    return engine.live(log.state(engine.topic, key), now)
+                    found = look(engine.topic, key)
+                    if found is not None or self._in_place is not None:
+                        return engine.live(found, now)
                 except LogTimeout:
-                    log = None  # a thread waits instead
+                    look = None  # a thread waits instead
             return engine.live(await engine.log.state(engine.topic, key), now)
         except BaseException as error:
             del token
@@ -102,16 +104,16 @@ class ByToken(TokenFacade):
         and for whatever is no token. Raises `ReauthenticationRequired` for a bearer who proved who
         it is longer than `max_auth_age` ago.
         """
-        engine, log = self._engine, self._in_place
+        engine, look, log = self._engine, self._look, self._in_place
         try:
             presented = authenticate.presented(engine, token)
             if presented is None:
                 return None
             try:
-                found = None if log is None else log.state(engine.topic, presented[1])
+                found = None if look is None else look(engine.topic, presented[1])
             except LogTimeout:
-                log = None  # a thread waits instead
-            if log is None:
+                found = log = None  # a thread waits instead
+            if found is None and log is None:
                 found = await engine.log.state(engine.topic, presented[1])
             session = engine.live(found, None)
             if authenticate.needs_only_a_read(engine, session, max_auth_age):

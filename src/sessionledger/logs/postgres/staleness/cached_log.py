@@ -107,6 +107,8 @@ class CachedPostgresLog(PostgresLog):
         told.details["cache_misses"] = self._misses
         told.details["staleness_ms"] = max(ages, default=0) // 1_000_000
         told.details["unconfirmed_topics"] = len(caches) - len(ages)
+        if self._tail.problem:
+            told.details["confirming_failed"] = self._tail.problem
         return told
 
     def _close(self) -> None:

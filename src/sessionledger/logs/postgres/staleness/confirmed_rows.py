@@ -20,7 +20,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from functools import partial
+from typing import NamedTuple
 
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.concurrency.locks import Lock
@@ -30,16 +31,11 @@ MAX_STATE_BYTES = 2048
 MOST_BEHIND = 10_000
 """A cursor that is so many ids behind the head begins again at the head."""
 
-Clock: TypeAlias = Callable[[], int]
-"""Answers nanoseconds."""
-
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+since_boot = partial(time.clock_gettime_ns, _BOOT)
+"""Nanoseconds since the system was started, those in which it was suspended included."""
+
 _NEVER = (1, 0, 1, 0)
-
-
-def since_boot() -> int:
-    """Nanoseconds since the system was started, those in which it was suspended included."""
-    return time.clock_gettime_ns(_BOOT)
 
 
 class Passed(NamedTuple):
@@ -67,8 +63,8 @@ class ConfirmedRows:
     def __init__(
         self,
         bound: int,
-        boot: Clock = since_boot,
-        wall: Clock = time.time_ns,
+        boot: Callable[[], int] = since_boot,
+        wall: Callable[[], int] = time.time_ns,
         max_rows: int = MAX_ROWS,
     ) -> None:
         self.cursor = self.generation = 0

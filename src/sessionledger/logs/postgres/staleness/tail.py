@@ -28,7 +28,6 @@ from sessionledger.logs.postgres.staleness.confirmed_rows import ConfirmedRows, 
 EVENTS_A_ROUND = 1000
 ROUNDS_A_BOUND = 3  # one may fail, and the next still comes in time
 MOST_REST_SECONDS, BEHIND_SECONDS = 1.0, 0.02
-JOIN_SECONDS = 1.0
 MOST_PATIENCE_SECONDS = 300.0
 
 
@@ -70,7 +69,7 @@ class Tail:
         self._is_stopped = True
         self._wakes.put(None)
         if self._thread is not None:
-            self._thread.join(JOIN_SECONDS)
+            self._thread.join(MOST_REST_SECONDS)
         self.pool.close()
 
     def _run(self) -> None:
