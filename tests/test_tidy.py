@@ -32,7 +32,7 @@ SAME_ROLE = {
     # Of a log.
     "logs": {
         *("compactable", "compactor", "connection", "examination", "log"),
-        *("queries", "transactions", "writer"),
+        *("queries", "staging", "transactions", "writer"),
     },
     "store": {"store"},  # of a colour
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         InvalidPolicy,
         InvalidSession,
         InvalidURL,
+        LedgerMoved,
         LedgerRestored,
         LogError,
         LogTimeout,
@@ -63,8 +64,9 @@ if TYPE_CHECKING:
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
+    from sessionledger.store.copies.copy import copy
     from sessionledger.store.copies.restore import restore
-    from sessionledger.store.copies.results import BackedUp, Restored
+    from sessionledger.store.copies.results import BackedUp, Copied, Restored
     from sessionledger.store.erasure.erase import Erasure
     from sessionledger.store.erasure.search import Mention
     from sessionledger.store.maintenance import Maintained
@@ -80,10 +82,10 @@ else:
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession HistoryCut InvalidEvent InvalidPolicy "
-            "InvalidSession InvalidURL LedgerRestored LogError LogTimeout LogUnavailable "
-            "MaintenanceRunning NoLedger NotALedger ReauthenticationRequired RotationLimitReached "
-            "SessionLedgerError SessionLimitReached StoreClosed UnsupportedSchema VersionConflict "
-            "WriteContention"
+            "InvalidSession InvalidURL LedgerMoved LedgerRestored LogError LogTimeout "
+            "LogUnavailable MaintenanceRunning NoLedger NotALedger ReauthenticationRequired "
+            "RotationLimitReached SessionLedgerError SessionLimitReached StoreClosed "
+            "UnsupportedSchema VersionConflict WriteContention"
         ),
         "findings": "Finding",
         "logs.base": (
@@ -94,8 +96,9 @@ else:
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LastRun LedgerHead Stats Verification",
+        "store.copies.copy": "copy",
         "store.copies.restore": "restore",
-        "store.copies.results": "BackedUp Restored",
+        "store.copies.results": "BackedUp Copied Restored",
         "store.erasure.erase": "Erasure",
         "store.erasure.search": "Mention",
         "store.maintenance": "Maintained",
@@ -130,6 +133,7 @@ __all__ = [
     "ClockJumped",
     "Compacted",
     "Conflict",
+    "Copied",
     "CorruptLog",
     "Description",
     "Draft",
@@ -148,6 +152,7 @@ __all__ = [
     "IssuedSession",
     "LastRun",
     "LedgerHead",
+    "LedgerMoved",
     "LedgerRestored",
     "LedgerURL",
     "Log",
@@ -181,6 +186,7 @@ __all__ = [
     "Verification",
     "VersionConflict",
     "WriteContention",
+    "copy",
     "diagnose",
     "open_log",
     "open_snapshot",

@@ -19,7 +19,8 @@
         ├── LogUnavailable               the storage refused: full, busy, unreadable, gone
         │   ├── NoLedger                 nothing is there to be read
         │   ├── LogTimeout               others had the ledger for too long; nothing was written
-        │   └── MaintenanceRunning       another process compacts or rebuilds the ledger
+        │   ├── MaintenanceRunning       another process compacts or rebuilds the ledger
+        │   └── LedgerMoved              a copy took the ledger's place, at another address
         ├── NotALedger                   the file exists and holds something else
         ├── UnsupportedSchema            written by a newer sessionledger
         └── CorruptLog                   what was stored can't be what was written
@@ -215,6 +216,19 @@ class MaintenanceRunning(LogUnavailable):
     """Another process compacts or rebuilds the ledger: try again when it is done."""
 
     code = "maintenance_running"
+
+
+class LedgerMoved(LogUnavailable):
+    """A copy took the place of the ledger. `to` is its address, without a password."""
+
+    code = "ledger_moved"
+
+    def __init__(self, to: str) -> None:
+        super().__init__(to)
+        self.to = to
+
+    def __str__(self) -> str:
+        return f"this ledger was moved to {self.to}, and nothing uses it here: open it there"
 
 
 class NotALedger(LogError):

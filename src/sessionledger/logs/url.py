@@ -21,7 +21,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from sessionledger.errors import InvalidPolicy, InvalidURL
@@ -31,6 +31,9 @@ from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.ownership import resolved
 from sessionledger.plain import as_text
 from sessionledger.secrecy import without_locals
+
+if TYPE_CHECKING:  # few ledgers are copied
+    from sessionledger.logs.compaction.copyable import Staged
 
 DURABILITIES = ("full", "normal")
 LEAST_SECONDS, MOST_SECONDS = 0.001, 86_400
@@ -148,6 +151,25 @@ def open_snapshot(url: str) -> Log:
     from sessionledger.logs.sqlite.read_only_log import SQLiteSnapshot
 
     return ReadOnlyLog(SQLiteSnapshot(parsed.path, timeout=parsed.timeout))
+
+
+@without_locals
+def staged_at(url: str) -> Staged:
+    """A copy that is to get an address. Raises `InvalidURL`, and what the system raises."""
+    parsed = parse_url(url)
+    if parsed.scheme == "memory":
+        raise InvalidURL("a memory: ledger ends with its process, and can't be a copy")
+    if parsed.path is None:
+        from sessionledger.logs.postgres.staging import StagedSchema
+
+        return StagedSchema(f"postgresql:{_divide(url)[1]}")
+    if parsed.scheme == "sqlite":
+        from sessionledger.logs.sqlite.backup_file import StagedFile
+
+        return StagedFile(parsed.path)
+    from sessionledger.logs.file.compaction.staging import StagedFolder
+
+    return StagedFolder(parsed.path)
 
 
 @without_locals

@@ -40,3 +40,20 @@ def test_a_cursor_of_events_that_are_lost_is_refused(line: Line) -> None:
     line("restore", "monday.backup", "--ledger", "new.db")
     refused = line("watch", "--after", "2", "--ledger", "new.db")
     assert (refused.code, "go on after 1" in refused.err) == (3, True)
+
+
+def test_a_ledger_is_copied_and_then_moved(line: Line) -> None:
+    token, _ = line.create("alice")
+    head = line("head").out.strip()
+    copied = line("copy", "sessions.db", "file:copied", "--json").record
+    assert (copied["moved"], copied["heads"]) == (False, [head])
+    assert line("get", "--ledger", "copied", given=token).code == 0
+    refused = line("copy", "sessions.db", "file:copied")
+    assert (refused.code, "name a ledger that has none" in refused.err) == (4, True)
+    moved = line("copy", "copied", "new.db", "--cut-over", "--json").record
+    assert (moved["moved"], moved["heads"]) == (True, [head])
+    for command in (("head",), ("create", "bob"), ("doctor",)):
+        left = line(*command, "--ledger", "copied")
+        assert (left.code, moved["to"] in left.err) == (4, True)
+    assert line("get", "--ledger", "new.db", given=token).code == 0
+    assert line("copy", "missing.db", "other.db").code == 4

@@ -14,12 +14,12 @@ _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os
 _FUNCTIONS = {"add_events", "put_base", "set_cut", "remove_events", "_commit", "commit", "close"}
 
 
-def kills(work: Callable[[], None], every: int = 1) -> Iterator[int]:
-    """Kill the work at each `every`th step, as long as it has so many; the step, after each."""
-    step = every
+def kills(work: Callable[[], None]) -> Iterator[int]:
+    """Kill the work at each of its steps; the step, after each."""
+    step = 1
     while _is_killed(work, step):
         yield step
-        step += every
+        step += 1
 
 
 def _is_killed(work: Callable[[], None], step: int) -> bool:

@@ -39,6 +39,7 @@ COMMANDS = {
     "maintain": ("audit", "Sweep every topic of sessions, and remove old events: one round."),
     "backup": ("copies", "Copy the whole ledger to a new file, and verify the copy."),
     "restore": ("copies", "Make a ledger from a backup. Every session is ended."),
+    "copy": ("copies", "Copy a ledger to another address, of whatever kind."),
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),

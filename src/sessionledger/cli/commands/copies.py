@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from sessionledger import copy as copy_ledger
 from sessionledger import restore as restore_backup
 from sessionledger.cli.exit_codes import NO, OK
-from sessionledger.cli.input.ledger import Ledger, ledger_command, url_of
+from sessionledger.cli.input.ledger import JSON, Ledger, ledger_command, url_of
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show
 from sessionledger.cli.output.formatting import escape
 from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal, write
-from sessionledger.cli.parser import Option
+from sessionledger.cli.parser import Command, Option
 
 
 @ledger_command(Option("FILE", "Where the backup goes. Nothing may be there."))
@@ -54,3 +55,48 @@ def restore(ledger: Ledger, json: bool, file: str, accept_breaks: bool | None) -
             f"{escape(topic.topic)}: {topic.events} events, {topic.ended} sessions ended; "
             f"event {topic.restored} says that later ones are lost"
         )
+
+
+def _copy(
+    source: str,
+    target: str,
+    json: bool | None,
+    follow: bool | None,
+    cut_over: bool | None,
+    accept_breaks: bool | None,
+) -> None:
+    """Copy a ledger to another address, of whatever kind.
+
+    TARGET must have no ledger. If a copy was interrupted, the same command goes on with it. Nobody
+    can open a copy that is not whole. Stop the programs that write first, or use --cut-over.
+    Otherwise both ledgers go on, and what you end in one of them stays in the other.
+    """
+    with progress("copying") as bar:
+        found = copy_ledger(
+            url_of(source),
+            url_of(target),
+            follow=bool(follow),
+            cut_over=bool(cut_over),
+            accept_breaks=bool(accept_breaks),
+            progress=bar,
+        )
+    if json or not on_terminal():
+        show(records.copy_record(found), bool(json))
+        return
+    for topic in found.topics:
+        write(f"{topic.head}: {topic.events} events, all hold")
+    if found.moved:
+        write(f"nobody uses the old ledger any more: the new one is {escape(found.to)}")
+
+
+copy = Command(
+    _copy,
+    (
+        Option("SOURCE", "The ledger: URL or path."),
+        Option("TARGET", "Where the copy goes: URL or path."),
+        Option("--follow", "Go on with what is written, until interrupted. Opens nothing."),
+        Option("--cut-over", "Let the copy take the place of the ledger, for every process."),
+        Option("--accept-breaks", "Copy it although a chain breaks."),
+        JSON,
+    ),
+)

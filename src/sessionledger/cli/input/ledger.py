@@ -112,7 +112,7 @@ def url_of(location: str) -> str:
     if re.match(_SCHEME, location):
         _refuse_shown_password(location)
         return location
-    if (Path(location) / "topics").is_dir():
+    if any((Path(location) / name).is_dir() for name in ("topics", "moved")):
         return f"file://{quote(str(Path(location).absolute()))}"
     return f"sqlite:///{quote(location)}"
 

@@ -139,6 +139,12 @@ def backup_record(found: sessionledger.BackedUp) -> Record:
     }
 
 
+def copy_record(found: sessionledger.Copied) -> Record:
+    """A copy, and the head of each of its topics."""
+    heads = [str(topic.head) for topic in found.topics]
+    return {"to": found.to, "moved": found.moved, "heads": heads}
+
+
 def restore_record(found: sessionledger.Restored) -> Record:
     """What a ledger was made of."""
     return {

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_c
 import msgspec
 from msgspec.structs import astuple
 
-from sessionledger.errors import CorruptLog, HistoryCut, LogUnavailable
+from sessionledger.errors import CorruptLog, HistoryCut, LedgerMoved, LogUnavailable
 from sessionledger.logs.base import Draft, Progress, Row, StoredEvent
 from sessionledger.logs.chain import EMPTY, Head
 
@@ -39,6 +39,11 @@ _values = msgspec.msgpack.Decoder(
 )
 
 FORGOTTEN: Final = "forgotten"
+
+MOVED = "this ledger was moved to "
+"""What a database says of a ledger that was left, before the address of the copy."""
+UNOPENED = 1_000_000
+"""Added to the number of the schema of what no version of this package opens as a ledger."""
 
 Remains: TypeAlias = Callable[[Row, Sequence[Row]], Draft | Literal["forgotten"] | None]
 """What remains of a row that is not live, given the live rows of its group; None for all of it.
@@ -264,3 +269,10 @@ def decode_row(entry: bytes) -> Row:
         raise CorruptLog(
             "an entry of the base is damaged: restore the ledger from a copy"
         ) from None
+
+
+def refuse_moved(said: str) -> None:
+    """Raises `LedgerMoved` if a database said that the ledger was left."""
+    _, moved, to = said.partition(MOVED)
+    if moved:
+        raise LedgerMoved(to.partition("\n")[0]) from None

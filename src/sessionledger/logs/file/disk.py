@@ -18,7 +18,13 @@ from pathlib import Path
 
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.arguments import is_name
-from sessionledger.logs.file.errors import CHECKPOINTS, TOPICS, opened_file
+from sessionledger.logs.file.errors import (
+    CHECKPOINTS,
+    LEFT,
+    LEFT_FOR,
+    TOPICS,
+    opened_file,
+)
 from sessionledger.logs.file.index import Stamp, TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.durable_offset import (
     FLUSHED,
@@ -187,6 +193,12 @@ class Disk:
                 if found is not None:
                     self._anchor_topic(name, file, record, found.since)
                     publish(record, found._replace(flushed=found.durable), self._boot)
+
+    def leave(self, to: str) -> None:
+        """Let nobody find the topics any more, and name the address `to` to them."""
+        self.replace(self._topics / LEFT_FOR, to.encode())
+        self._topics.rename(self.root / LEFT)
+        self.flush_folder(self.root)
 
     def replace(self, path: Path, content: bytes) -> None:
         """Replace a small file. A crash leaves the old content or the new, never half of it."""

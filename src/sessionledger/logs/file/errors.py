@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sessionledger.errors import LogUnavailable, NotALedger
+from sessionledger.errors import CorruptLog, LedgerMoved, LogUnavailable, NotALedger
 from sessionledger.logs.embedded.filesystem import check_is_local
 
 TOPICS = "topics"
 CHECKPOINTS = "checkpoints"
+LEFT = "moved"
+"""What the folder of topics is called once the ledger was left for its copy."""
+LEFT_FOR = "to"
+"""A file there, with the address of the copy."""
 STAGED = "receiving"
 """A folder with a ledger that is about to become that of the folder around it."""
 MAINTENANCE = "maintenance.lock"
@@ -36,10 +40,20 @@ def translated_errors(root: Path) -> Iterator[None]:
     """Turn the system's errors into ours, which name the ledger and what to do."""
     try:
         yield
+    except CorruptLog:
+        refuse_moved(root)
+        raise
     except OSError as error:
+        refuse_moved(root)
         if error.errno is None:
             raise  # not the system's: a signal handler raised it
         raise LogUnavailable(_meaning(root, error)) from error
+
+
+def refuse_moved(root: Path) -> None:
+    """Raises `LedgerMoved` for a ledger that was left for its copy."""
+    with suppress(OSError):
+        raise LedgerMoved((root / LEFT / LEFT_FOR).read_text()) from None
 
 
 def _meaning(root: Path, error: OSError) -> str:
@@ -74,6 +88,7 @@ def check_location(root: Path) -> None:
 
 def _check_content(root: Path) -> None:
     ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock", MAINTENANCE}
+    refuse_moved(root)
     names = {entry.name for entry in os.scandir(root)}
     if STAGED in names and TOPICS not in names:
         raise NotALedger(

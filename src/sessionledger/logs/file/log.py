@@ -63,6 +63,7 @@ from sessionledger.logs.file.errors import (
     NOT_PERMITTED,
     TOPICS,
     check_location,
+    refuse_moved,
     translated_errors,
 )
 from sessionledger.logs.file.examination import examine
@@ -317,6 +318,7 @@ class FileLog(CompactableFiles):
     def cursor(self, topic: str, consumer: str) -> int:
         check_names(topic, consumer)
         self._check_open()
+        refuse_moved(self.path)
         with translated_errors(self.path):
             return consumers.cursor(self._disk, topic, consumer)
 
@@ -368,6 +370,7 @@ class FileLog(CompactableFiles):
 
     def _check_healthy(self) -> None:
         self._check_open()
+        refuse_moved(self.path)
         self._disk.check_healthy()
 
     def _check_open(self) -> None:

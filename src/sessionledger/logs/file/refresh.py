@@ -15,6 +15,7 @@ import msgspec
 from sessionledger.errors import CorruptLog, LogUnavailable
 from sessionledger.logs.base import Fold
 from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.errors import refuse_moved
 from sessionledger.logs.file.index import NO_FILE, TopicIndex, reader_of, stamp_of
 from sessionledger.logs.file.recovery.checkpoint import Checkpoint, in_force
 from sessionledger.logs.file.recovery.durable_offset import Published
@@ -66,6 +67,7 @@ def opened(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
+        refuse_moved(path.parent.parent)
         return None
 
 

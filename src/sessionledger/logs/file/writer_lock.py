@@ -16,14 +16,16 @@ from sessionledger.logs.concurrency.reentrancy import Mutex
 
 T = TypeVar("T")
 
+LOCK = "ledger.lock"
+
 
 class WriterLock:
     """The lock that a thread has while it writes."""
 
     def __init__(self, root: Path) -> None:
         """Open the lock file of a ledger, or make it. Raises `OSError` and `LogUnavailable`."""
-        self._lock_file = LockFile(root / "ledger.lock", root)
-        self._probe = LockFile(root / "ledger.lock", root)
+        self._lock_file = LockFile(root / LOCK, root)
+        self._probe = LockFile(root / LOCK, root)
         self._begin()
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.waiting import wait
 
 from sessionledger.errors import LogTimeout, LogUnavailable
+from sessionledger.logs.compaction.contract import refuse_moved
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.postgres import queries
@@ -247,6 +248,7 @@ def translated_errors(address: Address) -> Iterator[None]:
             "full, and what sets default_transaction_read_only"
         ) from error
     except psycopg.Error as error:
+        refuse_moved(_reason(error))
         raise LogUnavailable(f"{address.location}: {_reason(error)}") from error
 
 

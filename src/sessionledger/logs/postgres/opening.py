@@ -17,6 +17,7 @@ from sessionledger.errors import (
     NotALedger,
     UnsupportedSchema,
 )
+from sessionledger.logs.compaction.contract import UNOPENED
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, POOL_SIZE, Address, Connection
 
@@ -106,6 +107,10 @@ def prepare(connection: Connection, address: Address, durability: str) -> None:
 
 
 def _refuse_newer(told: int, address: Address) -> None:
+    if told > UNOPENED:
+        raise NotALedger(
+            f"{address.location} is an unfinished copy: run the same `sessionledger copy` again"
+        )
     if told > queries.SCHEMA_VERSION:
         raise UnsupportedSchema(
             f"{address.location} has schema {told} and was written by a newer sessionledger; this "
@@ -179,7 +184,10 @@ def _refuse_strange(there: set[str], address: Address) -> None:
 
 def _tables(connection: Connection, address: Address) -> set[str]:
     (lines,) = connection.ask((queries.TABLES_THERE, (address.schema,)))
-    return {name for (name,) in lines}
+    names = {name for (name,) in lines}
+    if "moved_events" in names:
+        connection.ask(("SELECT true FROM main.events LIMIT 1", ()))  # raises why
+    return names
 
 
 def _location(parameters: dict[str, str], schema: str) -> str:

@@ -144,6 +144,24 @@ GUARD_EVENTS = (
     EXECUTE FUNCTION main.ledger_refuse_append()""",
 )
 
+# A ledger that was left for its copy: what reads or writes it is told so, in whatever version. The
+# server makes a constant of the function when it plans a statement, or a check of a write.
+TABLES_IN_ORDER = tuple(re.findall(r"CREATE TABLE IF NOT EXISTS main\.(\w+)", "".join(SCHEMA)))
+EXCLUDE = f"LOCK TABLE {', '.join(f'main.{name}' for name in TABLES_IN_ORDER)} IN {{}} MODE"
+SET_MOVED = "INSERT INTO main.ledger_meta VALUES ('moved', %s)"
+REFUSE = """CREATE FUNCTION main.ledger_moved() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        RAISE EXCEPTION '{}%', (SELECT value FROM main.moved_ledger_meta WHERE name = 'moved');
+    END $$"""
+LEAVE = (
+    "ALTER TABLE main.{0} RENAME TO moved_{0}",
+    """CREATE VIEW main.{0} AS SELECT * FROM main.moved_{0} WHERE main.ledger_moved()
+    WITH LOCAL CHECK OPTION""",
+)
+
+# Those whose text names the schema.
+FUNCTIONS = (GUARD_EVENTS[0],)
+
 # -- opening
 
 # Each statement has one way through the indexes, whatever its values, so one plan is enough.
@@ -192,6 +210,10 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sessionledger'), hashtex
 READ_SCHEMA_VERSION = "SELECT value FROM main.ledger_meta WHERE name = 'schema'"
 WRITE_SCHEMA_VERSION = """INSERT INTO main.ledger_meta VALUES ('schema', %s)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+
+# By so much, if it is above a number.
+MARK_SCHEMA = """UPDATE main.ledger_meta SET value = (value::bigint + %s)::text
+    WHERE name = 'schema' AND value::bigint > %s"""
 
 DESCRIBE = """SELECT current_setting('server_version'),
     (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
-from sessionledger.logs.compaction.contract import Cut
+from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
@@ -128,6 +128,19 @@ class Writer(writer.Writer):
     def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
         self.then(queries.ADD_EVENTS, *_events(line.topic, events))
         self.then(queries.MOVE_HEAD, events[-1].id, line.topic)
+
+    def alone(self, work: Callable[[], None]) -> None:
+        self.transaction.connection.renew(HOUR_SECONDS)
+        self.transaction.ask((queries.UNHURRIED, ()), (queries.EXCLUDE.format("EXCLUSIVE"), ()))
+        work()
+
+    def leave(self, to: str) -> None:
+        self.then(queries.EXCLUDE.format("ACCESS EXCLUSIVE"))
+        self.then(queries.SET_MOVED, to)
+        rename, view = queries.LEAVE
+        for statement in (rename, queries.REFUSE.format(MOVED), view):
+            for name in queries.TABLES_IN_ORDER if "{0}" in statement else ("",):
+                self.then(statement.format(name))
 
     def remove_events(self, line: TopicLine, after: int, until: int) -> None:
         self.then(statements.REMOVE_EVENTS, line.topic, after, until)

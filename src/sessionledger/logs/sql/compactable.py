@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from sessionledger.logs.sql.database import DatabaseLog, DatabaseReads
 from sessionledger.logs.sql.writer import Writer, base_page, base_rows
 
 if TYPE_CHECKING:  # few ledgers are copied
-    from sessionledger.logs.compaction.transfer import Transfers
+    from sessionledger.logs.compaction.transfer import Transfer, Transfers
 
 W = TypeVar("W", bound=Writer)
 
@@ -111,6 +111,24 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
                 writer.receive(check_name("topic", topic), transfer)
 
         self._change(receive_all)
+
+    def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
+        """As in `CopyableLog`."""
+        self._change(lambda writer: writer.extend(check_name("topic", topic), events))
+
+    def rebase(self, topic: str, transfer: Transfer) -> None:
+        """As in `CopyableLog`."""
+        self._change(lambda writer: writer.rebase(check_name("topic", topic), transfer))
+
+    def hand_over(self, to: str, work: Callable[[], None]) -> None:
+        """As in `CopyableLog`."""
+
+        def hand_over(writer: W) -> None:
+            writer.alone(work)
+            writer.leave(to)
+
+        with self.lease():
+            self._change(hand_over)
 
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None

@@ -32,6 +32,7 @@ BASE_OF_KEYS = "SELECT entry " + _IN_FORCE.format("key IN ({})")
 BASE_AFTER = f"SELECT entry {_IN_FORCE.format('key > ?')} ORDER BY key LIMIT ?"
 PUT_BASE = """INSERT INTO main.ledger_base (topic, key, generation, entry) VALUES (?, ?, ?, ?)
     ON CONFLICT (topic, key, generation) DO UPDATE SET entry = excluded.entry"""
+REMOVE_BASE = "DELETE FROM main.ledger_base WHERE topic = ?"
 UNSEALED_KEYS = """SELECT key FROM main.ledger_base
     WHERE topic = ? AND generation > ? AND key > ? ORDER BY key LIMIT ?"""
 REMOVE_UNSEALED = """DELETE FROM main.ledger_base

@@ -17,6 +17,7 @@ from sessionledger.logs.compaction.contract import (
     Rewriting,
     decode_row,
     encode_row,
+    refuse_behind,
     refuse_existing,
 )
 from sessionledger.logs.marks import Mark, id_of, mark_of
@@ -117,15 +118,40 @@ class Writer(ABC):
         """Store a topic as it is in another log. Its rows are folded when they are read."""
         line = self.line(topic)
         refuse_existing(topic, line.head)
-        for rows in transfer.base():
-            self.put_base(line, transfer.cut.id, {row.key: row for row in rows})
-        if transfer.cut.id:
-            self.set_cut(line, transfer.cut)
+        self._take_base(line, transfer)
         for events in transfer.events():
             line = self.line(topic)
             self.add_events(line, events)
         for consumer, cursor in transfer.cursors.items():
             self.then(statements.ACK, topic, consumer, cursor, time_ns() // 1_000_000)
+
+    def _take_base(self, line: TopicLine, transfer: Transfer) -> None:
+        for rows in transfer.base():
+            self.put_base(line, transfer.cut.id, {row.key: row for row in rows})
+        if transfer.cut.id:
+            self.set_cut(line, transfer.cut)
+
+    def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
+        """As in `CopyableLog`."""
+        line = self.line(topic)
+        refuse_behind(topic, line.head, events)
+        self.add_events(line, events)
+
+    def rebase(self, topic: str, transfer: Transfer) -> None:
+        """As in `CopyableLog`."""
+        line = self.line(topic)
+        self.then(statements.REMOVE_BASE, line.number)
+        self._take_base(line, transfer)
+        self.remove_events(line, 0, transfer.cut.id)
+        self._begin_at_base(self.line(topic))
+
+    def alone(self, work: Callable[[], None]) -> None:
+        """Do something while nobody else writes to any topic, and everybody reads."""
+        work()
+
+    @abstractmethod
+    def leave(self, to: str) -> None:
+        """Let nobody read or write the ledger any more, and name the address `to` to them."""
 
     def put_base(self, line: TopicLine, generation: int, rows: Mapping[bytes, Row | None]) -> None:
         """Store entries of a generation of the base; None for a key that is to be forgotten."""

@@ -7,15 +7,19 @@ schema that the file has.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
-from sessionledger.errors import CorruptLog, NotALedger
+from sessionledger.errors import CorruptLog, LogUnavailable, NotALedger
+from sessionledger.logs.base import Log
+from sessionledger.logs.compaction.contract import UNOPENED
 from sessionledger.logs.sqlite import queries
-from sessionledger.logs.sqlite.connection import BACKUP, translated_errors
-from sessionledger.ownership import flush
+from sessionledger.logs.sqlite.connection import companions, translated_errors
+from sessionledger.logs.sqlite.log import SQLiteLog
+from sessionledger.ownership import flush, resolved
 
 _HIGHEST = 2**62
 """Leaves room for the ids after the restore."""
@@ -31,7 +35,7 @@ _NO_ID = """
 def mark(path: Path) -> None:
     """Make a backup of a ledger's file. The `SQLiteLog` that has it open goes on."""
     with translated_errors(path), closing(_connect(path)) as connection:
-        connection.execute(queries.WRITE_META, ("schema", BACKUP + queries.SCHEMA_VERSION))
+        connection.execute(queries.WRITE_META, ("schema", UNOPENED + queries.SCHEMA_VERSION))
 
 
 def finish(path: Path) -> None:
@@ -46,11 +50,51 @@ def unmark(path: Path) -> None:
     `CorruptLog` for one in which something other than a number is an id."""
     with _opened(path) as connection:
         schema = _schema(connection)
-        if schema <= BACKUP:
+        if schema <= UNOPENED:
             raise NotALedger(f"{path.name} is no backup: `sessionledger backup` writes one")
         if connection.execute(_NO_ID, (_HIGHEST,)).fetchall():
             raise CorruptLog(f"{path.name} is damaged: an event of it has no valid id")
-        connection.execute(queries.WRITE_META, ("schema", schema - BACKUP))
+        connection.execute(queries.WRITE_META, ("schema", schema - UNOPENED))
+
+
+class StagedFile:
+    """As `Staged`: a file beside that of its address."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = resolved(path)
+        self._draft = self._path.with_name(f".{self._path.name}.copy")
+        self.location = f"sqlite:///{quote(str(self._path))}"
+
+    def is_there(self) -> bool:
+        return self._draft.exists()
+
+    def open(self) -> Log:
+        self._refuse()
+        self._unmark()
+        log = SQLiteLog(self._draft)
+        mark(self._draft)
+        return log
+
+    def put(self) -> None:
+        self._refuse()
+        self._unmark()
+        finish(self._draft)
+        with translated_errors(self._path):
+            self._draft.rename(self._path)
+            flush(self._path.parent)
+            for left in companions(self._draft):
+                left.unlink(missing_ok=True)
+
+    def _refuse(self) -> None:
+        with translated_errors(self._path):
+            if self._path.exists():
+                raise LogUnavailable(f"{self._path} exists: name a file that does not")
+
+    def _unmark(self) -> None:
+        # Another copy may have been killed while the file had no mark.
+        with suppress(NotALedger):
+            if self.is_there():
+                unmark(self._draft)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sessionledger.errors import (
     NotALedger,
     UnsupportedSchema,
 )
+from sessionledger.logs.compaction.contract import UNOPENED, refuse_moved
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.embedded.filesystem import check_is_local
 from sessionledger.logs.sqlite import checkpoints, queries
@@ -30,8 +31,6 @@ Execute: TypeAlias = Callable[..., Iterable[Any]]
 NO_FILE = (0, 0)
 MAINTENANCE = "-maintenance"
 """The end of the name of the lock file of compactions and rebuilds."""
-BACKUP = 1_000_000
-"""Added to the number of the schema of a backup."""
 MMAP_BYTES = 1 << 30
 
 # What a long read made the write-ahead log grow by is given back once it is over.
@@ -65,6 +64,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     except (apsw.Error, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise  # not the system's: a signal handler raised it
+        refuse_moved(str(error))
         raise LogUnavailable(f"{path}: {error}") from error
     except UnicodeEncodeError:
         raise LogUnavailable(f"{str(path)!a} is no path in UTF-8: name another one") from None
@@ -241,8 +241,11 @@ def check_is_ledger(execute: Execute, path: Path, tables: set[str]) -> None:
             raise NotALedger(f"{path} holds another application's tables: {names}")
     if "ledger_meta" in tables:
         found = _schema(execute)
-        if found is not None and found > BACKUP:
-            raise NotALedger(f"{path} is a backup: `sessionledger restore` makes a ledger of it")
+        if found is not None and found > UNOPENED:
+            raise NotALedger(
+                f"{path} is a backup or an unfinished copy: `sessionledger restore` makes a ledger "
+                "of a backup, and the same `sessionledger copy` goes on with a copy"
+            )
         if found is not None and found > queries.SCHEMA_VERSION:
             raise UnsupportedSchema(
                 f"{path} has schema {found}, this sessionledger knows up to "

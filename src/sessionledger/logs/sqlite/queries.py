@@ -139,6 +139,13 @@ GUARD_EVENTS = """CREATE TRIGGER IF NOT EXISTS ledger_cut_guarded BEFORE INSERT 
 DECLARE = "UPDATE ledger_topics SET writing = 1 WHERE id = ?"
 DECLARE_NOTHING = "UPDATE ledger_topics SET writing = 0 WHERE id = ?"
 
+# A ledger that was left for its copy: what reads or writes it is told so. So are processes of older
+# versions, and the reference, which does not make a table where there is a view.
+LEAVE = (
+    'ALTER TABLE main."{name}" RENAME TO "moved_{name}"',
+    'CREATE VIEW main."{name}" AS SELECT * FROM "{told}"',
+)
+
 # What brings a file of an older schema to this one, by the schema it has.
 MIGRATIONS = {
     1: ("ALTER TABLE ledger_rows ADD COLUMN alias TEXT",),
@@ -175,6 +182,7 @@ MIGRATIONS = {
     6: ("ALTER TABLE ledger_topics RENAME COLUMN covered TO reached",),
 }
 
+ALL_TABLES = frozenset(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", "".join(SCHEMA)))
 # All our names that the schema makes.
 NAMES = frozenset(re.findall(r"IF NOT EXISTS (ledger_\w+)", "".join(SCHEMA)))
 OUR_NAMES = "SELECT name FROM sqlite_master WHERE name GLOB 'ledger_*'"

@@ -15,7 +15,7 @@ from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import OVER, Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
-from sessionledger.logs.compaction.contract import Cut
+from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.sql import statements, writer
 from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
 from sessionledger.logs.sqlite import queries
@@ -124,6 +124,15 @@ class Writer(writer.Writer):
         self.connection.execute(queries.DECLARE, (line.number,))
         self._store_events(line.topic, events)
         self.connection.execute(queries.DECLARE_NOTHING, (line.number,))
+
+    def leave(self, to: str) -> None:
+        tables = [name for (name,) in self.select(queries.TABLES)]
+        ours = [name for name in tables if name in queries.ALL_TABLES]
+        told = f"{MOVED}{to}".replace('"', '""')
+        # A view that can't be read keeps SQLite from renaming a table.
+        for statement in queries.LEAVE:
+            for name in ours:
+                self.connection.execute(statement.format(name=name, told=told))
 
     def remove_events(self, line: TopicLine, after: int, until: int) -> None:
         self.connection.execute(statements.REMOVE_EVENTS, (line.topic, after, until))

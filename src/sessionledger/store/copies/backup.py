@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from os import urandom
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from sessionledger.core.policy import Policy
-from sessionledger.errors import HistoryCut, LogUnavailable, MaintenanceRunning
+from sessionledger.errors import CorruptLog, HistoryCut, LogUnavailable, MaintenanceRunning
 from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Log, Progress, StoredEvent
 from sessionledger.logs.compaction.transfer import Transfer, transfer_of
@@ -69,6 +69,16 @@ def _claim(path: Path) -> None:
 def verified(log: Log, topic: str) -> Verification:
     """What the walk of a topic's chain says, and of its base."""
     return drive(verify(Engine(ImmediateLog(log), topic, Policy()), None, None, None))
+
+
+def refuse_broken(found: Iterable[Verification], of: str) -> None:
+    """Raises `CorruptLog` if a chain of the backup or the ledger breaks."""
+    for one in found:
+        if one.broken is not None:
+            raise CorruptLog(
+                f"the chain of {one.head.topic} breaks at event {one.broken.id} of {of}: "
+                f"{one.broken.problem}. Take another backup, or accept breaks"
+            )
 
 
 def _copy(log: Log, target: SQLiteLog, progress: Progress | None) -> None:

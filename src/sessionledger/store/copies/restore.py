@@ -23,7 +23,7 @@ from sessionledger.core.annotations import REASON
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import KINDS, RESTORED, Everybody
 from sessionledger.core.instant import microseconds, parse_instant
-from sessionledger.errors import CorruptLog, LogError, LogUnavailable, NotALedger
+from sessionledger.errors import LogError, LogUnavailable, NotALedger
 from sessionledger.logs import chain
 from sessionledger.logs.base import Log, LogEvent, Progress, StoredEvent
 from sessionledger.logs.chain import Head
@@ -35,7 +35,7 @@ from sessionledger.ownership import resolved
 from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.clock import Clock, system_clock
-from sessionledger.store.copies.backup import counted, verified
+from sessionledger.store.copies.backup import counted, refuse_broken, verified
 from sessionledger.store.copies.results import Restored, RestoredTopic
 from sessionledger.store.operations.everybody import MARKED
 from sessionledger.store.session_fold import SessionFold
@@ -66,7 +66,7 @@ def restore(
     with _opened(Path(backup).absolute()) as source:
         found = [verified(source, topic) for topic in source.topics()]
         if not accept_breaks:
-            _refuse_broken(found)
+            refuse_broken(found, "the backup")
         return _restored(source, found, url, now, progress)
 
 
@@ -114,15 +114,6 @@ def _opened(backup: Path) -> Iterator[SQLiteLog]:
         except LogError as error:
             error.args = (str(error).replace(str(copy), str(backup)),)
             raise
-
-
-def _refuse_broken(found: Sequence[Verification]) -> None:
-    for one in found:
-        if one.broken is not None:
-            raise CorruptLog(
-                f"the chain of {one.head.topic} breaks at event {one.broken.id} of the backup: "
-                f"{one.broken.problem}. Take another backup, or accept breaks"
-            )
 
 
 def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:

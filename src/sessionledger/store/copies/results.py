@@ -26,6 +26,18 @@ class BackedUp(msgspec.Struct, frozen=True, kw_only=True):
         return all(topic.ok for topic in self.topics)
 
 
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy that has its address.
+
+    to: that address, without a password. topics: what was verified of it, one for each topic.
+    moved: whether the copy took the place of the ledger, which nobody can use any more.
+    """
+
+    to: str
+    topics: tuple[Verification, ...]
+    moved: bool
+
+
 class RestoredTopic(msgspec.Struct, frozen=True, kw_only=True):
     """A topic of a restored ledger.
 

@@ -20,7 +20,7 @@ from sessionledger.logs.compaction.contract import (
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers
 from sessionledger.logs.file.disk import Disk
-from sessionledger.logs.file.errors import translated_errors
+from sessionledger.logs.file.errors import refuse_moved, translated_errors
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.lines import line_of
 from sessionledger.logs.file.topics import Topics
@@ -76,6 +76,7 @@ class CompactableFiles(Leased):
 
     def cursors(self, topic: str) -> dict[str, int]:
         self._check_open()
+        refuse_moved(self._disk.root)
         with translated_errors(self._disk.root):
             return consumers.cursors(self._disk, check_name("topic", topic))
 
@@ -113,7 +114,24 @@ class CompactableFiles(Leased):
         """As in `CopyableLog`."""
         from sessionledger.logs.file.compaction.staging import rebase  # few ever do
 
-        self._change(lambda: rebase(self._disk, topic, self._adopt(topic), transfer))
+        def replace() -> None:
+            rebase(self._disk, topic, self._adopt(topic), transfer)
+            # It may take the events before the first one for missing.
+            self._topics.known.pop(topic)
+
+        self._change(replace)
+
+    def hand_over(self, to: str, work: Callable[[], None]) -> None:
+        """As in `CopyableLog`."""
+
+        def hand_over() -> None:
+            for topic in self._disk.topics():
+                self._adopt(topic)
+            work()
+            self._disk.leave(to)
+
+        with self.lease():
+            self._change(hand_over)
 
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         fold = self._topics.fold_of(check_name("topic", topic))

@@ -13,22 +13,65 @@ import os
 import shutil
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sessionledger.errors import LogUnavailable
+from sessionledger.logs.compaction.contract import refuse_existing
 from sessionledger.logs.compaction.transfer import Transfer, Transfers
+from sessionledger.logs.concurrency.lock_file import LockFile
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.file.compaction.compactor import copy_bytes, settle
 from sessionledger.logs.file.disk import Disk, write
-from sessionledger.logs.file.errors import CHECKPOINTS, STAGED, TOPICS, opened_file
+from sessionledger.logs.file.errors import (
+    CHECKPOINTS,
+    STAGED,
+    TOPICS,
+    check_location,
+    opened_file,
+    translated_errors,
+)
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.logs.file.recovery import checkpoint
 from sessionledger.logs.file.recovery.durable_offset import Published
-from sessionledger.ownership import flush, make_folder, owner_of
+from sessionledger.logs.file.writer_lock import LOCK
+from sessionledger.ownership import flush, make_folder, owner_of, resolved
 
 if TYPE_CHECKING:
     from sessionledger.logs.file.log import FileLog
 
-_PARTS = ("consumers", CHECKPOINTS, "durable", TOPICS)
+_PARTS = ("consumers", "durable", CHECKPOINTS, TOPICS)
+
+
+class StagedFolder:
+    """As `Staged`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = resolved(root)
+        self.location = f"file://{quote(str(self._root))}"
+
+    def is_there(self) -> bool:
+        return (self._root / STAGED / TOPICS).is_dir()
+
+    def open(self) -> FileLog:
+        with translated_errors(self._root):
+            if not (self._root / STAGED).is_dir():
+                check_location(self._root)
+            self._refuse()
+            make_folder(self._root, owner_of(self._root))
+            return opened(self._root)
+
+    def put(self) -> None:
+        with translated_errors(self._root):
+            self._refuse()
+            lock = LockFile(self._root / LOCK, self._root)
+            lock.run(lambda: move_in(self._root), monotonic() + TIMEOUT_SECONDS)
+            lock.close()
+
+    def _refuse(self) -> None:
+        if (self._root / TOPICS).is_dir() and (found := Disk(self._root).topics()):
+            refuse_existing(found[0], 1)
 
 
 def stage(root: Path, topics: Transfers) -> None:
