@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from sessionledger import SessionStore
@@ -35,7 +36,10 @@ USUAL = {
 
 
 class Writer:
-    """Calls by one process. `others` are sessions that other writers work with too."""
+    """Calls by one process.
+
+    others: sessions that other writers work with too. archive: where `compact` archives.
+    """
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class Writer:
         recorder: Recorder,
         rng: random.Random,
         others: Sequence[Login] = (),
+        archive: Path | None = None,
     ) -> None:
         self._store = store
+        self._archive = archive
         self._recorder = recorder
         self._rng = rng
         self._logins = list(others)
@@ -202,7 +208,8 @@ class Writer:
     def compact(self) -> None:
         """Remove the events that are older than `RETENTION`, where there are any."""
         with self._recorder.call("compact") as answer:
-            answer.done(self._store.compact(retention=RETENTION).events)
+            done = self._store.compact(retention=RETENTION, archive=self._archive)
+            answer.done(done.events)
 
     def _principal(self) -> str:
         return f"p{self._recorder.writer % 3}-{self._rng.randrange(4)}"

@@ -65,7 +65,8 @@ def power_compactions(trial: Trial, log: str) -> None:
             store.expire(one.token)
         listed = store.sessions(live=False, superseded=True)
         older = {str(one.handle): one for one in listed}
-    _lose_power(trial, log, disk, older, {"compact": 8})
+    archive = "archive" if trial.rng.random() < 0.5 else None
+    _lose_power(trial, log, disk, older, {"compact": 8}, archive)
 
 
 def _copy(older: Path, place: Path) -> None:
@@ -84,10 +85,11 @@ def _lose_power(
     disk: Path,
     older: Mapping[str, Session],
     also: dict[str, float] | None = None,
+    archive: str | None = None,
 ) -> None:
     """Record a writer that dies, and the one that follows; then lose power anywhere.
 
-    also: what they call besides the usual.
+    also: what they call besides the usual. archive: the folder on the disk where they archive.
     """
     before = trial.folder / "before"
     shutil.copytree(disk, before, copy_function=shutil.copy2)
@@ -98,7 +100,8 @@ def _lose_power(
         trace = recorded.fileno()
         for last in (trial.rng.randrange(3, 150), 0):
             others = some_of(crew.journal)
-            crew.wait(crew.start(_recorded(disk, log, trace, others, weights, last)))
+            place = archive and disk / archive
+            crew.wait(crew.start(_recorded(disk, log, trace, others, weights, last, place or None)))
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
@@ -110,7 +113,9 @@ def _lose_power(
         journal = Journal()
         journal.feed(said)
         with trial.explained(f"after {end} of {len(records)} steps, {unflushed=}, {strict=}"):
-            trial.check(url_in(image, log), journal, WRITER_AFTER, older=older)
+            place = archive and image / archive
+            url = url_in(image, log)
+            trial.check(url, journal, WRITER_AFTER, older=older, archive=place or None)
         shutil.rmtree(image)
 
 
@@ -128,12 +133,13 @@ def _recorded(
     others: list[Login],
     weights: dict[str, float],
     last: int,
+    archive: Path | None,
 ) -> Work:
     def work(recorder: Recorder, rng: random.Random) -> None:
         shim.record(disk, trace, last)
         noted = Recorder(recorder.writer, lambda line: _note(recorder, line))
         with SessionStore.open(url_in(disk, log), policy=POLICY) as store:
-            Writer(store, noted, rng, others).work(weights, CALLS)
+            Writer(store, noted, rng, others, archive).work(weights, CALLS)
 
     return work
 
