@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run tour test test-middle test-all test-pythons extras lint format ratchet api parity bench
-.PHONY: operations torture clean
+.PHONY: operations torture failover clean
 
 run: $(RUN)/.ready
 	@$(RUN)/bin/python examples/http/serve.py
@@ -42,6 +42,12 @@ torture: $(READY)
 	$(BIN)/python -m torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(TRIALS),--trials $(TRIALS)) \
 		$(if $(RECORD),--record)
+
+# Two servers under Patroni, of which the leader is killed, stopped, cut off and replaced. It needs
+# etcd: `.ci/install` installs it.
+failover: $(READY)
+	SESSIONLEDGER_TESTS_REQUIRE_SERVERS=1 $(BIN)/python -m pytest --tier=all \
+		tests/logs/postgres/test_failover.py
 
 # The fast tests on each CPython that is found, and the wheels that others would install.
 test-pythons: $(READY)

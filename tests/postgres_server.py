@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
@@ -43,6 +43,31 @@ def use_a_server_apart(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None
 def standby() -> str:
     """The address of a server that only repeats what a primary did."""
     return _address(once("standby", partial(_start, "standby", is_standby=True)), "postgres")
+
+
+class Follower(NamedTuple):
+    """A server that repeats what the primary does, until it is promoted."""
+
+    folder: str
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that one statement answers."""
+        with psycopg.connect(_address(self.folder, "postgres"), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return [] if cursor.description is None else cursor.fetchall()
+
+
+def follower() -> Follower:
+    """A new standby of this worker's server."""
+    at = run_folder() / f"follower-{time.monotonic_ns()}"
+    at.mkdir()
+    user = not_root(at)
+    primary = ["-h", str(socket_path().parent), "-U", "postgres"]
+    copy: list[str | Path] = [programs() / "pg_basebackup", *primary, "-D", at / "data"]
+    options = ["--write-recovery-conf", "--no-sync", "--checkpoint=fast", "--wal-method=stream"]
+    subprocess.run([*copy, *options], cwd=at, user=user, check=True, capture_output=True)
+    _serve(at, {}, user)
+    return Follower(str(at))
 
 
 def address(place: Path) -> str:
@@ -155,11 +180,16 @@ def _start(
     at = run_folder() / name
     at.mkdir()
     user = not_root(at)
-    data, found = at / "data", programs()
-    make: list[str | Path] = [found / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
+    data = at / "data"
+    make: list[str | Path] = [programs() / "initdb", "-D", data, "-U", "postgres", "-A", "trust"]
     subprocess.run([*make, "--no-sync"], cwd=at, user=user, check=True, capture_output=True)
     if is_standby:
         (data / "standby.signal").touch()
+    _serve(at, more, user)
+    return str(at)
+
+
+def _serve(at: Path, more: Mapping[str, str], user: str | None) -> None:
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(at),
@@ -170,9 +200,8 @@ def _start(
         **more,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    command: list[str | Path] = [found / "postgres", "-D", data, *options]
+    command: list[str | Path] = [programs() / "postgres", "-D", at / "data", *options]
     serve(at, command, ready="ready to accept", end="QUIT", user=user)
-    return str(at)
 
 
 def programs() -> Path:

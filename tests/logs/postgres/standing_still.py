@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +14,15 @@ from tests import postgres_server
 
 
 class Swallower:
-    """A way to the server by TCP, which drops all that is sent while `swallows`.
+    """A way to a server by TCP, which drops all that is sent while `swallows`.
 
     Nobody is told: connections stay open, and new ones are accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Callable[[], socket.socket] | None = None) -> None:
+        """connect: to the server that is meant; the test run's by default."""
         self.swallows = False
-        self._server = str(postgres_server.socket_path())
+        self._connect = connect or _to_the_server_of_the_run
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
         self._begin(self._accept)
@@ -29,9 +30,13 @@ class Swallower:
     def url(self, place: Path) -> str:
         """The address of a ledger that is reached this way."""
         ((database,),) = postgres_server.execute("SELECT current_database()")
-        port = self._listening.getsockname()[1]
         schema = postgres_server.schema(place)
-        return f"postgresql://postgres@127.0.0.1:{port}/{database}?schema={schema}"
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?schema={schema}"
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listening.getsockname()[1])
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -56,10 +61,15 @@ class Swallower:
                 client, _ = self._listening.accept()
             except OSError:
                 return
-            server = socket.socket(socket.AF_UNIX)
-            self._ends += [client, server]
-            if not self.swallows:
-                server.connect(self._server)
+            self._ends.append(client)
+            if self.swallows:
+                continue
+            try:
+                server = self._connect()
+            except OSError:
+                client.close()
+            else:
+                self._ends.append(server)
                 self._begin(self._pass_on, client, server)
                 self._begin(self._pass_on, server, client)
 
@@ -75,12 +85,16 @@ class Swallower:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+def _to_the_server_of_the_run() -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(str(postgres_server.socket_path()))
+    return server
+
+
 @contextmanager
 def stopped_server() -> Iterator[None]:
     """Every process of the server is stopped. The system still accepts what is sent to them."""
-    folder = Path(postgres_server.execute("SHOW data_directory")[0][0])
-    postmaster = int((folder / "postmaster.pid").read_text().split()[0])
-    pids = [postmaster, *_children(postmaster)]
+    pids = processes(Path(postgres_server.execute("SHOW data_directory")[0][0]))
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -89,6 +103,12 @@ def stopped_server() -> Iterator[None]:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+def processes(data: Path) -> list[int]:
+    """Every process of the server that has this folder, the first one first."""
+    postmaster = int((data / "postmaster.pid").read_text().split()[0])
+    return [postmaster, *_children(postmaster)]
 
 
 def _children(parent: int) -> list[int]:

@@ -232,7 +232,7 @@ TOUCH_META = "UPDATE main.ledger_meta SET value = value WHERE name = 'schema'"
 
 # -- the tail
 
-# Something to flush, which is in no table.
+# Something to flush, which is in no table and locks nothing. Its commit waits for standbys.
 HEARTBEAT = """SELECT pg_is_in_recovery(),
     (SELECT value FROM main.ledger_meta WHERE name = 'epoch'),
     pg_logical_emit_message(true, 'sessionledger', '')::text"""

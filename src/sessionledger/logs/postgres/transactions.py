@@ -2,6 +2,10 @@
 
 A transaction that ended with its connection before its commit was sent was never there, and is done
 again. Where the commit was on its way, the server is asked what became of it: never guessed.
+
+A server shows a commit that no standby has, if it ended the wait for a standby or crashed in it.
+A failover would lose that commit. So each answer waits for a commit of its own. That holds for
+the proof of an earlier commit, and where there was nothing to write.
 """
 
 from __future__ import annotations
@@ -44,13 +48,11 @@ class Transaction:
         self.proof: Proof | None = None
         self.is_committing = False
         self._is_begun = False
-        self._has_written = False
         self._later: list[Statement] = []
 
     def ask(self, *statements: Statement) -> list[Lines]:
         """What the statements answer, each seeing what was committed before it began."""
         before, self._later = self._later, []
-        self._has_written = self._has_written or bool(before)
         if not self._is_begun:
             before.insert(0, (queries.BEGIN_WRITING, ()))
         self._is_begun = True
@@ -61,14 +63,11 @@ class Transaction:
         self._later.append((sql, values))
 
     def commit(self) -> None:
-        """Write what there is to be written. Without anything, it has never been."""
-        if not self._later and not self._has_written:
-            self.roll_back()
-            return
+        """Write what there is to be written, and wait for what was read."""
         if not self._is_begun:
             self.ask()
         self.is_committing = True
-        self.connection.ask(*self._later, ("COMMIT", ()))
+        self.connection.commit(*self._later, ("COMMIT", ()))
 
     def roll_back(self) -> None:
         """It has never been."""
@@ -120,8 +119,8 @@ class Transactions:
                 return found
             time.sleep(_PAUSE_SECONDS)
         raise LogUnavailable(
-            "the connection was lost while an append was committed, and the server does not say "
-            "whether it was written: read it back"
+            "an append was committed without an answer, and the server does not say whether it was "
+            "written for good: read it back"
         )
 
     def _fate(self, proof: Proof, until: float) -> bool | None:
@@ -149,7 +148,10 @@ def _fate(proof: Proof, connection: Connection) -> bool | None:
         return None
     # Whoever took over from a server that was lost may have given the number to another
     # transaction: it is the event that tells.
-    (found,) = connection.ask((queries.HEADERS, (proof.topic, proof.event.id)))
+    headers = (queries.HEADERS, (proof.topic, proof.event.id))
+    _, found, *_ = connection.commit(
+        (queries.BEGIN_WRITING, ()), headers, (queries.HEARTBEAT, ()), ("COMMIT", ())
+    )
     written = chain.decode_headers(found[0][0]) if found else {}
     return written.get(chain.HASH_HEADER) == proof.event.headers[chain.HASH_HEADER]
 

@@ -81,7 +81,8 @@ async def _end(
         event = decide_expire(state_of(row), handle, command, now)
         steps = [] if event is None else [Step(event, headers, key, row)]
         rule = None
-        if session is not None and belongs_to_tree(session):
+        # An end that others wrote is also decided at the write: the answer says that it holds.
+        if session is not None and (belongs_to_tree(session) or not steps):
             rule = _ending_others(engine, session, now, command.cause, headers)
         if not steps and rule is None:
             return session
