@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,20 @@ from unittest.mock import patch
 import apsw
 import pytest
 
-from sessionledger import DuplicateSession, InvalidSession, Policy, SessionStore, StoredEvent
+from sessionledger import (
+    DuplicateSession,
+    InvalidSession,
+    Policy,
+    RowFilter,
+    SessionStore,
+    StoredEvent,
+)
 from sessionledger.core.annotations import SALT
 from sessionledger.logs import chain
 from sessionledger.logs.compaction.archive import rewrite_archive
 from sessionledger.logs.compaction.seal import KIND as SEALED
+from sessionledger.logs.file.disk import Disk
+from sessionledger.logs.file.log import FileLog
 from sessionledger.logs.sqlite.log import SQLiteLog
 from sessionledger.store.erasure import rewriting
 from sessionledger.testing import Clock
@@ -31,7 +41,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.middle)])
+@pytest.fixture(
+    params=["memory", "sqlite", "file", pytest.param("postgresql", marks=pytest.mark.middle)]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -260,16 +272,18 @@ def forms(text: str) -> set[bytes]:
     return {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
 
 
-def test_no_file_holds_a_byte_of_the_person(tmp_path: Path, clock: Clock) -> None:
-    with on(address("sqlite", tmp_path / "ledger"), clock) as store:
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_no_file_holds_a_byte_of_the_person(tmp_path: Path, clock: Clock, kind: str) -> None:
+    with on(address(kind, tmp_path / "ledger"), clock) as store:
         for _ in range(40):
             live_on(store)
         compacted(store, clock, archive=tmp_path / "archive")
         for _ in range(40):
             live_on(store)
-        with apsw.Connection(str(tmp_path / "ledger")) as other:
+        if kind == "sqlite":
+            other = apsw.Connection(str(tmp_path / "ledger"))
             other.execute("ANALYZE")
-        other.close()
+            other.close()
         assert PERSONAL[0].encode() in files(tmp_path)
         assert store.erase(PERSONAL[0]).pending == ()
         held = files(tmp_path)
@@ -292,6 +306,22 @@ def test_a_reader_of_the_past_keeps_it_pending(tmp_path: Path, clock: Clock) -> 
         assert PERSONAL[0].encode() not in files(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_stores_that_are_open_meanwhile_go_on(tmp_path: Path, clock: Clock, kind: str) -> None:
+    url = address(kind, tmp_path / "ledger")
+    with on(url, clock) as store, on(url, clock) as reader:
+        token, other = compacted(store, clock)
+        for who in PERSONAL[0], "bob", "nobody":
+            assert reader.get(token) is None or who == PERSONAL[0]
+            assert reader.get(other) is None or who != "nobody"
+            store.erase(who)
+            issued = reader.create(who, ttl=DAY)
+            assert store.get(issued.token) is not None
+        assert (store.get(other), reader.get(other)) == (None, None)
+        assert reader.verify().ok
+        assert store.head() == reader.head()
+
+
 class Interrupted(BaseException):
     """The process ends here, so far as it can be played within one."""
 
@@ -311,27 +341,79 @@ def killed_at(step: int) -> Callable[[Any], Any]:
     return wrap
 
 
+CALLS: dict[str, list[tuple[object, str]]] = {
+    "sqlite": [(SQLiteLog, "_change"), (SQLiteLog, "append"), (SQLiteLog, "purge")],
+    "file": [(FileLog, "append"), (Disk, "publish"), (Path, "replace"), (Path, "unlink")],
+}
+"""What a killed process may have done last."""
+
+
 @pytest.mark.parametrize("step", range(16))
-def test_what_was_listed_is_finished_by_maintenance(
+def test_a_file_whose_beginning_stays_is_told_from_the_one_that_replaces_it(
     tmp_path: Path, clock: Clock, step: int
 ) -> None:
+    url = address("file", tmp_path / "ledger")
+    with on(url, clock) as store:
+        tokens = [store.create("bob", ttl=90 * DAY).token for _ in range(20)]
+        live_on(store)
+        tokens += [store.create("bob", ttl=90 * DAY).token for _ in range(20)]
+        rows = store._log.rows(TOPIC, RowFilter(owner="bob"))
+    wrap = killed_at(step)
+    with (
+        on(url, clock) as store,
+        patch.object(Path, "replace", wrap(Path.replace)),
+        patch.object(Disk, "publish", wrap(Disk.publish)),
+        suppress(Interrupted),
+    ):
+        store.erase(PERSONAL[0])
+    with on(url, clock) as store:
+        assert store._log.rows(TOPIC, RowFilter(owner="bob")) == rows
+        store.maintain()
+        assert store.verify().ok
+        assert store.get(tokens[-1]) is not None
+        assert store.erase(PERSONAL[0]).handles == ()
+        assert PERSONAL[0].encode() not in files(tmp_path)
+
+
+def test_a_reader_that_missed_an_erasure_and_a_compaction_goes_on(
+    tmp_path: Path, clock: Clock
+) -> None:
+    url = address("file", tmp_path / "ledger")
+    with on(url, clock) as store, on(url, clock) as reader:
+        _, other = live_on(store)
+        clock.advance(3 * DAY)
+        store.create(PERSONAL[0], ttl=90 * DAY, attributes={"city": PERSONAL[1]})
+        last = store.create("bob", ttl=90 * DAY)
+        assert reader.get(last.token) is not None
+        store.erase(PERSONAL[0])
+        assert store.compact(retention=2 * DAY).sealed
+        assert [event.id for event in reader.events(after=store.stats().cut)]
+        assert list(reader.events(after=store.stats().cut)) == list(
+            store.events(after=store.stats().cut)
+        )
+        assert reader.verify().ok
+        assert reader.get(other) is not None
+
+
+@pytest.mark.parametrize("step", range(16))
+@pytest.mark.parametrize("kind", CALLS)
+def test_what_was_listed_is_finished_by_maintenance(
+    tmp_path: Path, clock: Clock, kind: str, step: int
+) -> None:
     place, archive = tmp_path / "ledger", tmp_path / "archive"
-    with on(address("sqlite", place), clock) as store:
+    with on(address(kind, place), clock) as store:
         compacted(store, clock, archive=archive)
         _, other = live_on(store)
     wrap, is_killed = killed_at(step), False
-    with (
-        on(address("sqlite", place), clock) as store,
-        patch.object(SQLiteLog, "_change", wrap(SQLiteLog._change)),
-        patch.object(SQLiteLog, "append", wrap(SQLiteLog.append)),
-        patch.object(SQLiteLog, "purge", wrap(SQLiteLog.purge)),
-        patch.object(rewriting, "rewrite_archive", wrap(rewrite_archive)),
-    ):
+    with ExitStack() as killing, on(address(kind, place), clock) as store:
+        killing.enter_context(patch.object(rewriting, "rewrite_archive", wrap(rewrite_archive)))
+        for whose, name in CALLS[kind]:
+            killing.enter_context(patch.object(whose, name, wrap(getattr(whose, name))))
         try:
             store.erase(PERSONAL[0])
         except Interrupted:
             is_killed = True
-    with on(address("sqlite", place), clock) as store:
+    with on(address(kind, place), clock) as store:
         found = [one.code for one in store.diagnose() if one.severity != "note"]
         stats = store.stats()
         assert stats.erasure_pending == (is_killed and stats.erased > 0)

@@ -136,7 +136,7 @@ class Disk:
         newest: as in `Published`. Raises `OSError` or `LogUnavailable`; the file is then as it was,
         unless the write was published.
         """
-        start, since = index.end, index.cut.id
+        start, since = index.end, index.checkpoint.since
         with self._open(name) as file, self._record(name) as record:
             self._anchor_topic(name, file, record, since)
             before = Published(start, start, since, self._flushed(file, record, start, since))
@@ -162,10 +162,10 @@ class Disk:
         A writer that died left them, or one that publishes nothing appended them. is_published:
         whether the end of the index was published.
         """
-        start, since = index.end, index.cut.id
+        start, since = index.end, index.checkpoint.since
         with self._open(name) as file, self._record(name) as record:
             size = os.fstat(file).st_size
-            known = Known(name, index.head, is_published, since > 0)
+            known = Known(name, index.head, is_published, index.cut.id > 0)
             end, lacks_newline = repair_of(reader_of(file), start, size, known)
             if end < size:
                 os.ftruncate(file, end)

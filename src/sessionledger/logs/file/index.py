@@ -217,7 +217,8 @@ class TopicIndex:
         The rows change that were replaced by what remains of them.
         """
         index, cut = TopicIndex(self.topic, self.path, checkpoint), checkpoint.cut
-        if not self.cut.id < cut.id <= self.head.id:
+        is_rewritten = checkpoint.number != self.checkpoint.number
+        if is_rewritten or not self.cut.id < cut.id <= self.head.id:
             return index
         start, begins = bisect_right(self._ids, cut.id), self.offset_behind(cut.id)
         index._ids = self._ids[start:]

@@ -81,10 +81,10 @@ def index_of(
     """
     published = disk.published(topic)
     inode = NO_FILE.inode if file is None else os.fstat(file).st_ino
-    since = index.cut.id if published is None else published.since
-    if inode != index.stamp.inode or since != index.cut.id or inode == NO_FILE.inode:
+    since = index.checkpoint.since if published is None else published.since
+    if inode != index.stamp.inode or since != index.checkpoint.since or inode == NO_FILE.inode:
         checkpoint = in_force(disk.checkpoint(topic), disk.next_checkpoint(topic), file)
-        if inode != index.stamp.inode or checkpoint.cut != index.cut:
+        if inode != index.stamp.inode or checkpoint.since != index.checkpoint.since:
             index = index.continued(checkpoint)
     return index, _of_this_file(topic, index.checkpoint, published)
 
@@ -106,15 +106,15 @@ def _of_this_file(
     topic: str, checkpoint: Checkpoint, published: Published | None
 ) -> Published | None:
     """What is published, if it is of the file that continues from the checkpoint."""
-    id = checkpoint.cut.id
-    if published is None or published.since == id:
+    since = checkpoint.since
+    if published is None or published.since == since:
         return published
-    if published.since < id and published.durable <= checkpoint.replaced.size:
+    if published.since < since and published.durable <= checkpoint.replaced.size:
         # The process that compacted it was killed before it published that, or that was lost.
-        return Published(0, 0, id, 0)
+        return Published(0, 0, since, 0)
     raise CorruptLog(
         f"{published.durable} bytes of topic {topic!r} were acknowledged that follow event "
-        f"{published.since}, and its file continues from {id}: it was replaced; {ADVICE}"
+        f"{published.since}, and its file continues from {since}: it was replaced; {ADVICE}"
     )
 
 

@@ -14,6 +14,7 @@ from sessionledger.logs.compaction.contract import (
     Cut,
     Leased,
     Reduction,
+    Rewriting,
     refuse_behind,
     refuse_existing,
 )
@@ -98,6 +99,18 @@ class CompactableFiles(Leased):
     def _refuse_existing(self) -> None:
         for topic in self._disk.topics():
             refuse_existing(topic, self._adopt(topic).head.id)
+
+    def rewrite(self, topic: str, rewriting: Rewriting, progress: Progress | None = None) -> None:
+        """As in `ErasableLog`."""
+        from sessionledger.logs.file.compaction.rewriter import rewrite  # few processes ever do
+
+        self._alone(topic, lambda index, _: rewrite(self._disk, topic, index, rewriting))
+        if progress is not None:
+            progress(len(rewriting.events))
+
+    def purge(self) -> tuple[str, ...]:
+        """As in `ErasableLog`."""
+        return ()  # the files that were replaced are gone
 
     def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
         """As in `CopyableLog`."""

@@ -110,10 +110,10 @@ class Compactor:
 
     def _clean(self, index: TopicIndex, _: RowTable) -> None:
         """Complete what an interrupted compaction left, or remove it; and flush what stays."""
-        settle(self._disk, self._topic, index.cut)
+        settle(self._disk, self._topic, index.checkpoint.since)
         if index.end:
             self._disk.make_folder(self._next.parent)
-            self._disk.anchor(self._topic, index.cut.id)
+            self._disk.anchor(self._topic, index.checkpoint.since)
             for folder in (self._next.parent, self._disk.root):
                 self._disk.flush_folder(folder)
 
@@ -185,11 +185,12 @@ class Compactor:
         old, new = checkpoint.fingerprint(copy.old), checkpoint.fingerprint(copy.new)
         if old.size != index.end:
             raise LogUnavailable(f"another program wrote to {self._path}: try again")
-        write(base.file, base.text.end(cut, new, old))
+        write(base.file, base.text.end(cut, new, old, index.checkpoint.number))
         os.fsync(base.file)
         self._disk.put_draft(self._next)
         self._disk.put_draft(self._path)
-        self._disk.publish(self._topic, Published(new.size, new.size, cut.id, new.size, sealed.id))
+        since = checkpoint.since_of(cut, index.checkpoint.number)
+        self._disk.publish(self._topic, Published(new.size, new.size, since, new.size, sealed.id))
         self._next.replace(self._disk.checkpoint(self._topic))
         return Reduction(len(base.reduced) - forgotten, forgotten)
 
@@ -205,12 +206,12 @@ def copy_bytes(old: int, new: int, start: int, end: int) -> None:
         write(new, read_exactly(old, begins, min(end, begins + BLOCK_BYTES)))
 
 
-def settle(disk: Disk, topic: str, cut: Cut) -> None:
-    """Complete or remove what replaced a topic's file with this cut, or was about to replace it."""
+def settle(disk: Disk, topic: str, since: int) -> None:
+    """Complete or remove what replaced a topic's file; since: of its checkpoint."""
     disk.remove_drafts(topic)
     following = disk.next_checkpoint(topic)
     new = checkpoint.read(following)
-    if new is not None and new.cut == cut:
+    if new is not None and new.since == since:
         following.replace(disk.checkpoint(topic))
     else:
         following.unlink(missing_ok=True)

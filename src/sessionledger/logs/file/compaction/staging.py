@@ -125,7 +125,7 @@ def rebase(disk: Disk, topic: str, index: TopicIndex, transfer: Transfer) -> Non
     path, following, cut = disk.topic(topic), disk.next_checkpoint(topic), transfer.cut
     if not index.end:
         raise LogUnavailable(f"{topic!r} has no events here to follow a cut")
-    settle(disk, topic, index.cut)
+    settle(disk, topic, index.checkpoint.since)
     disk.make_folder(following.parent)
     with (
         opened_file(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as old,

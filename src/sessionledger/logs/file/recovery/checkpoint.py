@@ -27,6 +27,7 @@ from sessionledger.errors import CorruptLog
 from sessionledger.logs.base import Row
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import WHOLE, Cut
+from sessionledger.logs.file.recovery.durable_offset import SINCE_NUMBER
 
 _PART_BYTES = 4096
 _CHECK_BYTES = 65
@@ -56,13 +57,19 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The cut of a topic, the file with the events behind it, and the base in the order of keys.
 
     follows: that file as it was when it took its place, all of it flushed. replaced: the file that
-    it took the place of.
+    it took the place of. number: how often a file was replaced by one with the same cut.
     """
 
     cut: Cut
     follows: Fingerprint
     replaced: Fingerprint
     base: Sequence[Row]
+    number: int = 0
+
+    @property
+    def since(self) -> int:
+        """What tells a durable offset of that file from one of another file."""
+        return since_of(self.cut, self.number)
 
     def row(self, key: bytes) -> Row | None:
         """The row of a key in the base."""
@@ -82,6 +89,7 @@ class _LastLine(msgspec.Struct):
     seal: int
     follows: Fingerprint
     replaced: Fingerprint
+    number: int = 0
 
 
 NOTHING = Checkpoint(WHOLE, Fingerprint(0, "", ""), Fingerprint(0, "", ""), ())
@@ -90,6 +98,11 @@ NOTHING = Checkpoint(WHOLE, Fingerprint(0, "", ""), Fingerprint(0, "", ""), ())
 _text = msgspec.json.Encoder()
 _read_last_line = msgspec.json.Decoder(_LastLine).decode
 _read_rows = msgspec.json.Decoder(Row).decode_lines
+
+
+def since_of(cut: Cut, number: int) -> int:
+    """As in `Checkpoint`: it grows with each file of a topic."""
+    return cut.id + number * SINCE_NUMBER
 
 
 def fingerprint(file: int) -> Fingerprint:
@@ -108,9 +121,9 @@ class Writing:
         """Some more rows, in the order of their keys."""
         return self._seen(_text.encode_lines(rows))
 
-    def end(self, cut: Cut, follows: Fingerprint, replaced: Fingerprint) -> bytes:
+    def end(self, cut: Cut, follows: Fingerprint, replaced: Fingerprint, number: int = 0) -> bytes:
         """What stands behind the rows."""
-        line = _LastLine(cut.id, cut.head.hash, cut.seal, follows, replaced)
+        line = _LastLine(cut.id, cut.head.hash, cut.seal, follows, replaced, number)
         text = self._seen(_text.encode(line) + b"\n")
         return b"%b%b\n" % (text, self._hash.hexdigest().encode())
 
@@ -131,7 +144,7 @@ def read(path: Path) -> Checkpoint | None:
     rows, _, last = body[:-1].rpartition(b"\n")
     told = _read_last_line(last)
     cut = Cut(Head(told.id, told.hash), told.seal)
-    return Checkpoint(cut, told.follows, told.replaced, tuple(_read_rows(rows)))
+    return Checkpoint(cut, told.follows, told.replaced, tuple(_read_rows(rows)), told.number)
 
 
 def in_force(path: Path, following: Path, file: int | None) -> Checkpoint:

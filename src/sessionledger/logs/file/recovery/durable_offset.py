@@ -11,8 +11,8 @@ Beside the offset the record has two numbers:
 - how far the file may reach while a batch is written: a reader can tell that batch from lines that
   another program appended;
 - the event after which the file begins: it tells the offset of a file that was compacted from one
-  of the file that replaced it. `_FORMAT` is added to it. A version from before marks takes that
-  for a file that was replaced, and answers nothing more. It would not know what a mark ended.
+  of the file that replaced it. `SINCE_NUMBER` is added to it. A version from before marks takes
+  that for a file that was replaced, and answers nothing more. It would not know what a mark ended.
 
 A second line has the id of the newest event before the offset. Without it nobody could tell that
 the last line is gone: no line follows that would show it. Older versions don't read that line. If
@@ -34,7 +34,8 @@ _RECORD = re.compile(rb"(\d+) (\d+) (\d+) ([^\s/]+)(?:/(\d+))? ([0-9a-f]{8})\n")
 _NEWEST = re.compile(rb"(\d{20}) (\d{20}) ([0-9a-f]{8})\n")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
-_FORMAT = 10**18
+SINCE_NUMBER = 10**18
+"""Above every id. The number of a file is counted in it."""
 FLUSHED = "-"
 _UNKNOWN = "?"
 
@@ -43,6 +44,7 @@ class Published(NamedTuple):
     """Bytes up to `durable` are acknowledged; those up to `claimed` are being written.
 
     since: the id of the last event that was removed before the file began, 0 if there was no such.
+    Each time that the file was rewritten adds `SINCE_NUMBER`.
     flushed: bytes up to there are known to be on the disk. newest: the id of the last event up to
     `durable`, 0 if it is not known.
     """
@@ -100,7 +102,8 @@ def _newest(line: bytes, durable: int) -> int:
 
 
 def _believed(record: re.Match[bytes], newest: int) -> Published:
-    durable, claimed, since = int(record[1]), int(record[2]), int(record[3]) % _FORMAT
+    durable, claimed, since = int(record[1]), int(record[2]), int(record[3])
+    since -= SINCE_NUMBER if since >= SINCE_NUMBER else 0
     boot = record[4].decode(errors="replace")
     if boot == FLUSHED:
         return Published(durable, claimed, since, durable, newest)
@@ -113,7 +116,7 @@ def _believed(record: re.Match[bytes], newest: int) -> Published:
 def _record(published: Published, boot: str) -> bytes:
     durable, claimed, since, flushed, newest = published
     whose = boot if boot == FLUSHED else f"{boot}/{flushed}"
-    text = b"%020d %020d %020d %b" % (durable, claimed, since + _FORMAT, whose.encode())
+    text = b"%020d %020d %020d %b" % (durable, claimed, since + SINCE_NUMBER, whose.encode())
     first = b"%b %b\n" % (text, _check(text))
     # A second line that stands there counts as long as its offset does.
     text = b"%020d %020d" % (durable, newest)
