@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sessionledger import SessionStore
 from torture.checker import FORGIVEN
 from torture.company import delivering, maintaining, tailing
-from torture.journal import Recorder
+from torture.journal import Journal, Recorder
 from torture.ledger import POLICY
 from torture.processes import Work
 from torture.scenarios.kills import start
@@ -47,12 +47,16 @@ def compactions(trial: Trial, log: str) -> None:
         crew.kill(maintenance)
         crew.wait(crew.start(_compacting(url, times=1)))
         trial.counts["kills"] += crew.kill_all()
-        for call in COUNTED:
-            told = sum(e.count for e in crew.journal.entries if e.call == call)
-            trial.counts[COUNTED[call]] += told
+        count_company(trial, crew.journal)
         removed = sum(e.count for e in crew.journal.entries if e.call == "compact")
         trial.counts["events removed at the end"] += removed
         trial.check(url, crew.journal, crew.next_writer, FORGIVEN_HERE)
+
+
+def count_company(trial: Trial, journal: Journal) -> None:
+    """Count what the reader and the webhooks beside the others were told."""
+    for call, what in COUNTED.items():
+        trial.counts[what] += sum(e.count for e in journal.entries if e.call == call)
 
 
 def _days_ago(url: str) -> Work:

@@ -12,10 +12,12 @@ from tempfile import TemporaryFile
 
 from sessionledger import Session, SessionStore
 from torture import shim
+from torture.company import delivering, maintaining, tailing
 from torture.journal import Journal, Recorder
 from torture.ledger import POLICY
 from torture.powerloss import UNFLUSHED, Record, records_of, replay
 from torture.processes import Work
+from torture.scenarios.compactions import count_company
 from torture.scenarios.kills import some_of
 from torture.trial import Trial, url_in
 from torture.writer import USUAL, Login, Writer
@@ -65,8 +67,13 @@ def power_compactions(trial: Trial, log: str) -> None:
             store.expire(one.token)
         listed = store.sessions(live=False, superseded=True)
         older = {str(one.handle): one for one in listed}
-    archive = "archive" if trial.rng.random() < 0.5 else None
-    _lose_power(trial, log, disk, older, {"compact": 8}, archive)
+    also: dict[str, float] = {"compact": 8}
+    if trial.rng.random() < 0.5:
+        _lose_power(trial, log, disk, older, also, archive="archive")
+        return
+    url = url_in(disk, log)
+    beside = (tailing(url), maintaining(url), delivering(url, trial.folder))
+    _lose_power(trial, log, disk, older, also, beside)
 
 
 def _copy(older: Path, place: Path) -> None:
@@ -85,23 +92,36 @@ def _lose_power(
     disk: Path,
     older: Mapping[str, Session],
     also: dict[str, float] | None = None,
+    beside: Sequence[Work] = (),
     archive: str | None = None,
 ) -> None:
-    """Record a writer that dies, and the one that follows; then lose power anywhere.
+    """Record a writer that dies, and those who follow; then lose power anywhere.
 
-    also: what they call besides the usual. archive: the folder on the disk where they archive.
+    also: what they call besides the usual. beside: who runs beside three of them, who follow then
+    instead of one. archive: the folder on the disk where they archive.
     """
     before = trial.folder / "before"
     shutil.copytree(disk, before, copy_function=shutil.copy2)
     # A mark would end the older sessions.
     weights = USUAL | {"revoke_everybody": 0 if older else 0.1} | (also or {})
+
+    def writing(journal: Journal) -> Work:
+        place = disk / archive if archive else None
+        return _writing(url_in(disk, log), some_of(journal), weights, place)
+
     # It has no name: it holds what writers say of their tokens, which the search would find.
     with TemporaryFile("a+b") as recorded, trial.crew() as crew:
         trace = recorded.fileno()
-        for last in (trial.rng.randrange(3, 150), 0):
-            others = some_of(crew.journal)
-            place = archive and disk / archive
-            crew.wait(crew.start(_recorded(disk, log, trace, others, weights, last, place or None)))
+        last = trial.rng.randrange(3, 150)
+        crew.wait(crew.start(_recorded(disk, trace, writing(crew.journal), last)))
+        for work in beside:
+            crew.start(_recorded(disk, trace, work))
+        writers = [writing(crew.journal) for _ in range(3 if beside else 1)]
+        for pid in [crew.start(_recorded(disk, trace, work)) for work in writers]:
+            crew.wait(pid)
+        # Nobody follows, so a last change that was not written down matters to nobody.
+        crew.kill_all()
+        count_company(trial, crew.journal)
         records = list(records_of(os.pread(trace, os.fstat(trace).st_size, 0)))
     for number in range(trial.size(IMAGES)):
         end = trial.rng.choice(_moments(records, trial.rng))
@@ -113,9 +133,8 @@ def _lose_power(
         journal = Journal()
         journal.feed(said)
         with trial.explained(f"after {end} of {len(records)} steps, {unflushed=}, {strict=}"):
-            place = archive and image / archive
-            url = url_in(image, log)
-            trial.check(url, journal, WRITER_AFTER, older=older, archive=place or None)
+            place = image / archive if archive else None
+            trial.check(url_in(image, log), journal, WRITER_AFTER, older=older, archive=place)
         shutil.rmtree(image)
 
 
@@ -126,20 +145,22 @@ def _moments(records: Sequence[Record], rng: random.Random) -> Sequence[int]:
     return changes if changes and rng.random() > 0.25 else range(len(records) + 1)
 
 
-def _recorded(
-    disk: Path,
-    log: str,
-    trace: int,
-    others: list[Login],
-    weights: dict[str, float],
-    last: int,
-    archive: Path | None,
+def _recorded(disk: Path, trace: int, work: Work, last: int = 0) -> Work:
+    """The work of a process that writes down all its changes, and dies after the last, if given."""
+
+    def recorded(recorder: Recorder, rng: random.Random) -> None:
+        shim.record(disk, trace, last)
+        work(Recorder(recorder.writer, lambda line: _note(recorder, line)), rng)
+
+    return recorded
+
+
+def _writing(
+    url: str, others: list[Login], weights: dict[str, float], archive: Path | None
 ) -> Work:
     def work(recorder: Recorder, rng: random.Random) -> None:
-        shim.record(disk, trace, last)
-        noted = Recorder(recorder.writer, lambda line: _note(recorder, line))
-        with SessionStore.open(url_in(disk, log), policy=POLICY) as store:
-            Writer(store, noted, rng, others, archive).work(weights, CALLS)
+        with SessionStore.open(url, policy=POLICY) as store:
+            Writer(store, recorder, rng, others, archive).work(weights, CALLS)
 
     return work
 
