@@ -15,14 +15,21 @@ import pytest
 from sessionledger import AsyncSessionStore, InvalidPolicy, SessionStore, open_log
 from sessionledger.core.token import digest
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.connection import Connection, Lines, Statement
 from sessionledger.logs.postgres.staleness import tail as library
 from sessionledger.logs.postgres.staleness.cached_log import CachedPostgresLog
+from sessionledger.logs.postgres.staleness.confirmed_rows import ConfirmedRows, since_boot
 from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.testing.forked_child import in_fork
+from tests import pgbouncer
 from tests.postgres_server import address, execute, schema, setting, use_a_server_apart
+from tests.server.served import Served, command
 
 BOUND = timedelta(seconds=60)
+SCOPES = ("--scope", "sessions:read")
+QUIET = "&options=-c%20client_min_messages%3Derror"
+READ_ONLY = "&options=-c%20default_transaction_read_only%3Don"
 
 
 @pytest.fixture(autouse=True)
@@ -228,7 +235,7 @@ def test_a_commit_that_no_standby_has_confirms_nothing(
         WHERE application_name = '{name}' AND wait_event = 'SyncRep'"""
     with (
         SessionStore.open(url) as others,
-        SessionStore.open(f"{url}&application_name={name}", max_staleness=bound) as store,
+        SessionStore.open(f"{url}&application_name={name}{QUIET}", max_staleness=bound) as store,
     ):
         token = others.create("alice").token
         keep(store, token)
@@ -243,3 +250,90 @@ def test_a_commit_that_no_standby_has_confirms_nothing(
             assert not is_kept(store, token)
         execute(f"SELECT pg_cancel_backend(pid) {waits}")
         keep(store, token)
+
+
+def test_a_confirmation_counts_from_before_the_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, begun = Connection.commit, list[int]()
+
+    def commit(self: Connection, *statements: Statement) -> list[Lines]:
+        begun.append(since_boot())
+        return asked(self, *statements)
+
+    with both(tmp_path) as (store, others):
+        others.create("alice")
+        tail, cache = log_of(store)._tail, ConfirmedRows(1)
+        tail.caches[SESSIONS_TOPIC] = cache
+        monkeypatch.setattr(Connection, "commit", commit)
+        assert tail._round()
+        assert cache._window[0] <= begun[0] < since_boot()
+
+
+def test_a_read_only_primary_confirms(tmp_path: Path) -> None:
+    with SessionStore.open(address(tmp_path)) as others:
+        token = others.create("alice").token
+    with SessionStore.open(address(tmp_path) + READ_ONLY, max_staleness=BOUND) as store:
+        keep(store, token)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_tail_works_through_a_pooler(mode: str, tmp_path: Path) -> None:
+    url = pgbouncer.address(mode, tmp_path)
+    with (
+        SessionStore.open(address(tmp_path)) as others,
+        SessionStore.open(url, max_staleness=BOUND) as store,
+    ):
+        token = others.create("alice").token
+        keep(store, token)
+        others.expire(token)
+        until(lambda: store.get(token) is None)
+
+
+def test_a_role_needs_no_more_than_without_it(tmp_path: Path) -> None:
+    with SessionStore.open(address(tmp_path)) as others:
+        token = others.create("alice").token
+        name, where = f"least_{schema(tmp_path)[-20:]}", schema(tmp_path)
+        execute(f"CREATE ROLE {name} LOGIN")
+        execute(f"GRANT USAGE ON SCHEMA {where} TO {name}")
+        execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {where} TO {name}")
+        least = address(tmp_path).replace("postgres@", f"{name}@")
+        with SessionStore.open(least, max_staleness=BOUND) as store:
+            keep(store, token)
+            store.rebuild()
+            keep(store, token)
+            others.expire(token)
+            until(lambda: store.get(token) is None)
+
+
+@pytest.mark.middle
+def test_the_service_answers_from_memory_and_tells_of_it(tmp_path: Path) -> None:
+    url = address(tmp_path)
+    with SessionStore.open(url) as others:
+        token = others.create("alice").token
+        key = command(tmp_path, "keys", "create", "root", *SCOPES, "--ledger", url)
+        options = ("--ledger", url, "--no-access-log", "--max-staleness", "60s")
+        with Served(tmp_path, *options) as served:
+
+            def figure(name: str) -> float:
+                told = served.call("GET", "/metrics", key).text.splitlines()
+                (line,) = [line for line in told if line.startswith(f"sessionledger_cache_{name} ")]
+                return float(line.split()[1])
+
+            def last_trip() -> object:
+                asked = f"%SELECT headers%{schema(tmp_path)}%reached = last_id%"
+                return execute(
+                    f"""SELECT max(query_start) FROM pg_stat_activity
+                    WHERE query LIKE '{asked}' AND pid <> pg_backend_pid()"""
+                )
+
+            def is_spared() -> bool:
+                before = last_trip()
+                assert served.call("GET", "/auth", token).status_code == 200
+                return before != [(None,)] and last_trip() == before
+
+            until(is_spared)
+            assert figure("rows") > 0
+            assert figure("staleness_seconds") <= 60
+            others.expire(token)
+            until(lambda: served.call("GET", "/auth", token).status_code == 401)
