@@ -56,6 +56,36 @@ def test_revoke_everybody_asks_first(line: Line) -> None:
     assert list(states(line).values()) == ["live"]
 
 
+def test_erase(line: Line) -> None:
+    alice, bob = (line.create(name)[1] for name in ("alice", "bob"))
+    line("revoke", "--handle", bob, "--actor", "alice")
+    answer = line("erase", "--principal", "alice", "--yes", "--json")
+    assert answer.code == 0
+    assert (answer.record["sessions"], answer.record["events"]) == (1, 1)
+    assert answer.record["mentions"] == [
+        {
+            "topic": "orchestrator.sessions",
+            "event_id": 3,
+            "handle": bob,
+            "where": ["sessionledger.actor"],
+        }
+    ]
+    assert alice not in states(line)
+    assert line("verify", "--json").record["erased"] == 1
+    again = line("erase", "--principal", "alice", "--mentions", "--yes", "--json").record
+    assert (again["events"], again["mentions"]) == (1, [])
+    assert line("erase", "--handle", bob, "--yes", "--json").record["sessions"] == 1
+    assert line("stats", "--json").record["erasure_pending"] is False
+
+
+@pytest.mark.parametrize("named", [["--principal", "alice"], ["--yes"], ["--handle", "alice"]])
+def test_erase_asks_first_and_needs_a_name(line: Line, named: list[str]) -> None:
+    line.create("alice")
+    answer = line("erase", *named)
+    assert (answer.code, answer.out) == (2, "")
+    assert list(states(line).values()) == ["live"]
+
+
 def test_revoke_where(line: Line) -> None:
     admin = '{"role":"admin"}'
     alice = line.create("alice", "--attributes", admin, "--context", "address=192.0.2.7")[1]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.server.web import Web, problem
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 def handles(web: Web, query: str) -> list[str]:
@@ -132,3 +135,36 @@ def test_everybody_s_sessions_end_by_one_event(web: Web) -> None:
     for one in made:
         assert web("GET", "/v1/session", token=one["token"]).status_code == 401
     assert handles(web, "") == []
+
+
+def test_a_person_is_erased_with_the_record_of_the_request(web: Web) -> None:
+    def begin() -> httpx.Response:
+        headers = {"Idempotency-Key": "form-1"}
+        return web("POST", "/v1/sessions", json={"principal": "alice"}, headers=headers)
+
+    made = begin().json()
+    other = web.create("bob")
+    web(
+        "PATCH",
+        f"/v1/sessions/{other['handle']}",
+        json={"attributes": {"boss": "alice"}},
+        headers=MERGE,
+    )
+    key = web.make_key("eraser", "sessions:erase")
+    answer = web("POST", "/v1/erasures", token=key, json={"principal": "alice"})
+    found = answer.json()
+    assert (answer.status_code, found["sessions"], found["pending"]) == (200, 2, [])
+    assert [one["where"] for one in found["mentions"]] == [["payload"]]
+    assert web("GET", "/v1/session", token=made["token"]).status_code == 401
+    assert handles(web, "") == [other["handle"]]
+    assert problem(begin())[:2] == (409, "idempotency_key_spent")
+    stats = web("GET", "/v1/stats").json()
+    assert (stats["erased"] > 0, stats["erasure_pending"]) == (True, False)
+
+
+@pytest.mark.parametrize("told", [{}, {"principal": "alice", "handle": "sha256:v1:" + "0" * 64}])
+def test_one_person_is_named_to_be_erased(web: Web, told: dict[str, object]) -> None:
+    web.create("alice")
+    answer = web("POST", "/v1/erasures", token=web.make_key("e", "sessions:erase"), json=told)
+    assert problem(answer)[0] == 422
+    assert len(handles(web, "")) == 1

@@ -35,6 +35,7 @@ CALLS = [
     ("sessions:revoke", "DELETE", "/v1/external-sessions?external_id=x"),
     ("sessions:revoke_everybody", "DELETE", "/v1/all-sessions"),
     ("sessions:revoke_everybody", "POST", "/v1/revocations"),
+    ("sessions:erase", "POST", "/v1/erasures"),
 ]
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "revoke-all": ("bulk", "End all live sessions of a principal, or with an external id."),
     "revoke-where": ("bulk", "End the sessions that meet all given criteria, of any principal."),
     "revoke-everybody": ("bulk", "End every session, of every principal, at once."),
+    "erase": ("bulk", "End and erase all sessions of a principal, or that of a handle."),
     "sweep": ("bulk", "Record the end of sessions that lapsed."),
     "sessions": ("listings", "List the live sessions."),
     "history": ("listings", "Show the history of a session or a principal, oldest first."),

@@ -1,4 +1,4 @@
-"""The commands that end many sessions: revoke-all, -where and -everybody, sweep."""
+"""The commands that end many sessions: revoke-all, -where and -everybody, erase, sweep."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, Unpack
 
 from sessionledger import SessionStore
-from sessionledger.cli.exit_codes import bad_usage
+from sessionledger.cli.exit_codes import NO, OK, bad_usage
 from sessionledger.cli.input import options, values
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.options import Annotations
+from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show
 from sessionledger.cli.output.errors import tell
 from sessionledger.cli.output.progress import progress
@@ -97,6 +98,35 @@ def revoke_everybody(
         with progress("recording each end") as bar:
             ended = _sweep(store, None, bar)
     show({"event_id": mark.event_id, "ended": ended}, json)
+
+
+@ledger_command(
+    Option("--principal NAME", "All sessions of this principal, in every topic."),
+    Option("--handle HANDLE", "The session, with what it was rotated from and into."),
+    Option("--mentions", "Also blank what others said of the principal."),
+    YES,
+)
+def erase(
+    ledger: Ledger,
+    json: bool,
+    principal: str | None,
+    handle: str | None,
+    mentions: bool | None,
+    yes: bool | None,
+) -> int:
+    """End and erase all sessions of a principal, or that of a handle.
+
+    Nothing in the ledger tells whose they were afterwards, and nothing brings that back. What
+    others said of the principal is listed. Exits with 1 if something is left for `maintain`.
+    """
+    with ledger.store() as store:
+        named = principal or handle
+        if not yes and named:
+            _confirm("its sessions will end, and be erased", named, "and erases sessions")
+        with progress("erasing") as bar:
+            found = store.erase(principal, handle=handle, mentions=bool(mentions), progress=bar)
+    show(records.erasure_record(found), json)
+    return NO if found.pending else OK
 
 
 def _confirm(what: str, word: str, whose: str) -> None:

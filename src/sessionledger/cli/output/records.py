@@ -129,6 +129,17 @@ def maintained_record(topic: str, done: sessionledger.Maintained) -> Record:
     }
 
 
+def erasure_record(found: sessionledger.Erasure) -> Record:
+    """What an erasure did, and what is left."""
+    return {
+        "sessions": len(found.handles),
+        **fields(found, "events guessable"),
+        "pending": list(found.pending),
+        "remains": list(found.remains),
+        "mentions": [fields(one, "topic event_id handle where") for one in found.mentions],
+    }
+
+
 def backup_record(found: sessionledger.BackedUp) -> Record:
     """A backup, and the head of each of its topics."""
     return {

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from sessionledger import HistoryEntry, HistoryPage, IssuedSession, Session, Stats
+from sessionledger import Erasure, HistoryEntry, HistoryPage, IssuedSession, Session, Stats
 from sessionledger.server.http.parameters import (
     CURSOR_PATTERN,
     HANDLE_PATTERN,
@@ -107,6 +107,37 @@ class Criteria(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     attributes: dict[str, Any] | None = None
     dry_run: bool = False
     reason: Text | None = None
+
+
+class ToErase(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whose sessions to erase: all of a principal, or that of a handle.
+
+    mentions: also blank what others said of the principal.
+    """
+
+    principal: KnownName | None = None
+    handle: HandleText | None = None
+    mentions: bool = False
+
+
+class MentionDocument(msgspec.Struct):
+    """An event of somebody else that says something of an erased person."""
+
+    topic: str
+    event_id: int
+    handle: HandleText | None
+    where: tuple[str, ...]
+
+
+class ErasureDocument(msgspec.Struct):
+    """What was erased, and where something is left: until maintenance or others remove it."""
+
+    sessions: int
+    events: int
+    guessable: int
+    pending: tuple[str, ...]
+    remains: tuple[str, ...]
+    mentions: list[MentionDocument]
 
 
 class SessionDocument(msgspec.Struct, kw_only=True):
@@ -228,6 +259,15 @@ def entry_document(entry: HistoryEntry) -> EntryDocument:
 def history_document(page: HistoryPage) -> History:
     """A page of a history as clients get it."""
     return History([entry_document(entry) for entry in page.entries], page.cursor)
+
+
+def erasure_document(found: Erasure) -> ErasureDocument:
+    """An erasure as clients get it."""
+    mentions = [
+        MentionDocument(one.topic, one.event_id, one.handle, one.where) for one in found.mentions
+    ]
+    told = (found.events, found.guessable, found.pending, found.remains)
+    return ErasureDocument(len(found.handles), *told, mentions)
 
 
 def stats_document(stats: Stats) -> StatsDocument:

@@ -24,8 +24,11 @@ from sessionledger.server.http.schemas import (
     Criteria,
     Ended,
     EntryDocument,
+    ErasureDocument,
     SessionPage,
+    ToErase,
     entry_document,
+    erasure_document,
     session_document,
 )
 from sessionledger.server.service.service import HandlerRequest, caller_of, ledger_of
@@ -129,4 +132,19 @@ async def revoke_where(request: HandlerRequest, data: JSONBody[Criteria]) -> End
     return Ended(await ledger_of(request).sessions.revoke_where(**told))
 
 
-ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody, revoke_where]
+@post(
+    "/v1/erasures",
+    opt=requires("sessions:erase"),
+    status_code=200,
+    summary="Erase a person",
+)
+async def erase(request: HandlerRequest, data: JSONBody[ToErase]) -> ErasureDocument:
+    """All sessions of a principal end, and nothing tells whose they were afterwards.
+
+    The whole ledger is searched, so it takes long. It goes on if the request ends earlier.
+    """
+    told = msgspec.structs.asdict(data)
+    return erasure_document(await ledger_of(request).sessions.erase(**told))
+
+
+ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody, revoke_where, erase]

@@ -30,6 +30,7 @@ SCOPES = (
     "sessions:write",
     "sessions:revoke",
     "sessions:revoke_everybody",
+    "sessions:erase",
     "introspect",
     "events:read",
 )
