@@ -46,6 +46,14 @@ def decode_headers(text: bytes | str) -> dict[str, str]:
         return {}
 
 
+def around_chain(headers: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """The headers as they are stored, before and after those of the chain."""
+    first = {name: value for name, value in headers.items() if name < RESERVED_PREFIX}
+    rest = {name: value for name, value in headers.items() if name not in first}
+    before = encode_headers(first)[:-1] + b"," if first else b"{"
+    return before, b"," + encode_headers(rest)[1:] if rest else b"}"
+
+
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a topic: the id of its newest event and that event's hash; 0 and None if empty."""
 

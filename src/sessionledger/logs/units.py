@@ -37,8 +37,7 @@ UNIT_HEADER = "sessionledger.unit"
 the other can tell by it that the end of a unit is missing."""
 
 MAX_PAYLOAD_DEPTH = 198
-
-_INT64 = 1 << 63
+INT64 = 1 << 63
 
 _json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -112,7 +111,7 @@ def _check_event(event: LogEvent) -> None:
     """Raises `InvalidEvent` here, to whoever made it, and not to those it is committed with."""
     if type(event.kind) is not str or type(event.payload) is not bytes:
         raise InvalidEvent("an event has a kind of str and a payload of bytes")
-    if type(event.occurred_at_ms) is not int or not -_INT64 <= event.occurred_at_ms < _INT64:
+    if type(event.occurred_at_ms) is not int or not -INT64 <= event.occurred_at_ms < INT64:
         raise InvalidEvent("an event happened at a whole number of milliseconds, in 64 bits")
     _check_text(event.kind)
     if "\0" in event.kind:
@@ -350,7 +349,7 @@ class _Planner(msgspec.Struct):
     def _add(self, given: LogEvent, number: int, of: int) -> int:
         """Chain an event of a unit to those before it; its id."""
         head = self.plan.head
-        event = chain.link(self.topic, _numbered(given, number, of), head.id + 1, head.hash)
+        event = chain.link(self.topic, numbered(given, number, of), head.id + 1, head.hash)
         self.plan.events.append(event)
         self.plan.head = chain.head_after(event)
         return event.id
@@ -393,7 +392,8 @@ class _Planner(msgspec.Struct):
                     self.state.written.setdefault(name, set()).add(key)
 
 
-def _numbered(event: LogEvent, number: int, of: int) -> LogEvent:
+def numbered(event: LogEvent, number: int, of: int) -> LogEvent:
+    """An event of a unit, with its place in it."""
     if of == 1:
         return event
     headers = {**event.headers, UNIT_HEADER: f"{number}/{of}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from time import monotonic
 
 import pytest
 
@@ -12,6 +13,7 @@ from sessionledger import LogTimeout, StoreClosed
 from sessionledger.logs.adapters import threads
 from sessionledger.logs.adapters.threads import TRIPS, RemoteLoopLog
 from sessionledger.logs.base import KeyState
+from sessionledger.logs.concurrency.waiting import until_of_call
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.testing.fixtures import PATIENCE, TOPIC
 
@@ -54,6 +56,39 @@ def test_who_waits_behind_the_trips_of_others_is_told_before_they_end(
         log.goes_on.set()
         assert await asyncio.gather(*trips) == [None] * TRIPS
         assert await in_loops.state(TOPIC, b"late") is None
+        await in_loops.close()
+
+    asyncio.run(work())
+
+
+def test_a_call_has_what_the_wait_for_a_thread_left_it() -> None:
+    class Telling(Standing):
+        def cursor(self, topic: str, consumer: str) -> int:
+            self.asked.append([])
+            assert self.goes_on.wait(PATIENCE)
+            return 0
+
+        def topics(self) -> list[str]:
+            return [str(until_of_call(1000.0) - monotonic())]
+
+    async def work() -> None:
+        log = Telling()
+        log.timeout = 1000.0
+        in_loops = RemoteLoopLog(log, log)
+        begun = monotonic()
+        calls = [asyncio.ensure_future(in_loops.cursor(TOPIC, "c")) for _ in range(in_loops.calls)]
+        while len(log.asked) < in_loops.calls:
+            await asyncio.sleep(0)
+        late = asyncio.ensure_future(in_loops.topics())
+        await asyncio.sleep(0)
+        waited = monotonic()
+        while monotonic() < waited + 0.1:
+            await asyncio.sleep(0)
+        log.goes_on.set()
+        await asyncio.gather(*calls)
+        left = float((await late)[0])
+        assert monotonic() - begun >= 1000.0 - left >= 0.1
+        log.timeout = 0.1
         await in_loops.close()
 
     asyncio.run(work())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -10,13 +11,17 @@ from pathlib import Path
 from tests import postgres_server
 
 COMMIT = b"COMMIT\0"
+APPENDED = b"SELECT "
+"""The answer to the call of a function that appends."""
+_PREPARED = re.compile(rb'P.{4}([^\0]+)\0SELECT \* FROM "\w+"\.ledger_append', re.DOTALL)
 
 
 class Way:
     """Passes on what client and server say to each other.
 
-    `lose` says what is lost at the next commit: "the question", which the server never gets, or
-    "the answer". The connection ends then; others can be made, unless `then_refuse` says so.
+    `lose` says what is lost at the next commit, or call of a function that appends: "the question",
+    which the server never gets, or "the answer". The connection ends then; others can be made,
+    unless `then_refuse` says so.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,8 +58,11 @@ class Way:
             self._begin(self._answer, client, server, answered)
 
     def _ask(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        calls = set[bytes]()
         while data := _received(client):
-            if self.lose and COMMIT in data:
+            calls.update(_PREPARED.findall(data))
+            is_call = any(_bound(name) in data for name in calls)
+            if self.lose and (COMMIT in data or is_call):
                 lost, self.lose = self.lose, ""
                 self.lost += 1
                 if lost == "the question":
@@ -69,9 +77,14 @@ class Way:
             if not cut.is_set():
                 with suppress(OSError):
                     client.sendall(data)
-            elif COMMIT in data:
+            elif COMMIT in data or APPENDED in data:
                 break
         _end(client, server)
+
+
+def _bound(name: bytes) -> bytes:
+    """What a call of a prepared statement holds: no portal, and the name."""
+    return b"\0" + name + b"\0"
 
 
 def _received(end: socket.socket) -> bytes:

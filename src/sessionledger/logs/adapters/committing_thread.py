@@ -27,7 +27,7 @@ from sessionledger.logs.base import KeyState, Log, Outcome, Row, Unit
 from sessionledger.logs.concurrency.forking import Forkable, watch_forks
 from sessionledger.logs.concurrency.group_commit import GRACE_SECONDS, UNKNOWN, by_topic, dealt
 from sessionledger.logs.concurrency.locks import Lock
-from sessionledger.logs.concurrency.waiting import POLL_SECONDS
+from sessionledger.logs.concurrency.waiting import POLL_SECONDS, having_waited
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -73,13 +73,15 @@ class LoopLog(ImmediateLog, Forkable):
         slots = self._slots.get(loop)
         if slots is None:
             slots = self._slots[loop] = asyncio.Semaphore(self.calls)
+        begun = monotonic()
         try:
             async with asyncio.timeout(self.log.timeout if slots.locked() else None):
                 await slots.acquire()
         except TimeoutError:
             raise LogTimeout("other calls occupy all threads for the ledger; try again") from None
+        work = partial(having_waited, monotonic() - begun, partial(call, *given, **named))
         try:
-            answer = loop.run_in_executor(self._threads, partial(call, *given, **named))
+            answer = loop.run_in_executor(self._threads, work)
         except RuntimeError:
             slots.release()
             raise StoreClosed("the log is closed") from None

@@ -23,7 +23,7 @@ from sessionledger.errors import LogTimeout, LogUnavailable, SessionLedgerError
 from sessionledger.logs.base import Outcome, Unit
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard, still_writing
-from sessionledger.logs.concurrency.waiting import Waiters
+from sessionledger.logs.concurrency.waiting import Waiters, until_of_call
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class GroupCommit:
         self, topic: str, units: Sequence[Unit], until: float | None = None
     ) -> list[Outcome]:
         """Commit the units together with whoever else waits. Raises what the commit raised."""
-        until = monotonic() + self._timeout if until is None else until
+        until = until_of_call(self._timeout) if until is None else until
         return self._guard.run(partial(self._append, Ticket(topic, units, until)))
 
     def run(self, work: Callable[[], T]) -> T:

@@ -8,8 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
+from typing import TypeVar
 
 from sessionledger.logs.arguments import check_id
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.01
 """How often another process's appends are looked for while somebody waits for them."""
@@ -21,11 +25,28 @@ TIMEOUT_SECONDS = 10.0
 MOMENT_SECONDS = 0.005  # how long a read waits in an event loop, before a thread goes on with it
 
 
+_waited: ContextVar[float] = ContextVar("waited", default=0.0)
+
+
+def until_of_call(timeout: float) -> float:
+    """When a call stops waiting: it may have waited for a thread before."""
+    return time.monotonic() + max(0.0, timeout - _waited.get())
+
+
+def having_waited(seconds: float, call: Callable[[], T]) -> T:
+    """Do a call whose caller waited for a thread, which its timeout includes."""
+    token = _waited.set(seconds)
+    try:
+        return call()
+    finally:
+        _waited.reset(token)
+
+
 def until_of_read(timeout: float) -> float:
     """When a read that has to write, such as one that folds others' events, stops waiting."""
     asyncio = sys.modules.get("asyncio")  # where it is not imported, no loop runs
     is_in_loop = asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001
-    return time.monotonic() + (min(timeout, MOMENT_SECONDS) if is_in_loop else timeout)
+    return until_of_call(min(timeout, MOMENT_SECONDS) if is_in_loop else timeout)
 
 
 class Waiters:

@@ -89,6 +89,12 @@ class Connection:
         begin = (queries.BEGIN_READING, ())
         return self._ask(begin, self._settings, *statements, _COMMIT)[2:-1]
 
+    def call(self, statement: Statement) -> Lines:
+        """What one statement answers that is a transaction of its own, and may write."""
+        if self._settings is None:
+            return self.commit(statement)[0]
+        return self.commit((queries.BEGIN_WRITING, ()), statement, _COMMIT)[1]
+
     def commit(self, *statements: Statement) -> list[Lines]:
         """What statements answer of which the last one commits. Raises `DoubtfulCommit`."""
         self._raw.warned = False

@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append_call import Array, ArrayDumper
 from sessionledger.logs.postgres.connection import Address, Connection, NoAnswer, RawConnection
 
 SETTINGS_ATTEMPTS = 5
@@ -113,6 +114,7 @@ def connect(address: Address, is_relaxed: bool, timeout: float, until: float) ->
                 "primary"
             )
         raw.prepare_threshold = None if is_pooled else 0
+        raw.adapters.register_dumper(Array, ArrayDumper)
         return Connection(raw, address.schema, timeout, settings if is_pooled else None)
     except NoAnswer:
         # A pooler lets clients in at once, and answers when the server has a session for them.

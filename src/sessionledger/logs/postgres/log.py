@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -18,15 +17,17 @@ from sessionledger.logs.base import (
     Description,
     KeyState,
     Outcome,
+    Put,
     StoredEvent,
     Unit,
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import Forkable, watch_forks
 from sessionledger.logs.concurrency.group_commit import Batch, each_alone
-from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
+from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_call
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append_call import AppendCall
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
 from sessionledger.logs.postgres.handshake import connect, settled
 from sessionledger.logs.postgres.opening import address_of, check_is_there, pool_size_of, prepare
@@ -75,6 +76,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         self.durability = durability
         self.timeout = timeout
         self._closed = False
+        self._has_functions = False
         told = settled(self.address, timeout)
         self._connecting = partial(connect, told, durability == "normal", timeout)
         self._pool = Pool(self._connecting, size, self._check_open)
@@ -88,7 +90,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         watch_forks(self)
 
     def _prepare(self, connection: Connection) -> None:
-        prepare(connection, self.address, self.durability)
+        self._has_functions = prepare(connection, self.address, self.durability)
 
     def _begin(self) -> None:
         super()._begin()
@@ -104,11 +106,34 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     def _write(self, topic: str, batch: Sequence[Unit], until: float) -> list[Outcome]:
         fold = self._folds.get(topic)
-        return self._transact(lambda writer: writer.write(topic, batch, fold), until)
+        call = AppendCall.of(topic, batch, fold) if self._has_functions else None
+        outcomes, was_lost = (None, False) if call is None else self._call(call, until)
+        if outcomes is None:
+            outcomes = self._transact(lambda writer: writer.write(topic, batch, fold), until)
+        if call is not None and was_lost:
+            return call.recognized(outcomes, partial(self._event_after, topic))
+        return outcomes
+
+    def _call(self, call: AppendCall, until: float) -> tuple[list[Outcome] | None, bool]:
+        """What the server made of the units, None where it leaves them to this process; and whether
+        it may have been asked before."""
+        self._check_open()
+        with translated_errors(self.address):
+            try:
+                lines, was_lost = self._transactions.call(call.statement, until)
+            except psycopg.errors.UndefinedFunction:
+                self._has_functions = False
+                return None, False
+            return call.outcomes(lines), was_lost
+
+    def _event_after(self, topic: str, put: Put) -> StoredEvent | None:
+        """The event of a key that followed the one that was expected."""
+        values = (topic, topic, put.key, put.expected, 1)
+        return next(iter(queries.stored_events(self._select(queries.EVENTS_OF_KEY, values))), None)
 
     def _until_of_change(self) -> float:
         # Its calls wait in threads, never in an event loop.
-        return monotonic() + self.timeout
+        return until_of_call(self.timeout)
 
     def _transact(self, work: Callable[[Writer], T], until: float) -> T:
         self._check_open()
@@ -147,21 +172,21 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         return found
 
     def state(self, topic: str, key: bytes) -> KeyState | None:
-        found = self._select(queries.STATE_IF_CURRENT, (check_name("topic", topic), key))
-        if found:
-            return cast(KeyState, found[0])
-        # No such row, or rows that others' events have not been folded into yet.
-        return key_state_of(self.row(topic, key))
+        found = self._select(queries.STATE, (key, check_name("topic", topic)))
+        if not found:
+            return None
+        is_current, version, end, state, _ = found[0]
+        if not is_current:
+            return key_state_of(self.row(topic, key))
+        return None if version is None else (version, end, state)
 
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
-        found = self._select(queries.STATES_IF_CURRENT, (check_name("topic", topic), list(keys)))
-        states: dict[bytes, KeyState | None] = {
-            key: (v, end, state) for key, v, end, state in found
-        }
-        missing = [key for key in keys if key not in states]
-        if missing:
-            rows = self._rows(topic, queries.ROWS_OF_KEYS, (missing,))
-            states |= dict.fromkeys(missing) | {row.key: key_state_of(row) for row in rows}
+        states: dict[bytes, KeyState | None] = dict.fromkeys(keys)
+        found = self._select(queries.STATES, (list(keys), check_name("topic", topic)))
+        states |= {key: (v, end, state) for _, v, end, state, key in found if key is not None}
+        if any(not is_current for is_current, *_ in found):
+            rows = self._rows(topic, queries.ROWS_OF_KEYS, (list(keys),))
+            states = dict.fromkeys(keys) | {row.key: key_state_of(row) for row in rows}
         return states
 
     def kept(self, topic: str, key: bytes) -> KeyState | None:  # noqa: ARG002  no row is kept
@@ -229,11 +254,11 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with translated_errors(self.address):
-            return self._pool.read(work, monotonic() + self.timeout)
+            return self._pool.read(work, until_of_call(self.timeout))
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        until = monotonic() + self.timeout
+        until = until_of_call(self.timeout)
         with translated_errors(self.address), self._pool.lent(until) as connection:
             yield connection
 

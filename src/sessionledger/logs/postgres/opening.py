@@ -20,6 +20,7 @@ from sessionledger.errors import (
 from sessionledger.logs.compaction.contract import UNOPENED
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, POOL_SIZE, Address, Connection
+from sessionledger.logs.postgres.functions import FUNCTIONS
 
 SCHEMA = "sessionledger"
 OLDEST = 140000
@@ -93,9 +94,12 @@ def _secret_names() -> set[str]:
     return told | _SECRETS
 
 
-def prepare(connection: Connection, address: Address, durability: str) -> None:
-    """Make the tables, unless they are there. Raises `LogUnavailable` for a server that can't keep
-    a ledger, `NotALedger`, `UnsupportedSchema`, and what psycopg does."""
+def prepare(connection: Connection, address: Address, durability: str) -> bool:
+    """Make the tables, unless they are there; whether the functions are there too.
+
+    Raises `LogUnavailable` for a server that can't keep a ledger, `NotALedger`,
+    `UnsupportedSchema`, and what psycopg does.
+    """
     _check_server(connection, address, durability)
     there = _tables(connection, address)
     if there & queries.TABLES != queries.TABLES:
@@ -104,6 +108,22 @@ def prepare(connection: Connection, address: Address, durability: str) -> None:
     if told < queries.SCHEMA_VERSION:
         _migrate(connection, address)
     _refuse_newer(told, address)
+    return _add_functions(connection, address)
+
+
+def _add_functions(connection: Connection, address: Address) -> bool:
+    """Make the functions, unless they are there; False if this role may not."""
+    (found,) = connection.ask((queries.FUNCTIONS_THERE, (address.schema, address.schema)))
+    if {name for (name,) in found}.issuperset(FUNCTIONS):
+        return True
+    begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,))]
+    made = [(statement, ()) for statement in FUNCTIONS.values()]
+    try:
+        connection.ask(*begin, *made, ("COMMIT", ()))
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+        connection.ask(("ROLLBACK", ()))
+        return False
+    return True
 
 
 def _refuse_newer(told: int, address: Address) -> None:

@@ -204,6 +204,9 @@ SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('server_version'), current_setting('server_encoding'),
     current_setting('fsync')"""
 TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+# Those of a schema that was renamed speak of tables elsewhere.
+FUNCTIONS_THERE = """SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(%s)
+    AND position('"' || %s || '".ledger_rows' IN prosrc) > 0"""
 SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
 # Processes that create the tables at the same time wait: IF NOT EXISTS alone may fail then.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sessionledger'), hashtext(%s))"
@@ -279,15 +282,13 @@ ADD_EVENTS = """INSERT INTO main.events
 
 # -- rows
 
-# Answers only if the rows are folded up to the topic's head and no mark ended this one: the row's
-# own snapshot tells.
-STATE_IF_CURRENT = f"""SELECT version, CASE WHEN live THEN expires ELSE {OVER} END, state
-    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created AND key = %s"""
-STATES_IF_CURRENT = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state
-    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created
-        AND key = ANY (%s::bytea[])"""
+# A row that is not there is a line as well. `is_current` says whether the line is the answer: the
+# rows are folded up to the topic's head, and no mark ended this one.
+_STATE = f"""SELECT reached = last_id AND (created IS NULL OR mark < created) AS is_current,
+    version, CASE WHEN live THEN expires ELSE {OVER} END, state, key
+    FROM main.topic_heads LEFT JOIN main.ledger_rows ON ledger_rows.topic = number AND key = """
+STATE = _STATE + "%s WHERE topic_heads.topic = %s"
+STATES = _STATE + "ANY (%s::bytea[]) WHERE topic_heads.topic = %s"
 # With the newest event, for those who keep the rows.
 STATES_TO_KEEP = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state,
         last_id, (SELECT headers FROM main.events

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import Log
 from sessionledger.logs.compaction.contract import UNOPENED
-from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres import functions, queries
 from sessionledger.logs.postgres.connection import Connection
 from sessionledger.logs.postgres.log import PostgresLog
 from sessionledger.logs.postgres.opening import address_of, prepare
@@ -51,7 +51,7 @@ class _StagedLog(PostgresLog):
     def _prepare(self, connection: Connection) -> None:
         if connection.ask((queries.TABLES_THERE, (self.address.schema,)))[0]:
             connection.ask((queries.MARK_SCHEMA, (-UNOPENED, UNOPENED)))
-        prepare(connection, self.address, self.durability)
+        self._has_functions = prepare(connection, self.address, self.durability)
         connection.ask((queries.MARK_SCHEMA, (UNOPENED, 0)))
 
 
@@ -67,7 +67,8 @@ class _Unprepared(PostgresLog):
 
     def rename(self, schema: str) -> None:
         """Give the schema another name, which no schema with tables has, and remove the mark."""
-        named = [statement.replace("main.", f'"{schema}".') for statement in queries.FUNCTIONS]
+        made = (*queries.FUNCTIONS, *functions.FUNCTIONS.values())
+        named = [statement.replace("main.", f'"{schema}".') for statement in made]
         with self._connection() as connection:
             connection.ask(
                 ("BEGIN", ()),

@@ -30,6 +30,10 @@ T = TypeVar("T")
 ATTEMPTS = 2
 """How many new connections may be lost. Those that were pooled may be so for long."""
 _PAUSE_SECONDS = 0.1
+_UNKNOWN = (
+    "an append was committed without an answer, and the server does not say whether it was written "
+    "for good: read it back"
+)
 
 
 class Proof(NamedTuple):
@@ -89,6 +93,30 @@ class Transactions:
         `time.monotonic` says so."""
         return self._mutex.run(partial(self._run, work, until), until)
 
+    def call(self, statement: Statement, until: float) -> tuple[Lines, bool]:
+        """What a statement answers that is a transaction of its own. True beside it: it may have
+        happened before, and its answer was lost. Raises as `run`."""
+        return self._mutex.run(partial(self._call, statement, until), until)
+
+    def _call(self, statement: Statement, until: float) -> tuple[Lines, bool]:
+        lost, attempts = False, ATTEMPTS
+        while True:
+            connection: Connection | None = None
+            try:
+                with self._pool.lent(until) as connection:
+                    return connection.call(statement), lost
+            except (psycopg.Error, LogTimeout) as error:
+                if connection is not None and connection.is_lost:
+                    self._pool.forget()
+                    lost = True
+                    attempts -= connection.is_fresh
+                elif not lost:
+                    raise
+                if time.monotonic() >= until or not attempts:
+                    raise LogUnavailable(_UNKNOWN) from error
+                if connection is None or connection.is_fresh:
+                    time.sleep(_PAUSE_SECONDS)
+
     def _run(self, work: Callable[[Transaction], T], until: float) -> T:
         attempts = ATTEMPTS
         while True:
@@ -118,10 +146,7 @@ class Transactions:
             if found is not None:
                 return found
             time.sleep(_PAUSE_SECONDS)
-        raise LogUnavailable(
-            "an append was committed without an answer, and the server does not say whether it was "
-            "written for good: read it back"
-        )
+        raise LogUnavailable(_UNKNOWN)
 
     def _fate(self, proof: Proof, until: float) -> bool | None:
         """Whether a transaction was committed; None while that can't be told."""
