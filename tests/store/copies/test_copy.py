@@ -436,7 +436,7 @@ def test_a_copy_that_got_no_address_gets_it_by_the_same_call(
         assert _serves(new, live, clock)
 
 
-@pytest.mark.parametrize("target", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("target", PERSISTENT)
 def test_who_is_erased_while_a_copy_follows_is_erased_from_it(
     target: str, tmp_path: Path, clock: Clock
 ) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TypeVar
 
-from sessionledger.core.token import ERASURES_KEY, handle_of
+from sessionledger.core.token import handle_of
 from sessionledger.errors import CorruptLog, HistoryCut, LogUnavailable
 from sessionledger.logs import chain
 from sessionledger.logs.base import ALL_ROWS, Row, StoredEvent
-from sessionledger.logs.chain import STUB_HEADER, Head
-from sessionledger.logs.compaction.contract import ErasableLog
+from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.copyable import CopyableLog
 from sessionledger.logs.compaction.transfer import PAGE
 from sessionledger.store.erasure.lists import see_lists
@@ -41,16 +40,7 @@ def refuse_other(topic: str) -> NoReturn:
 def forget(log: CopyableLog, topic: str) -> None:
     """Erase what was erased in a topic, as far as it is not done in this log."""
     log.fold_with(topic, SessionFold(topic))
-    if isinstance(log, ErasableLog):
-        finish(log, topic)
-    elif log.row(topic, ERASURES_KEY) is not None:
-        stubs = dict[int, set[str]]()
-        see_lists(_events(log, topic, 0), stubs)
-        if any(e.id in stubs and STUB_HEADER not in e.headers for e in _events(log, topic, 0)):
-            raise LogUnavailable(
-                f"somebody was erased from {topic!r} since the copy was begun: remove it, and copy "
-                "again"
-            )
+    finish(log, topic)
 
 
 def walked(source: CopyableLog, copied: CopyableLog, topic: str, before: Head) -> None:
