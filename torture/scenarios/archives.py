@@ -61,6 +61,7 @@ def archives(trial: Trial, log: str) -> None:
             for pid in writers:
                 crew.wait(pid)
             writers = [crew.start(_writing(crew, place, None)) for _ in range(WRITERS)]
+            all_answer(trial, crew, WRITERS)
             for _ in range(trial.size(ATTEMPTS) if left < ROUNDS else 0):
                 disturb = trial.rng.choice([_killed_at_a_step, _killed, _failing, _stopped])
                 disturb(trial, crew, place, hits)
