@@ -14,6 +14,7 @@ except ImportError as missing:
 
 if TYPE_CHECKING:
     from sessionledger.core.history import HistoryEntry
+    from sessionledger.core.instant import NEVER
     from sessionledger.core.policy import Policy
     from sessionledger.core.session import Ancestor, IssuedSession, Session
     from sessionledger.core.token import Handle
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 else:
     _MODULES = {
         "core.history": "HistoryEntry",
+        "core.instant": "NEVER",
         "core.policy": "Policy",
         "core.session": "Ancestor IssuedSession Session",
         "core.token": "Handle",
@@ -124,6 +126,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "NEVER",
     "Ancestor",
     "Appended",
     "AsyncSessionStore",

@@ -134,15 +134,17 @@ TIMES = [
     Refused("now", "find-naive", lambda s: s.find(handle=handle(s), now=NAIVE)),
 ]
 SPANS = [
-    refused
-    for calling in (creating, touching)
-    for refused in (
-        calling("ttl", "zero", ttl=timedelta(0)),
-        calling("ttl", "negative", ttl=-HOUR),
-        calling("ttl", "endless", ttl=timedelta.max),
-        calling("ttl", "number", ttl=3600),
-        calling("ttl", "twice", ttl=HOUR, expires_at=NOON + HOUR),
-    )
+    creating("ttl", "zero", ttl=timedelta(0)),  # with `touch` and `patch` it ends the session
+    *(
+        refused
+        for calling in (creating, touching)
+        for refused in (
+            calling("ttl", "negative", ttl=-HOUR),
+            calling("ttl", "endless", ttl=timedelta.max),
+            calling("ttl", "number", ttl=3600),
+            calling("ttl", "twice", ttl=HOUR, expires_at=NOON + HOUR),
+        )
+    ),
 ]
 PAGES = [
     with_page("page_size", "zero", page_size=0),

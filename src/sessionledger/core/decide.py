@@ -8,7 +8,7 @@ Touching          nothing for a session that is unknown or over at that instant;
 Authenticating    the same, but nothing until a touch is due.
 Reauthenticating  one `Touched` that says so.
 Patching          nothing for a session that is unknown or over, or where the patch changes nothing;
-                  otherwise one `Touched` with all attributes, which says nothing of being seen.
+                  otherwise one `Touched` with what changes, which says nothing of being seen.
 """
 
 from __future__ import annotations
@@ -56,10 +56,13 @@ class Touch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Merge changes into the attributes, if the session is at the expected version."""
+    """Merge changes into the attributes, and move the end where one is given, if the session is at
+    the expected version."""
 
     changes: object
     if_version: object = None
+    expires_at: object = None
+    ttl: object = None
 
 
 def decide_create(
@@ -133,35 +136,45 @@ def decide_patch(
 
     Raises `VersionConflict` when the session is not at the expected version.
     """
-    expected = _version(command.if_version)
-    changes = command.changes
-    if parse_attributes(changes, policy, field="changes") is None:
+    end = requested_end(command.expires_at, command.ttl, now)
+    is_same = is_at(version, command.if_version)
+    if parse_attributes(command.changes, policy, field="changes") is None:
         raise InvalidSession("changes", "must be a JSON object, a dict")
+    if end is not None and end <= now:
+        raise InvalidSession("expires_at", "must be later than now")
     if not isinstance(state, Session) or state.is_expired_at(now):
         return None
-    if expected is not None and expected != version:
+    if not is_same:
         raise VersionConflict(version)
-    return patch_of(state, changes, policy)
+    return patch_of(state, command, now, policy)
 
 
-def patch_of(session: Session, changes: object, policy: Policy) -> Touched | None:
-    """One `Touched` that merges the changes, or None where the attributes stay as they are."""
-    attributes = parse_attributes(merged(session.attributes, changes), policy)
+def patch_of(session: Session, command: Patch, now: datetime, policy: Policy) -> Touched | None:
+    """One `Touched` that patches a session, or None where that stays as it is.
+
+    The end of a session that lapsed stays: a patch of its family does not bring it back.
+    """
+    attributes = parse_attributes(merged(session.attributes, command.changes), policy)
     if attributes == canonical.encode(session.attributes):
+        attributes = None
+    end = requested_end(command.expires_at, command.ttl, now)
+    expires_at = None if session.is_expired_at(now) else _within_deadline(session, end)
+    if attributes is None and expires_at in (None, session.expires_at):
         return None
     return Touched(
         attributes=attributes,
-        expires_at=None,
+        expires_at=expires_at,
         last_seen_at=session.last_seen_at,
         token_handle=session.handle,
     )
 
 
-def _version(version: object) -> int | None:
-    number = as_number(version)
-    if version is not None and number is None:
-        raise InvalidSession("if_version", f"must be a whole number, not {type(version).__name__}")
-    return number
+def is_at(version: int, expected: object) -> bool:
+    """Whether a session is at the version that is expected, if one is. Raises `InvalidSession`."""
+    number = as_number(expected)
+    if expected is not None and number is None:
+        raise InvalidSession("if_version", f"must be a whole number, not {type(expected).__name__}")
+    return number in (None, version)
 
 
 def _within_deadline(session: Session, expires_at: datetime | None) -> datetime | None:

@@ -27,10 +27,14 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 class Expire(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """End a session; `expired_at` defaults to now, or to the end that it had before."""
+    """End a session; `expired_at` defaults to now, or to the end that it had before.
+
+    if_version: ends a live session at that version only.
+    """
 
     cause: Cause
     expired_at: object = None
+    if_version: object = None
 
 
 def decide_expire(state: State, handle: Handle, command: Expire, now: datetime) -> Expired | None:

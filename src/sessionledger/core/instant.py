@@ -7,6 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from sessionledger.errors import InvalidSession
 from sessionledger.plain import EPOCH
 
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""The end of a session that does not end by itself. Every time zone can still show it."""
+
 _MINUTE = timedelta(minutes=1)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

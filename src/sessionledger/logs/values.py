@@ -42,6 +42,11 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
         at = time.time_ns() // 1_000_000 if occurred_at_ms is None else occurred_at_ms
         return cls(plain[0], payload, plain[1], at)
 
+    @property
+    def value(self) -> Any:
+        """The payload as a JSON value. Raises `canonical.NotJSON` for any other."""
+        return canonical.decode(self.payload)
+
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event in the log, with its id (1 or more) and its chain headers."""

@@ -76,6 +76,21 @@ def test_touch_replaces_attributes(line: Line) -> None:
     assert touched.row[9] == '{"b":123456789012345678901234567890}'
 
 
+def test_touch_and_patch_take_a_handle_and_an_end(line: Line) -> None:
+    token, _ = line.create("alice", "--expires-at", "never")
+    handle = line("get", "--json", given=token).record["handle"]
+    never = line("get", "--json", given=token).record["expires_at"]
+    assert never.startswith("9999-12-31T00:00:00")
+    touched = line("touch", "--handle", handle, "--ttl", "1h", "--json").record
+    assert touched["expires_at"] != never
+    patched = line("patch", '{"a":1}', "--handle", handle, "--expires-at", "never", "--json").record
+    assert (patched["expires_at"], patched["attributes"]) == (never, {"a": 1})
+    assert patched["version"] == touched["version"] + 1
+    assert line("touch", "--handle", handle, "--ttl", "0s", "--json").record["state"] == "ended"
+    assert line("touch", "--handle", handle).code == 1
+    assert line("create", "bob", "--ttl", "0s").code == 2
+
+
 def test_expire_is_for_good(line: Line) -> None:
     token, _ = line.create()
     first = line("expire", given=token)

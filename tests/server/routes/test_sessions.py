@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -217,6 +218,46 @@ def test_a_proof_is_recorded_by_handle_and_opens_the_door_again(web: Web) -> Non
     assert "token" not in proved.json()
     last = web("GET", f"/v1/history/{session['handle']}").json()["events"][-1]
     assert (last["reason"], last["actor"], last["context"]) == ("passkey", "root", proof["context"])
+
+
+def test_a_touch_by_handle_moves_the_end(web: Web) -> None:
+    session = web.create("alice", attributes={"a": 1})
+    touched = web("POST", f"{path(session)}/touch", json={"expires_at": "never"})
+    assert (touched.status_code, touched.headers["etag"]) == (200, '"2"')
+    assert touched.json()["expires_at"] == "9999-12-31T00:00:00.000000Z"
+    body = {"ttl": 60, "attributes": {}, "reason": "seen", "context": {"device": "phone"}}
+    again = web("POST", f"{path(session)}/touch", json=body).json()
+    assert (again["expires_at"], again["attributes"]) < (touched.json()["expires_at"], {"a": 1})
+    last = web("GET", f"/v1/history/{session['handle']}").json()["events"][-1]
+    assert (last["reason"], last["actor"], last["context"]) == ("seen", "root", {"device": "phone"})
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("soon", 400), ("2030-01-31T12:00:00", 400), ("", 400), ("2020-01-01T00:00:00Z", 422)],
+)
+def test_an_end_that_can_t_be_taken_is_refused_and_changes_nothing(
+    web: Web, end: str, status: int
+) -> None:
+    session = web.create("alice")
+    answers = [
+        web("POST", "/v1/sessions", json={"principal": "bob", "expires_at": end}),
+        web("POST", f"{path(session)}/touch", json={"expires_at": end}),
+        web("PATCH", path(session), content=json.dumps({"expires_at": end}), headers=MERGE),
+    ]
+    assert [answer.json()["field"] for answer in answers] == ["expires_at"] * 3
+    assert [answer.status_code for answer in answers] == [status] * 3
+    assert web("GET", path(session)).json()["version"] == 1
+
+
+def test_a_patch_moves_the_end_in_one_event_and_zero_ends_it(web: Web) -> None:
+    session = web.create("alice")
+    told = {"attributes": {"a": 1}, "expires_at": "never"}
+    patched = web("PATCH", path(session), content=json.dumps(told), headers=MERGE).json()
+    assert (patched["version"], patched["attributes"]) == (2, {"a": 1})
+    assert patched["expires_at"].startswith("9999-")
+    ended = web("PATCH", path(session), content='{"ttl":0}', headers=MERGE).json()
+    assert (ended["state"], ended["cause"]) == ("ended", "revoked")
 
 
 def test_at_a_log_in_the_session_gets_another_token_and_principal(web: Web) -> None:

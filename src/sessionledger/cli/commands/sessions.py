@@ -8,7 +8,7 @@ from sessionledger import Policy
 from sessionledger.cli.exit_codes import bad_usage, not_live, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
-from sessionledger.cli.input.options import Annotations, Beginning, Renewal
+from sessionledger.cli.input.options import Annotations, Beginning, Ending, Renewal
 from sessionledger.cli.input.token import read_token, read_token_from_input
 from sessionledger.cli.input.values import duration, json_object, session_handle, whole_number
 from sessionledger.cli.output.records import show_issued, show_session
@@ -69,18 +69,27 @@ def get(ledger: Ledger, json: bool, handle: str | None) -> None:
             show_session(store.find(handle=handle), json, not_live("handle"))
 
 
-@ledger_command(options.TTL, options.EXPIRES_AT, options.ATTRIBUTES, *options.ANNOTATIONS)
-def touch(ledger: Ledger, json: bool, **renewal: Unpack[Renewal]) -> None:
-    """Record that the session of a token was seen just now."""
+@ledger_command(
+    options.HANDLE_OR_TOKEN,
+    options.NEW_TTL,
+    options.EXPIRES_AT,
+    options.ATTRIBUTES,
+    *options.ANNOTATIONS,
+)
+def touch(ledger: Ledger, json: bool, handle: str | None, **renewal: Unpack[Renewal]) -> None:
+    """Record that the session of a token, or of a handle, was seen just now."""
     with ledger.store() as store:
-        touched = store.touch(read_token(), **renewal)
-    show_session(touched, json, not_live("token"))
+        token = read_token() if handle is None else None
+        touched = store.touch(token, handle=handle, **renewal)
+    show_session(touched, json, not_live("token" if handle is None else "handle"))
 
 
 @ledger_command(
     Option("CHANGES", "The changes, or a file that holds them.", read=json_object),
     options.HANDLE_OR_TOKEN,
     Option("--if-version N", "Only if the session is at this version.", read=whole_number(1)),
+    options.NEW_TTL,
+    options.EXPIRES_AT,
     *options.ANNOTATIONS,
 )
 def patch(
@@ -89,7 +98,7 @@ def patch(
     changes: dict[str, Any],
     handle: str | None,
     if_version: int | None,
-    **annotations: Unpack[Annotations],
+    **ending: Unpack[Ending],
 ) -> None:
     """Merge changes into the attributes of a live session.
 
@@ -98,7 +107,7 @@ def patch(
     """
     with ledger.store() as store:
         token = read_token() if handle is None else None
-        patched = store.patch(token, changes, handle=handle, if_version=if_version, **annotations)
+        patched = store.patch(token, changes, handle=handle, if_version=if_version, **ending)
     show_session(patched, json, not_live("token" if handle is None else "handle"))
 
 

@@ -19,7 +19,12 @@ AFTER = Option("--after N", "Begin after event N; 0 for the first.", read=values
 ARCHIVE = Option("--archive DIR", "Read removed events too, from this archive.")
 
 TTL = Option("--ttl SPAN", "How long from now: 12h, 7d.", read=values.duration)
-EXPIRES_AT = Option("--expires-at TIME", "When it ends: 2030-01-31T12:00:00Z.", read=values.instant)
+NEW_TTL = Option(
+    "--ttl SPAN", "How long from now: 12h, 7d; 0s ends it.", read=values.duration_or_zero
+)
+EXPIRES_AT = Option(
+    "--expires-at TIME", "When it ends: 2030-01-31T12:00:00Z, or never.", read=values.end
+)
 ATTRIBUTES = Option("--attributes JSON|@FILE", "The session's attributes.", read=values.json_object)
 
 REASON = Option("--reason TEXT", "Why; kept in the history.")
@@ -41,11 +46,16 @@ class Annotations(TypedDict):
     context: dict[str, str] | None
 
 
-class Renewal(Annotations):
-    """What a touch may change, too."""
+class Ending(Annotations):
+    """When a session ends."""
 
     ttl: timedelta | None
     expires_at: datetime | None
+
+
+class Renewal(Ending):
+    """What a touch may change, too."""
+
     attributes: dict[str, Any] | None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sessionledger import NEVER
 from sessionledger.cli.parser import InvalidValue
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -64,6 +65,11 @@ def instant(text: str) -> datetime:
     if found.tzinfo is None:
         raise InvalidValue("a time needs its offset, Z or one like +02:00", text)
     return found
+
+
+def end(text: str) -> datetime:
+    """A time, or `never`."""
+    return NEVER if text.strip() == "never" else instant(text)
 
 
 def json_object(text: str) -> dict[str, Any]:

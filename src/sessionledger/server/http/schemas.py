@@ -11,13 +11,22 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from sessionledger import Erasure, HistoryEntry, HistoryPage, IssuedSession, Session, Stats
+from sessionledger import (
+    NEVER,
+    Erasure,
+    HistoryEntry,
+    HistoryPage,
+    IssuedSession,
+    Session,
+    Stats,
+)
 from sessionledger.server.http.parameters import (
     CURSOR_PATTERN,
     HANDLE_PATTERN,
     MAX_NAME_CHARS,
     NAME_PATTERN,
 )
+from sessionledger.server.http.problems import invalid
 from sessionledger.timestamps import stamp
 
 LONGEST = 100 * 366 * 24 * 3600
@@ -44,6 +53,12 @@ Stamp: TypeAlias = Annotated[
     ),
 ]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
+End: TypeAlias = Annotated[
+    str, Meta(max_length=64, description="RFC 3339, with its offset, or `never`.")
+]
+NewSeconds: TypeAlias = Annotated[
+    float, Meta(ge=0, le=LONGEST, description="Seconds; 0 ends the session.")
+]
 
 
 class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +70,7 @@ class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     principal: Name
     ttl: Seconds | None = None
-    expires_at: Instant | None = None
+    expires_at: End | None = None
     idle_timeout: Seconds | None = None
     absolute_timeout: Seconds | None = None
     attributes: dict[str, Any] | None = None
@@ -66,9 +81,24 @@ class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """RFC 7396: what is to be merged into a session, whose attributes alone can be patched."""
+    """RFC 7396: what is to be merged into a session, whose attributes and end can be patched.
 
-    attributes: dict[str, Any]
+    ttl: its end, in seconds from now.
+    """
+
+    attributes: dict[str, Any] = {}
+    ttl: NewSeconds | None = None
+    expires_at: End | None = None
+
+
+class Sighting(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """That a session was seen just now. attributes: those in the place of all it has."""
+
+    ttl: NewSeconds | None = None
+    expires_at: End | None = None
+    attributes: dict[str, Any] | None = None
+    reason: Text | None = None
+    context: Context | None = None
 
 
 class Proof(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -288,6 +318,17 @@ def stats_document(stats: Stats) -> StatsDocument:
 def span(seconds: float | None) -> timedelta | None:
     """Seconds as the store takes them."""
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+def end(text: str | None) -> datetime | None:
+    """The end of a session as the store takes it. Raises `HTTPProblem`."""
+    if text in (None, "never"):
+        return None if text is None else NEVER
+    try:
+        return msgspec.convert(text, Instant)
+    except msgspec.ValidationError:
+        pass
+    raise invalid("expires_at", "must be RFC 3339 with its offset, or never")
 
 
 def _fields(session: Session) -> dict[str, Any]:

@@ -32,6 +32,8 @@ from sessionledger.server.http.schemas import (
     Proof,
     SessionDocument,
     SessionPatch,
+    Sighting,
+    end,
     history_document,
     issued_document,
     session_document,
@@ -61,14 +63,14 @@ async def create_session(
     With an `Idempotency-Key` the same request of the same caller, sent again, begins no second
     session: it answers the first one, rotated, since the first token is stored nowhere.
     """
-    caller, ledger = caller_of(request), ledger_of(request)
+    caller, ledger, expires_at = caller_of(request), ledger_of(request), end(data.expires_at)
 
     async def create(token: str | None) -> IssuedSession:
         return await ledger.sessions.create(
             data.principal,
             token=token,
             ttl=span(data.ttl),
-            expires_at=data.expires_at,
+            expires_at=expires_at,
             idle_timeout=span(data.idle_timeout),
             absolute_timeout=span(data.absolute_timeout),
             attributes=data.attributes,
@@ -112,10 +114,35 @@ async def patch_session(
         handle=handle,
         changes=data.attributes,
         if_version=version,
+        ttl=span(data.ttl),
+        expires_at=end(data.expires_at),
         reason=reason,
         actor=caller_of(request).name,
     )
     return _answer(patched)
+
+
+@post(
+    "/v1/sessions/{handle:str}/touch",
+    opt=requires("sessions:write"),
+    status_code=200,
+    summary="Record that a session was seen",
+)
+async def touch_session(
+    request: HandlerRequest, handle: Handle, data: JSONBody[Sighting]
+) -> Response[SessionDocument]:
+    """It was seen just now. Its end moves as the body or the policy says."""
+    await _count_write(request, handle)
+    touched = await ledger_of(request).sessions.touch(
+        handle=handle,
+        ttl=span(data.ttl),
+        expires_at=end(data.expires_at),
+        attributes=data.attributes,
+        reason=data.reason,
+        actor=caller_of(request).name,
+        context=data.context,
+    )
+    return _answer(touched)
 
 
 @post(
@@ -285,6 +312,7 @@ ROUTES = [
     create_session,
     read_session,
     patch_session,
+    touch_session,
     reauthenticate_session,
     rotate_session,
     change_credentials,

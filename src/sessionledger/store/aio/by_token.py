@@ -145,8 +145,9 @@ class ByToken(TokenFacade):
     @without_locals
     async def touch(
         self,
-        token: str,
+        token: str | None = None,
         *,
+        handle: str | None = None,
         last_seen_at: datetime | None = None,
         expires_at: datetime | None = None,
         ttl: timedelta | None = None,
@@ -159,12 +160,14 @@ class ByToken(TokenFacade):
 
         `attributes` replaces all of them. `expires_at`, or `ttl` after the moment it was seen,
         moves the expiry, never past the deadline; without either it slides as the policy says.
+        A `ttl` of zero ends the session as `expire` does, and nothing else is recorded. Takes the
+        token or `handle`.
         """
         command = Touch(
             last_seen_at=last_seen_at, expires_at=expires_at, ttl=ttl, attributes=attributes
         )
         annotation = Annotation(reason=reason, actor=actor, context=context)
-        return await touch.touch(self._engine, token, command, annotation)
+        return await touch.touch(self._engine, token, handle, command, annotation)
 
     @without_locals
     async def patch(
@@ -174,6 +177,8 @@ class ByToken(TokenFacade):
         *,
         handle: str | None = None,
         if_version: int | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | None = None,
         reason: str | None = None,
         actor: str | None = None,
         context: Mapping[str, str] | None = None,
@@ -181,10 +186,12 @@ class ByToken(TokenFacade):
         """Merge changes into the attributes of a live session (JSON Merge Patch, RFC 7396).
 
         None for a name removes it. Concurrent patches of different names both take effect, of one
-        name the last. It is no sighting: the expiry does not slide. Takes the token or `handle`.
-        Raises `InvalidSession`, and `VersionConflict` when the session is not at `if_version`.
+        name the last. It is no sighting: the expiry does not slide. `expires_at`, or `ttl` from
+        now, moves it by the same event. A `ttl` of zero ends the session as `expire` does, and
+        nothing else is recorded. Takes the token or `handle`. Raises `InvalidSession`, and
+        `VersionConflict` when the session is not at `if_version`.
         """
-        command = Patch(changes=changes, if_version=if_version)
+        command = Patch(changes=changes, if_version=if_version, expires_at=expires_at, ttl=ttl)
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await families.patch(self._engine, token, handle, command, annotation)
 

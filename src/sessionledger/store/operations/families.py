@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sessionledger.core import decide
 from sessionledger.core.annotations import refuse_secrets
@@ -13,8 +13,9 @@ from sessionledger.core.events import Cause, Expired
 from sessionledger.core.families import is_reuse, is_rotated
 from sessionledger.core.session import Session
 from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
-from sessionledger.errors import InvalidSession
+from sessionledger.errors import InvalidSession, VersionConflict
 from sessionledger.logs.base import Conflict, Row, Rule
+from sessionledger.plain import as_span
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
 from sessionledger.store.operations.active_sessions import ActiveSession, ending, family, of_tree
 from sessionledger.store.operations.relatives import among_relatives
@@ -59,25 +60,35 @@ async def expire(
 ) -> Session | None:
     """End the session of a token, and its family; None for an unknown one."""
     secret = parse_token(token, engine.policy)
-    return await _end(engine, digest(secret), command, annotation, secret)
+    return await end(engine, digest(secret), command, annotation, secret)
 
 
 async def revoke(
     engine: Engine, handle: object, command: Expire, annotation: Annotation
 ) -> Session | None:
     """End the session of a handle, and its family; None for an unknown one."""
-    return await _end(engine, parse_handle(handle), command, annotation, None)
+    return await end(engine, parse_handle(handle), command, annotation, None)
 
 
-async def _end(
+def ends(ttl: object) -> bool:
+    """Whether a time to live is zero, which ends a session."""
+    return as_span(ttl) == timedelta(0)
+
+
+async def end(
     engine: Engine, key: bytes, command: Expire, annotation: Annotation, secret: str | None
 ) -> Session | None:
+    """End the session of a key, and its family; None for an unknown one."""
     handle, now = handle_of(key), engine.clock()
     headers = engine.annotate(annotation)
     refuse_secrets(secret, b"", headers)
     for _ in range(MAX_ATTEMPTS):
         row = await engine.log.row(engine.topic, key)
         session = intact_session_of(row)
+        is_live = session is not None and not session.is_expired_at(now)
+        version = 0 if row is None else row.version
+        if not decide.is_at(version, command.if_version) and is_live:
+            raise VersionConflict(version)
         event = decide_expire(state_of(row), handle, command, now)
         steps = [] if event is None else [Step(event, headers, key, row)]
         rule = None
@@ -112,6 +123,10 @@ async def patch(
     Through a token that was rotated they reach its family.
     """
     key, secret = engine.named("patch", token, handle)
+    if ends(command.ttl) and command.expires_at is None:
+        cause: Cause = "revoked" if secret is None else "signed_out"
+        over = Expire(cause=cause, if_version=command.if_version)
+        return await end(engine, key, over, annotation, secret)
     now, headers = engine.clock(), engine.annotate(annotation)
     row = await engine.log.row(engine.topic, key)
     for _ in range(MAX_ATTEMPTS):
@@ -126,7 +141,7 @@ async def patch(
             members = await family(engine, state)
             # Who is rotated meanwhile hands on the old attributes, patched here or not.
             reads += [(one.row.key, one.row.version) for one in members]
-            steps += _patches(engine, members, row, command, headers)
+            steps += _patches(engine, members, row, command, headers, now)
         if not steps:
             return session_of(row)
         unit = await among_relatives(engine, state, steps, now)
@@ -145,11 +160,12 @@ def _patches(
     row: Row,
     command: decide.Patch,
     headers: dict[str, str],
+    now: datetime,
 ) -> list[Step]:
     """The same patch of the others of a family."""
     steps = []
     for one in members:
-        event = decide.patch_of(one.session, command.changes, engine.policy)
+        event = decide.patch_of(one.session, command, now, engine.policy)
         if event is not None and one.row.key != row.key:
             steps.append(Step(event, headers, one.row.key, one.row))
     return steps

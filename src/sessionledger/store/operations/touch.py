@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TypeAlias
 
 from sessionledger.core import decide
-from sessionledger.core.events import Touched
+from sessionledger.core.ends import Expire
+from sessionledger.core.events import Cause, Touched
 from sessionledger.core.session import Session, State
-from sessionledger.core.token import Handle, digest, handle_of, parse_token
+from sessionledger.core.token import Handle, handle_of
 from sessionledger.logs.base import Conflict, Row
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
+from sessionledger.store.operations import families
 from sessionledger.store.operations.relatives import among_relatives
 from sessionledger.store.session_fold import session_of, state_of
 from sessionledger.store.steps import Step
@@ -23,10 +25,16 @@ IsRecorded: TypeAlias = Callable[[Session, datetime, datetime], bool]
 async def touch(
     engine: Engine,
     token: object,
+    handle: object,
     command: decide.Touch,
     annotation: Annotation = NO_ANNOTATION,
 ) -> Session | None:
     """Record that a live session was seen; None for any other."""
+    key, secret = engine.named("touch", token, handle)
+    if families.ends(command.ttl) and command.expires_at is None:
+        cause: Cause = "revoked" if secret is None else "signed_out"
+        over = Expire(cause=cause, expired_at=command.last_seen_at)
+        return await families.end(engine, key, over, annotation, secret)
     says_more = annotation.reason is not None or annotation.actor is not None
 
     def decision(state: State, handle: Handle, now: datetime) -> Touched | None:
@@ -38,8 +46,7 @@ async def touch(
             return False
         return annotation.context in (None, session.context)
 
-    secret = parse_token(token, engine.policy)
-    return await _see(engine, digest(secret), secret, decision, annotation, is_recorded)
+    return await _see(engine, key, secret, decision, annotation, is_recorded)
 
 
 async def reauthenticate(
