@@ -18,6 +18,7 @@ from benchmarks import (
     creating,
     ending,
     growing,
+    many,
     reading,
     remote,
     scale,
@@ -136,6 +137,13 @@ def _grow(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("grow", title, timings, growing.GOALS, figures)
 
 
+def _many(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    sessions, minutes = arguments.million, arguments.minutes
+    figures = many.many(folder, sessions, minutes)
+    title = f"{sessions:,} live sessions in PostgreSQL, touched for {minutes:g} minutes"
+    yield section("many", title, {}, (), figures, many.LIMITS)
+
+
 def _peers(folder: Path, arguments: argparse.Namespace) -> Iterator[Compared]:
     yield compare(folder, arguments.rounds)
 
@@ -158,8 +166,9 @@ SECTIONS: dict[str, Measuring] = {
     "scale-file": _scale_file,
     "peers": _peers,
     "grow": _grow,
+    "many": _many,
 }
-RARE = {"grow"}
+RARE = {"grow", "many"}
 """Run only when they are named."""
 
 
@@ -182,7 +191,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sessions", type=int, nargs="+", default=[1_000, 100_000])
     parser.add_argument("--cached", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--million", type=int, default=1_000_000, help="sessions of scale")
+    parser.add_argument("--million", type=int, default=1_000_000, help="sessions of scale and many")
+    parser.add_argument("--minutes", type=float, default=20, help="how long many touches")
     parser.add_argument("--grown", type=int, default=10_000_000, help="sessions of grow")
     logs = list(bounded.SESSIONS)
     parser.add_argument("--logs", nargs="+", choices=logs, default=logs, help="logs of bounded")

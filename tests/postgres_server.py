@@ -19,6 +19,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from sessionledger.testing.fixtures import until
 from tests.servers import once, run_folder, serve
 
 APART = "SESSIONLEDGER_TESTS_POSTGRESQL"
@@ -59,15 +60,63 @@ class Follower(NamedTuple):
 
 def follower() -> Follower:
     """A new standby of this worker's server."""
-    at = run_folder() / f"follower-{time.monotonic_ns()}"
+    at = _copied("follower", "--write-recovery-conf")
+    _serve(at, {}, not_root(at))
+    return Follower(str(at))
+
+
+class Recovered(NamedTuple):
+    """A base backup of this worker's server, from which one is recovered to a point in time."""
+
+    folder: str
+
+    def recover(self, point: str) -> None:
+        """Go on from there to a restore point, by what was archived."""
+        ((last,),) = execute("SELECT pg_walfile_name(pg_switch_wal())")
+        until(lambda: (Path(_archive()) / last).exists())
+        at = Path(self.folder)
+        (at / "data" / "recovery.signal").touch()
+        recovery = {
+            "archive_mode": "off",
+            "restore_command": f"cp {_archive()}/%f %p",
+            "recovery_target_name": point,
+            "recovery_target_action": "promote",
+        }
+        _serve(at, recovery, not_root(at))
+        until(lambda: Follower(self.folder).execute("SELECT pg_is_in_recovery()") == [(False,)])
+
+    def address(self, schema: str) -> str:
+        """The address of a ledger in it."""
+        return f"{_address(self.folder, 'postgres')}&schema={schema}"
+
+
+def recovered() -> Recovered:
+    """A new base backup of this worker's server."""
+    return Recovered(str(_copied("recovered")))
+
+
+@contextmanager
+def archiving() -> Iterator[None]:
+    """This worker's server archives its WAL. Its `archive_mode` is on."""
+    Path(_archive()).mkdir(exist_ok=True)
+    not_root(Path(_archive()))
+    with setting("archive_command", f"'cp %p {_archive()}/%f'"):
+        yield
+
+
+def _archive() -> str:
+    return str(socket_path().parent / "archive")
+
+
+def _copied(name: str, *options: str) -> Path:
+    at = run_folder() / f"{name}-{time.monotonic_ns()}"
     at.mkdir()
-    user = not_root(at)
     primary = ["-h", str(socket_path().parent), "-U", "postgres"]
     copy: list[str | Path] = [programs() / "pg_basebackup", *primary, "-D", at / "data"]
-    options = ["--write-recovery-conf", "--no-sync", "--checkpoint=fast", "--wal-method=stream"]
-    subprocess.run([*copy, *options], cwd=at, user=user, check=True, capture_output=True)
-    _serve(at, {}, user)
-    return Follower(str(at))
+    fast = ["--no-sync", "--checkpoint=fast", "--wal-method=stream"]
+    user = not_root(at)
+    subprocess.run([*copy, *fast, *options], cwd=at, user=user, check=True, capture_output=True)
+    return at
 
 
 def address(place: Path) -> str:

@@ -86,6 +86,7 @@ NAMES = [
     "open_snapshot",
     "parse_url",
     "restore",
+    "schema_sql",
 ]
 
 FOR_WHO_WRITES_A_LOG = [

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
         StoredEvent,
         Unit,
     )
-    from sessionledger.logs.url import LedgerURL, open_log, open_snapshot, parse_url
+    from sessionledger.logs.url import LedgerURL, open_log, open_snapshot, parse_url, schema_sql
     from sessionledger.store.aio.store import AsyncSessionStore
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
@@ -94,7 +94,7 @@ else:
             "Appended Change Conflict Description Draft Fold Log LogEvent Put Row "
             "RowFilter Rule StoredEvent Unit"
         ),
-        "logs.url": "LedgerURL open_log open_snapshot parse_url",
+        "logs.url": "LedgerURL open_log open_snapshot parse_url schema_sql",
         "store.aio.store": "AsyncSessionStore",
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LastRun LedgerHead Stats Verification",
@@ -195,4 +195,5 @@ __all__ = [
     "open_snapshot",
     "parse_url",
     "restore",
+    "schema_sql",
 ]

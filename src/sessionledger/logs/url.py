@@ -154,6 +154,19 @@ def open_snapshot(url: str) -> Log:
 
 
 @without_locals
+def schema_sql(url: str) -> str:
+    """The SQL that makes a ledger in PostgreSQL, for a role that may create schemas and tables.
+
+    It may run again: what is there stays. Raises `InvalidURL` for any other address.
+    """
+    if parse_url(url).scheme != "postgresql":
+        raise InvalidURL("only a ledger in PostgreSQL is made by SQL: postgresql://user@host/db")
+    from sessionledger.logs.postgres.opening import creation_sql
+
+    return creation_sql(f"postgresql:{_divide(url)[1]}")
+
+
+@without_locals
 def staged_at(url: str) -> Staged:
     """A copy that is to get an address. Raises `InvalidURL`, and what the system raises."""
     parsed = parse_url(url)

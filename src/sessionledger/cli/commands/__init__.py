@@ -14,6 +14,7 @@ Group: TypeAlias = Mapping[str, Command]
 
 # The module that holds a command, and the first line of the command's help.
 COMMANDS = {
+    "init": ("copies", "Make a ledger, or print the SQL that makes one in PostgreSQL."),
     "create": ("sessions", "Begin a session and print its token, this once."),
     "get": ("sessions", "Show the live session of a token, or of a handle."),
     "authenticate": ("authentication", "Show the live session of a token that a client sent."),

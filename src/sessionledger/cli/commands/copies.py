@@ -1,17 +1,34 @@
-"""The commands that copy a ledger: backup and restore."""
+"""The commands that make a ledger, or copy one: backup and restore."""
 
 from __future__ import annotations
 
 from sessionledger import copy as copy_ledger
+from sessionledger import open_log, schema_sql
 from sessionledger import restore as restore_backup
 from sessionledger.cli.exit_codes import NO, OK
-from sessionledger.cli.input.ledger import JSON, Ledger, ledger_command, url_of
+from sessionledger.cli.input.ledger import JSON, LEDGER, Ledger, ledger_command, url_of
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show
 from sessionledger.cli.output.formatting import escape
 from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal, write
 from sessionledger.cli.parser import Command, Option
+
+
+def _init(ledger: Ledger, print_sql: bool | None) -> None:
+    """Make a ledger, or print the SQL that makes one in PostgreSQL.
+
+    A ledger that is there stays as it is. Let a role that may create run the SQL. The role of your
+    programs then needs USAGE on the schema, and SELECT, INSERT, UPDATE and DELETE on its tables.
+    """
+    url = url_of(ledger.location)
+    if print_sql:
+        write(schema_sql(url).rstrip("\n"))
+    else:
+        open_log(url).close()
+
+
+init = Command(_init, (Option("--print-sql", "Print the SQL, and connect to nothing."), LEDGER))
 
 
 @ledger_command(Option("FILE", "Where the backup goes. Nothing may be there."))

@@ -168,14 +168,30 @@ def _check_server(connection: Connection, address: Address, durability: str) -> 
         raise LogUnavailable(f"{address.location}: {problem}")
 
 
+def creation_sql(url: str) -> str:
+    """What `_create` sends, and what a compaction would add. Raises `InvalidURL`."""
+    schema = address_of(url).schema
+    version = queries.WRITE_SCHEMA_VERSION % f"'{queries.SCHEMA_VERSION}'"
+    create = f'CREATE SCHEMA IF NOT EXISTS "{schema}"'
+    functions = (*queries.GUARD_EVENTS, *FUNCTIONS.values())
+    made = ("BEGIN", create, *queries.SCHEMA, version, *functions, "COMMIT")
+    return "".join(f"{statement};\n".replace("main.", f'"{schema}".') for statement in made)
+
+
 def _create(connection: Connection, address: Address) -> None:
     begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,))]
     *_, exists = connection.ask(*begin, (queries.SCHEMA_EXISTS, (address.schema,)))
-    if not exists:
-        connection.ask((f'CREATE SCHEMA "{address.schema}"', ()))
-    _refuse_strange(_tables(connection, address), address)
     version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
-    connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
+    try:
+        if not exists:
+            connection.ask((f'CREATE SCHEMA "{address.schema}"', ()))
+        _refuse_strange(_tables(connection, address), address)
+        connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
+    except psycopg.errors.InsufficientPrivilege:
+        raise LogUnavailable(
+            f"{address.location} has no ledger, and this role may not create one: run what "
+            "`sessionledger init --print-sql` prints as a role that may"
+        ) from None
 
 
 def _migrate(connection: Connection, address: Address) -> None:

@@ -76,7 +76,7 @@ SCHEMA = (
         group_name bytea,
         replaced boolean NOT NULL DEFAULT false,
         PRIMARY KEY (topic, key)
-    )""",
+    ) WITH (fillfactor = 90)""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
         ON main.ledger_rows (topic, owner, created)""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
@@ -130,6 +130,8 @@ MIGRATIONS = {
 
 # Made by the first compaction. Other programs do not know that events were removed, and might
 # begin a session again that ended before. Our connections say what they are.
+GUARD_THERE = """SELECT true FROM pg_trigger
+    WHERE tgrelid = 'main.events'::regclass AND tgname = 'ledger_cut_guarded'"""
 GUARD_EVENTS = (
     """CREATE OR REPLACE FUNCTION main.ledger_refuse_append() RETURNS trigger
     LANGUAGE plpgsql AS $$ BEGIN

@@ -122,8 +122,10 @@ class Writer(writer.Writer):
 
     def set_cut(self, line: TopicLine, cut: Cut) -> None:
         self.then(queries.SET_CUT, cut.id, cut.head.hash, cut.seal, line.topic)
-        for statement in queries.GUARD_EVENTS:
-            self.then(statement)
+        # A role that owns nothing finds it, made by another one.
+        if not self.select(queries.GUARD_THERE):
+            for statement in queries.GUARD_EVENTS:
+                self.then(statement)
 
     def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
         self.then(queries.ADD_EVENTS, *_events(line.topic, events))
