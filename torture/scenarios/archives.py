@@ -55,20 +55,21 @@ def archives(trial: Trial, log: str) -> None:
     archive = trial.folder / "archive"
     hits = os.open(trial.folder / "hits", os.O_CREAT | os.O_RDWR | os.O_APPEND)
     with trial.crew() as crew:
-        for left in range(ROUNDS, -1, -1):
+        rounds = trial.size(ROUNDS)
+        for left in range(rounds, -1, -1):
             place = _Place(trial.url(log), archive, left * APART)
             writers = [crew.start(_writing(crew, place, CALLS)) for _ in range(WRITERS)]
             for pid in writers:
                 crew.wait(pid)
             writers = [crew.start(_writing(crew, place, None)) for _ in range(WRITERS)]
             all_answer(trial, crew, WRITERS)
-            for _ in range(trial.size(ATTEMPTS) if left < ROUNDS else 0):
+            for _ in range(trial.size(ATTEMPTS) if left < rounds else 0):
                 disturb = trial.rng.choice([_killed_at_a_step, _killed, _failing, _stopped])
                 disturb(trial, crew, place, hits)
                 crew.wait(crew.start(_reading_all(place)))
             for pid in writers:
                 crew.kill(pid)
-            if left < ROUNDS:
+            if left < rounds:
                 crew.wait(crew.start(_compacting(place)))
         trial.counts["failed calls"] += os.fstat(hits).st_size
         os.close(hits)
