@@ -31,6 +31,13 @@ test: $(READY)
 test-middle: $(READY)
 	$(PYTEST) --tier=middle
 
+# What others try their own session engines with, of two versions, from their source distributions.
+.peers:
+	mkdir -p .peers
+	cd .peers && for version in 5.2.19 6.1.3; do \
+		$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --ignore-requires-python \
+			django==$$version && tar xzf django-$$version.tar.gz || exit 1; done
+
 test-all: $(READY)
 	$(PYTEST) --tier=all --record tests/last_whole_run.json
 	$(MAKE) torture SECONDS=$(TORTURE_SECONDS)

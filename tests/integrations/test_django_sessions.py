@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import AsyncClient, Client, override_settings
 
-from sessionledger import Policy, SessionLimitReached, open_log
+from sessionledger import InvalidSession, Policy, SessionLimitReached, open_log
 from sessionledger import SessionStore as Ledger
 from sessionledger.integrations.django.sessions import VISITOR, SessionStore
 from sessionledger.testing import Clock
@@ -210,12 +213,234 @@ def test_what_changes_within_a_value_is_saved(ledger: Ledger) -> None:
     assert SessionStore(session.session_key)["basket"] == {"tea": 2}
 
 
-def test_what_json_has_no_words_for_is_refused(ledger: Ledger) -> None:
+UNUSUAL = [
+    {"b": 1, "a": {"d": 1, "c": 2}},
+    {1: "a", None: "b", 1.5: "c", "1": "d"},
+    (1, [2, (3,)]),
+    float("inf"),
+    -0.0,
+    1e-7,
+    "\ud800",
+    "ü\x00\N{SNOWMAN}",
+    10**4000,
+]
+
+
+@pytest.mark.parametrize("value", UNUSUAL, ids=lambda value: repr(value)[:20])
+def test_a_value_comes_back_as_from_djangos_own_engines(ledger: Ledger, value: Any) -> None:
+    session = made(it=value, other=1)
+    told = SessionStore(session.session_key)["it"]
+    assert repr(told) == repr(json.loads(json.dumps(value)))
+    again = SessionStore(session.session_key)
+    again["it"] = [value]
+    again.save()
+    assert repr(SessionStore(session.session_key)["it"]) == repr(json.loads(json.dumps([value])))
+
+
+def test_a_value_may_nest_deeper_than_attributes_do(ledger: Ledger) -> None:
+    value: Any = 0
+    for _ in range(500):
+        value = [value, {}]
+    assert SessionStore(made(it=value).session_key)["it"] == value
+
+
+def test_names_stay_in_their_order(ledger: Ledger) -> None:
+    session = made(c=1, a=2, b=3)
+    assert list(SessionStore(session.session_key).keys()) == ["c", "a", "b"]
+    again = SessionStore(session.session_key)
+    again["c"] = again.pop("c")
+    again["0"] = 1
+    again.save()
+    assert list(SessionStore(session.session_key).keys()) == ["a", "b", "c", "0"]
+
+
+def test_a_name_that_is_no_text_comes_back_as_from_djangos_own_engines(ledger: Ledger) -> None:
     session = SessionStore()
-    session["it"] = object()
-    with pytest.raises(TypeError):
-        session.save()
-    assert ledger.count() == 0
+    session.update({1: "a", None: "b", 1.5: "c"})
+    session.save()
+    assert dict(SessionStore(session.session_key).items()) == {"1": "a", "null": "b", "1.5": "c"}
+
+
+def test_what_cannot_be_stored_is_refused_at_the_assignment(ledger: Ledger) -> None:
+    session = made(it=1)
+
+    async def aset() -> None:
+        await session.aset("it", object())
+
+    async def aupdate() -> None:
+        await session.aupdate({"it": object()})
+
+    for refused in (object(), {"a": {1, 2}}, "x" * 65_536):
+        with pytest.raises((TypeError, InvalidSession)):
+            session["it"] = refused
+        with pytest.raises((TypeError, InvalidSession)):
+            session.update({"new": 1, "it": refused})
+    for call in (aset, aupdate):
+        with pytest.raises(TypeError):
+            asyncio.run(call())
+    with pytest.raises(InvalidSession, match="surrogate"):
+        session["\ud800"] = 1
+    assert dict(session.items()) == {"it": 1}
+    session.save()
+    assert dict(SessionStore(session.session_key).items()) == {"it": 1}
+
+
+class Pickled:
+    """A serializer of a project's own."""
+
+    def dumps(self, value: Any) -> bytes:
+        return pickle.dumps(value)
+
+    def loads(self, text: bytes) -> Any:
+        return pickle.loads(text)
+
+
+def test_another_serializer_is_used_as_django_does(ledger: Ledger) -> None:
+    with override_settings(SESSION_SERIALIZER=f"{__name__}.Pickled"):
+        session = made(it={1, 2}, when=AGE)
+        again = SessionStore(session.session_key)
+        assert (again["it"], again["when"]) == ({1, 2}, AGE)
+        with pytest.raises(InvalidSession, match="token"):
+            session["note"] = "harn_sess_" + "A" * 43
+    assert dict(SessionStore(session.session_key).items()) == {}, "as what Django can't decode"
+
+
+def clear(session: SessionStore) -> None:
+    session.clear()
+
+
+def clear_and_set(session: SessionStore) -> None:
+    session.clear()
+    session["new"] = 1
+
+
+def read_and_clear(session: SessionStore) -> None:
+    assert session["a"] == 1
+    session.clear()
+
+
+def put_in_place(session: SessionStore) -> None:
+    session._session_cache = {"new": 1}
+
+
+def read_again(session: SessionStore) -> None:
+    session.clear()
+    assert session.load()["a"] == 1
+
+
+@pytest.mark.parametrize("write", [clear, clear_and_set, read_and_clear, put_in_place, read_again])
+@pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
+def test_what_was_put_in_place_replaces_all_that_is_stored(
+    ledger: Ledger, write: Callable[[SessionStore], None], coroutine: bool
+) -> None:
+    session = made(a=1, _auth_user_id="7")
+    key = session.session_key
+    again, other = SessionStore(key), SessionStore(key)
+    write(again)
+    other["b"] = 2
+    other.save()
+    expected = dict(again.items())
+    asyncio.run(again.asave()) if coroutine else again.save()
+    assert dict(SessionStore(again.session_key).items()) == expected
+    assert "_auth_user_id" not in SessionStore(key)
+    assert ledger.count(principal="7") == 0, "it is nobody's now"
+
+
+@pytest.mark.parametrize("path", ["/clear", "/aclear"])
+def test_clearing_without_a_look_logs_out(ledger: Ledger, users: dict[str, str], path: str) -> None:
+    key = logged_in("a")
+    client = asked_with(path)
+    client.cookies["sessionid"] = key
+    answered(client.get(path))
+    assert (SessionStore(key).load(), SessionStore(key_of(client)).load()) == ({}, {})
+    assert ledger.count(principal=users["a"]) == 0
+
+
+def asked_with(path: str) -> Any:
+    """The client of the colour that the name of the path says."""
+    return AsyncClient() if path.startswith("/a") else Client()
+
+
+def answered(answer: Any) -> Any:
+    return asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
+
+
+def logged_in(name: str) -> str:
+    client = Client()
+    client.get(f"/login?name={name}")
+    return key_of(client)
+
+
+def test_a_look_at_what_is_stored_takes_nothing_from_another_request(ledger: Ledger) -> None:
+    key = made(a=1).session_key
+    one, other = SessionStore(key), SessionStore(key)
+    one["ones"] = 1
+    other["a"] = 2
+    other.save()
+    assert one.load() == {"a": 2}
+    one.save()
+    assert dict(SessionStore(key).items()) == {"a": 2, "ones": 1}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["x" * 8, "a" * 32, "a" * 600, "sha256:v1:" + "0" * 64, "\ud800" * 40, " " * 40, "ü\x00" * 20],
+)
+def test_a_cookie_of_any_make_is_no_session(ledger: Ledger, key: str) -> None:
+    assert not SessionStore().exists(key)
+    SessionStore().delete(key)
+    SessionStore(key).delete()
+    SessionStore(key).flush()
+    cleared = SessionStore(key)
+    cleared.clear()
+    with pytest.raises(UpdateError):
+        cleared.save()
+    cycled = SessionStore(key)
+    cycled.cycle_key()
+    cycled.save()
+    saved = SessionStore(key)
+    saved.save()
+    assert key not in (cycled.session_key, saved.session_key)
+    assert ledger.count() == 2
+
+
+def test_saving_the_session_of_a_guest_sends_the_cookie(ledger: Ledger) -> None:
+    for path in ("/save", "/asave"):
+        client = asked_with(path)
+        key = answered(client.get(path)).content.decode()
+        assert key_of(client) == key
+        assert SessionStore().exists(key)
+
+
+def test_a_key_is_known_from_the_log_in_on(ledger: Ledger, users: dict[str, str]) -> None:
+    told: list[str] = []
+
+    def log(request: Any, **_: Any) -> None:
+        told.append(request.session.session_key)
+
+    user_logged_in.connect(log)
+    try:
+        client = Client()
+        client.get("/put?basket=tea")
+        client.get("/login?name=a")
+    finally:
+        user_logged_in.disconnect(log)
+    assert told == [key_of(client)]
+    assert len(told[0]) == 53
+    (session,) = ledger.sessions(principal=users["a"])
+    assert session.generated
+
+
+def test_a_change_writes_one_event(ledger: Ledger, clock: Clock) -> None:
+    session = made(a=1, b=2)
+    (handle,) = (one.handle for one in ledger.sessions())
+    for change in (("a", 2), ("a", 2), ("_session_expiry", 60)):
+        before = len(list(ledger.history(handle=handle)))
+        clock.advance(timedelta(seconds=1))
+        again = SessionStore(session.session_key)
+        again[change[0]] = change[1]
+        again.save()
+        assert len(list(ledger.history(handle=handle))) == before + 1
 
 
 def test_what_ended_meanwhile_does_not_come_back(ledger: Ledger, users: dict[str, str]) -> None:
@@ -253,11 +478,51 @@ def expiry(ledger: Ledger, session: SessionStore) -> Any:
     return found.expires_at
 
 
+def set_test_cookie(session: SessionStore) -> None:
+    session.set_test_cookie()
+
+
+def test_a_change_does_not_put_off_the_end_of_an_idle_session(ledger: Ledger, clock: Clock) -> None:
+    hour = timedelta(hours=1)
+    log = open_log("memory:")
+    told = {"SESSIONS": lambda: Ledger(log, clock=clock, policy=Policy(idle_timeout=hour))}
+    with override_settings(SESSIONLEDGER=told):
+        key = made(a=1).session_key
+        for change in (set_test_cookie, clear):
+            clock.advance(timedelta(minutes=30))
+            session = SessionStore(key)
+            change(session)
+            session.save()
+            found = Ledger(log, clock=clock).get(str(key))
+            assert found is not None
+            assert found.expires_at == clock.now + hour
+    log.close()
+
+
 def test_an_expiry_in_the_past_ends_it(ledger: Ledger) -> None:
     session = made(a=1)
     session.set_expiry(-1)
     session.save()
     assert ledger.get(session.session_key) is None
+
+
+def test_a_session_that_is_over_at_once_is_not_begun(ledger: Ledger) -> None:
+    session = SessionStore()
+    session.set_expiry(-1)
+    session.save()
+    assert session.session_key is not None
+    assert not SessionStore().exists(session.session_key)
+    session.set_expiry(60)
+    session.save()
+    assert SessionStore().exists(session.session_key)
+
+
+def test_clearing_ends_all_that_lapsed(ledger: Ledger, clock: Clock) -> None:
+    for _ in range(2500):
+        ledger.create("visitor:1", ttl=timedelta(seconds=1))
+    clock.advance(timedelta(hours=1))
+    SessionStore.clear_expired()
+    assert ledger.sweep() == 0
 
 
 def test_clearing_writes_down_what_lapsed(ledger: Ledger, clock: Clock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session
 from sessionledger.errors import LogTimeout
 from sessionledger.logs.base import KeyState, Log
@@ -20,6 +21,11 @@ class Facade:
     _in_place: Log | None
     _look: Callable[[str, bytes], KeyState | None] | None
     """What `peek` asks, which never waits for long."""
+
+    @property
+    def policy(self) -> Policy:
+        """The limits and default lifetimes of this store."""
+        return self._engine.policy
 
 
 class TokenFacade(Facade):

@@ -48,6 +48,26 @@ def log_out(request: HttpRequest) -> HttpResponse:
     return whole(request)
 
 
+def clear(request: HttpRequest) -> HttpResponse:
+    request.session.clear()
+    return HttpResponse("cleared")
+
+
+async def aclear(request: HttpRequest) -> HttpResponse:
+    request.session.clear()
+    return HttpResponse("cleared")
+
+
+def save(request: HttpRequest) -> HttpResponse:
+    request.session.save()
+    return HttpResponse(request.session.session_key)
+
+
+async def asave(request: HttpRequest) -> HttpResponse:
+    await request.session.asave()
+    return HttpResponse(request.session.session_key)
+
+
 def ended_meanwhile(request: HttpRequest) -> HttpResponse:
     """Another request logs out, while this one changes the session."""
     request.session["late"] = True
@@ -62,6 +82,10 @@ urlpatterns = [
     path("aput", aput),
     path("login", log_in),
     path("logout", log_out),
+    path("clear", clear),
+    path("aclear", aclear),
+    path("save", save),
+    path("asave", asave),
     path("ended-meanwhile", ended_meanwhile),
 ]
 

@@ -1,33 +1,37 @@
 """An engine for `request.session`: `SESSION_ENGINE = "sessionledger.integrations.django.sessions"`.
 
 1. The key in Django's cookie is the token. Only its hash is stored.
-2. Each value stands in an array of its own in the attributes. Saving patches the values that
-   changed. So concurrent requests lose nothing of each other, and a value is replaced whole.
-3. A session belongs to the user who is logged in, by the text of the primary key; before that, to
+2. Each name of the session is an attribute of its own (see `stored_data`). Saving patches the names
+   that changed. So concurrent requests lose nothing of each other, and a value is replaced whole.
+3. Data that was put in place without a look at what is stored replaces all of it.
+4. A session belongs to the user who is logged in, by the text of the primary key; before that, to
    a visitor of its own.
-4. What ended stays ended: saving it is Django's `UpdateError`, and nothing comes back.
+5. What ended stays ended: saving it is Django's `UpdateError`, and nothing comes back.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
-from sessionledger import DuplicateSession, InvalidSession, Session
+from sessionledger import DuplicateSession, InvalidSession
+from sessionledger.core.token import TOKEN_RANDOM_BYTES, issue
 from sessionledger.integrations.django.configuration import engine_store
+from sessionledger.integrations.django.stored_data import Data, Format
 from sessionledger.integrations.request_session import actor_of
-from sessionledger.secrecy import without_locals, without_tokens
+from sessionledger.secrecy import without_locals
 
 VISITOR = "visitor:"
 """How the principal of a session begins that belongs to nobody yet."""
+
+_BATCH = 1000
 
 
 class SessionStore(SessionBase):
@@ -38,18 +42,33 @@ class SessionStore(SessionBase):
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
         self._principal: str | None = None
-        self._stored: dict[str, str] = {}
+        self._chosen: str | None = None  # a key for a session that `save` begins
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.update({key: value})
+
+    def update(self, dict_: Any) -> None:
+        """Take the values. Raises what `save` would raise for them, and then takes none."""
+        added = dict(dict_)
+        self._format().attributes({**self._session, **added})
+        super().update(added)
+
+    async def aset(self, key: Any, value: Any) -> None:
+        """As `session[key] = value`."""
+        await sync_to_async(self.__setitem__)(key, value)
+
+    async def aupdate(self, dict_: Any) -> None:
+        """As `update`."""
+        await sync_to_async(self.update)(dict_)
 
     def load(self) -> dict[str, Any]:
         """The data; empty, and without a key, for whatever is not live."""
         session = engine_store().authenticate(self.session_key)
         if session is None:
             self._session_key = None
-            self._forget()
             return {}
-        data = data_of(session)
-        self._principal, self._stored = session.principal, texts_of(data)
-        return data
+        self._principal = session.principal
+        return self._format().data(session)
 
     @without_locals
     def exists(self, session_key: str) -> bool:
@@ -61,42 +80,41 @@ class SessionStore(SessionBase):
     def create(self) -> None:
         """A new session, without data."""
         self._session_cache: dict[str, Any] = {}
-        self._begin({})
-        self.modified = True
+        self._begin()
 
     def save(self, must_create: bool = False) -> None:
         """Write what was changed. Raises `UpdateError` for a session that has ended meanwhile."""
+        data = self._get_session(no_load=must_create)
+        if must_create or self.session_key in (None, self._chosen):
+            self._begin()
+            return
+        known = data if isinstance(data, Data) else self.load()
+        if not isinstance(known, Data):
+            raise UpdateError
         if self._age() <= timedelta(0):
             self.delete()
-            return
-        if must_create or self.session_key is None:
-            self._begin(self._get_session(no_load=must_create))
-            return
-        data = self._get_session()
-        if _owner(data) not in (None, self._principal):
-            # It is somebody's now. A token that was known before is not theirs.
+        elif not _belongs(data, known.session.principal):
+            # A token that was known before is not theirs.
             self.delete()
-            self._begin(data)
-            return
-        self._patch(texts_of(data))
+            self._begin()
+        else:
+            self._write(data, known)
 
     def cycle_key(self) -> None:
-        """End the session and go on with its data under another key, from when it is saved."""
+        """End the session, and go on with its data under another key, from when it is saved."""
         data = self._session
         self.delete()
-        self._session_key = None
-        self._forget()
+        self._choose()
         self._session_cache = data
-        self.modified = True
 
     async def acycle_key(self) -> None:
         """As `cycle_key`."""
-        await asyncio.to_thread(self.cycle_key)
+        await sync_to_async(self.cycle_key)()
 
     @without_locals
     def delete(self, session_key: str | None = None) -> None:
         """End a session: the one by that key, or this."""
-        key = session_key or self.session_key
+        key = self.session_key if session_key is None else session_key
         if key is not None:
             with suppress(InvalidSession):
                 who = None if self._principal is None else actor_of(self._principal)
@@ -104,65 +122,65 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Write down the end of what lapsed."""
-        engine_store().sweep()
+        """Write down the end of all that lapsed."""
+        while engine_store().sweep(limit=_BATCH) == _BATCH:
+            pass
 
-    def _begin(self, data: Mapping[str, Any]) -> None:
-        stored = texts_of(data)
+    def _choose(self) -> None:
+        """Another key, for a session that is begun when it is saved."""
+        self._session_key = self._chosen = issue(secrets.token_bytes(TOKEN_RANDOM_BYTES))
+        self.modified = True
+
+    def _begin(self) -> None:
+        if self._chosen is None or self.session_key != self._chosen:
+            self._choose()
+        data, age = self._session_cache, self._age()
+        if age <= timedelta(0):
+            return  # it would be over already
         self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
+        attributes = self._format().attributes(data)
         try:
-            issued = engine_store().create(
+            session = engine_store().create(
                 self._principal,
-                ttl=self._age(),
-                attributes=attributes_of(stored),
+                token=self._chosen,
+                ttl=age,
+                attributes=attributes,
                 actor=actor_of(self._principal),
             )
         except DuplicateSession:
             raise CreateError from None
-        self._session_key, self._stored = issued.token, stored
+        self._chosen = None
+        self._session_cache = self._format().kept(data, session)
 
-    def _patch(self, stored: dict[str, str]) -> None:
-        changed = {name: text for name, text in stored.items() if self._stored.get(name) != text}
-        removed = dict.fromkeys(self._stored.keys() - stored.keys())
-        ledger = engine_store()
-        ledger.patch(self.session_key, attributes_of(changed) | removed)
-        if ledger.touch(self.session_key, ttl=self._age()) is None:
+    def _write(self, data: dict[str, Any], known: Data) -> None:
+        """Write what differs, or all of what was put in place without a look."""
+        form, ledger = self._format(), engine_store()
+        # No change puts off the end that comes without one.
+        idle = (known.session.idle_timeout, ledger.policy.idle_timeout)
+        ttl = min(one for one in (self._age(), *idle) if one is not None)
+        if data is known:
+            session = ledger.patch(self.session_key, form.changes(known), ttl=ttl)
+        else:
+            whole = form.attributes(data)
+            session = ledger.touch(self.session_key, ttl=ttl, attributes=whole)
+        if session is None:
             raise UpdateError
-        self._stored = stored
+        self._session_cache = form.kept(data, session)
+
+    def _format(self) -> Format:
+        return Format(self.serializer(), engine_store().policy, self.session_key)
 
     def _age(self) -> timedelta:
         return timedelta(seconds=self.get_expiry_age())
 
-    def _forget(self) -> None:
-        self._principal, self._stored = None, {}
 
-
-def data_of(session: Session) -> dict[str, Any]:
-    """The data in the attributes of a session."""
-    return {
-        name: value[0]
-        for name, value in session.attributes.items()
-        if isinstance(value, list) and len(value) == 1
-    }
-
-
-def texts_of(data: Mapping[str, Any]) -> dict[str, str]:
-    """Each value as JSON, which can be compared exactly. Raises `TypeError` for any other value.
-
-    A text that looks like a token, which a user may have typed, is left out: none is ever stored.
-    """
-    return {
-        without_tokens(str(name)): without_tokens(json.dumps(value, sort_keys=True))
-        for name, value in data.items()
-    }
-
-
-def attributes_of(stored: Mapping[str, str]) -> dict[str, Any]:
-    """What stands in the attributes for it."""
-    return {name: [json.loads(text)] for name, text in stored.items()}
+def _belongs(data: Mapping[str, Any], principal: str) -> bool:
+    """Whether the data is still of whom the session is for."""
+    owner = _owner(data)
+    return principal.startswith(VISITOR) if owner is None else owner == principal
 
 
 def _owner(data: Mapping[str, Any]) -> str | None:
     """The user who is logged in."""
     user = data.get(SESSION_KEY)
-    return None if user is None else str(user)
+    return None if user is None else str(user).strip() or None

@@ -1,0 +1,145 @@
+"""The data of a Django session as attributes, and what of it changed.
+
+A name is stored as `[position, value]`. What canonical JSON would change (the order within a
+dictionary, NaN, deep nesting) is stored as `[position, null, text]`, the text of Django's
+serializer. Another serializer than Django's own is always stored as its text. Positions keep names
+in their order. Arrays are replaced whole by a patch, while objects would be merged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from django.contrib.sessions.serializers import JSONSerializer
+
+from sessionledger import InvalidSession, Policy, Session
+from sessionledger.canonical import NotJSON, encode
+from sessionledger.secrecy import without_tokens
+
+_DEEPEST = 125
+_AROUND = 2  # levels around a value: the attributes, and the array
+
+Texts = dict[str, tuple[int, str]]
+"""By name: the position, and the serializer's text of the name and its value."""
+
+
+class Data(dict[str, Any]):
+    """The data of a session that is stored, beside the texts that it had there."""
+
+    def __init__(self, session: Session, data: Mapping[str, Any], texts: Texts) -> None:
+        super().__init__(data)
+        self.session = session
+        self.texts = texts
+
+
+class Format:
+    """How the data of one session is stored.
+
+    serializer: an instance of `SESSION_SERIALIZER`. key: the session's, which is never stored.
+    """
+
+    def __init__(self, serializer: Any, policy: Policy, key: str | None) -> None:
+        self._serializer = serializer
+        self._policy = policy
+        self._key = key
+
+    def data(self, session: Session) -> Data:
+        """The data in the attributes of a session. What can't be read is left out."""
+        data: dict[str, Any] = {}
+        texts: Texts = {}
+        for position, name, value, text in sorted(_stored(session), key=lambda one: one[:2]):
+            with suppress(Exception):  # as Django does: the serializer may be any
+                said = self._dumps({name: value}) if text is None else text
+                loaded = {name: value} if text is None else self._loads(text)
+                data.update(loaded)
+                texts[name] = position, said
+        return Data(session, data, texts)
+
+    def kept(self, data: dict[str, Any], session: Session) -> Data:
+        """The same data, after it was stored in the session."""
+        texts = self._texts(data)
+        if not isinstance(data, Data):
+            return Data(session, data, texts)
+        data.session, data.texts = session, texts
+        return data
+
+    def attributes(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """All of the data. Raises `InvalidSession`, and what the serializer raises."""
+        texts = self._texts(data)
+        attributes = {name: self._attribute(*stored) for name, stored in texts.items()}
+        self._refuse_too_large(attributes)
+        return attributes
+
+    def changes(self, data: Data) -> dict[str, Any]:
+        """The patch of what changed since it was read. Raises as `attributes` does."""
+        texts = self._texts(data)
+        changed = {n: self._attribute(*s) for n, s in texts.items() if data.texts.get(n) != s}
+        return changed | dict.fromkeys(data.texts.keys() - texts.keys())
+
+    def _texts(self, data: Mapping[str, Any]) -> Texts:
+        known = data.texts if isinstance(data, Data) else {}
+        texts, last = {}, -1
+        for given, value in data.items():
+            text = self._redacted(self._dumps({given: value}))
+            name = given if isinstance(given, str) else json.dumps(given)
+            at, _ = known.get(name, (-1, ""))
+            last = at if at > last else last + 1
+            texts[without_tokens(name)] = last, text
+        return texts
+
+    def _dumps(self, data: dict[Any, Any]) -> str:
+        dumped: bytes = self._serializer.dumps(data)
+        return dumped.decode("latin-1")
+
+    def _loads(self, text: str) -> dict[Any, Any]:
+        loaded: dict[Any, Any] = self._serializer.loads(text.encode("latin-1"))
+        return loaded
+
+    def _redacted(self, text: str) -> str:
+        """The text without tokens, which a user may have typed: none is ever stored."""
+        kept = without_tokens(text)
+        if self._key is not None and len(self._key) >= self._policy.min_token_chars:
+            kept = kept.replace(self._key, "...")
+        if kept != text:
+            try:
+                json.loads(text)
+            except ValueError:
+                raise InvalidSession(
+                    "attributes", "must not hold a token, which only JSON can leave out"
+                ) from None
+        return kept
+
+    def _attribute(self, position: int, text: str) -> list[Any]:
+        if type(self._serializer) is JSONSerializer:
+            plain = json.loads(text)
+            deepest = min(self._policy.max_attributes_depth or _DEEPEST, _DEEPEST) - _AROUND
+            with suppress(NotJSON):
+                if encode(plain, max_depth=deepest + 1).decode() == _compact(plain):
+                    return [position, *plain.values()]
+        return [position, None, text]
+
+    def _refuse_too_large(self, attributes: dict[str, Any]) -> None:
+        limit = self._policy.max_attributes_bytes
+        try:
+            size = len(encode(attributes))
+        except NotJSON as error:
+            raise InvalidSession("attributes", str(error)) from None
+        if limit is not None and size > limit:
+            raise InvalidSession("attributes", f"take {size} bytes as JSON; {limit} fit")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _stored(session: Session) -> Iterator[tuple[int, str, Any, str | None]]:
+    """Position, name, value and text of what stands in the attributes."""
+    for name, attribute in session.attributes.items():
+        match attribute:
+            case [int() as position, value]:
+                yield position, name, value, None
+            case [int() as position, None, str() as text]:
+                yield position, name, None, text
