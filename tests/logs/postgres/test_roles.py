@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from sessionledger import InvalidURL, LogUnavailable, SessionStore, schema_sql
+from sessionledger import InvalidURL, LogUnavailable, SessionStore, open_snapshot, schema_sql
 from tests.cli.running import Line
 from tests.postgres_server import address, execute, schema, server
 
@@ -83,6 +84,18 @@ def test_a_role_that_may_not_create_compacts(tmp_path: Path, role: str) -> None:
         assert store.verify().ok
         assert store.get(old.token) is None
         assert store.get(kept.token) is not None
+
+
+def test_a_role_that_may_only_select_reads(tmp_path: Path, role: str) -> None:
+    migrate(tmp_path, role)
+    with SessionStore.open(address(tmp_path)) as store:
+        token = store.create("alice").token
+    execute(f"REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema(tmp_path)} FROM {role}")
+    with closing(open_snapshot(as_role(address(tmp_path), role))) as log:
+        shown = SessionStore(log)
+        assert shown.get(token) is not None
+        assert shown.count(principal="alice") == 1
+        assert shown.verify().ok
 
 
 def test_the_sql_may_run_again_and_over_a_ledger_that_was_opened(tmp_path: Path, role: str) -> None:
