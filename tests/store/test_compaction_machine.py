@@ -38,7 +38,7 @@ from sessionledger.logs.compaction import archive as archiving
 from sessionledger.logs.compaction.contract import WHOLE
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.logs.sql import compactor
+from sessionledger.logs.sql import compactor, writer
 from sessionledger.ownership import flush
 from sessionledger.store.operations import rotation
 from sessionledger.testing import Clock
@@ -47,7 +47,7 @@ from tests.tiers import examples
 
 RETENTION = timedelta(days=2)
 POLICY = Policy(ttl=timedelta(days=3), idle_timeout=timedelta(days=1))
-NOTED = {"unknown_kind", "mark_unswept", "consumer_behind"}
+NOTED = {"unknown_kind", "mark_unswept", "consumer_behind", "maintenance_ran"}
 """What these calls leave behind."""
 waits = st.sampled_from([timedelta(minutes=5), timedelta(hours=20), timedelta(days=2, hours=1)])
 
@@ -178,6 +178,28 @@ class Machine(RuleBasedStateMachine):
             assert not self.consumer or found.cut <= self.consumer
         assert {token: self.cut.get(token) for token in self.used} == before
 
+    @rule(who=st.sampled_from(["alice", "bob"]), after=st.none() | st.integers(0, 12))
+    def erase(self, who: str, after: int | None) -> None:
+        for store in self.stores:  # a round of maintenance does it too
+            while store.sweep():
+                pass
+        self.whole.erase(who)
+        with interrupted_after(after):
+            self.cut.erase(who)
+        assert self.cut.verify(archive=self.archive).broken is None
+        self.cut.maintain()
+        assert not self.cut.stats().erasure_pending
+        self.cut.erase(who)  # the process may have been killed before it was written what to erase
+        principal = f'"principal":"{who}"'.encode()
+        assert not [
+            one for one in self.cut.events(archive=self.archive) if principal in one.payload
+        ]
+
+    @property
+    def archive(self) -> Path | None:
+        """Where the archive is, once there is one."""
+        return self.place / "archive" if self.cut.stats().cut else None
+
     @rule()
     def rebuild(self) -> None:
         before = {token: self.cut.get(token) for token in self.used}
@@ -283,6 +305,8 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
         flush(folder)
         count()
 
+    names = ("rewrite_rows", "replace_events")
+    rewritten = {name: vars(writer.Writer)[name] for name in names}
     steps = {name: vars(Disk)[name] for name in ("anchor", "put_draft", "publish", "flush_folder")}
     page, compactor.PAGE = compactor.PAGE, 3
     with ExitStack() as patches:
@@ -291,6 +315,8 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
         patches.enter_context(patch.object(archiving, "flush", flushed))
         for name, step in steps.items():
             patches.enter_context(patch.object(Disk, name, stepped(step)))
+        for name, step in rewritten.items():
+            patches.enter_context(patch.object(writer.Writer, name, stepped(step)))
         with suppress(Interrupted):
             yield
 
