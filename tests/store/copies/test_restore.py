@@ -364,3 +364,77 @@ def test_no_error_names_the_copy_that_a_backup_was_unpacked_to(
         restore(backup, URLS["sqlite"](tmp_path / "new"))
     assert str(backup) in str(told.value)
     assert "sessionledger-" not in str(told.value)
+
+
+def test_sessions_stay_live_that_a_newer_backup_has_live(tmp_path: Path, clock: Clock) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        kept, revoked, rotated, shortened, parent = (
+            store.create(name, ttl=90 * DAY) for name in ("alice", "bob", "carol", "dora", "emma")
+        )
+        child = store.create("agent", parent=parent.token)
+        kept_child = store.create("agent", parent=kept.token)
+        backup = store.backup(tmp_path / "backup").path
+        store.touch(kept.token, attributes={"role": "later"})
+        store.revoke(handle=revoked.handle, reason="stolen")
+        successor = store.rotate(rotated.token, grace=DAY)
+        store.touch(shortened.token, expires_at=clock.now + DAY)
+        store.expire(parent.token)
+        later = store.create("fay", ttl=90 * DAY)
+        newer = store.backup(tmp_path / "newer").path
+    assert successor is not None
+    (topic,) = restore(backup, url, keep_live=newer, clock=clock).topics
+    assert topic.ended == 4
+    with on(url, clock) as store:
+        assert {one.principal for one in store.sessions()} == {"alice", "agent", "dora"}
+        found = store.get(kept.token)
+        assert found is not None
+        assert found.attributes == {}
+        assert store.get(kept_child.token) is not None
+        ended = (revoked, rotated, successor, parent, child, later)
+        assert [store.get(one.token) for one in ended] == [None] * len(ended)
+        history = list(store.history(handle=revoked.handle))
+        assert (history[-1].cause, history[-1].reason) == ("revoked", "restored from a backup")
+        with pytest.raises((DuplicateSession, InvalidSession)):
+            store.create("mallory", token=later.token)
+        assert store.verify().ok
+        assert store.diagnose() == []
+        clock.advance(2 * DAY)
+        assert store.get(shortened.token) is None
+        store.rebuild()
+        assert store.get(kept.token) is not None
+
+
+def test_a_mark_in_a_newer_backup_ends_everybody(tmp_path: Path, clock: Clock) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        live = store.create("alice", ttl=90 * DAY)
+        backup = store.backup(tmp_path / "backup").path
+        store.revoke_everybody()
+        newer = store.backup(tmp_path / "newer").path
+    restore(backup, url, keep_live=newer, clock=clock)
+    with on(url, clock) as store:
+        assert store.get(live.token) is None
+        assert [one.cause for one in store.sessions(live=False)] == ["everybody"]
+
+
+def test_a_newer_backup_that_does_not_continue_the_other_is_refused(
+    backup: Path, tmp_path: Path, clock: Clock
+) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
+    with on(URLS["sqlite"](tmp_path / "other"), clock) as store:
+        for _ in range(9):
+            store.create("mallory", ttl=DAY)
+        other = store.backup(tmp_path / "of another").path
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        for name in ("dora", "emma"):
+            clock.advance(9 * DAY)
+            store.create(name, ttl=900 * DAY)
+        assert store.compact(retention=2 * DAY).cut == 6
+        removed = store.backup(tmp_path / "of what was removed").path
+    for newer in (other, removed):
+        with pytest.raises(LogUnavailable, match="does not have event 5"):
+            restore(backup, url, keep_live=newer, clock=clock)
+    with pytest.raises(NotALedger):
+        restore(backup, url, keep_live=tmp_path / "old", clock=clock)
+    assert not (tmp_path / "new").exists()

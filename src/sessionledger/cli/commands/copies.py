@@ -52,9 +52,12 @@ def backup(ledger: Ledger, json: bool, file: str) -> int:
 
 @ledger_command(
     Option("FILE", "A backup."),
+    Option("--keep-live NEWER", "Keep sessions that are live in this newer backup."),
     Option("--accept-breaks", "Restore it although a chain breaks."),
 )
-def restore(ledger: Ledger, json: bool, file: str, accept_breaks: bool | None) -> None:
+def restore(
+    ledger: Ledger, json: bool, file: str, keep_live: str | None, accept_breaks: bool | None
+) -> None:
     """Make a ledger from a backup. Every session is ended.
 
     --ledger names the new ledger, which must have no events. Everybody logs in again, since a
@@ -62,7 +65,11 @@ def restore(ledger: Ledger, json: bool, file: str, accept_breaks: bool | None) -
     """
     with progress("restoring") as bar:
         found = restore_backup(
-            file, url_of(ledger.location), accept_breaks=bool(accept_breaks), progress=bar
+            file,
+            url_of(ledger.location),
+            keep_live=keep_live,
+            accept_breaks=bool(accept_breaks),
+            progress=bar,
         )
     if json or not on_terminal():
         show(records.restore_record(found), json)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from sessionledger.core.annotations import REASON
 from sessionledger.core.codec import encode_event
-from sessionledger.core.events import KINDS, RESTORED, Everybody
+from sessionledger.core.events import EXPIRED, KINDS, RESTORED, Everybody
 from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.errors import LogError, LogUnavailable, NotALedger
 from sessionledger.logs import chain
@@ -36,6 +36,7 @@ from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import Verification
 from sessionledger.store.clock import Clock, system_clock
 from sessionledger.store.copies.backup import counted, refuse_broken, verified
+from sessionledger.store.copies.kept_sessions import RESTORING, ends_of
 from sessionledger.store.copies.results import Restored, RestoredTopic
 from sessionledger.store.operations.everybody import MARKED
 from sessionledger.store.session_fold import SessionFold
@@ -52,22 +53,32 @@ def restore(
     backup: str | Path,
     url: str,
     *,
+    keep_live: str | Path | None = None,
     accept_breaks: bool = False,
     clock: Clock = system_clock,
     progress: Progress | None = None,
 ) -> Restored:
     """Make a ledger from a backup, at an address that has none. Every session is ended.
 
-    `accept_breaks=True` restores a backup whose chain breaks. Raises `NotALedger` for what is no
-    backup, and `CorruptLog` for a damaged one. Raises `LogUnavailable` for a ledger that has events
-    or can't take topics over, and what `open_log` raises.
+    keep_live: a newer backup of the same ledger. Sessions that are live in it stay live, and all
+    others are ended. What was ended after it comes back. `accept_breaks=True` restores a backup
+    whose chain breaks.
+    Raises `NotALedger` for what is no backup, and `CorruptLog` for a damaged one. Raises
+    `LogUnavailable` for a ledger that has events or can't take topics over, and for a newer backup
+    that does not continue the other one. Raises what `open_log` raises.
     """
     now = parse_instant("clock", clock())
-    with _opened(Path(backup).absolute()) as source:
+    with ExitStack() as opened:
+        source = opened.enter_context(_opened(Path(backup).absolute()))
         found = [verified(source, topic) for topic in source.topics()]
         if not accept_breaks:
             refuse_broken(found, "the backup")
-        return _restored(source, found, url, now, progress)
+        ends = None
+        if keep_live is not None:
+            newer = opened.enter_context(_opened(Path(keep_live).absolute()))
+            refuse_broken([verified(newer, topic) for topic in newer.topics()], "the newer backup")
+            ends = {one.head.topic: ends_of(source, newer, one.head, now) for one in found}
+        return _restored(source, found, url, now, ends, progress)
 
 
 def _restored(
@@ -75,6 +86,7 @@ def _restored(
     found: Sequence[Verification],
     url: str,
     now: datetime,
+    ends: Mapping[str, Sequence[LogEvent]] | None,
     progress: Progress | None,
 ) -> Restored:
     with closing(open_log(url)) as target:
@@ -82,12 +94,15 @@ def _restored(
         if receiving is None:
             raise LogUnavailable("the log at this address can't take a backup over")
         at_ms = microseconds(now) // 1000
-        end = LogEvent(*encode_event(Everybody(now)), {REASON: "restored from a backup"}, at_ms)
+        end = LogEvent(*encode_event(Everybody(now)), {REASON: RESTORING}, at_ms)
         topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
-        ended = {name: _ended(name, topic, end) for name, topic in topics.items()}
+        ended = {
+            name: _ended(name, topic, end, None if ends is None else ends[name])
+            for name, topic in topics.items()
+        }
         receiving.receive(counted(ended, progress))
         try:
-            return Restored(topics=tuple(_folded(target, one, end) for one in found))
+            return Restored(topics=tuple(_folded(target, one, end, ends) for one in found))
         except LogUnavailable as error:
             raise LogUnavailable(
                 f"the ledger is restored, and its rows have yet to be folded: {error}. Do not "
@@ -116,8 +131,10 @@ def _opened(backup: Path) -> Iterator[SQLiteLog]:
             raise
 
 
-def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:
-    """A topic of a backup, and the events that end it."""
+def _ended(
+    topic: str, source: Transfer, end: LogEvent, ends: Sequence[LogEvent] | None
+) -> Transfer:
+    """A topic of a backup, and the events that end it: `ends`, or `end` if it has sessions."""
 
     def events() -> Iterator[Sequence[StoredEvent]]:
         head, has_sessions = source.cut.head, source.cut.id > 0
@@ -125,11 +142,12 @@ def _ended(topic: str, source: Transfer, end: LogEvent) -> Transfer:
             yield page
             head = chain.head_after(page[-1])
             has_sessions = has_sessions or any(event.kind in KINDS for event in page)
-        restored = chain.link(topic, _lost(head, end), _id_after(head.id, end), head.hash)
-        yield [restored]
-        if has_sessions:
-            hash = chain.head_after(restored).hash
-            yield [chain.link(topic, end, restored.id + 1, hash)]
+        closing = ([end] if has_sessions else []) if ends is None else ends
+        linked, id = list[StoredEvent](), _id_after(head.id, end)
+        for event in (_lost(head, end), *closing):
+            linked.append(chain.link(topic, event, id, head.hash))
+            head, id = chain.head_after(linked[-1]), id + 1
+        yield linked
 
     return replace(source, events=events)
 
@@ -145,9 +163,12 @@ def _lost(head: Head, end: LogEvent) -> LogEvent:
     return LogEvent(RESTORED, payload, {}, end.occurred_at_ms)
 
 
-def _folded(log: Log, found: Verification, end: LogEvent) -> RestoredTopic:
+def _folded(
+    log: Log, found: Verification, end: LogEvent, ends: Mapping[str, Sequence[LogEvent]] | None
+) -> RestoredTopic:
     topic, last = found.head.topic, found.head.id
     log.fold_with(topic, SessionFold(topic))
-    ended = log.count(topic, MARKED)
+    told = () if ends is None else ends[topic]
+    ended = log.count(topic, MARKED) + sum(event.kind == EXPIRED for event in told)
     restored = _id_after(last, end)
     return RestoredTopic(topic=topic, events=found.events, ended=ended, restored=restored)
