@@ -53,6 +53,11 @@ def clear(request: HttpRequest) -> HttpResponse:
     return HttpResponse("cleared")
 
 
+def flush(request: HttpRequest) -> HttpResponse:
+    request.session.flush()
+    return HttpResponse("flushed")
+
+
 async def aclear(request: HttpRequest) -> HttpResponse:
     request.session.clear()
     return HttpResponse("cleared")
@@ -83,6 +88,7 @@ urlpatterns = [
     path("login", log_in),
     path("logout", log_out),
     path("clear", clear),
+    path("flush", flush),
     path("aclear", aclear),
     path("save", save),
     path("asave", asave),

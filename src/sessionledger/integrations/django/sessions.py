@@ -14,14 +14,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.utils.timezone import is_naive, make_aware
 
-from sessionledger import DuplicateSession, InvalidSession
+from sessionledger import DuplicateSession, InvalidSession, Session
 from sessionledger.core.token import TOKEN_RANDOM_BYTES, issue
 from sessionledger.integrations.django.configuration import engine_store
 from sessionledger.integrations.django.stored_data import Data, Format
@@ -100,6 +101,19 @@ class SessionStore(SessionBase):
         else:
             self._write(data, known)
 
+    def adopt(self, data: Mapping[str, Any], expires_at: datetime) -> bool:
+        """Keep here what another engine stored by this key; False if the key was used here before.
+
+        Raises `InvalidSession` for a key of fewer than 32 characters, and for data as `update`.
+        """
+        try:
+            self._create(
+                data, expires_at=make_aware(expires_at) if is_naive(expires_at) else expires_at
+            )
+        except DuplicateSession:
+            return False
+        return True
+
     def cycle_key(self) -> None:
         """End the session, and go on with its data under another key, from when it is saved."""
         data = self._session
@@ -137,20 +151,22 @@ class SessionStore(SessionBase):
         data, age = self._session_cache, self._age()
         if age <= timedelta(0):
             return  # it would be over already
-        self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
-        attributes = self._format().attributes(data)
         try:
-            session = engine_store().create(
-                self._principal,
-                token=self._chosen,
-                ttl=age,
-                attributes=attributes,
-                actor=actor_of(self._principal),
-            )
+            session = self._create(data, ttl=age)
         except DuplicateSession:
             raise CreateError from None
         self._chosen = None
         self._session_cache = self._format().kept(data, session)
+
+    def _create(self, data: Mapping[str, Any], **end: Any) -> Session:
+        self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
+        return engine_store().create(
+            self._principal,
+            token=self.session_key if self._chosen is None else self._chosen,
+            attributes=self._format().attributes(data),
+            actor=actor_of(self._principal),
+            **end,
+        )
 
     def _write(self, data: dict[str, Any], known: Data) -> None:
         """Write what differs, or all of what was put in place without a look."""
