@@ -82,8 +82,7 @@ class Trial:
         older: sessions from before the journal, which nobody changes. archive: where the events
         are that were removed.
         """
-        if self._uses_server:
-            server().wait_for_the_dead()
+        self.wait_for_the_dead()
         with SessionStore.open(url, policy=POLICY) as store:
             reader = Writer(store, journal.recorder(writer), self.rng)
             for handle, token in journal.tokens().items():
@@ -99,6 +98,11 @@ class Trial:
         if found:
             (self.folder / "journal.jsonl").write_bytes(journal.lines())
         self.fail(found)
+
+    def wait_for_the_dead(self) -> None:
+        """Wait until a server has noticed which processes were killed."""
+        if self._uses_server:
+            server().wait_for_the_dead()
 
     def tokens_found(self, made: Iterable[str], said: str) -> list[str]:
         """Where a token stands among all bytes that were written, printed, logged or said."""

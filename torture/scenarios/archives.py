@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from sessionledger import SessionStore
 from torture import shim
-from torture.journal import Recorder
+from torture.journal import DONE, Recorder
 from torture.ledger import POLICY
 from torture.processes import Crew, Work
 from torture.scenarios.kills import some_of
@@ -30,24 +30,27 @@ APART = RETENTION + timedelta(hours=1)
 CALLS = 40
 ATTEMPTS = 6
 WRITERS = 2
-STEPS = 7
-"""How many changes a compaction makes, in powers of two."""
+PATIENCE = timedelta(minutes=1)
+STEPS = {"sqlite": 360, "file": 70, "postgresql": 30}
+"""About how many changes of files a compaction makes."""
 FAILURES = {"write": 6, "open": 6, "fsync": 4, "rename": 2, "mkdir": 1, "unlink": 2, "close": 5}
 ERRORS = ("ENOSPC", "EMFILE", "EIO")
 
 
 class _Place(NamedTuple):
-    """A ledger, its archive, and how long ago it is there."""
+    """A ledger, its archive, how long ago it is there, and how many changes a compaction makes."""
 
     url: str
     archive: Path
     ago: timedelta
+    steps: int
+    timeout: timedelta = TIMEOUT
 
     def open(self) -> SessionStore:
         def clock() -> datetime:
             return datetime.now(UTC) - self.ago
 
-        return SessionStore.open(self.url, policy=POLICY, clock=clock, timeout=TIMEOUT)
+        return SessionStore.open(self.url, policy=POLICY, clock=clock, timeout=self.timeout)
 
 
 def archives(trial: Trial, log: str) -> None:
@@ -57,20 +60,22 @@ def archives(trial: Trial, log: str) -> None:
     with trial.crew() as crew:
         rounds = trial.size(ROUNDS)
         for left in range(rounds, -1, -1):
-            place = _Place(trial.url(log), archive, left * APART)
+            place = _Place(trial.url(log), archive, left * APART, STEPS[log])
             writers = [crew.start(_writing(crew, place, CALLS)) for _ in range(WRITERS)]
             for pid in writers:
                 crew.wait(pid)
             writers = [crew.start(_writing(crew, place, None)) for _ in range(WRITERS)]
             all_answer(trial, crew, WRITERS)
             for _ in range(trial.size(ATTEMPTS) if left < rounds else 0):
-                disturb = trial.rng.choice([_killed_at_a_step, _killed, _failing, _stopped])
+                disturb = trial.rng.choice(
+                    [_killed_at_a_step, _killed_at_a_step, _killed, _failing, _stopped]
+                )
                 disturb(trial, crew, place, hits)
                 crew.wait(crew.start(_reading_all(place)))
             for pid in writers:
                 crew.kill(pid)
             if left < rounds:
-                crew.wait(crew.start(_compacting(place)))
+                _finish(trial, crew, place)
         trial.counts["failed calls"] += os.fstat(hits).st_size
         os.close(hits)
         removed = sum(e.count for e in crew.journal.entries if e.call == "compact")
@@ -81,10 +86,12 @@ def archives(trial: Trial, log: str) -> None:
 
 def _killed_at_a_step(trial: Trial, crew: Crew, place: _Place, _: int) -> None:
     """Right after a write, a flush or another change of a file."""
-    last, nowhere = int(2 ** trial.rng.uniform(0, STEPS)), os.open(os.devnull, os.O_WRONLY)
+    last = int(place.steps ** trial.rng.uniform(0.3, 1))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     crew.wait(crew.start(_compacting(place, lambda: shim.record(trial.folder, nowhere, last))))
     os.close(nowhere)
     trial.counts["kills at a step"] += 1
+    trial.counts["segments left half-way"] += len([*place.archive.glob(".*.new")])
 
 
 def _killed(trial: Trial, crew: Crew, place: _Place, _: int) -> None:
@@ -120,6 +127,15 @@ def _stopped(trial: Trial, crew: Crew, place: _Place, _: int) -> None:
         os.kill(compacting, signal.SIGCONT)
         crew.wait(compacting)
     trial.counts["stops"] += 1
+
+
+def _finish(trial: Trial, crew: Crew, place: _Place) -> None:
+    """Compact once more while nobody else does anything: that has to go well."""
+    trial.wait_for_the_dead()
+    crew.wait(crew.start(_compacting(place._replace(timeout=PATIENCE))))
+    last = [e for e in crew.journal.entries if e.call == "compact" and e.answer][-1]
+    if last.answer != DONE:
+        trial.fail([f"nobody disturbed the last compaction, and it raised {last.said}"])
 
 
 def _writing(crew: Crew, place: _Place, calls: int | None) -> Work:
