@@ -27,7 +27,7 @@ from benchmarks.peers.redis_peers import BY_KEY
 IN_MEMORY = Promises("no", "yes, in one process", "no", "yes, in one process")
 
 
-class _Json:
+class Json:
     """The fastest serializer that starsessions takes."""
 
     serialize = staticmethod(msgspec.json.Encoder().encode)
@@ -45,7 +45,8 @@ def peer(place: Place, variant: str) -> Iterator[Peer]:
     from starsessions.stores.memory import InMemoryStore
     from starsessions.stores.redis import RedisStore
 
-    in_redis, loop, serializer = variant == "redis", Loop(), _Json()
+    in_redis, loop = variant == "redis", Loop()
+    serializer: Any = Json()
     store: Any = InMemoryStore()
     if in_redis:
         store = RedisStore(connection=redis.asyncio.Redis(port=place.redis_port))

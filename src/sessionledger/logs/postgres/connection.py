@@ -277,7 +277,8 @@ def _descriptor(raw: psycopg.Connection[Any]) -> int | None:
 
 
 def _lines(cursor: psycopg.Cursor[Any]) -> Lines:
-    return [] if cursor.description is None else cursor.fetchall()
+    # Not `description`, which psycopg makes of every column, each time.
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 @cache
