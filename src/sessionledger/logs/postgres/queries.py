@@ -292,12 +292,12 @@ _STATE = f"""SELECT reached = last_id AND (created IS NULL OR mark < created) AS
 STATE = _STATE + "%s WHERE topic_heads.topic = %s"
 STATES = _STATE + "ANY (%s::bytea[]) WHERE topic_heads.topic = %s"
 # With the newest event, for those who keep the rows.
-STATES_TO_KEEP = f"""SELECT key, version, CASE WHEN live THEN expires ELSE {OVER} END, state,
-        last_id, (SELECT headers FROM main.events
-            WHERE events.topic = topic_heads.topic AND event_id = last_id)
-    FROM main.ledger_rows JOIN main.topic_heads ON number = ledger_rows.topic
-    WHERE topic_heads.topic = %s AND reached = last_id AND mark < created
-        AND key = ANY (%s::bytea[])"""
+STATES_TO_KEEP = STATES.replace(
+    "state, key",
+    """state, key, last_id, (SELECT headers FROM main.events
+        WHERE events.topic = topic_heads.topic AND event_id = last_id)""",
+    1,
+)
 ROWS_OF_KEYS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows
     WHERE topic = {_NUMBER} AND key = ANY (%s::bytea[])"""
 ROWS_OF_GROUPS = f"""SELECT {ROW_COLUMNS} FROM main.ledger_rows WHERE topic = {_NUMBER}

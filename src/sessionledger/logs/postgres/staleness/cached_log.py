@@ -55,13 +55,14 @@ class CachedPostgresLog(PostgresLog):
         cache = self._tail.follow(check_name("topic", topic))
         generation = cache.generation
         self._misses += 1
-        lines = self._select(queries.STATES_TO_KEEP, (topic, list(keys)))
-        found: dict[bytes, KeyState] = {line[0]: line[1:4] for line in lines}
-        for head, headers in {line[4:] for line in lines}:
+        lines = self._select(queries.STATES_TO_KEEP, (list(keys), topic))
+        if not all(line[0] for line in lines):
+            return super().states(topic, keys)
+        found: dict[bytes, KeyState] = {line[4]: line[1:4] for line in lines if line[4] is not None}
+        for head, headers in {line[5:] for line in lines}:
             hash = chain.decode_headers(headers or "").get(chain.HASH_HEADER)
             cache.offer(generation, head, hash, found)
-        missing = [key for key in keys if key not in found]
-        return found | (super().states(topic, missing) if missing else {})
+        return dict.fromkeys(keys) | found
 
     def append(
         self, topic: str, batch: Sequence[Unit], until: float | None = None
