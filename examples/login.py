@@ -4,7 +4,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sessionledger import Policy, ReauthenticationRequired, SessionStore
+from sessionledger import ANONYMOUS, Policy, ReauthenticationRequired, SessionStore
 
 FRESH = timedelta(minutes=5)
 
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'sessions.db'}"
         with SessionStore.open(url, policy=Policy.aal2(), clock=clock) as store:
-            visitor = store.create("visitor", attributes={"basket": ["tea"]})
+            visitor = store.create(ANONYMOUS, attributes={"basket": ["tea"]})
             store.create("alice", context={"device": "an old phone"})
             token = log_in(store, visitor.token)
             clock.now += timedelta(minutes=30)

@@ -17,6 +17,7 @@ from sessionledger.testing import conformance
 from tests.api_reference import MODULES, PAGE, members_of, page, summary_of
 
 NAMES = [
+    "ANONYMOUS",
     "NEVER",
     "Ancestor",
     "Appended",

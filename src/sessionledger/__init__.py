@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sessionledger.core.history import HistoryEntry
     from sessionledger.core.instant import NEVER
     from sessionledger.core.policy import Policy
-    from sessionledger.core.session import Ancestor, IssuedSession, Session
+    from sessionledger.core.session import ANONYMOUS, Ancestor, IssuedSession, Session
     from sessionledger.core.token import Handle
     from sessionledger.errors import (
         ClockJumped,
@@ -80,7 +80,7 @@ else:
         "core.history": "HistoryEntry",
         "core.instant": "NEVER",
         "core.policy": "Policy",
-        "core.session": "Ancestor IssuedSession Session",
+        "core.session": "ANONYMOUS Ancestor IssuedSession Session",
         "core.token": "Handle",
         "errors": (
             "ClockJumped CorruptLog DuplicateSession HistoryCut InvalidEvent InvalidPolicy "
@@ -126,6 +126,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANONYMOUS",
     "NEVER",
     "Ancestor",
     "Appended",

@@ -24,7 +24,7 @@ from functools import partial
 
 import pytest
 
-from sessionledger import InvalidSession, Policy, SessionLedgerError, SessionStore
+from sessionledger import ANONYMOUS, InvalidSession, Policy, SessionLedgerError, SessionStore
 from sessionledger.integrations.request_session import actor_of
 from tests.browser import Browser
 from tests.integrations.site import COOKIE, HOST, OWN, POLICY, Answer, Site
@@ -604,8 +604,19 @@ class Conformance:
         for _ in range(3):
             assert is_refused(site("POST", "/rotate", OWN, cookie=token), 401, INVALID)
 
+    def test_an_anonymous_session_is_no_log_in(self, site: Site) -> None:
+        scopes = {"scope": "orders:read orders:write admin", "role": "admin"}
+        visitor = site.create(ANONYMOUS, attributes=scopes)
+        child = site.create("agent", parent=visitor.handle, attributes={})
+        assert site("GET", "/current", cookie=visitor.token).text == visitor.principal
+        for token in (visitor.token, child.token):
+            for path in ("/required", "/scoped", "/admin", "/recent"):
+                assert site("GET", path, bearer=token).status == 401
+            assert site("POST", "/change", OWN, cookie=token).status == 401
+        assert site.store.get(visitor.token) is not None
+
     def test_a_visitor_becomes_somebody_and_keeps_the_basket(self, site: Site) -> None:
-        visitor = site.create("visitor", attributes={"basket": ["tea"]})
+        visitor = site.create(ANONYMOUS, attributes={"basket": ["tea"]})
         answer = site("POST", "/become?principal=alice", OWN, cookie=visitor.token)
         assert answer.text == "alice"
         session = site.store.get(answer.token)

@@ -18,7 +18,7 @@ from sessionledger.integrations import (
     Settings,
     user_agent_and_address,
 )
-from sessionledger.integrations.request_session import credentials_of
+from sessionledger.integrations.settings import credentials_of
 
 TOKEN = "harn_sess_" + "A" * 43
 

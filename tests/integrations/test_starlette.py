@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from sessionledger import AsyncSessionStore, SessionStore, StoreClosed, open_log
+from sessionledger import ANONYMOUS, AsyncSessionStore, SessionStore, StoreClosed, open_log
 from sessionledger.integrations.starlette import SessionBackend, Sessions
 from tests.integrations.apps import starlette_app
 from tests.integrations.asgi_site import running
@@ -63,6 +63,8 @@ def test_the_backend_tells_starlette_who_is_there() -> None:
         assert ask("/orders", able) == (200, "alice alice True")
         assert ask("/orders", store.create("bob").token)[0] == 403
         assert ask("/orders", "garbage")[0] == 403
+        visitor = store.create(ANONYMOUS, attributes={"scope": "orders authenticated"}).token
+        assert (ask("/orders", visitor)[0], ask("/", visitor)) == (403, (200, "False"))
         assert (ask("/", able), ask("/", "garbage")) == ((200, "True"), (200, "False"))
     log.close()
 

@@ -23,10 +23,12 @@ from sessionledger.core.instant import instant_or
 from sessionledger.core.lifetimes import Asked, is_touch_due, lifetime, requested_end, slid_expiry
 from sessionledger.core.parse import merged, parse_attributes, parse_external_id, parse_principal
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import Session, State
+from sessionledger.core.session import ANONYMOUS, Session, State
 from sessionledger.core.token import Handle
 from sessionledger.errors import DuplicateSession, InvalidSession, VersionConflict
 from sessionledger.plain import as_number
+
+_VISITOR_DIGITS = 32
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -71,6 +73,8 @@ def decide_create(
     """One `Created`. Raises `DuplicateSession` for a handle that was ever seen."""
     created_at = instant_or("created_at", command.created_at, now)
     principal = parse_principal(command.principal, policy)
+    if principal == ANONYMOUS:  # each is somebody else, for limits and for ends of all
+        principal += handle[-_VISITOR_DIGITS:]
     asked = Asked(command.expires_at, command.ttl, command.idle_timeout, command.absolute_timeout)
     life = lifetime(asked, created_at, policy)
     attributes = parse_attributes(command.attributes, policy)

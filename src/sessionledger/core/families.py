@@ -35,9 +35,9 @@ from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.instant import microseconds
 from sessionledger.core.lifetimes import slid_expiry, within
-from sessionledger.core.parse import parse_principal
+from sessionledger.core.parse import merged, parse_attributes, parse_principal
 from sessionledger.core.policy import Policy
-from sessionledger.core.session import Session, State, Tombstone
+from sessionledger.core.session import ANONYMOUS, Session, State, Tombstone
 from sessionledger.core.token import Handle
 from sessionledger.errors import InvalidSession, RotationLimitReached, SessionLimitReached
 from sessionledger.plain import as_span
@@ -49,10 +49,12 @@ _ON_PURPOSE = ("revoked", "signed_out", "parent_ended", "everybody")
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Replace a token: for another principal, and with another grace, if they are given."""
+    """Replace a token: for another principal, with another grace and with changed attributes, if
+    they are given."""
 
     principal: object = None
     grace: object = None
+    changes: object = None
 
 
 class Rotation(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +129,7 @@ def decide_rotate(
     """
     principal = rotated_principal(old, command, policy)
     grace = _grace(command, policy)
+    parse_attributes(command.changes, policy, field="changes")
     stays = principal == old.principal
     if old.ancestors and not stays:
         raise InvalidSession("principal", "of a child can't change: begin another child")
@@ -135,6 +138,9 @@ def decide_rotate(
             f"{old.handle} was rotated {policy.max_successors} times within its grace"
         )
     created = _begun(newest, successor, now, policy)
+    if command.changes is not None:
+        changed = parse_attributes(merged(newest.attributes, command.changes), policy)
+        created = replace(created, attributes=changed)
     if stays:
         created = replace(
             created,
@@ -233,7 +239,10 @@ def rotated_principal(old: Session, command: Rotate, policy: Policy) -> str:
     """Whom the successor is for. Raises `InvalidSession`."""
     if command.principal is None:
         return old.principal
-    return parse_principal(command.principal, policy)
+    principal = parse_principal(command.principal, policy)
+    if principal == ANONYMOUS:
+        raise InvalidSession("principal", "can't become anonymous: create another session")
+    return principal
 
 
 def decide_room(active: Sequence[Session], now: datetime, policy: Policy) -> list[Expired]:

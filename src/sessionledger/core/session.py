@@ -7,12 +7,15 @@ secret, so nothing has to be taken away between the two.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
 
 from sessionledger.core.token import Handle
+
+ANONYMOUS: Final = "anonymous:"
+"""The principal to create an anonymous session with, and what the principals of all begin with."""
 
 
 class Ancestor(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +77,12 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     rotations: tuple[int, ...] = ()
     selection: int | None = None
     generated: bool = False
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it is for somebody who is not logged in, or below such a session."""
+        above = (one.principal.startswith(ANONYMOUS) for one in self.ancestors)
+        return self.principal.startswith(ANONYMOUS) or any(above)
 
     @property
     def authenticated_at(self) -> datetime:

@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from sessionledger import (
+    ANONYMOUS,
     AsyncSessionStore,
     InvalidSession,
     IssuedSession,
@@ -26,19 +27,17 @@ from sessionledger import (
     Session,
 )
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.requirements import A_SESSION, Requirements
-from sessionledger.integrations.settings import Settings
+from sessionledger.integrations.requirements import A_SESSION, ANY_SESSION, Requirements
+from sessionledger.integrations.settings import Credentials, Settings, credentials_of
 from sessionledger.secrecy import without_locals, without_tokens
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
 from sessionledger.web.challenges import (
     Denied,
-    malformed,
     missing,
     refused_token,
     rotated_too_often,
     too_old,
 )
-from sessionledger.web.credentials import Malformed, bearer_token, cookie_token
 from sessionledger.web.cross_site import CROSS_SITE
 
 Refuse: TypeAlias = Callable[[Denied], Exception]
@@ -147,6 +146,55 @@ class RequestSession:
         return self._keep(issued)
 
     @without_locals
+    async def begin_anonymous(
+        self,
+        *,
+        ttl: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        reason: str | None = "visited",
+    ) -> IssuedSession:
+        """Begin an anonymous session, and go on as `log_in` does."""
+        return await self.log_in(ANONYMOUS, ttl=ttl, attributes=attributes, reason=reason)
+
+    @without_locals
+    async def patch(
+        self,
+        changes: Mapping[str, Any],
+        *,
+        ttl: timedelta | None = None,
+        if_version: int | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> Session:
+        """Merge changes into the attributes, and answer the session as this request now sees it.
+
+        An anonymous session will do. The rest is as with `patch` of the store. With a `ttl` the
+        cookie is sent again; zero logs out. Refused as `required` refuses. Raises what `patch`
+        raises.
+        """
+        before = await self.required(ANY_SESSION)
+        patched = await self._store.patch(
+            self._credentials.token,
+            changes,
+            ttl=ttl,
+            if_version=if_version,
+            reason=reason,
+            actor=actor_of(before.principal) if actor is None else actor,
+            context=self._context(),
+        )
+        if patched is None:
+            raise self._refuse(refused_token(self._settings.realm))
+        if patched.ended_at is not None:
+            self._forget()
+            return patched
+        self._answer = (patched,)
+        cookie = None if self._credentials.bearer is not None else self._credentials.cookie
+        # A replaced token must not take the place of the one that another request was given.
+        if ttl is not None and cookie is not None and not patched.successors:
+            self.set_cookie = self._settings.cookie.keeping(IssuedSession.of(patched, cookie))
+        return patched
+
+    @without_locals
     async def log_out(self, *, reason: str | None = "logged out", actor: str | None = None) -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
@@ -185,6 +233,7 @@ class RequestSession:
         self,
         *,
         principal: str | None = None,
+        changes: Mapping[str, Any] | None = None,
         grace: timedelta | None = None,
         reason: str | None = "rotated",
         actor: str | None = None,
@@ -192,17 +241,19 @@ class RequestSession:
         """Replace the token: where rights change, or at the log in of a visitor with a session.
 
         With `principal` the session becomes theirs, with its attributes, and the old token is no
-        good from then on, unless a `grace` says otherwise. A token that came as a cookie is
+        good from then on, unless a `grace` says otherwise. `changes` are merged into the
+        attributes in the same unit. An anonymous session will do. A token that came as a cookie is
         replaced as a cookie; to a bearer the application answers the new one. Refused as
         `required` refuses, and with 429 where the family was rotated too often.
         """
-        session = await self.required()
+        session = await self.required(ANY_SESSION)
         if principal is not None and grace is None:
             grace = _AT_ONCE
         with self._refusing_too_many():
             issued = await self._store.rotate(
                 self._credentials.token,
                 principal=principal,
+                changes=changes,
                 grace=grace,
                 reason=reason,
                 actor=actor_of(principal or session.principal) if actor is None else actor,
@@ -326,38 +377,3 @@ def suppress_no_token() -> Iterator[None]:
     except InvalidSession as error:
         if error.field != "token":
             raise
-
-
-class Credentials:
-    """What a request came with; its `repr` does not show it. token: of the header, or else of the
-    cookie. denied: why that is None."""
-
-    __slots__ = ("bearer", "cookie", "denied", "token")
-
-    def __init__(
-        self,
-        bearer: str | None,
-        cookie: str | None,
-        token: str | None,
-        denied: Denied | None = None,
-    ) -> None:
-        self.bearer = bearer
-        self.cookie = cookie
-        self.token = token
-        self.denied = denied
-
-
-def credentials_of(request: Request, settings: Settings) -> Credentials:
-    """The tokens of a request, and which of them counts."""
-    cookie = cookie_token(request.headers, settings.cookie.name)
-    try:
-        bearer = bearer_token(request.headers)
-    except Malformed:
-        return Credentials(None, cookie, None, malformed(settings.realm))
-    if bearer is not None:
-        return Credentials(bearer, cookie, bearer)
-    if cookie is None:
-        return Credentials(None, None, None, missing(settings.realm))
-    if not settings.may_use_cookie(request):
-        return Credentials(None, cookie, None, CROSS_SITE)
-    return Credentials(None, cookie, cookie)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sessionledger import Session, canonical
-from sessionledger.web.challenges import Denied, insufficient, is_scope, lacking
+from sessionledger.web.challenges import Denied, insufficient, is_scope, lacking, missing
 from sessionledger.web.claims import scope_of
 
 
@@ -18,12 +18,13 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
 
     scopes: each has to stand in the attribute `scope`, a text with spaces or a list of texts.
     attributes: each has to be there, and equal. max_auth_age: the bearer proved who it is no longer
-    ago than that.
+    ago than that. anonymous: an anonymous session will do.
     """
 
     scopes: Collection[str] = ()
     attributes: Mapping[str, Any] = {}
     max_auth_age: timedelta | None = None
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.scopes, str) or not all(map(_is_one_scope, self.scopes)):
@@ -37,6 +38,8 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
 
     def refusal(self, session: Session, realm: str) -> Denied | None:
         """The refusal of a session that does not meet them; None for one that does."""
+        if session.is_anonymous and not self.anonymous:
+            return missing(realm)
         if not set(self.scopes) <= set((scope_of(session) or "").split()):
             return insufficient(realm, " ".join(sorted(self.scopes)))
         if not all(_has(session, name, value) for name, value in self.attributes.items()):
@@ -55,3 +58,4 @@ def _has(session: Session, name: str, value: object) -> bool:
 
 
 A_SESSION = Requirements()
+ANY_SESSION = Requirements(anonymous=True)

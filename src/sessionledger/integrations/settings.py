@@ -10,9 +10,10 @@ import msgspec
 
 from sessionledger import IssuedSession
 from sessionledger.integrations.request import Context, Request, nothing
-from sessionledger.web.challenges import is_quotable
-from sessionledger.web.credentials import is_cookie_name
+from sessionledger.web.challenges import Denied, is_quotable, malformed, missing
+from sessionledger.web.credentials import Malformed, bearer_token, cookie_token, is_cookie_name
 from sessionledger.web.cross_site import (
+    CROSS_SITE,
     Origin,
     is_from_own_page,
     is_origin,
@@ -126,3 +127,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def _site_of(self, request: Request) -> Origin | None:
         return site_of(request.scheme, request.headers, secure_cookie=self.cookie.secure)
+
+
+class Credentials:
+    """What a request came with; its `repr` does not show it. token: of the header, or else of the
+    cookie. denied: why that is None."""
+
+    __slots__ = ("bearer", "cookie", "denied", "token")
+
+    def __init__(
+        self,
+        bearer: str | None,
+        cookie: str | None,
+        token: str | None,
+        denied: Denied | None = None,
+    ) -> None:
+        self.bearer = bearer
+        self.cookie = cookie
+        self.token = token
+        self.denied = denied
+
+
+def credentials_of(request: Request, settings: Settings) -> Credentials:
+    """The tokens of a request, and which of them counts."""
+    cookie = cookie_token(request.headers, settings.cookie.name)
+    try:
+        bearer = bearer_token(request.headers)
+    except Malformed:
+        return Credentials(None, cookie, None, malformed(settings.realm))
+    if bearer is not None:
+        return Credentials(bearer, cookie, bearer)
+    if cookie is None:
+        return Credentials(None, None, None, missing(settings.realm))
+    if not settings.may_use_cookie(request):
+        return Credentials(None, cookie, None, CROSS_SITE)
+    return Credentials(None, cookie, cookie)

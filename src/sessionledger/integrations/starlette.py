@@ -73,9 +73,9 @@ class SessionBackend(AuthenticationBackend):
         self._sessions = sessions
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """Who is there; None for nobody, whatever a client sent."""
+        """Who is logged in; None for nobody, whatever a client sent."""
         session = await self._sessions.for_request(conn).session()
-        if session is None:
+        if session is None or session.is_anonymous:
             return None
         scopes = (scope_of(session) or "").split()
         return AuthCredentials(["authenticated", *scopes]), SessionUser(session)

@@ -76,6 +76,8 @@ class SyncRequestSession:
     session = _in_place(RequestSession.session)
     required = _in_place(RequestSession.required)
     log_in = _in_place(RequestSession.log_in)
+    begin_anonymous = _in_place(RequestSession.begin_anonymous)
+    patch = _in_place(RequestSession.patch)
     log_out = _in_place(RequestSession.log_out)
     rotate = _in_place(RequestSession.rotate)
     change_credentials = _in_place(RequestSession.change_credentials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import UTC, datetime, timedelta
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -296,6 +296,23 @@ def test_the_scheme_is_the_browsers(
         headers |= {"Host": "app.test", "Origin": origin}
         headers |= {} if proto is None else {"X-Forwarded-Proto": proto}
         assert web("GET", "/auth", token="", headers=headers).status_code == status
+
+
+def test_an_anonymous_session_passes_only_where_that_is_asked_for(web: Web) -> None:
+    visitor = web.create("anonymous:", attributes={"scope": "read"})
+    assert visitor["principal"].startswith("anonymous:")
+    for refusing in ("/auth", "/auth/", "/auth?scope=read", "/auth/any/x?anonymous=allowed"):
+        answer = web("GET", refusing, token=visitor["token"])
+        assert (answer.status_code, answer.headers["x-auth-principal"]) == (401, "")
+    passed = web("GET", "/auth?anonymous=allowed&scope=read", token=visitor["token"])
+    assert passed.status_code == 200
+    assert passed.headers["x-auth-principal"] == quote(visitor["principal"], safe="")
+    assert (
+        web("GET", "/auth?anonymous=allowed&scope=write", token=visitor["token"]).status_code == 403
+    )
+    assert web("GET", "/auth?anonymous=yes", token=visitor["token"]).status_code == 403
+    somebody = web.create("alice")
+    assert web("GET", "/auth?anonymous=allowed", token=somebody["token"]).status_code == 200
 
 
 def test_settings_trust_other_sites_by_name() -> None:

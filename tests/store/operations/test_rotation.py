@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,30 @@ def test_once_the_minute_is_over_it_goes_on(store: SessionStore, clock: Clock) -
     clock.advance(refused.value.retry_after)
     session = rotated(store, token)
     assert len(session.rotations) == 30, "however often it was rotated before"
+
+
+def test_a_rotation_changes_attributes_in_the_same_unit(store: SessionStore) -> None:
+    token = store.create("visitor", attributes={"a": 1, "b": {"c": 1}}).token
+    before = store.head().id
+    issued = store.rotate(token, principal="alice", changes={"a": None, "b": {"d": 2}})
+    assert issued is not None
+    assert issued.attributes == {"b": {"c": 1, "d": 2}}
+    assert store.get(issued.token) == issued
+    assert store.head().id == before + 2
+    assert some(store.get(token)).attributes == {"a": 1, "b": {"c": 1}}, "within its grace"
+    refused: list[Any] = [[], "x", {"a": float("nan")}]
+    for wrong in refused:
+        with pytest.raises(InvalidSession) as caught:
+            store.rotate(issued.token, changes=wrong)
+        assert caught.value.field == "changes"
+    assert store.head().id == before + 2
+
+
+def test_a_child_is_not_rotated_into_more_than_its_parent(store: SessionStore) -> None:
+    parent = store.create("alice", attributes={"a": 1})
+    child = store.create("agent", parent=parent.token, attributes={"a": 1})
+    with pytest.raises(InvalidSession):
+        store.rotate(child.token, changes={"b": 1})
+    issued = store.rotate(child.token, changes={"a": None})
+    assert issued is not None
+    assert issued.attributes == {}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Unpack
+from typing import Any, Unpack
 
 from sessionledger.cli.exit_codes import not_live
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
 from sessionledger.cli.input.options import Annotations
 from sessionledger.cli.input.token import read_token
-from sessionledger.cli.input.values import duration, duration_or_zero
+from sessionledger.cli.input.values import duration, duration_or_zero, json_object
 from sessionledger.cli.output.records import show_issued, show_session
 from sessionledger.cli.parser import Option
 
@@ -49,6 +49,7 @@ def reauthenticate(
         "How long the old token still authenticates: 30s, or 0s.",
         read=duration_or_zero,
     ),
+    Option("--changes JSON|@FILE", "Merge these into the attributes.", read=json_object),
     *options.ANNOTATIONS,
 )
 def rotate(
@@ -56,6 +57,7 @@ def rotate(
     json: bool,
     principal: str | None,
     grace: timedelta | None,
+    changes: dict[str, Any] | None,
     **annotations: Unpack[Annotations],
 ) -> None:
     """Replace the token of a live session and print the new one.
@@ -64,7 +66,9 @@ def rotate(
     that it was rotated into, if it is presented after its grace.
     """
     with ledger.store() as store:
-        issued = store.rotate(read_token(), principal=principal, grace=grace, **annotations)
+        issued = store.rotate(
+            read_token(), principal=principal, grace=grace, changes=changes, **annotations
+        )
     if issued is None:
         raise not_live("token")
     show_issued(issued, json)

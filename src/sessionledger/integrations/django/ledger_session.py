@@ -41,6 +41,8 @@ class DjangoRequestSession(SyncRequestSession):
     asession = _in_thread(SyncRequestSession.session)
     arequired = _in_thread(SyncRequestSession.required)
     alog_in = _in_thread(SyncRequestSession.log_in)
+    abegin_anonymous = _in_thread(SyncRequestSession.begin_anonymous)
+    apatch = _in_thread(SyncRequestSession.patch)
     alog_out = _in_thread(SyncRequestSession.log_out)
     arotate = _in_thread(SyncRequestSession.rotate)
     achange_credentials = _in_thread(SyncRequestSession.change_credentials)

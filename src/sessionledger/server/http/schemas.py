@@ -112,10 +112,12 @@ class NewToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A token in the place of another.
 
     principal: who just logged in, where that is somebody else. grace: for how many seconds the old
-    token is still good; as the policy says, where it is not given.
+    token is still good; as the policy says, where it is not given. changes: merged into the
+    attributes (RFC 7396).
     """
 
     principal: Name | None = None
+    changes: dict[str, Any] | None = None
     grace: Annotated[float, Meta(ge=0, le=LONGEST, description="Seconds.")] | None = None
     reason: Text | None = None
     context: Context | None = None

@@ -5,6 +5,7 @@
 2. It always has all identity headers, empty where there is nothing to say. So a proxy that copies
    them never lets a client's own through. Values are percent-encoded.
 3. The query of `/auth` and `/auth/` says what is required beside a live session.
+   An anonymous session passes only with `anonymous=allowed`.
 4. Proxies that append the client's path and query ask below `/auth/any`, which requires a live
    session and no more. Every other path is a mistake of the proxy's configuration: nothing passes.
 5. A cookie counts as `web.cross_site` says of the browser's own request.
@@ -55,10 +56,14 @@ _SECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Required(msgspec.Struct, frozen=True):
-    """What a session needs to have: scopes, and a proof of who bears it that is no older."""
+    """What a session needs to have: scopes, and a proof of who bears it that is no older.
+
+    anonymous: an anonymous session will do.
+    """
 
     scopes: frozenset[str] = frozenset()
     max_auth_age: timedelta | None = None
+    anonymous: bool = False
 
 
 _NOTHING = Required()
@@ -93,6 +98,8 @@ class ForwardAuth:
             raise refused(challenges.too_old(self._realm, age)) from None
         if session is None:
             raise refused(challenges.refused_token(self._realm))
+        if session.is_anonymous and not required.anonymous:
+            raise refused(challenges.missing(self._realm))
         count.take_principal(session)
         scopes, response = _PASSED.of(session)
         if not required.scopes <= scopes:
@@ -142,16 +149,19 @@ def required_by(query: bytes) -> Required:
     """What a query asks for. Raises `HTTPProblem` for one that can't be read: nothing passes."""
     scopes: set[str] = set()
     age: timedelta | None = None
+    anonymous = False
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name == "scope" and is_scope(value):
             scopes |= set(value.split())
         elif name == "max_auth_age" and age is None and _SECONDS.fullmatch(value):
             age = timedelta(seconds=int(value))
+        elif (name, value) == ("anonymous", "allowed"):
+            anonymous = True
         else:
             raise HTTPProblem(403, "misconfigured", _MISCONFIGURED)
-    if not scopes and age is None:
+    if not scopes and age is None and not anonymous:
         raise HTTPProblem(403, "misconfigured", _MISCONFIGURED)
-    return Required(frozenset(scopes), age)
+    return Required(frozenset(scopes), age, anonymous)
 
 
 def _passed(session: Session) -> tuple[frozenset[str], PlainResponse]:

@@ -179,6 +179,7 @@ async def rotate_session(
     issued = await ledger_of(request).sessions.rotate(
         handle=handle,
         principal=data.principal,
+        changes=data.changes,
         grace=span(data.grace),
         reason=data.reason,
         actor=caller_of(request).name,

@@ -51,7 +51,8 @@ class ByToken(TokenFacade):
         Without `token` a new one is made, which is better: a guessable one can be tried offline
         against a stolen ledger. The session ends at `expires_at`, or `ttl` after `created_at`, or
         as the policy says, whose timeouts can be given for this session alone. `external_id` is
-        the application's own name for it, such as an OIDC `sid`; several may share one.
+        the application's own name for it, such as an OIDC `sid`; several may share one. For the
+        principal `ANONYMOUS` the session is a visitor's, with a principal of its own.
 
         `parent` is the token or the handle of a live session. A child of it, for an agent or a
         job, has some of its attributes, ends no later, and ends with it.
@@ -202,6 +203,7 @@ class ByToken(TokenFacade):
         *,
         handle: str | None = None,
         principal: str | None = None,
+        changes: Mapping[str, Any] | None = None,
         grace: timedelta | None = None,
         reason: str | None = None,
         actor: str | None = None,
@@ -210,11 +212,12 @@ class ByToken(TokenFacade):
         """Replace the token of a live session by a new one, which is answered this once.
 
         The new session carries on the old one's attributes, creation and ends, for `principal` if
-        one is given: who just logged in. The old token authenticates for `grace` more, the
-        policy's if none is given; presented later, it ends the family. Takes the token or `handle`.
-        None for a session that is not live. Raises `SessionLimitReached`.
+        one is given: who just logged in. `changes` are merged into its attributes, as by `patch`,
+        in the same unit. The old token authenticates for `grace` more, the policy's if none is
+        given; presented later, it ends the family. Takes the token or `handle`. None for a session
+        that is not live. Raises `InvalidSession` and `SessionLimitReached`.
         """
-        command = Rotate(principal=principal, grace=grace)
+        command = Rotate(principal=principal, grace=grace, changes=changes)
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await rotation.rotate(self._engine, token, handle, command, annotation)
 
