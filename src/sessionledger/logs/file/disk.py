@@ -198,6 +198,7 @@ class Disk:
         """Let nobody find the topics any more, and name the address `to` to them."""
         self.replace(self._topics / LEFT_FOR, to.encode())
         self._topics.rename(self.root / LEFT)
+        self._topics.write_text(to)  # the reference makes no folder where there is a file
         self.flush_folder(self.root)
 
     def replace(self, path: Path, content: bytes) -> None:
