@@ -7,14 +7,14 @@ import json
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in
-from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import AsyncClient, Client, override_settings
@@ -330,7 +330,24 @@ def read_again(session: SessionStore) -> None:
 
 @pytest.mark.parametrize("write", [clear, clear_and_set, read_and_clear, put_in_place, read_again])
 @pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
-def test_what_was_put_in_place_replaces_all_that_is_stored(
+def test_what_was_put_in_place_replaces_all_of_a_visitor(
+    ledger: Ledger, write: Callable[[SessionStore], None], coroutine: bool
+) -> None:
+    key = made(a=1, b=1).session_key
+    again = SessionStore(key)
+    write(again)
+    expected = dict(again.items())
+    asyncio.run(again.asave()) if coroutine else again.save()
+    assert again.session_key == key
+    assert dict(SessionStore(key).items()) == expected
+    again["more"] = 1
+    again.save()
+    assert dict(SessionStore(key).items()) == {**expected, "more": 1}
+
+
+@pytest.mark.parametrize("write", [clear, clear_and_set, read_and_clear, put_in_place, read_again])
+@pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
+def test_what_was_put_in_place_replaces_all_of_a_user(
     ledger: Ledger, write: Callable[[SessionStore], None], coroutine: bool
 ) -> None:
     session = made(a=1, _auth_user_id="7")
@@ -410,6 +427,59 @@ def test_saving_the_session_of_a_guest_sends_the_cookie(ledger: Ledger) -> None:
         key = answered(client.get(path)).content.decode()
         assert key_of(client) == key
         assert SessionStore().exists(key)
+
+
+def test_only_a_key_that_is_not_in_use_creates(ledger: Ledger) -> None:
+    key = made(a=1).session_key
+    for call in (
+        lambda: SessionStore(key).save(must_create=True),
+        lambda: asyncio.run(SessionStore(key).asave(must_create=True)),
+    ):
+        with pytest.raises(CreateError):
+            call()
+    planted = SessionStore("a" * 32)
+    planted.save(must_create=True)
+    assert planted.session_key != "a" * 32
+    assert ledger.count() == 2
+
+
+def test_a_key_that_django_makes_is_the_key_that_is_saved(ledger: Ledger) -> None:
+    async def choose() -> SessionStore:
+        session = SessionStore()
+        await session.aset("a", 1)
+        await session._aget_or_create_session_key()
+        return session
+
+    session = SessionStore()
+    session["a"] = 1
+    session._get_or_create_session_key()
+    for one in (session, asyncio.run(choose())):
+        key = one.session_key
+        one.save()
+        assert one.session_key == key
+        assert SessionStore(key).load() == {"a": 1}
+
+
+def test_what_another_engine_stored_does_not_store_its_key(ledger: Ledger) -> None:
+    key = "abcdefgh" * 4
+    session = SessionStore(key)
+    assert session.adopt({"a": 1, "key": [key]}, datetime.now(UTC) + AGE * 1000)
+    assert not session.adopt({"a": 2}, datetime.now(UTC) + AGE * 1000)
+    again = SessionStore(key)
+    again["b"] = f"/{key}/"
+    again.save()
+    assert SessionStore(key).load() == {"a": 1, "key": ["..."], "b": "/.../"}
+
+
+def test_saving_every_request_writes_one_event_each_time(ledger: Ledger, clock: Clock) -> None:
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        client = Client()
+        client.get("/put?a=1")
+        for _ in range(2):
+            clock.advance(timedelta(seconds=1))
+            before = len(events(ledger))
+            client.get("/")
+            assert len(events(ledger)) == before + 1
 
 
 def test_a_key_is_known_from_the_log_in_on(ledger: Ledger, users: dict[str, str]) -> None:

@@ -72,10 +72,10 @@ class SessionStore(SessionBase):
         return self._format().data(session)
 
     @without_locals
-    def exists(self, session_key: str) -> bool:
+    def exists(self, session_key: str | None) -> bool:
         """Whether there is a live session by that key."""
         with suppress(InvalidSession):
-            return engine_store().get(session_key) is not None
+            return session_key is not None and engine_store().get(session_key) is not None
         return False
 
     def create(self) -> None:
@@ -84,7 +84,10 @@ class SessionStore(SessionBase):
         self._begin()
 
     def save(self, must_create: bool = False) -> None:
-        """Write what was changed. Raises `UpdateError` for a session that has ended meanwhile."""
+        """Write what was changed. Raises `UpdateError` for a session that has ended meanwhile, and
+        `CreateError` where one must be created and is there."""
+        if must_create and self.exists(self.session_key):
+            raise CreateError
         data = self._get_session(no_load=must_create)
         if must_create or self.session_key in (None, self._chosen):
             self._begin()
@@ -140,9 +143,16 @@ class SessionStore(SessionBase):
         while engine_store().sweep(limit=_BATCH) == _BATCH:
             pass
 
+    def _get_new_session_key(self) -> str:
+        self._chosen = issue(secrets.token_bytes(TOKEN_RANDOM_BYTES))
+        return self._chosen
+
+    async def _aget_new_session_key(self) -> str:
+        return self._get_new_session_key()
+
     def _choose(self) -> None:
         """Another key, for a session that is begun when it is saved."""
-        self._session_key = self._chosen = issue(secrets.token_bytes(TOKEN_RANDOM_BYTES))
+        self._session_key = self._get_new_session_key()
         self.modified = True
 
     def _begin(self) -> None:
