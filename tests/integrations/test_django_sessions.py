@@ -146,6 +146,21 @@ def test_a_session_that_becomes_somebodys_without_a_log_in_changes_its_key(ledge
     assert [one.principal for one in ledger.sessions()] == ["7"]
 
 
+def test_a_coroutine_logs_in_and_out(ledger: Ledger, users: dict[str, str]) -> None:
+    client = AsyncClient()
+    told: list[str] = []
+    answered(client.get("/aput?basket=tea"))
+    before = key_of(client)
+    told.append(answered(client.get("/alogin?name=a")).content.decode())
+    assert told == [key_of(client)]
+    assert ledger.get(before) is None
+    (session,) = ledger.sessions()
+    assert session.principal == users["a"]
+    assert SessionStore(key_of(client))["basket"] == "tea"
+    answered(client.get("/alogout"))
+    assert ledger.count() == 0
+
+
 def test_a_log_out_ends_the_session(ledger: Ledger, users: dict[str, str]) -> None:
     client = Client()
     client.get("/login?name=a")
@@ -237,10 +252,11 @@ def test_a_value_comes_back_as_from_djangos_own_engines(ledger: Ledger, value: A
     assert repr(SessionStore(session.session_key)["it"]) == repr(json.loads(json.dumps([value])))
 
 
-def test_a_value_may_nest_deeper_than_attributes_do(ledger: Ledger) -> None:
+@pytest.mark.parametrize("levels", [30, 61, 62, 63, 64, 124, 125, 500])
+def test_a_value_may_nest_deeper_than_attributes_do(ledger: Ledger, levels: int) -> None:
     value: Any = 0
-    for _ in range(500):
-        value = [value, {}]
+    for _ in range(levels):
+        value = [value]
     assert SessionStore(made(it=value).session_key)["it"] == value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import aauthenticate, alogin, alogout, authenticate, login, logout
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
@@ -41,6 +41,17 @@ async def aput(request: HttpRequest) -> HttpResponse:
 def log_in(request: HttpRequest) -> HttpResponse:
     login(request, authenticate(request, username=request.GET["name"], password="secret"))
     return whole(request)
+
+
+async def alog_in(request: HttpRequest) -> HttpResponse:
+    user = await aauthenticate(request, username=request.GET["name"], password="secret")
+    await alogin(request, user)
+    return HttpResponse(request.session.session_key)
+
+
+async def alog_out(request: HttpRequest) -> HttpResponse:
+    await alogout(request)
+    return HttpResponse("goodbye")
 
 
 def log_out(request: HttpRequest) -> HttpResponse:
@@ -87,6 +98,8 @@ urlpatterns = [
     path("aput", aput),
     path("login", log_in),
     path("logout", log_out),
+    path("alogin", alog_in),
+    path("alogout", alog_out),
     path("clear", clear),
     path("flush", flush),
     path("aclear", aclear),
