@@ -122,6 +122,8 @@ def test_an_end_that_no_standby_has_is_not_answered_by_saying_that_it_was_there_
             assert store.get(TOKEN) is None
             refusal(lambda: store.expire(TOKEN))
             refusal(lambda: store.revoke_all("alice"))
+            refusal(lambda: store.revoke_where(principals=["alice"]))
+            refusal(lambda: store.log_out_everywhere(TOKEN))
         assert store.expire(TOKEN) is not None
         assert store.revoke_all("alice") == 0
 

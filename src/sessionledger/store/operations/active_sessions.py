@@ -28,9 +28,9 @@ from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Session
 from sessionledger.core.token import handle_of
 from sessionledger.errors import SessionLimitReached
-from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Verdict
+from sessionledger.logs.base import OVER, LogEvent, Row, RowFilter, Rule, Unit, Verdict
 from sessionledger.store.engine import Engine
-from sessionledger.store.session_fold import intact_session_of, state_of
+from sessionledger.store.session_fold import NOBODY, intact_session_of, state_of
 from sessionledger.store.steps import salted
 
 Choose: TypeAlias = Callable[[Sequence[Session]], Iterable[Expired | Touched] | None]
@@ -125,6 +125,12 @@ def ending(
         return happened
 
     return Rule(where, decide, after, limit, None if where.group else then, groups)
+
+
+async def settle(engine: Engine) -> None:
+    """Wait for what was read to be kept, as an append would. An answer then says that it holds."""
+    nobody = Rule(of_principal(NOBODY), lambda _: [])
+    await engine.log.append(engine.topic, [Unit(rule=nobody)])
 
 
 def leaving(session: Session, now: datetime) -> Follow:

@@ -17,7 +17,13 @@ from sessionledger.errors import InvalidSession, VersionConflict
 from sessionledger.logs.base import Conflict, Row, Rule
 from sessionledger.plain import as_span
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
-from sessionledger.store.operations.active_sessions import ActiveSession, ending, family, of_tree
+from sessionledger.store.operations.active_sessions import (
+    ActiveSession,
+    ending,
+    family,
+    of_tree,
+    settle,
+)
 from sessionledger.store.operations.relatives import among_relatives
 from sessionledger.store.session_fold import intact_session_of, session_of, state_of
 from sessionledger.store.steps import Step
@@ -92,10 +98,11 @@ async def end(
         event = decide_expire(state_of(row), handle, command, now)
         steps = [] if event is None else [Step(event, headers, key, row)]
         rule = None
-        # An end that others wrote is also decided at the write: the answer says that it holds.
-        if session is not None and (belongs_to_tree(session) or not steps):
+        if session is not None and belongs_to_tree(session):
             rule = _ending_others(engine, session, now, command.cause, headers)
         if not steps and rule is None:
+            if session is not None:
+                await settle(engine)
             return session
         outcome = await engine.commit(steps, now, secret, rule=rule)
         if not isinstance(outcome, Conflict):

@@ -17,7 +17,13 @@ from sessionledger.core.token import digest, handle_of, parse_handle, parse_toke
 from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Rule, Unit
 from sessionledger.store.engine import Annotation, Engine
-from sessionledger.store.operations.active_sessions import Choose, ending, leaving, of_principal
+from sessionledger.store.operations.active_sessions import (
+    Choose,
+    ending,
+    leaving,
+    of_principal,
+    settle,
+)
 from sessionledger.store.operations.families import end_reused
 from sessionledger.store.operations.listings import Selection
 from sessionledger.store.session_fold import intact_session_of, session_of
@@ -64,7 +70,10 @@ async def log_out_everywhere(engine: Engine, token: object, annotation: Annotati
     if is_reuse(session, now):
         await end_reused(engine, secret, annotation)
         return 0
-    if session is None or session.ended_at is not None:
+    if session is None:
+        return 0
+    if session.ended_at is not None:
+        await settle(engine)
         return 0
     refuse_child(session)
 

@@ -29,7 +29,7 @@ from sessionledger.logs.base import (
     Unit,
 )
 from sessionledger.store.engine import EVENT_PAGE, Annotation, Engine
-from sessionledger.store.operations.active_sessions import ending
+from sessionledger.store.operations.active_sessions import ending, settle
 from sessionledger.store.operations.listings import ANYBODY
 from sessionledger.store.operations.principals import A_PAGE, end_by
 from sessionledger.store.session_fold import intact_session_of
@@ -116,8 +116,11 @@ async def revoke_where(
             if (login := call.login(row)) is not None:
                 logins.add(login)
                 owners[row.owner] = None
-    if dry_run or not logins:
+    if dry_run:
         return len(logins)
+    if not logins:
+        await settle(engine)
+        return 0
     event = Unit([Change(call.event(len(logins)))])
     (outcome,) = await engine.log.append(engine.topic, [event])
     assert isinstance(outcome, Appended)
