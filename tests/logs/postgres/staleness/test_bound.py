@@ -31,7 +31,7 @@ from tests.logs.postgres.standing_still import Swallower
 from tests.postgres_server import address, execute, schema
 from tests.servers import run_folder, serve
 
-BOUND = 0.6
+BOUND = 1.0
 READING = "tests.logs.postgres.staleness.reading_child"
 SESSIONS = 150
 COLOURS = ("sync", "async")

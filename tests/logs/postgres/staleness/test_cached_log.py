@@ -211,7 +211,11 @@ def test_a_forked_child_has_a_tail_of_its_own(tmp_path: Path) -> None:
     with both(tmp_path) as (store, others):
         token = others.create("alice").token
         keep(store, token)
-        (connection,) = log_of(store)._tail.pool._open
+
+        def servers() -> list[int]:
+            return [one._raw.info.backend_pid for one in log_of(store)._tail.pool._open]
+
+        before = servers()
 
         def child() -> None:
             gc.collect()
@@ -222,7 +226,7 @@ def test_a_forked_child_has_a_tail_of_its_own(tmp_path: Path) -> None:
         assert is_kept(store, token)
         others.expire(token)
         until(lambda: store.get(token) is None)
-        assert not connection.is_lost
+        assert servers() == before
 
 
 def test_a_server_that_only_follows_another_confirms_nothing(
@@ -243,7 +247,7 @@ def test_a_commit_that_no_standby_has_confirms_nothing(
     """As on a primary that was cut off. A cancelled wait comes back as a commit, with a warning."""
     use_a_server_apart(monkeypatch)
     url, name = address(tmp_path), f"tail_{schema(tmp_path)[-20:]}"
-    bound = timedelta(milliseconds=300)
+    bound = timedelta(seconds=1)
     waits = f"""FROM pg_stat_activity
         WHERE application_name = '{name}' AND wait_event = 'SyncRep'"""
     with (
