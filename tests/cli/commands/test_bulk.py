@@ -78,6 +78,21 @@ def test_erase(line: Line) -> None:
     assert line("stats", "--json").record["erasure_pending"] is False
 
 
+def test_what_was_erased_is_erased_again_in_a_restored_ledger(line: Line) -> None:
+    alice = line.create("alice")[1]
+    bob = line.create("bob")[1]
+    line("backup", "older")
+    line("erase", "--principal", "alice", "--yes")
+    register = line("erasures", "export")
+    assert (register.code, register.out) == (0, f"{alice}\n")
+    (line.folder / "register").write_text(register.out)
+    there = ("-l", "restored.db")
+    assert line("restore", "older", "--erased", "register", *there).code == 0
+    assert line("sessions", "--all", "--json", *there).record["handle"] == bob
+    missing = line("restore", "older", "--erased", "nothing", "-l", "second.db")
+    assert (missing.code, "--erased" in missing.err) == (2, True)
+
+
 @pytest.mark.parametrize("named", [["--principal", "alice"], ["--yes"], ["--handle", "alice"]])
 def test_erase_asks_first_and_needs_a_name(line: Line, named: list[str]) -> None:
     line.create("alice")

@@ -19,6 +19,7 @@ from sessionledger import (
     RowFilter,
     SessionStore,
     StoredEvent,
+    restore,
 )
 from sessionledger.core.annotations import SALT
 from sessionledger.logs import chain
@@ -428,3 +429,57 @@ def test_what_was_listed_is_finished_by_maintenance(
         assert store.get(other) is not None
         held = files(tmp_path)
         assert not [text for text in PERSONAL if text.encode() in held]
+
+
+@pytest.mark.parametrize("target", ["sqlite", "file"])
+def test_a_restore_of_an_older_backup_brings_nobody_back(
+    store: SessionStore, clock: Clock, tmp_path: Path, target: str
+) -> None:
+    compacted(store, clock)
+    live_on(store)
+    store.backup(tmp_path / "older")
+    store.erase(PERSONAL[0])
+    register = store.erasures()
+    assert len(register) == 5  # one was ended, and forgotten
+    url = address(target, tmp_path / "restored")
+    restore(tmp_path / "older", url, erased=register, clock=lambda: clock.now)
+    with on(url, clock) as restored:
+        assert restored.count(principal=PERSONAL[0], live=False) == 0
+        assert not any(text in content_left(restored) for text in PERSONAL)
+        assert restored.verify().ok
+        assert set(restored.erasures()) >= set(register)
+        restored.sweep()
+        restored.maintain()
+        assert not [one for one in restored.diagnose() if one.severity != "note"]
+    with pytest.raises(InvalidSession, match="handle"):
+        restore(tmp_path / "older", address(target, tmp_path / "second"), erased=["alice"])
+
+
+def content_left(store: SessionStore) -> str:
+    """All that the events say which no compaction removed."""
+    events = store.events(after=store.stats().cut)
+    return "".join(f"{event.payload!r} {event.headers}" for event in events)
+
+
+def test_who_stays_logged_in_in_a_restored_ledger_is_not_who_was_erased(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with on(address("sqlite", tmp_path / "ledger"), clock) as store:
+        token, other = live_on(store)
+        store.backup(tmp_path / "older")
+        store.touch(other)
+        store.backup(tmp_path / "newer")
+        store.erase(PERSONAL[0])
+        register = store.erasures()
+    url = address("sqlite", tmp_path / "restored")
+    restore(
+        tmp_path / "older",
+        url,
+        keep_live=tmp_path / "newer",
+        erased=register,
+        clock=lambda: clock.now,
+    )
+    with on(url, clock) as restored:
+        assert (restored.get(token), restored.get(other) is None) == (None, False)
+        assert not any(text in content(restored) for text in PERSONAL)
+        assert restored.verify().ok

@@ -40,6 +40,7 @@ COMMANDS = {
     "compact": ("audit", "Remove the events that are older than a retention."),
     "maintain": ("audit", "Sweep every topic of sessions, and remove old events: one round."),
     "backup": ("copies", "Copy the whole ledger to a new file, and verify the copy."),
+    "erasures": ("copies", "List what was erased, for a restore."),
     "restore": ("copies", "Make a ledger from a backup. Every session is ended."),
     "copy": ("copies", "Copy a ledger to another address, of whatever kind."),
     "stats": ("audit", "Count sessions and events, and describe the log."),

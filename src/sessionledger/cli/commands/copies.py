@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sessionledger import copy as copy_ledger
 from sessionledger import open_log, schema_sql
 from sessionledger import restore as restore_backup
-from sessionledger.cli.exit_codes import NO, OK
+from sessionledger.cli.exit_codes import NO, OK, bad_usage
 from sessionledger.cli.input.ledger import JSON, LEDGER, Ledger, ledger_command, url_of
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show
@@ -54,9 +56,15 @@ def backup(ledger: Ledger, json: bool, file: str) -> int:
     Option("FILE", "A backup."),
     Option("--keep-live NEWER", "Keep sessions that are live in this newer backup."),
     Option("--accept-breaks", "Restore it although a chain breaks."),
+    Option("--erased FILE", "Erase these handles again: what `erasures export` printed."),
 )
 def restore(
-    ledger: Ledger, json: bool, file: str, keep_live: str | None, accept_breaks: bool | None
+    ledger: Ledger,
+    json: bool,
+    file: str,
+    keep_live: str | None,
+    accept_breaks: bool | None,
+    erased: str | None,
 ) -> None:
     """Make a ledger from a backup. Every session is ended.
 
@@ -69,6 +77,7 @@ def restore(
             url_of(ledger.location),
             keep_live=keep_live,
             accept_breaks=bool(accept_breaks),
+            erased=_handles_in(erased) if erased else (),
             progress=bar,
         )
     if json or not on_terminal():
@@ -79,6 +88,29 @@ def restore(
             f"{escape(topic.topic)}: {topic.events} events, {topic.ended} sessions ended; "
             f"event {topic.restored} says that later ones are lost"
         )
+
+
+def _handles_in(file: str) -> list[str]:
+    """The handles in a file, one a line."""
+    try:
+        return Path(file).read_text(encoding="ascii").split()
+    except (OSError, ValueError) as error:
+        raise bad_usage(f"--erased names a file that can't be read: {error}") from None
+
+
+@ledger_command()
+def _export(ledger: Ledger, json: bool) -> None:
+    """Print the handles that were erased, one a line. Keep them outside of the ledger.
+
+    `restore --erased FILE` erases them again, since a backup may be older. Lists of them are
+    removed with the retention: export after each erasure.
+    """
+    with ledger.store_to_read() as store:
+        for handle in store.erasures():
+            show({"handle": handle}, json)
+
+
+erasures = {"export": _export}
 
 
 def _copy(

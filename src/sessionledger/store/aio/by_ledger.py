@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sessionledger.core.token import Handle
 from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
@@ -186,6 +187,15 @@ class ByLedger(Facade):
         engine_of = Maintenance(self._engine, self._log, None).engine_of
         given = (self._log, self._engine, engine_of, principal, handle, progress)
         return await self._engine.log.call(partial(erase, *given, mentions=mentions))
+
+    async def erasures(self) -> list[Handle]:
+        """The handles that were erased, as far as no compaction removed the lists of them.
+
+        Keep them outside of the ledger, and give them to `restore`: a backup may be older.
+        """
+        from sessionledger.store.erasure.lists import erased_handles
+
+        return await self._engine.log.call(erased_handles, self._log)
 
     async def backup(self, path: str | Path, *, progress: Progress | None = None) -> BackedUp:
         """Copy all topics of the ledger to a new file, and verify the copy. Writers go on.

@@ -1,6 +1,6 @@
 """Making a ledger from a backup, in which nobody is logged in.
 
-1. A copy of the backup is opened and verified.
+1. A copy of the backup is opened and verified. What was erased since is erased there again.
 2. A ledger without events takes all topics over, in one transaction. Each ends with the event that
    says that later ones are lost. Its id is far above those, so that no id has two meanings. A mark
    follows, which ends every session: it may have been ended after the backup.
@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from sessionledger.core.annotations import REASON
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import EXPIRED, KINDS, RESTORED, Everybody
 from sessionledger.core.instant import microseconds, parse_instant
+from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.errors import LogError, LogUnavailable, NotALedger
 from sessionledger.logs import chain
 from sessionledger.logs.base import Log, LogEvent, Progress, StoredEvent
@@ -55,6 +56,7 @@ def restore(
     *,
     keep_live: str | Path | None = None,
     accept_breaks: bool = False,
+    erased: Collection[str] = (),
     clock: Clock = system_clock,
     progress: Progress | None = None,
 ) -> Restored:
@@ -62,7 +64,8 @@ def restore(
 
     keep_live: a newer backup of the same ledger. Sessions that are live in it stay live, and all
     others are ended. What was ended after it comes back. `accept_breaks=True` restores a backup
-    whose chain breaks.
+    whose chain breaks. The sessions of the handles `erased`, which `erasures` answered, are erased
+    before anybody can read them.
     Raises `NotALedger` for what is no backup, and `CorruptLog` for a damaged one. Raises
     `LogUnavailable` for a ledger that has events or can't take topics over, and for a newer backup
     that does not continue the other one. Raises what `open_log` raises.
@@ -78,6 +81,11 @@ def restore(
             newer = opened.enter_context(_opened(Path(keep_live).absolute()))
             refuse_broken([verified(newer, topic) for topic in newer.topics()], "the newer backup")
             ends = {one.head.topic: ends_of(source, newer, one.head, now) for one in found}
+        if erased:
+            from sessionledger.store.erasure.erase import erase_again  # few restores do
+
+            erase_again(source, [handle_of(parse_handle(handle)) for handle in erased], clock)
+            found = [verified(source, topic) for topic in source.topics()]
         return _restored(source, found, url, now, ends, progress)
 
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
@@ -18,15 +18,18 @@ from sessionledger.core.events import ERASURE
 from sessionledger.core.families import family_of
 from sessionledger.core.instant import microseconds
 from sessionledger.core.parse import parse_principal
+from sessionledger.core.policy import Policy
 from sessionledger.core.token import Handle, handle_of, parse_handle
 from sessionledger.errors import InvalidSession, LogUnavailable
-from sessionledger.logs.adapters.immediate import drive
+from sessionledger.logs.adapters.immediate import ImmediateLog, drive
 from sessionledger.logs.base import Appended, Change, Log, LogEvent, Progress, Unit
 from sessionledger.logs.compaction.contract import CompactableLog, ErasableLog
-from sessionledger.store.engine import NO_ANNOTATION, Engine
+from sessionledger.store.clock import Clock
+from sessionledger.store.engine import NO_ANNOTATION, SESSIONS_TOPIC, Engine
 from sessionledger.store.erasure.rewriting import finish
 from sessionledger.store.erasure.search import Mention, Search
 from sessionledger.store.erasure.stubs import ErasureList, Replaced, Who, encode_list
+from sessionledger.store.maintenance import Maintenance
 from sessionledger.store.operations.everybody import BATCH, end_marked
 from sessionledger.store.operations.families import revoke
 from sessionledger.store.operations.listings import ANYBODY, Selection
@@ -71,6 +74,13 @@ def erase(
     return eraser.principal(principal) if handle is None else eraser.handle(engine, handle)
 
 
+def erase_again(log: Log, handles: Collection[str], clock: Clock) -> None:
+    """Erase sessions of a ledger that is being made, as they were erased in another one."""
+    engine = Engine(ImmediateLog(log), SESSIONS_TOPIC, Policy(), clock)
+    engine_of = Maintenance(engine, log, None).engine_of
+    Eraser(log, engine_of, None, mentions=False).handles(handles)
+
+
 class Eraser:
     """Erases one person from a ledger. engine_of: what a topic of sessions is asked by."""
 
@@ -106,10 +116,13 @@ class Eraser:
     def handle(self, engine: Engine, handle: object) -> Erasure:
         """Erase the session of a handle, with what it was rotated from and into."""
         key = parse_handle(handle)
+        session = intact_session_of(self._log.row(engine.topic, key))
+        return self.handles({handle_of(key)} | (set() if session is None else {family_of(session)}))
+
+    def handles(self, handles: Collection[str]) -> Erasure:
+        """Erase the sessions of some handles, with those that were rotated from them."""
         with self._ledger.lease():
-            session = intact_session_of(self._log.row(engine.topic, key))
-            handles = {handle_of(key)} | (set() if session is None else {family_of(session)})
-            return self._erase(list(self._engines()), Who(None, handles))
+            return self._erase(list(self._engines()), Who(None, frozenset(handles)))
 
     def _engines(self) -> Iterator[Engine]:
         for topic in self._log.topics():

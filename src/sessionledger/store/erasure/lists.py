@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from sessionledger.core.events import ERASURE
-from sessionledger.logs.base import StoredEvent
+from sessionledger.core.token import Handle
+from sessionledger.logs.base import Log, StoredEvent
 from sessionledger.logs.chain import STUB_HEADER
 from sessionledger.logs.compaction.segments import Archive
-from sessionledger.store.engine import Engine
+from sessionledger.store.engine import EVENT_PAGE, Engine
 from sessionledger.store.erasure.stubs import ErasureList, decode_list
 
 
@@ -35,6 +36,17 @@ class Lists:
     def _see_archive(self, archive: Archive) -> None:
         for page in archive.pages(0):
             see_lists(page, self.stubs)
+
+
+def erased_handles(log: Log) -> list[Handle]:
+    """The handles in all lists of a ledger that no compaction removed, each once."""
+    ledger, found = log.compactable(), dict[Handle, None]()
+    for topic in log.topics():
+        after = ledger.cut(topic).id if ledger else 0
+        while page := log.read(topic, after, EVENT_PAGE):
+            found.update((handle, None) for one in lists_in(page) for handle in one.handles)
+            after = page[-1].id
+    return list(found)
 
 
 def see_lists(events: Iterable[StoredEvent], stubs: dict[int, set[str]]) -> None:

@@ -286,6 +286,7 @@ class SessionStore(TokenFacade):
     rebuild = in_place(ByLedger.rebuild)
     compact = in_place(ByLedger.compact)
     erase = in_place(ByLedger.erase)
+    erasures = in_place(ByLedger.erasures)
     backup = in_place(ByLedger.backup)
     maintain = in_place(ByLedger.maintain)
 
