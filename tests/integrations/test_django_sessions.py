@@ -301,6 +301,23 @@ def test_what_cannot_be_stored_is_refused_at_the_assignment(ledger: Ledger) -> N
     assert dict(SessionStore(session.session_key).items()) == {"it": 1}
 
 
+@pytest.mark.parametrize(
+    "value", [1, "\ud800", '"' * 20, "\\", 1e-7, {"b": 1, "a": "\x00"}], ids=repr
+)
+@pytest.mark.parametrize("name", ["{}", '"{}', "ü{}", "\x00{}"])
+def test_what_was_assigned_is_not_refused_for_its_size_afterwards(name: str, value: Any) -> None:
+    log = open_log("memory:")
+    policy = Policy(max_attributes_bytes=2000)
+    with override_settings(SESSIONLEDGER={"SESSIONS": lambda: Ledger(log, policy=policy)}):
+        session = SessionStore()
+        with pytest.raises(InvalidSession, match="2000 fit"):
+            for number in range(1000):
+                session[name.format(number)] = value
+        session.save()
+        assert SessionStore(session.session_key).load() == dict(session.items())
+    log.close()
+
+
 class Pickled:
     """A serializer of a project's own."""
 

@@ -51,7 +51,7 @@ class SessionStore(SessionBase):
     def update(self, dict_: Any) -> None:
         """Take the values. Raises what `save` would raise for them, and then takes none."""
         added = dict(dict_)
-        self._format().attributes({**self._session, **added})
+        self._format().check(self._session, added)
         super().update(added)
 
     async def aset(self, key: Any, value: Any) -> None:

@@ -20,6 +20,7 @@ from sessionledger.canonical import NotJSON, encode
 from sessionledger.secrecy import without_tokens
 
 _DEEPEST = 125
+_PER_NAME, _PER_CHARACTER = 32, 3
 _AROUND = 2  # levels around a value: the attributes, and the array
 
 Texts = dict[str, tuple[int, str]]
@@ -65,6 +66,15 @@ class Format:
             return Data(session, data, texts)
         data.session, data.texts = session, texts
         return data
+
+    def check(self, data: Mapping[str, Any], added: Mapping[str, Any]) -> None:
+        """Raises as `attributes` does for the data with what is added."""
+        whole, limit = {**data, **added}, self._policy.max_attributes_bytes
+        self.attributes(added)
+        # As text in text, with its name beside it, JSON takes at most so much.
+        most = _PER_NAME * len(whole) + _PER_CHARACTER * len(self._dumps(whole))
+        if type(self._serializer) is not JSONSerializer or most > (limit or most):
+            self.attributes(whole)
 
     def attributes(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """All of the data. Raises `InvalidSession`, and what the serializer raises."""
