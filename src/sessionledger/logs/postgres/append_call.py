@@ -13,10 +13,12 @@ from sessionledger.logs import chain, units
 from sessionledger.logs.base import (
     Appended,
     Conflict,
+    Draft,
     Fold,
     LogEvent,
     Outcome,
     Put,
+    Row,
     StoredEvent,
     Unit,
 )
@@ -25,11 +27,12 @@ from sessionledger.logs.postgres.connection import Lines, Statement
 from sessionledger.logs.postgres.functions import APPEND
 
 # Types of elements, as PostgreSQL numbers types, and how those of a fixed size are packed.
-_BOOL, _BYTES, _INT8, _INT4, _TEXT = 16, 17, 20, 23, 25
-_SHAPES = {_BOOL: "?", _INT8: ">q", _INT4: ">i"}
-_EVENT = (_INT4, _TEXT, _BYTES, _TEXT, _TEXT, _INT8)
-_ROW = (_INT4, _INT4, _BYTES, _INT8, _BYTES, _INT8, _BOOL, _BYTES, _BYTES, _BYTES, _BOOL)
-_READ = (_INT4, _BYTES, _INT8)
+BOOL, BYTES, INT8, INT4, TEXT = 16, 17, 20, 23, 25
+_SHAPES = {BOOL: "?", INT8: ">q", INT4: ">i"}
+_EVENT = (INT4, TEXT, BYTES, TEXT, TEXT, INT8)
+NAMED = (BYTES, INT8, BOOL, BYTES, BYTES, BYTES, BOOL)
+_ROW = (INT4, INT4, BYTES, INT8, *NAMED)
+_READ = (INT4, BYTES, INT8)
 _CALL = f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * 22)})"
 
 
@@ -66,14 +69,15 @@ class AppendCall:
                 at = event.occurred_at_ms
                 events.append((number, event.kind.encode(), event.payload, *around, at))
                 if change.put is not None:
-                    rows.append((number, len(events), *_row(change.put)))
-                    own.add(change.put.key)
+                    put = change.put
+                    rows.append((number, len(events), put.key, put.expected, *named(put.draft)))
+                    own.add(put.key)
             reads += [(number, key, version) for key, version in unit.reads]
             is_shared |= not written.isdisjoint([*own, *(key for key, _ in unit.reads)])
             written |= own
         self._keys = [row[2] for row in rows] + [read[1] for read in reads]
-        columns = (*_columns(_EVENT, events), *_columns(_ROW, rows), *_columns(_READ, reads))
-        self.statement: Statement = (_CALL, (topic, is_shared, *columns))
+        told = (*columns(_EVENT, events), *columns(_ROW, rows), *columns(_READ, reads))
+        self.statement: Statement = (_CALL, (topic, is_shared, *told))
 
     @classmethod
     def of(cls, topic: str, batch: Sequence[Unit], fold: Fold | None) -> AppendCall | None:
@@ -136,24 +140,16 @@ def _is_given(unit: Unit, fold: Fold) -> bool:
     )
 
 
-def _row(put: Put) -> Sequence[Any]:
-    draft, names = put.draft, (put.draft.alias, put.draft.group)
-    alias, group = (None if name is None else name.encode() for name in names)
-    named = (alias, group, draft.replaced)
-    return (
-        put.key,
-        put.expected,
-        draft.owner.encode(),
-        draft.expires,
-        draft.live,
-        draft.state,
-        *named,
-    )
+def named(row: Row | Draft) -> Sequence[Any]:
+    """What the types of `NAMED` are of."""
+    names = (None if name is None else name.encode() for name in (row.alias, row.group))
+    return row.owner.encode(), row.expires, row.live, row.state, *names, row.replaced
 
 
-def _columns(types: Sequence[int], lines: Sequence[Sequence[Any]]) -> list[Array]:
-    columns = zip(*lines, strict=True) if lines else [()] * len(types)
-    return [_array(of, column) for of, column in zip(types, columns, strict=True)]
+def columns(types: Sequence[int], lines: Sequence[Sequence[Any]]) -> list[Array]:
+    """The columns of lines, as arrays. Texts are given as bytes."""
+    turned = zip(*lines, strict=True) if lines else [()] * len(types)
+    return [_array(of, column) for of, column in zip(types, turned, strict=True)]
 
 
 def _array(of: int, values: Sequence[Any]) -> Array:

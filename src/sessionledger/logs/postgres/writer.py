@@ -8,9 +8,10 @@ from typing import Any
 from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
-from sessionledger.logs.chain import Head
+from sessionledger.logs.chain import Head, encode_headers
 from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append_call import BYTES, INT8, NAMED, TEXT, Array, columns, named
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
 from sessionledger.logs.sql import statements, writer
@@ -25,7 +26,8 @@ class Writer(writer.Writer):
 
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
-        asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold)))]
+        keys = units.keys_of(batch, fold)
+        asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, keys))] if keys else []
         rules = units.rules_of(batch)
         for rule in rules:
             sql, values = queries.listing(
@@ -38,7 +40,8 @@ class Writer(writer.Writer):
         if fold is not None and line.folded != line.head:
             self.fold_gap(topic, fold)
             line, found = self._locked(topic, *asked)
-        rows, *pages = map(queries.stored_rows, found)
+        pages = [queries.stored_rows(lines) for lines in found]
+        rows = pages.pop(0) if keys else []
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
         relatives = self._relatives(topic, rules, pages) if rules else []
@@ -171,39 +174,19 @@ class Writer(writer.Writer):
 
 def _events(topic: str, events: Sequence[StoredEvent]) -> list[Any]:
     """What `ADD_EVENTS` takes."""
-    return [
-        topic,
-        [event.id for event in events],
-        [event.kind for event in events],
-        [event.payload for event in events],
-        [chain.encode_headers(event.headers).decode() for event in events],
-        [event.occurred_at_ms for event in events],
+    lines = [
+        (one.id, one.kind.encode(), one.payload, encode_headers(one.headers), one.occurred_at_ms)
+        for one in events
     ]
+    return [topic, *columns((INT8, TEXT, BYTES, TEXT, INT8), lines)]
 
 
 def _rows(number: int, plan: units.Plan) -> list[Any]:
     """What `PUT_ROWS` and `ADD_LINKS` take."""
-    links = plan.links
-    return [
-        number,
-        *_columns(list(plan.rows.values())),
-        number,
-        [link.key for link in links],
-        [link.id for link in links],
-    ]
+    links = columns((BYTES, INT8), [(link.key, link.id) for link in plan.links])
+    return [number, *_columns(list(plan.rows.values())), number, *links]
 
 
-def _columns(rows: Sequence[Row]) -> list[Any]:
-    """The columns of rows, as arrays."""
-    return [
-        [row.key for row in rows],
-        [row.version for row in rows],
-        [row.created for row in rows],
-        [row.owner.encode() for row in rows],
-        [row.expires for row in rows],
-        [row.live for row in rows],
-        [row.state for row in rows],
-        [None if row.alias is None else row.alias.encode() for row in rows],
-        [None if row.group is None else row.group.encode() for row in rows],
-        [row.replaced for row in rows],
-    ]
+def _columns(rows: Sequence[Row]) -> list[Array]:
+    lines = [(row.key, row.version, row.created, *named(row)) for row in rows]
+    return columns((BYTES, INT8, INT8, *NAMED), lines)
