@@ -273,6 +273,7 @@ def forms(text: str) -> set[bytes]:
     return {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_no_file_holds_a_byte_of_the_person(tmp_path: Path, clock: Clock, kind: str) -> None:
     with on(address(kind, tmp_path / "ledger"), clock) as store:
@@ -307,6 +308,7 @@ def test_a_reader_of_the_past_keeps_it_pending(tmp_path: Path, clock: Clock) -> 
         assert PERSONAL[0].encode() not in files(tmp_path)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_stores_that_are_open_meanwhile_go_on(tmp_path: Path, clock: Clock, kind: str) -> None:
     url = address(kind, tmp_path / "ledger")
@@ -349,6 +351,7 @@ CALLS: dict[str, list[tuple[object, str]]] = {
 """What a killed process may have done last."""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("step", range(16))
 def test_a_file_whose_beginning_stays_is_told_from_the_one_that_replaces_it(
     tmp_path: Path, clock: Clock, step: int
@@ -396,6 +399,7 @@ def test_a_reader_that_missed_an_erasure_and_a_compaction_goes_on(
         assert reader.get(other) is not None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("step", range(16))
 @pytest.mark.parametrize("kind", CALLS)
 def test_what_was_listed_is_finished_by_maintenance(
@@ -431,6 +435,7 @@ def test_what_was_listed_is_finished_by_maintenance(
         assert not [text for text in PERSONAL if text.encode() in held]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("target", ["sqlite", "file"])
 def test_a_restore_of_an_older_backup_brings_nobody_back(
     store: SessionStore, clock: Clock, tmp_path: Path, target: str
