@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
+import apsw
 import pytest
 
-from sessionledger import ANONYMOUS, InvalidSession, SessionStore, VersionConflict
+from sessionledger import (
+    ANONYMOUS,
+    InvalidSession,
+    LogUnavailable,
+    SessionStore,
+    VersionConflict,
+)
 from sessionledger.integrations import Request, Requirements, Settings
 from sessionledger.integrations.sync import SyncRequestSession
 from sessionledger.testing import Clock
@@ -37,6 +45,34 @@ def request(
     if bearer is not None:
         headers.append((b"authorization", f"Bearer {bearer}".encode()))
     return SyncRequestSession(store, Request("POST", headers, None, "https"), Settings(), Refused)
+
+
+def test_while_the_ledger_is_away_it_answers_503(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with SessionStore.open(f"sqlite:///{path}", timeout=timedelta(milliseconds=50)) as store:
+        token = store.create("alice").token
+        other = apsw.Connection(str(path))
+        other.execute("BEGIN IMMEDIATE")
+        asking = request(store, cookie=token)
+        refuses_with_503(asking)
+        other.execute("ROLLBACK")
+        other.close()
+        assert asking.log_in("bob").principal == "bob"
+
+
+def refuses_with_503(asking: SyncRequestSession) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: asking.log_in("bob"),
+        lambda: asking.patch({"a": 1}),
+        asking.rotate,
+        asking.log_out,
+    ]
+    for call in calls:
+        with pytest.raises(Refused) as caught:
+            call()
+        assert caught.value.denied.status == 503
+        assert caught.value.denied.headers["Retry-After"] == "1"
+        assert isinstance(caught.value.__cause__, LogUnavailable)
 
 
 def test_the_request_sees_what_it_patched(store: SessionStore) -> None:

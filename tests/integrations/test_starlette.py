@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,34 @@ def test_the_backend_tells_starlette_who_is_there() -> None:
         assert (ask("/orders", visitor)[0], ask("/", visitor)) == (403, (200, "False"))
         assert (ask("/", able), ask("/", "garbage")) == ((200, "True"), (200, "False"))
     log.close()
+
+
+def test_lifespans_that_overlap_share_the_store() -> None:
+    sessions = Sessions(lambda: AsyncSessionStore.open("memory:"))
+
+    async def overlap() -> None:
+        outer, inner = sessions.lifespan(), sessions.lifespan()
+        async with outer:
+            issued = await sessions.store.create("alice")
+            async with inner:
+                assert await sessions.store.get(issued.token) is not None
+            assert await sessions.store.get(issued.token) is not None, "the outer one lasts"
+        with pytest.raises(StoreClosed):
+            assert sessions.store
+
+    asyncio.run(overlap())
+
+
+def test_a_path_without_a_session_needs_no_lifespan() -> None:
+    sessions = Sessions(lambda: AsyncSessionStore.open("memory:"))
+    app = Starlette(
+        routes=starlette_app.routes(sessions), middleware=[Middleware(sessions.middleware)]
+    )
+    client = TestClient(app)  # which runs the lifespan only as a context manager
+    assert client.get("/open").text == "open"
+    assert client.get("/required").status_code == 401
+    with pytest.raises(StoreClosed):
+        client.get("/required", headers={"Authorization": "Bearer " + "x" * 43})
 
 
 def test_the_store_is_open_while_the_application_runs() -> None:

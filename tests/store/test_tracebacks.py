@@ -51,6 +51,8 @@ BY_HANDLE: dict[str, Call] = {
     "rotate": lambda store, token: store.rotate(handle=token),
     "change_credentials": lambda store, token: store.change_credentials(handle=token),
     "reauthenticate": lambda store, token: store.reauthenticate(handle=token),
+    "touch": lambda store, token: store.touch(handle=token),
+    "erase": lambda store, token: store.erase(handle=token),
 }
 COLOURS = ["sync", "async"]
 

@@ -112,6 +112,13 @@ def newest_of(family: Iterable[Session]) -> Session | None:
     return max(leaves, key=lambda session: session.version, default=None)
 
 
+def named(active: Iterable[Session], external_id: str, now: datetime) -> Session | None:
+    """The newest live session with an external id."""
+    return newest_of(
+        one for one in active if one.external_id == external_id and not one.is_expired_at(now)
+    )
+
+
 def decide_rotate(
     old: Session,
     newest: Session,

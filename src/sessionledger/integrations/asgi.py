@@ -41,6 +41,7 @@ class AsgiSessions:
         self.settings = Settings() if settings is None else settings
         self._open_store = open_store
         self._store: AsyncSessionStore | None = None
+        self._lifespans = 0
         self._key = f"sessionledger.{self.settings.cookie.name}"
 
     @property
@@ -52,12 +53,22 @@ class AsgiSessions:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:  # noqa: ARG002
-        """The store is open in here: the application's lifespan, or a part of it."""
-        async with self._open_store() as self._store:
-            try:
-                yield
-            finally:
-                self._store = None
+        """The store is open in here: the application's lifespan, or a part of it.
+
+        Lifespans that overlap share it. The last to end closes it.
+        """
+        is_first = self._lifespans == 0
+        self._lifespans += 1
+        try:
+            if is_first:
+                self._store = self._open_store()
+                await self._store.__aenter__()
+            yield
+        finally:
+            self._lifespans -= 1
+            if not self._lifespans and self._store is not None:
+                store, self._store = self._store, None
+                await store.close()
 
     def middleware(self, app: App) -> App:
         """Gives each request its request session, and sends the cookie that this sets."""
@@ -68,7 +79,7 @@ class AsgiSessions:
                 await app(scope, receive, send)
                 return
             request_session = RequestSession(
-                self.store, _request_of(scope), self.settings, self.refuse
+                lambda: self.store, _request_of(scope), self.settings, self.refuse
             )
             scope[self._key] = request_session
             await app(scope, receive, _with_headers(send, request_session))

@@ -31,6 +31,7 @@ try:
         BadRequest,
         Forbidden,
         HTTPException,
+        ServiceUnavailable,
         TooManyRequests,
         Unauthorized,
     )
@@ -71,11 +72,16 @@ class RefusedTooMany(Refused, TooManyRequests):
     """429."""
 
 
+class RefusedUnavailable(Refused, ServiceUnavailable):
+    """503."""
+
+
 _REFUSED = {
     400: RefusedBadRequest,
     401: RefusedUnauthorized,
     403: RefusedForbidden,
     429: RefusedTooMany,
+    503: RefusedUnavailable,
 }
 
 

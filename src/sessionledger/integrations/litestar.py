@@ -36,6 +36,7 @@ try:
         HTTPException,
         NotAuthorizedException,
         PermissionDeniedException,
+        ServiceUnavailableException,
         TooManyRequestsException,
     )
     from litestar.handlers.base import BaseRouteHandler
@@ -58,6 +59,7 @@ _EXCEPTIONS: dict[int, type[HTTPException]] = {
     401: NotAuthorizedException,
     403: PermissionDeniedException,
     429: TooManyRequestsException,
+    503: ServiceUnavailableException,
 }
 
 

@@ -12,16 +12,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from sessionledger import (
     ANONYMOUS,
     AsyncSessionStore,
     InvalidSession,
     IssuedSession,
+    LogUnavailable,
     ReauthenticationRequired,
     RotationLimitReached,
     Session,
@@ -37,15 +39,35 @@ from sessionledger.web.challenges import (
     refused_token,
     rotated_too_often,
     too_old,
+    unavailable,
 )
 from sessionledger.web.cross_site import CROSS_SITE
 
 Refuse: TypeAlias = Callable[[Denied], Exception]
 """Makes the framework's exception of what is denied."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _AT_ONCE = timedelta(0)
 _MOST_ACTOR_CHARS = 512
 _REPLACED = "replaced by a log in"
+
+
+def _answered(
+    method: Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]]:
+    """The method, which refuses with 503 while the ledger is away."""
+
+    @without_locals
+    @wraps(method)
+    async def called(self: RequestSession, /, *given: P.args, **named: P.kwargs) -> T:
+        try:
+            return await method(self, *given, **named)
+        except LogUnavailable as error:
+            raise self.refuse(unavailable(error.code)) from error
+
+    return called
 
 
 class RequestSession:
@@ -56,7 +78,7 @@ class RequestSession:
 
     def __init__(
         self,
-        store: AsyncSessionStore,
+        store: Callable[[], AsyncSessionStore],
         request: Request,
         settings: Settings,
         refuse: Refuse,
@@ -64,7 +86,7 @@ class RequestSession:
         self._store = store
         self._request = request
         self._settings = settings
-        self._refuse = refuse
+        self.refuse = refuse
         self._credentials = credentials_of(request, settings)
         self._answer: tuple[Session | None] | None = None
         self._was_asked = False
@@ -80,7 +102,7 @@ class RequestSession:
         keep = NO_STORE if self.set_cookie is not None else keep_private(cache_control)
         return {"Vary": vary_by_credentials(vary), "Cache-Control": keep}
 
-    @without_locals
+    @_answered
     async def session(self) -> Session | None:
         """The live session that the request is made with; None for whatever is not good."""
         self._was_asked = True
@@ -89,12 +111,12 @@ class RequestSession:
             self._answer = (None if token is None else await self._authenticated(token, None),)
         return self._answer[0]
 
-    @without_locals
+    @_answered
     async def required(self, requirements: Requirements = A_SESSION) -> Session:
         """The session, if it is all that is needed; the framework's exception otherwise."""
         self._was_asked = True
         if self._credentials.denied is not None:
-            raise self._refuse(self._credentials.denied)
+            raise self.refuse(self._credentials.denied)
         session = await self._proved(requirements.max_auth_age)
         denied = (
             refused_token(self._settings.realm)
@@ -103,10 +125,10 @@ class RequestSession:
         )
         if session is None or denied is not None:
             assert denied is not None
-            raise self._refuse(denied)
+            raise self.refuse(denied)
         return session
 
-    @without_locals
+    @_answered
     async def log_in(
         self,
         principal: str,
@@ -127,11 +149,11 @@ class RequestSession:
         """
         self._was_asked = True
         if not self._settings.may_use_cookie(self._request):
-            raise self._refuse(CROSS_SITE)
+            raise self.refuse(CROSS_SITE)
         by = actor_of(principal) if actor is None else actor
         if parent is None:  # the limit of sessions may have room for one of the two only
             await self._end(self._credentials.cookie, _REPLACED, by)
-        issued = await self._store.create(
+        issued = await self._store().create(
             principal,
             ttl=ttl,
             attributes=attributes,
@@ -145,7 +167,7 @@ class RequestSession:
             await self._end(self._credentials.cookie, _REPLACED, by)
         return self._keep(issued)
 
-    @without_locals
+    @_answered
     async def begin_anonymous(
         self,
         *,
@@ -156,7 +178,7 @@ class RequestSession:
         """Begin an anonymous session, and go on as `log_in` does."""
         return await self.log_in(ANONYMOUS, ttl=ttl, attributes=attributes, reason=reason)
 
-    @without_locals
+    @_answered
     async def patch(
         self,
         changes: Mapping[str, Any],
@@ -168,12 +190,11 @@ class RequestSession:
     ) -> Session:
         """Merge changes into the attributes, and answer the session as this request now sees it.
 
-        An anonymous session will do. The rest is as with `patch` of the store. With a `ttl` the
-        cookie is sent again; zero logs out. Refused as `required` refuses. Raises what `patch`
-        raises.
+        An anonymous session will do. With a `ttl` the cookie is sent again; zero logs out. Refused
+        as `required` refuses. Raises what `patch` of the store raises.
         """
         before = await self.required(ANY_SESSION)
-        patched = await self._store.patch(
+        patched = await self._store().patch(
             self._credentials.token,
             changes,
             ttl=ttl,
@@ -183,7 +204,7 @@ class RequestSession:
             context=self._context(),
         )
         if patched is None:
-            raise self._refuse(refused_token(self._settings.realm))
+            raise self.refuse(refused_token(self._settings.realm))
         if patched.ended_at is not None:
             self._forget()
             return patched
@@ -194,7 +215,7 @@ class RequestSession:
             self.set_cookie = self._settings.cookie.keeping(IssuedSession.of(patched, cookie))
         return patched
 
-    @without_locals
+    @_answered
     async def log_out(self, *, reason: str | None = "logged out", actor: str | None = None) -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
@@ -206,7 +227,7 @@ class RequestSession:
             await self._end(token, reason, by)
         self._forget()
 
-    @without_locals
+    @_answered
     async def log_out_everywhere(
         self, *, reason: str | None = "logged out everywhere", actor: str | None = None
     ) -> int:
@@ -222,13 +243,13 @@ class RequestSession:
                 continue
             is_live = await self._live(token) is not None
             with nullcontext() if is_live else suppress_no_token():
-                ended += await self._store.log_out_everywhere(
+                ended += await self._store().log_out_everywhere(
                     token, reason=reason, actor=by, context=self._context()
                 )
         self._forget()
         return ended
 
-    @without_locals
+    @_answered
     async def rotate(
         self,
         *,
@@ -250,7 +271,7 @@ class RequestSession:
         if principal is not None and grace is None:
             grace = _AT_ONCE
         with self._refusing_too_many():
-            issued = await self._store.rotate(
+            issued = await self._store().rotate(
                 self._credentials.token,
                 principal=principal,
                 changes=changes,
@@ -261,7 +282,7 @@ class RequestSession:
             )
         return self._replace_by(issued)
 
-    @without_locals
+    @_answered
     async def change_credentials(
         self, *, reason: str | None = "credentials changed", actor: str | None = None
     ) -> IssuedSession:
@@ -273,7 +294,7 @@ class RequestSession:
         """
         session = await self.required()
         with self._refusing_too_many():
-            issued = await self._store.change_credentials(
+            issued = await self._store().change_credentials(
                 self._credentials.token,
                 reason=reason,
                 actor=actor_of(session.principal) if actor is None else actor,
@@ -286,7 +307,7 @@ class RequestSession:
         try:
             yield
         except RotationLimitReached as error:
-            raise self._refuse(rotated_too_often(error.retry_after)) from None
+            raise self.refuse(rotated_too_often(error.retry_after)) from None
 
     async def _proved(self, most: timedelta | None) -> Session | None:
         token = self._credentials.token
@@ -295,18 +316,18 @@ class RequestSession:
         try:
             self._answer = (await self._authenticated(token, most),)
         except ReauthenticationRequired:
-            raise self._refuse(too_old(self._settings.realm, most)) from None
+            raise self.refuse(too_old(self._settings.realm, most)) from None
         return self._answer[0]
 
     async def _authenticated(self, token: str, most: timedelta | None) -> Session | None:
-        return await self._store.authenticate(token, max_auth_age=most, context=self._context())
+        return await self._store().authenticate(token, max_auth_age=most, context=self._context())
 
     async def _live(self, token: str | None) -> Session | None:
         """The live session of a token that a client sent, which may be anything."""
         session = None
         with suppress_no_token():
             if token is not None:
-                session = await self._store.get(token)
+                session = await self._store().get(token)
         return session
 
     async def _requester(self, actor: str | None) -> str | None:
@@ -327,12 +348,12 @@ class RequestSession:
         with suppress_no_token():
             if token is not None:
                 context = self._context()
-                await self._store.expire(token, reason=reason, actor=actor, context=context)
+                await self._store().expire(token, reason=reason, actor=actor, context=context)
 
     def _check_may_log_out(self) -> None:
         self._was_asked = True
         if self._credentials.bearer is None and not self._settings.is_from_own_page(self._request):
-            raise self._refuse(CROSS_SITE)
+            raise self.refuse(CROSS_SITE)
 
     def _forget(self) -> None:
         """Nobody from here on, for this request and for the browser."""
@@ -343,7 +364,7 @@ class RequestSession:
     def _replace_by(self, issued: IssuedSession | None) -> IssuedSession:
         """The session that replaces the request's; the framework's exception if there is none."""
         if issued is None:
-            raise self._refuse(refused_token(self._settings.realm))
+            raise self.refuse(refused_token(self._settings.realm))
         if self._credentials.bearer is None:
             return self._keep(issued)
         self._credentials = Credentials(issued.token, self._credentials.cookie, issued.token)

@@ -62,7 +62,7 @@ class SyncRequestSession:
         self, store: SessionStore, request: Request, settings: Settings, refuse: Refuse
     ) -> None:
         in_place = cast(AsyncSessionStore, _StoreInPlace(store))
-        self._request_session = RequestSession(in_place, request, settings, refuse)
+        self._request_session = RequestSession(lambda: in_place, request, settings, refuse)
 
     @property
     def set_cookie(self) -> str | None:

@@ -80,6 +80,11 @@ def rotated_too_often(wait: timedelta) -> Denied:
     )
 
 
+def unavailable(code: str) -> Denied:
+    """The answer while the ledger can't be used. Nobody can tell then who is logged in."""
+    return Denied(503, code, "the sessions can't be read now: come back later", retry_after=1)
+
+
 def too_old(realm: str, most: timedelta) -> Denied:
     """RFC 9470: the session is good, and its proof too old for this."""
     seconds = str(round(most.total_seconds()))

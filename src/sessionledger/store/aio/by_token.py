@@ -71,6 +71,35 @@ class ByToken(TokenFacade):
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await create.create(self._engine, command, token, annotation, parent)
 
+    @without_locals
+    async def find_or_create(
+        self,
+        principal: str,
+        *,
+        external_id: str,
+        expires_at: datetime | None = None,
+        ttl: timedelta | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        context: Mapping[str, str] | None = None,
+    ) -> Session:
+        """The live session of a principal with an external id, or a new one, as `create` begins it.
+
+        It is an `IssuedSession`, with its token, if this call began it. Of many calls at once, by
+        any process, one begins it, and the others find it. Once it is over, the next call begins
+        another. Raises `InvalidSession` and `SessionLimitReached`.
+        """
+        command = Create(
+            principal=principal,
+            expires_at=expires_at,
+            ttl=ttl,
+            attributes=attributes,
+            external_id=external_id,
+        )
+        annotation = Annotation(reason=reason, actor=actor, context=context)
+        return await create.find_or_create(self._engine, command, annotation)
+
     async def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
         # The hot path: what can be told in place is, without another coroutine.

@@ -23,7 +23,7 @@ from sessionledger.core.children import (
 )
 from sessionledger.core.codec import encode_event
 from sessionledger.core.events import Expired, Touched
-from sessionledger.core.families import decide_room, decide_unique, family_of
+from sessionledger.core.families import decide_room, decide_unique, family_of, named
 from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Broken, Session
 from sessionledger.core.token import handle_of
@@ -147,6 +147,7 @@ class Admission:
     """Room for one more session. refusal: why there is none, once it was asked.
 
     rule: None where there is no limit. parent: of a child. before: what a log in replaces.
+    unless: an external id that no live session of the principal may have.
     """
 
     def __init__(
@@ -157,9 +158,10 @@ class Admission:
         headers: dict[str, str],
         parent: Session | None = None,
         before: Session | None = None,
+        unless: str | None = None,
     ) -> None:
         self.refusal: SessionLimitReached | None = None
-        self._now = now
+        self._now, self._unless = now, unless
         self._policy = policy = engine.policy
         self.rule: Rule | None = None
         if parent is not None and not policy.unique_principals:
@@ -174,7 +176,7 @@ class Admission:
                 follow=lambda _, tree: self._below(tree),
                 groups=[tree_of(parent)],
             )
-        elif policy.max_sessions_per_principal is not None or policy.unique_principals:
+        elif policy.max_sessions_per_principal or policy.unique_principals or unless is not None:
             follow = None if before is None else leaving(before, now)
             groups = [] if before is None else [tree_of(before)]
             self.rule = ending(
@@ -196,6 +198,8 @@ class Admission:
             raise self.refusal
 
     def _choose(self, sessions: Sequence[Session]) -> list[Expired] | None:
+        if self._unless is not None and named(sessions, self._unless, self._now) is not None:
+            return None
         return self._asked(lambda: decide_room(sessions, self._now, self._policy))
 
     def _unique(self, sessions: Sequence[Session]) -> list[Expired] | None:

@@ -9,7 +9,9 @@ from os import urandom
 import msgspec
 
 from sessionledger.core import decide
-from sessionledger.core.session import IssuedSession, Session
+from sessionledger.core.families import named
+from sessionledger.core.parse import parse_external_id, parse_principal
+from sessionledger.core.session import ANONYMOUS, IssuedSession, Session
 from sessionledger.core.token import (
     TOKEN_RANDOM_BYTES,
     GeneratedToken,
@@ -18,10 +20,11 @@ from sessionledger.core.token import (
     issue,
     parse_token,
 )
+from sessionledger.errors import InvalidSession
 from sessionledger.logs.base import Conflict, Row
 from sessionledger.store.engine import MAX_ATTEMPTS, NO_ANNOTATION, Annotation, Engine, contention
-from sessionledger.store.operations.active_sessions import Admission
-from sessionledger.store.session_fold import state_of
+from sessionledger.store.operations.active_sessions import Admission, of_principal
+from sessionledger.store.session_fold import intact_session_of, state_of
 from sessionledger.store.steps import Step, unforgotten
 
 
@@ -67,6 +70,37 @@ async def create(
             assert outcome is not None
             return IssuedSession.of(outcome, secret)
         row = outcome.current
+    raise contention(key)
+
+
+async def find_or_create(engine: Engine, command: decide.Create, annotation: Annotation) -> Session:
+    """The live session of a principal with an external id; a new one where there is none.
+
+    That nobody else began one is decided again while it is written.
+    """
+    principal = parse_principal(command.principal, engine.policy)
+    external_id = parse_external_id(command.external_id, engine.policy)
+    if external_id is None:
+        raise InvalidSession("external_id", "must be given: it names the session to find")
+    if principal == ANONYMOUS:
+        raise InvalidSession("principal", "must name one: each anonymous session has its own")
+    secret, headers = issue(urandom(TOKEN_RANDOM_BYTES)), engine.annotate(annotation)
+    key, command = digest(secret), msgspec.structs.replace(command, generated=True)
+    for _ in range(MAX_ATTEMPTS):
+        now = engine.clock()
+        event = decide.decide_create(None, handle_of(key), command, now, engine.policy)
+        rows = engine.rows(of_principal(principal))
+        active = [one async for row in rows if (one := intact_session_of(row)) is not None]
+        if (found := named(active, external_id, now)) is not None:
+            return found
+        admission = Admission(engine, principal, now, headers, unless=external_id)
+        step = Step(event, headers, key, None)
+        outcome = await engine.commit([step], now, None, (), admission.rule)
+        if not isinstance(outcome, Conflict):
+            begun = outcome.sessions[-1]
+            assert begun is not None
+            return IssuedSession.of(begun, secret)
+        admission.check()
     raise contention(key)
 
 

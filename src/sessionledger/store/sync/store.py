@@ -203,6 +203,7 @@ class SessionStore(TokenFacade):
             self._log.close()
 
     create = in_place(ByToken.create)
+    find_or_create = in_place(ByToken.find_or_create)
 
     def get(self, token: str, *, now: datetime | None = None) -> Session | None:
         """The live session of a token, as of everything acknowledged before the call."""
