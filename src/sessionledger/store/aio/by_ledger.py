@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sessionledger.core.token import Handle
 from sessionledger.findings import Examining, Finding
 from sessionledger.logs.base import Progress, StoredEvent
+from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import LedgerHead, Stats, Verification
 from sessionledger.store.engine import Engine, Folder
 from sessionledger.store.facade import Facade
@@ -164,6 +165,7 @@ class ByLedger(Facade):
         maintenance = Maintenance(engine, self._log, retention, archive, stopped.is_set)
         await _repeat(engine, partial(maintenance.turn, interval), stopped)
 
+    @without_locals
     async def erase(
         self,
         principal: str | None = None,
