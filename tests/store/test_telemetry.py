@@ -75,8 +75,11 @@ UNITS = {
     "sessionledger.maintenance.timestamp": "s",
     "sessionledger.maintenance.failed": "",
 }
-UNMEASURED = {"open", "close", "sessions", "events", "watch", "run_sweeper", "run_maintenance"}
-"""Openings and ends; iterators, of which a listing tells by the page; and what never returns."""
+UNMEASURED = {
+    *("open", "close", "policy"),
+    *("sessions", "events", "watch", "run_sweeper", "run_maintenance"),
+}
+"""Openings and ends; settings; iterators, of which a listing tells by the page; what never ends."""
 
 
 @cache
