@@ -38,7 +38,9 @@ print("asyncio" in sys.modules)
 
 
 def public(kind: type[Any]) -> set[str]:
-    return {name for name in dir(kind) if not name.startswith("_")}
+    """Its methods."""
+    names = {name for name in dir(kind) if not name.startswith("_")}
+    return {name for name in names if not isinstance(getattr(kind, name), property)}
 
 
 def shape(kind: type[Any], name: str) -> tuple[list[tuple[Any, ...]], str]:

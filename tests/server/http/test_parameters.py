@@ -77,7 +77,7 @@ DEEP = "[" * 100 + "]" * 100
         ("POST", "/v1/sessions", {}, '{"principal":"a","attributes":{"a":1e999}}', "attributes"),
         ("POST", "/v1/sessions", {}, '{"principal": "a", "nope": {"a": 1}}', "nope"),
         ("POST", "/v1/sessions", {}, "[]", "body"),
-        ("PATCH", "/v1/sessions/HANDLE", MERGE, "{}", "attributes"),
+        ("PATCH", "/v1/sessions/HANDLE", MERGE, '{"attributes": 1}', "attributes"),
         ("PATCH", "/v1/sessions/HANDLE", MERGE, f'{{"attributes": {{"a": {DEEP}}}}}', "attributes"),
         ("DELETE", "/v1/sessions?principal=a&keep=x", {}, "", "keep"),
         ("GET", "/v1/events?after=999999", {}, "", "after"),

@@ -19,7 +19,7 @@ COMMANDS = {
     "get": ("sessions", "Show the live session of a token, or of a handle."),
     "authenticate": ("authentication", "Show the live session of a token that a client sent."),
     "reauthenticate": ("authentication", "Record that a bearer has just proved its identity."),
-    "touch": ("sessions", "Record that the session of a token was seen just now."),
+    "touch": ("sessions", "Record that the session of a token, or of a handle, was seen just now."),
     "patch": ("sessions", "Merge changes into the attributes of a live session."),
     "rotate": ("authentication", "Replace the token of a live session and print the new one."),
     "expire": ("sessions", "End the session of a token, for good."),
