@@ -165,3 +165,13 @@ def test_an_integration_without_its_framework_says_which_extra_to_install(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert f"pip install 'sessionledger[{extra}]'" in ran.stdout
+
+
+def test_cookies_that_are_split_over_several_fields_count_as_one() -> None:
+    mine = ("cookie", f"__Host-session={TOKEN}")
+    split = [("cookie", "theme=dark"), mine, ("cookie", "lang=en")]
+    planted = [mine, ("cookie", f"__Host-session={TOKEN[::-1]}")]
+    for headers, token in ((split, TOKEN), (planted, None)):
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        request = Request("GET", raw, None, "https")
+        assert credentials_of(request, Settings()).token == token
