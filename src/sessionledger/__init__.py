@@ -66,8 +66,9 @@ if TYPE_CHECKING:
     from sessionledger.store.audit.offline import diagnose
     from sessionledger.store.audit.reports import LastRun, LedgerHead, Stats, Verification
     from sessionledger.store.copies.copy import copy
+    from sessionledger.store.copies.for_reference import copy_for_reference
     from sessionledger.store.copies.restore import restore
-    from sessionledger.store.copies.results import BackedUp, Copied, Restored
+    from sessionledger.store.copies.results import BackedUp, Copied, CopiedForReference, Restored
     from sessionledger.store.erasure.erase import Erasure
     from sessionledger.store.erasure.search import Mention
     from sessionledger.store.maintenance import Maintained
@@ -99,8 +100,9 @@ else:
         "store.audit.offline": "diagnose",
         "store.audit.reports": "LastRun LedgerHead Stats Verification",
         "store.copies.copy": "copy",
+        "store.copies.for_reference": "copy_for_reference",
         "store.copies.restore": "restore",
-        "store.copies.results": "BackedUp Copied Restored",
+        "store.copies.results": "BackedUp Copied CopiedForReference Restored",
         "store.erasure.erase": "Erasure",
         "store.erasure.search": "Mention",
         "store.maintenance": "Maintained",
@@ -138,6 +140,7 @@ __all__ = [
     "Compacted",
     "Conflict",
     "Copied",
+    "CopiedForReference",
     "CorruptLog",
     "Description",
     "Draft",
@@ -191,6 +194,7 @@ __all__ = [
     "VersionConflict",
     "WriteContention",
     "copy",
+    "copy_for_reference",
     "diagnose",
     "open_log",
     "open_snapshot",

@@ -23,7 +23,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from sessionledger.canonical import decode_object
+from sessionledger.canonical import decode_object, encode
 from sessionledger.core.events import (
     Created,
     DecodedEvent,
@@ -36,6 +36,7 @@ from sessionledger.core.events import (
     Restored,
     Sealed,
     Selected,
+    SessionEvent,
     Touched,
 )
 from sessionledger.core.lifetimes import nearer
@@ -60,6 +61,15 @@ def evolve(state: State, event: DecodedEvent) -> State:
             return Tombstone()
         case Malformed():
             return _malformed(state)
+
+
+def shortest(session: Session) -> list[SessionEvent]:
+    """The fewest events that fold to a session, as far as the reference knows it."""
+    times = session.created_at, session.expires_at, session.last_seen_at
+    begun = Created(encode(session.attributes), *times, session.principal, session.handle)
+    return (
+        [begun] if session.ended_at is None else [begun, Expired(session.ended_at, session.handle)]
+    )
 
 
 def _created(state: State, event: Created) -> State:

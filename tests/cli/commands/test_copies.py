@@ -57,3 +57,13 @@ def test_a_ledger_is_copied_and_then_moved(line: Line) -> None:
         assert (left.code, moved["to"] in left.err) == (4, True)
     assert line("get", "--ledger", "new.db", given=token).code == 0
     assert line("copy", "missing.db", "other.db").code == 4
+
+
+def test_a_copy_for_the_reference_says_what_it_can_not_know(line: Line) -> None:
+    _, handle = line.create("alice")
+    told = line("copy", "sessions.db", "file:plain", "--for-reference", "--json").record
+    assert (told["live"], told["ended"], told["forgotten"]) == (1, 0, False)
+    (text,) = (line.folder / "plain/topics/orchestrator.sessions.jsonl").read_text().splitlines()
+    assert handle in text
+    refused = line("copy", "sessions.db", "file:other", "--for-reference", "--follow")
+    assert (refused.code, "no other option" in refused.err) == (2, True)

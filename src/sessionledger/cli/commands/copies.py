@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sessionledger import copy as copy_ledger
-from sessionledger import open_log, schema_sql
+from sessionledger import copy_for_reference, open_log, schema_sql
 from sessionledger import restore as restore_backup
 from sessionledger.cli.exit_codes import NO, OK, bad_usage
 from sessionledger.cli.input.ledger import JSON, LEDGER, Ledger, ledger_command, url_of
@@ -120,6 +120,7 @@ def _copy(
     follow: bool | None,
     cut_over: bool | None,
     accept_breaks: bool | None,
+    for_reference: bool | None,
 ) -> None:
     """Copy a ledger to another address, of whatever kind.
 
@@ -127,6 +128,13 @@ def _copy(
     can open a copy that is not whole. Stop the programs that write first, or use --cut-over.
     Otherwise both ledgers go on, and what you end in one of them stays in the other.
     """
+    if for_reference:
+        if follow or cut_over or accept_breaks:
+            raise bad_usage("--for-reference goes with no other option of copy")
+        with progress("copying") as bar:
+            plain = copy_for_reference(url_of(source), url_of(target), progress=bar)
+        show(records.reference_record(plain), bool(json))
+        return
     with progress("copying") as bar:
         found = copy_ledger(
             url_of(source),
@@ -153,6 +161,9 @@ copy = Command(
         Option("--follow", "Go on with what is written, until interrupted. Opens nothing."),
         Option("--cut-over", "Let the copy take the place of the ledger, for every process."),
         Option("--accept-breaks", "Copy it although a chain breaks."),
+        Option(
+            "--for-reference", "Copy the sessions for the reference, and say what it can't know."
+        ),
         JSON,
     ),
 )

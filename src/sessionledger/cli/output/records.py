@@ -156,6 +156,12 @@ def copy_record(found: sessionledger.Copied) -> Record:
     return {"to": found.to, "moved": found.moved, "heads": heads}
 
 
+def reference_record(found: sessionledger.CopiedForReference) -> Record:
+    """A copy for the reference, and what the reference can't know."""
+    told = fields(found, "to live ended families children forgotten")
+    return told | {"head": str(found.head)}
+
+
 def restore_record(found: sessionledger.Restored) -> Record:
     """What a ledger was made of."""
     return {

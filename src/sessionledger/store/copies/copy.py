@@ -71,16 +71,17 @@ def copy(
             topics = tuple(verified(log, topic) for topic in log.topics())
         return _put(staged, topics, is_moved=True)
     with closing(open_log(source, pool_size=_CONNECTIONS)) as log:
-        copying = _Copying(_copyable(log), progress)
+        copying = _Copying(copyable(log), progress)
         with closing(staged.open()) as draft:
-            topics = copying.to(_copyable(draft), staged, follow, cut_over, accept_breaks)
+            topics = copying.to(copyable(draft), staged, follow, cut_over, accept_breaks)
         copied = _put(staged, topics, is_moved=cut_over)
         if not cut_over:
             copying.let_go()
     return copied
 
 
-def _copyable(log: Log) -> CopyableLog:
+def copyable(log: Log) -> CopyableLog:
+    """The log, as one to copy from. Raises `InvalidURL`."""
     if not isinstance(log, CopyableLog):
         raise InvalidURL("a ledger of this kind can't be copied: use a backup")
     return log

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from sessionledger.store.audit.reports import Verification
+from sessionledger.store.audit.reports import LedgerHead, Verification
 
 
 class BackedUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,23 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     to: str
     topics: tuple[Verification, ...]
     moved: bool
+
+
+class CopiedForReference(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy that the reference reads, and what the reference can't know.
+
+    live, ended: sessions without an end, and those that are over. families, children: live ones
+    whose relatives the reference does not end with them. forgotten: whether a compaction forgot
+    tokens, which can be created there.
+    """
+
+    to: str
+    head: LedgerHead
+    live: int
+    ended: int
+    families: int
+    children: int
+    forgotten: bool
 
 
 class RestoredTopic(msgspec.Struct, frozen=True, kw_only=True):
