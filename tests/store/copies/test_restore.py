@@ -13,6 +13,7 @@ from sessionledger import (
     Change,
     CorruptLog,
     DuplicateSession,
+    HistoryCut,
     InvalidSession,
     InvalidURL,
     LedgerRestored,
@@ -161,6 +162,61 @@ def test_what_happened_after_the_backup_revives_nobody(tmp_path: Path, clock: Cl
             assert store.authenticate(issued.token) is None
             with pytest.raises((DuplicateSession, InvalidSession)):
                 store.create("mallory", token=issued.token)
+
+
+def forget(store: SessionStore, token: str, clock: Clock) -> None:
+    store.expire(token)
+    clock.advance(3 * DAY)
+    store.create("dora", ttl=900 * DAY)
+    assert store.compact(retention=2 * DAY).sealed
+
+
+SINCE: dict[str, Callable[[SessionStore, str, Clock], object]] = {
+    "revocation": lambda store, token, _: store.expire(token, reason="stolen"),
+    "erasure": lambda store, *_: store.erase("alice"),
+    "rotation": lambda store, token, _: store.rotate(token, grace=timedelta(0)),
+    "forgetting": forget,
+}
+
+
+@pytest.mark.parametrize("since", SINCE)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_backup_older_than_what_ended_a_session_brings_nothing_back(
+    target: str, since: str, tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        store.create("bob", ttl=900 * DAY)
+        token = store.create("alice", ttl=90 * DAY).token
+        path = store.backup(tmp_path / "backup").path
+        SINCE[since](store, token, clock)
+        lost, register = store.head().id, store.erasures()
+        assert store.get(token) is None
+    restore(path, URLS[target](tmp_path / "new"), erased=register, clock=clock)
+    with on(URLS[target](tmp_path / "new"), clock) as store:
+        for call in (store.get, store.authenticate, store.touch, store.rotate):
+            assert call(token) is None
+        assert list(store.sessions()) == []
+        with pytest.raises((DuplicateSession, InvalidSession)):
+            store.create("mallory", token=token)
+        told = [event for event in store.events() if b"alice" in event.payload]
+        assert (told == []) is (since == "erasure")
+        new = store.create("carol", ttl=DAY)
+        with pytest.raises(VersionConflict):
+            store.patch(new.token, {"a": 1}, if_version=lost)
+        for read in (store.events, store.watch):
+            with pytest.raises(LedgerRestored):
+                next(iter(read(after=lost)))
+        assert store.verify().ok
+        clock.advance(3 * DAY)
+        store.sweep()
+        store.create("emma", ttl=DAY)
+        clock.advance(3 * DAY)
+        assert store.compact(retention=2 * DAY).sealed
+        with pytest.raises((LedgerRestored, HistoryCut)):
+            next(store.events(after=lost))
+        assert store.get(token) is None
+        with pytest.raises((DuplicateSession, InvalidSession)):
+            store.create("mallory", token=token)
 
 
 def test_no_old_cursor_and_no_old_version_is_taken_for_a_new_one(

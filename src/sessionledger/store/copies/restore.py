@@ -1,9 +1,9 @@
 """Making a ledger from a backup, in which nobody is logged in.
 
-1. A copy of the backup is opened and verified. What was erased since is erased there again.
-2. A ledger without events takes all topics over, in one transaction. Each ends with the event that
-   says that later ones are lost. Its id is far above those, so that no id has two meanings. A mark
-   follows, which ends every session: it may have been ended after the backup.
+1. A copy of the backup is opened and verified. Each topic gets an event that says that later ones
+   are lost. Its id is far above those, so that no id has two meanings. A mark follows, which ends
+   every session: it may have been ended after the backup. What was erased since is erased again.
+2. A ledger without events takes all topics over, in one transaction.
 3. The rows are folded, which anybody who opens the ledger would do otherwise.
 """
 
@@ -81,16 +81,45 @@ def restore(
             newer = opened.enter_context(_opened(Path(keep_live).absolute()))
             refuse_broken([verified(newer, topic) for topic in newer.topics()], "the newer backup")
             ends = {one.head.topic: ends_of(source, newer, one.head, now) for one in found}
-        if erased:
-            from sessionledger.store.erasure.erase import erase_again  # few restores do
+        handles = [handle_of(parse_handle(handle)) for handle in erased]
+        topics = _ended_topics(source, found, now, ends)
+        if handles:
+            topics = opened.enter_context(_erased(topics, handles, clock))
+        return _restored(topics, found, url, now, ends, progress)
 
-            erase_again(source, [handle_of(parse_handle(handle)) for handle in erased], clock)
-            found = [verified(source, topic) for topic in source.topics()]
-        return _restored(source, found, url, now, ends, progress)
+
+def _ended_topics(
+    source: SQLiteLog,
+    found: Sequence[Verification],
+    now: datetime,
+    ends: Mapping[str, Sequence[LogEvent]] | None,
+) -> dict[str, Transfer]:
+    end = _mark(now)
+    return {
+        name: _ended(name, transfer_of(source, name), end, None if ends is None else ends[name])
+        for name in (one.head.topic for one in found)
+    }
+
+
+@contextmanager
+def _erased(
+    topics: Mapping[str, Transfer], handles: Collection[str], clock: Clock
+) -> Iterator[dict[str, Transfer]]:
+    """The topics without some sessions. What an erasure appends follows the lost events: its ids
+    are not theirs."""
+    from sessionledger.store.erasure.erase import erase_again  # few restores do
+
+    with (
+        TemporaryDirectory(prefix="sessionledger-") as folder,
+        closing(SQLiteLog(resolved(folder) / "ledger", durability="normal")) as log,
+    ):
+        log.compactable().receive(topics)
+        erase_again(log, handles, clock)
+        yield {name: transfer_of(log, name) for name in topics}
 
 
 def _restored(
-    source: SQLiteLog,
+    topics: dict[str, Transfer],
     found: Sequence[Verification],
     url: str,
     now: datetime,
@@ -101,14 +130,8 @@ def _restored(
         receiving = target.compactable()
         if receiving is None:
             raise LogUnavailable("the log at this address can't take a backup over")
-        at_ms = microseconds(now) // 1000
-        end = LogEvent(*encode_event(Everybody(now)), {REASON: RESTORING}, at_ms)
-        topics = {one.head.topic: transfer_of(source, one.head.topic) for one in found}
-        ended = {
-            name: _ended(name, topic, end, None if ends is None else ends[name])
-            for name, topic in topics.items()
-        }
-        receiving.receive(counted(ended, progress))
+        receiving.receive(counted(topics, progress))
+        end = _mark(now)
         try:
             return Restored(topics=tuple(_folded(target, one, end, ends) for one in found))
         except LogUnavailable as error:
@@ -164,6 +187,12 @@ def _id_after(last: int, end: LogEvent) -> int:
     """An id above those of all lost events. No ledger writes one each microsecond, so it is also
     above those that a ledger wrote which was restored from the same backup earlier."""
     return max(last, min(end.occurred_at_ms * 1000, _LATEST)) + JUMP
+
+
+def _mark(now: datetime) -> LogEvent:
+    """What ends everybody."""
+    at_ms = microseconds(now) // 1000
+    return LogEvent(*encode_event(Everybody(now)), {REASON: RESTORING}, at_ms)
 
 
 def _lost(head: Head, end: LogEvent) -> LogEvent:
