@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from sessionledger import SessionStore
+from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.writer import Writer
+from sessionledger.logs.sql import compactor
 from sessionledger.testing import Clock
 from tests import postgres_server
 from tests.logs import bare_postgres
@@ -55,3 +59,28 @@ def test_the_tables_stay_as_large_over_many_compactions(tmp_path: Path) -> None:
             assert [dead for dead, _ in found] == [0, 0]
             sizes.append([size for _, size in found])
     assert all(last <= 1.2 * second for second, last in zip(sizes[1], sizes[-1], strict=True))
+
+
+def test_one_key_may_have_more_links_than_a_transaction_deletes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, place, deleted = Clock(), tmp_path / "ledger", list[int]()
+    then = Writer.then
+
+    def counting(writer: Writer, sql: str, *values: Any) -> None:
+        if sql == queries.REMOVE_LINKS:
+            deleted.append(len(values[0]))
+        then(writer, sql, *values)
+
+    monkeypatch.setattr(Writer, "then", counting)
+    monkeypatch.setattr(compactor, "PAGE", 7)
+    with SessionStore.open(address("postgresql", place), clock=clock) as store:
+        token = store.create("alice", ttl=timedelta(days=900)).token
+        for number in range(30):
+            store.touch(token, attributes={"number": number})
+        clock.advance(timedelta(days=3))
+        removed = store.compact(retention=RETENTION).events
+        assert (sum(deleted), max(deleted)) == (removed, 7)
+        store.touch(token)
+        ((left,),) = bare_postgres.execute(place, "SELECT count(*) FROM ledger_links")
+        assert left == 1

@@ -61,6 +61,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     _queries = queries
     _cut_queries = queries
+    _links = (queries.LINKS_AFTER, queries.REMOVE_LINKS)
     _poll_seconds = 0.05
 
     def __init__(

@@ -259,8 +259,12 @@ MOVE_HEAD = "UPDATE main.topic_heads SET last_id = %s WHERE topic = %s"
 SET_FOLDED = "UPDATE main.topic_heads SET reached = %s WHERE topic = %s"
 CUT = "SELECT number, cut, cut_hash, seal FROM main.topic_heads WHERE topic = %s"
 SET_CUT = "UPDATE main.topic_heads SET cut = %s, cut_hash = %s, seal = %s WHERE topic = %s"
-REMOVE_LINKS = """DELETE FROM main.ledger_links
-    WHERE topic = %s AND key > %s AND key <= %s AND event_id <= %s"""
+LINKS_AFTER = """SELECT key, event_id FROM main.ledger_links
+    WHERE topic = %s AND (key, event_id) > (%s, %s) AND event_id <= %s
+    ORDER BY key, event_id LIMIT %s"""
+REMOVE_LINKS = """DELETE FROM main.ledger_links AS l
+    USING unnest(%s::bytea[], %s::bigint[]) AS gone (key, event_id)
+    WHERE l.topic = %s AND l.key = gone.key AND l.event_id = gone.event_id"""
 FORGET_LINKS = """DELETE FROM main.ledger_links
     WHERE topic = %s AND key = ANY (%s::bytea[]) AND event_id <= %s"""
 TRY_TO_LEASE = """SELECT

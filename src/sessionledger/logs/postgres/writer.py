@@ -153,7 +153,6 @@ class Writer(writer.Writer):
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
         values = (line.number, after, last, line.cut)
         self.then(statements.REMOVE_SUPERSEDED, *values, line.cut)
-        self.then(queries.REMOVE_LINKS, *values)
 
     def forget(self, line: TopicLine, keys: Sequence[bytes], fold: Fold) -> None:
         super().forget(line, keys, fold)

@@ -86,7 +86,13 @@ class BaseReads(DatabaseReads):
 
 
 class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
-    """A log in a database that can be compacted."""
+    """A log in a database that can be compacted.
+
+    _links: where links are kept by key, the statements that find and delete those of removed
+    events. Elsewhere they go with the events.
+    """
+
+    _links: tuple[str, str] | None = None
 
     def _give_back(self, between: Callable[[], None]) -> None:
         """Give the space of what was removed back to the system, if that has to be asked for.
@@ -141,7 +147,9 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
             if not compaction.removal.events and not self._is_interrupted(topic):
                 return Reduction()
             cut, read = self.cut(topic), partial(self.read, topic)
-            compactor = Compactor(topic, fold, cut, compaction, change, self._ask, read)
+            compactor = Compactor(
+                topic, fold, cut, compaction, change, self._ask, read, self._links
+            )
             reduced = compactor.run(progress)
             self._give_back(compactor.between)
             return reduced

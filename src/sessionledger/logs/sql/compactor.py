@@ -14,6 +14,7 @@ folded outside of transactions, and a transaction only writes.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from os import urandom
 from typing import Any, Generic, TypeVar
@@ -56,9 +57,10 @@ class Compactor(Generic[W]):
         change: Callable[[Callable[[W], Any]], Any],
         select: Select,
         read: Callable[[int, int], list[StoredEvent]],
+        links: tuple[str, str] | None,
     ) -> None:
         """change: does something in a transaction. select: all lines of a statement, outside of
-        one. read: so many events after one of them."""
+        one. read: so many events after one of them. links: `CompactableDatabase._links`."""
         self._topic = topic
         self._fold = fold
         self._cut = cut
@@ -66,6 +68,7 @@ class Compactor(Generic[W]):
         self._change = change
         self._select = select
         self._read = read
+        self._links = links
         self._generation = compaction.removal.head.id
         self._hash = BaseHash()
         self._segment: Segment | None = None
@@ -204,6 +207,7 @@ class Compactor(Generic[W]):
             removed = self._in_transaction(
                 lambda writer, line: self._remove_events(writer, line, removed, cut)  # noqa: B023
             )
+        self._remove_links(number, cut)
         after = b""
         while rows := base_page(self._select, number, cut, after, PAGE):
             keys = (after, rows[-1].key)
@@ -211,6 +215,16 @@ class Compactor(Generic[W]):
                 lambda writer, line: writer.remove_superseded(line, *keys)  # noqa: B023
             )
             after = rows[-1].key
+
+    def _remove_links(self, number: int, cut: int) -> None:
+        """Delete the links to events that are gone. A key may have any number of them."""
+        if self._links is None:
+            return
+        (find, remove), last = self._links, (b"", 0)
+        while links := self._select(find, number, *last, cut, PAGE):
+            keys, ids = map(list, zip(*links, strict=True))
+            self._in_transaction(lambda writer, line: writer.then(remove, keys, ids, line.number))  # noqa: B023
+            last = links[-1]
 
     def _remove_events(self, writer: W, line: TopicLine, after: int, cut: int) -> int:
         """Delete a page of events after one of them; the last one that is gone."""
@@ -239,5 +253,7 @@ class Compactor(Generic[W]):
                 raise MaintenanceRunning("another process took over the maintenance: try again")
             return work(writer, line)
 
+        # Others wait for what comes: no full collection of garbage shall come in its middle.
+        gc.collect(0)
         answer: T = self._change(with_line)
         return answer
