@@ -310,6 +310,26 @@ def test_a_second_restore_of_a_backup_uses_no_id_of_the_first(
             next(store.events(after=seen))
 
 
+def test_a_second_restore_of_a_restored_ledgers_backup_uses_no_id_of_the_first(
+    backup: Path, tmp_path: Path, clock: Clock
+) -> None:
+    urls = [URLS["sqlite"](tmp_path / f"new {n}") for n in range(3)]
+    restore(backup, urls[0], clock=clock)
+    with on(urls[0], clock) as store:
+        again = store.backup(tmp_path / "again").path
+    seen = 0
+    for url in urls[1:]:
+        clock.advance(timedelta(seconds=1))
+        restore(again, url, clock=clock)
+        with on(url, clock) as store:
+            if seen:
+                with pytest.raises(LedgerRestored):
+                    next(store.events(after=seen))
+            for _ in range(20):
+                assert store.create("dora", ttl=DAY).version > seen
+            seen = store.head().id
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_restore_that_fails_leaves_a_ledger_without_events(
     target: str, backup: Path, tmp_path: Path

@@ -186,7 +186,8 @@ def _ended(
 def _id_after(last: int, end: LogEvent) -> int:
     """An id above those of all lost events. No ledger writes one each microsecond, so it is also
     above those that a ledger wrote which was restored from the same backup earlier."""
-    return max(last, min(end.occurred_at_ms * 1000, _LATEST)) + JUMP
+    by_time = min(end.occurred_at_ms * 1000, _LATEST) + JUMP
+    return by_time if by_time > last else last + JUMP
 
 
 def _mark(now: datetime) -> LogEvent:
