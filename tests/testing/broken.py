@@ -32,7 +32,7 @@ SOON = 2.0
 
 def pause() -> None:
     """Give the others a moment, to see what they should not."""
-    threading.Event().wait(0.002)
+    threading.Event().wait(0.02)
 
 
 class IgnoresReads(MemoryLog):
