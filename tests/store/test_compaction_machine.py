@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -32,8 +33,9 @@ from sessionledger import (
     Policy,
     Session,
     SessionStore,
+    open_log,
 )
-from sessionledger.core.token import digest, handle_of
+from sessionledger.core.token import digest, handle_of, is_shaped_as_generated
 from sessionledger.logs.compaction import archive as archiving
 from sessionledger.logs.compaction.contract import WHOLE
 from sessionledger.logs.file.disk import Disk
@@ -42,7 +44,7 @@ from sessionledger.logs.sql import compactor, writer
 from sessionledger.ownership import flush
 from sessionledger.store.operations import rotation
 from sessionledger.testing import Clock
-from tests.logs.openers import open_at
+from tests.logs.openers import address, open_at
 from tests.tiers import examples
 
 RETENTION = timedelta(days=2)
@@ -60,6 +62,7 @@ class Machine(RuleBasedStateMachine):
     """A store that is compacted, and one that never is, told the same."""
 
     kind: ClassVar[str]
+    noted: ClassVar[set[str]] = NOTED
     tokens: Bundle[str] = Bundle("tokens")
 
     def __init__(self) -> None:
@@ -67,15 +70,23 @@ class Machine(RuleBasedStateMachine):
         self.place = Path(tempfile.mkdtemp())
         self.clock = Clock()
         self.whole = self.on(open_at("memory", self.place))
-        self.cut = self.on(open_at(self.kind, self.place / "ledger"))
+        self.where = address(self.kind, self.place / "ledger")
+        self.cut = self.on(open_log(self.where))
         self.used: list[str] = []
         self.random = 0
         self.consumer = 0
+        self.register: set[str] = set()
+        # A ledger that was restored does not know the tokens that were first used after the backup.
+        self.unknown: frozenset[str] = frozenset()
+        self.histories_agree = True
         self.real = vars(rotation)["urandom"]
         vars(rotation)["urandom"] = self.randomness
 
     def on(self, log: Log) -> SessionStore:
         self.log = log
+        return self.over(log)
+
+    def over(self, log: Log) -> SessionStore:
         return SessionStore(
             log,
             policy=POLICY,
@@ -111,6 +122,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(token=tokens)
     def create_again(self, token: str) -> None:
+        if token in self.unknown and not is_shaped_as_generated(token):
+            return
         # One that was forgotten is refused by its shape.
         with pytest.raises(
             (DuplicateSession, InvalidSession), match=r"was created before|forgot which"
@@ -190,6 +203,7 @@ class Machine(RuleBasedStateMachine):
         self.cut.maintain()
         assert not self.cut.stats().erasure_pending
         self.cut.erase(who)  # the process may have been killed before it was written what to erase
+        self.register.update(self.cut.erasures())
         principal = f'"principal":"{who}"'.encode()
         assert not [
             one for one in self.cut.events(archive=self.archive) if principal in one.payload
@@ -210,7 +224,9 @@ class Machine(RuleBasedStateMachine):
     def read_the_archive(self, token: str, who: str) -> None:
         archive = self.place / "archive"
         events = list(self.cut.events(archive=archive))
-        assert [event.id for event in events] == list(range(1, self.cut.head().id + 1))
+        assert (events[0].id, events[-1].id) == (1, self.cut.head().id)
+        gaps = [one.kind for last, one in pairwise(events) if one.id != last.id + 1]
+        assert set(gaps) <= {"ledger_restored"}
         found = self.cut.verify(archive=archive)
         assert (found.broken, found.cut) == (None, 0)
         uncut = MemoryLog.holding("orchestrator.sessions", events, WHOLE)
@@ -218,13 +234,14 @@ class Machine(RuleBasedStateMachine):
         for named in ({"handle": handle_of(digest(token))}, {"principal": who}):
             told = list(self.cut.history(**named, archive=archive))
             assert told == list(replayed.history(**named))
-            assert bare_entries(told) == bare_entries(self.whole.history(**named))
+            if self.histories_agree:
+                assert bare_entries(told) == bare_entries(self.whole.history(**named))
 
     @rule()
     def reopen(self) -> None:
-        if self.kind != "memory":
+        if self.where != "memory:":
             self.log.close()
-            self.cut = self.on(open_at(self.kind, self.place / "ledger"))
+            self.cut = self.on(open_log(self.where))
 
     @invariant()
     def every_session_is_what_all_its_events_make_it(self) -> None:
@@ -239,7 +256,7 @@ class Machine(RuleBasedStateMachine):
     def nothing_is_wrong(self) -> None:
         verified = self.cut.verify()
         assert verified.broken is None
-        assert {one.code for one in self.cut.diagnose()} <= NOTED
+        assert {one.code for one in self.cut.diagnose()} <= self.noted
 
     @invariant()
     def a_history_goes_on_from_the_base(self) -> None:

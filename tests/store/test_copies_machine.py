@@ -1,0 +1,203 @@
+"""Any sequence of calls, compactions and erasures, with backups, restores and copies among them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from sessionledger import (
+    HistoryCut,
+    LedgerMoved,
+    LedgerRestored,
+    LogUnavailable,
+    SessionStore,
+    StoredEvent,
+    copy,
+    open_log,
+    restore,
+)
+from sessionledger.core.codec import encode_event
+from sessionledger.core.events import Expired
+from sessionledger.logs import chain
+from sessionledger.logs.base import LogEvent
+from sessionledger.logs.chain import EMPTY
+from sessionledger.logs.memory.log import MemoryLog
+from sessionledger.store.engine import SESSIONS_TOPIC
+from tests.logs.openers import address
+from tests.store.test_compaction_machine import NOTED, Machine
+from tests.tiers import examples
+
+backends = st.sampled_from(["sqlite", "file"])
+which = st.integers(0, 5)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A backup, and what the machine knew when it was made."""
+
+    path: Path
+    events: list[StoredEvent]
+    used: frozenset[str]
+    consumer: int
+    head: int
+    cut: int
+    lost: frozenset[int]
+    before: frozenset[Path]
+    histories_agree: bool
+
+
+class CopiesMachine(Machine):
+    """The machine of compactions, whose ledger is restored from backups and moved by copies."""
+
+    # A ledger that was restored has yet to note that its erasures are done.
+    noted = NOTED | {"erasure_pending"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backups: list[Kept] = []
+        # Those that the ledger goes on from.
+        self.before: frozenset[Path] = frozenset()
+        # The heads of ledgers that were given up; those that this ledger does not have.
+        self.given_up: set[int] = set()
+        self.lost: frozenset[int] = frozenset()
+        self.places = 0
+
+    def new_place(self) -> Path:
+        self.places += 1
+        return self.place / f"place-{self.places}"
+
+    # A backup without topics restores none, so nothing there says that events were lost.
+    @precondition(lambda self: self.cut.head().id)
+    @rule()
+    def back_up(self) -> None:
+        for store in self.stores:  # what a mark ended has an end of its own
+            while store.sweep():
+                pass
+        path = self.new_place()
+        head, cut = self.cut.head().id, self.cut.stats().cut
+        assert self.cut.backup(path).ok
+        if self.archive is not None:
+            shutil.copytree(self.archive, archive_of(path))
+        self.before |= {path}
+        kept = Kept(
+            path,
+            events=list(self.whole.events()),
+            used=frozenset(self.used) - self.unknown,
+            consumer=self.consumer,
+            head=head,
+            cut=cut,
+            lost=self.lost,
+            before=self.before,
+            histories_agree=self.histories_agree,
+        )
+        self.backups.append(kept)
+
+    @precondition(lambda self: self.backups)
+    @rule(which=which, backend=backends)
+    def restore(self, which: int, backend: str) -> None:
+        kept = self.backups[which % len(self.backups)]
+        self.restore_from(kept, backend, keep_live=None)
+        self.whole.revoke_everybody(reason="restored from a backup")
+        assert not list(self.cut.sessions())
+
+    @precondition(lambda self: self.backups)
+    @rule(older=which, newer=which, backend=backends)
+    def restore_and_keep_live(self, older: int, newer: int, backend: str) -> None:
+        first, second = sorted((older % len(self.backups), newer % len(self.backups)))
+        kept, later = self.backups[first], self.backups[second]
+        if kept.path in later.before and later.cut <= kept.head:
+            self.restore_from(kept, backend, keep_live=later)
+        elif later.cut > kept.head or kept.head in later.lost:
+            place = address(backend, self.new_place())
+            with pytest.raises(LogUnavailable, match="does not have event"):
+                restore(kept.path, place, keep_live=later.path)
+
+    def restore_from(self, kept: Kept, backend: str, keep_live: Kept | None) -> None:
+        """Give the ledger up, and go on with one that is restored; so does the other store."""
+        self.clock.advance(timedelta(seconds=1))
+        self.given_up.add(self.cut.head().id)
+        self.log.close()
+        self.put_archive_back(kept)
+        self.where = address(backend, self.new_place())
+        restore(
+            kept.path,
+            self.where,
+            keep_live=None if keep_live is None else keep_live.path,
+            erased=self.register,
+            clock=lambda: self.clock.now,
+        )
+        self.whole = self.replayed(kept.events + self.ends(kept, keep_live))
+        for handle in self.register:
+            if list(self.whole.history(handle=handle)):
+                self.whole.erase(handle=handle)
+        self.cut = self.on(open_log(self.where))
+        self.consumer = kept.consumer
+        self.unknown = frozenset(self.used) - kept.used
+        self.lost = kept.lost | {head for head in self.given_up if head > kept.head}
+        self.before = kept.before
+        self.histories_agree = kept.histories_agree and keep_live is None
+
+    def put_archive_back(self, kept: Kept) -> None:
+        shutil.rmtree(self.place / "archive", ignore_errors=True)
+        if archive_of(kept.path).exists():
+            shutil.copytree(archive_of(kept.path), self.place / "archive")
+
+    def ends(self, kept: Kept, later: Kept | None) -> list[StoredEvent]:
+        """What ends the sessions of a backup that are over, or replaced, in a later one."""
+        if later is None:
+            return []
+        old, new = self.replayed(kept.events), self.replayed(later.events)
+        known = {one.handle: one for one in new.sessions(live=False, superseded=True)}
+        linked, head = (
+            list[StoredEvent](),
+            chain.head_after(kept.events[-1]) if kept.events else EMPTY,
+        )
+        for one in old.sessions(live=False, superseded=True):
+            now = known.get(one.handle)  # none of who was erased
+            if one.ended_at is None and (now is None or now.ended_at or now.successors):
+                cause = "rotated" if now and now.ended_at is None else "revoked"
+                end = encode_event(Expired(self.clock.now, one.handle, cause=cause))
+                told = LogEvent(*end, {}, int(1000 * self.clock.now.timestamp()))
+                linked.append(chain.link(SESSIONS_TOPIC, told, head.id + 1, head.hash))
+                head = chain.head_after(linked[-1])
+        return linked
+
+    def replayed(self, events: list[StoredEvent]) -> SessionStore:
+        return self.over(MemoryLog.holding(SESSIONS_TOPIC, list(events)))
+
+    @precondition(lambda self: self.where != "memory:")
+    @rule(backend=backends)
+    def copy_and_cut_over(self, backend: str) -> None:
+        old, self.where = self.where, address(backend, self.new_place())
+        before = {token: self.cut.get(token) for token in self.used}
+        assert copy(old, self.where, cut_over=True).moved
+        for call in (self.cut.head, lambda: self.cut.create("mallory"), lambda: open_log(old)):
+            with pytest.raises(LedgerMoved):
+                call()
+        self.log.close()
+        self.cut = self.on(open_log(self.where))
+        assert {token: self.cut.get(token) for token in self.used} == before
+
+    @invariant()
+    def no_old_cursor_is_taken_for_a_new_one(self) -> None:
+        for cursor in self.lost:
+            with pytest.raises((LedgerRestored, HistoryCut)):
+                next(self.cut.events(after=cursor))
+
+
+def archive_of(backup: Path) -> Path:
+    """Where the archive is kept as it was when a backup was made."""
+    return backup.with_suffix(".archive")
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "file"])
+@pytest.mark.middle
+def test_a_ledger_that_is_restored_and_copied_brings_nothing_back(kind: str) -> None:
+    machine = type("Machine", (CopiesMachine,), {"kind": kind})
+    run_state_machine_as_test(machine, settings=examples(20))
