@@ -108,10 +108,13 @@ class Machine(RuleBasedStateMachine):
         answers = [getattr(store, call)(*given, **named) for store in (self.whole, self.cut)]
         told = [bare(answer) for answer in answers]
         if told[0] != told[1]:
-            # What a compaction left of a session that is over tells less.
-            assert answers[1] is None
-            assert answers[0].is_expired_at(self.clock.now)
+            self.agree(*answers)
         return answers[1]
+
+    def agree(self, whole: Any, cut: Any) -> None:
+        """What a compaction left of a session that is over tells less."""
+        assert cut is None
+        assert whole.is_expired_at(self.clock.now)
 
     @rule(target=tokens, who=st.sampled_from(["alice", "bob"]))
     def create(self, who: str) -> str:

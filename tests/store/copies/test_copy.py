@@ -28,6 +28,7 @@ from sessionledger import (
     open_snapshot,
 )
 from sessionledger.logs.compaction.transfer import transfer_of
+from sessionledger.logs.sql.compactor import Compactor
 from sessionledger.logs.url import staged_at
 from sessionledger.store.copies.copy import CONSUMER
 from sessionledger.testing import Clock
@@ -379,6 +380,28 @@ def test_a_row_that_differs_is_named_and_the_ledger_stays_in_use(
         store.rebuild()
         assert store.get(live) is not None
     copy(old, new, cut_over=True)
+
+
+def test_a_ledger_whose_compaction_was_interrupted_is_copied(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left tombstones in rows, and no seal says so yet."""
+
+    def interrupted(*_: object) -> None:
+        raise RuntimeError("before the seal")
+
+    ledger = URLS["sqlite"](tmp_path / "ledger")
+    with SessionStore.open(ledger, clock=clock) as store:
+        token = store.create("alice", token="a-token-that-was-given-by-somebody").token
+        store.expire(token)
+        clock.advance(3 * DAY)
+        monkeypatch.setattr(Compactor, "_seal", interrupted)
+        with pytest.raises(RuntimeError):
+            store.compact(retention=2 * DAY)
+    copied = URLS["sqlite"](tmp_path / "copied")
+    assert copy(ledger, copied).topics[0].ok
+    with SessionStore.open(copied, clock=clock) as store, pytest.raises(DuplicateSession):
+        store.create("bob", token=token)
 
 
 def test_a_chain_that_breaks_is_copied_only_if_that_is_accepted(

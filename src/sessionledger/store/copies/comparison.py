@@ -77,10 +77,16 @@ def _differing(there: Iterator[Row], here: Iterator[Row], head: int) -> bytes | 
     for row in there:
         if row.created > head:
             continue
-        if mine is None or mine.key != row.key or (row.version <= head and mine != row):
+        if mine is None or mine.key != row.key or (row.version <= head and not _same(mine, row)):
             return row.key
         mine = next(here, None)
     return None if mine is None else mine.key
+
+
+def _same(one: Row, other: Row) -> bool:
+    """Whether rows are equal, or the same end: a compaction that was interrupted leaves less of it
+    in the row than its events tell."""
+    return one == other or (one.version == other.version and not (one.live or other.live))
 
 
 def _base(log: CopyableLog, topic: str) -> Iterator[Row]:
