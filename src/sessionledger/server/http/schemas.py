@@ -54,7 +54,12 @@ Stamp: TypeAlias = Annotated[
 ]
 Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 End: TypeAlias = Annotated[
-    str, Meta(max_length=64, description="RFC 3339, with its offset, or `never`.")
+    str,
+    Meta(
+        max_length=64,
+        description="RFC 3339, with its offset, or `never`.",
+        extra_json_schema={"anyOf": [{"format": "date-time"}, {"const": "never"}]},
+    ),
 ]
 NewSeconds: TypeAlias = Annotated[
     float, Meta(ge=0, le=LONGEST, description="Seconds; 0 ends the session.")
