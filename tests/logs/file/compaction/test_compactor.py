@@ -18,7 +18,7 @@ from sessionledger.errors import HistoryCut, MaintenanceRunning
 from sessionledger.logs.base import Log
 from sessionledger.logs.compaction.contract import Reduction
 from sessionledger.logs.file import FileLog
-from sessionledger.logs.file.compaction import compactor
+from sessionledger.logs.file.compaction import compactor, replacing
 from sessionledger.logs.file.index import TopicIndex
 from sessionledger.testing.conformance.compaction import compact
 from sessionledger.testing.fixtures import TOPIC, add, concurrently, event
@@ -187,14 +187,14 @@ def test_writers_go_on_while_the_events_are_copied(
     monkeypatch.setattr(compactor, "BLOCK_BYTES", 100)
     with opened(root) as log, opened(root) as other:
         add(log, [event(bytes([n]), n=n) for n in range(9)])
-        real, written = compactor._copy, list(range(10, 15))
+        real, written = replacing.Replacing.copy, list(range(10, 15))
 
-        def beside(copy: Any, end: int) -> Any:
+        def beside(files: Any, start: int, end: int) -> None:
             if written:
                 assert add(other, [event(b"other", n=written[0])]) == (written.pop(0),)
-            return real(copy, end)
+            real(files, start, end)
 
-        monkeypatch.setattr(compactor, "_copy", beside)
+        monkeypatch.setattr(replacing.Replacing, "copy", beside)
         # The last copy is made while nobody writes, so the writer has to be done by then.
         compact(log, 3)
         assert not written

@@ -125,7 +125,7 @@ class CompactableFiles(Leased):
 
     def rebase(self, topic: str, transfer: Transfer) -> None:
         """As in `CopyableLog`."""
-        from sessionledger.logs.file.compaction.staging import rebase  # few ever do
+        from sessionledger.logs.file.compaction.rewriter import rebase  # few ever do
 
         def replace() -> None:
             rebase(self._disk, topic, self._adopt(topic), transfer)

@@ -3,11 +3,8 @@
 1. What an interrupted compaction left is completed, or removed. The events are archived.
 2. The events up to the cut are folded into a base, and rows that are over are reduced.
 3. The remaining events are copied, up to where the file ends for now. Others write meanwhile.
-4. Under the writer's lock the rest is copied, and the seal is added. Both new files are flushed.
-5. The new checkpoint gets its name. It does not count yet. Then the new file replaces the topic's.
-   This is the moment: before it the topic is as it was, after it the topic is compacted.
-6. It is published that the new file is durable, and the new checkpoint replaces the one before it.
-   If that is left undone, readers understand what is there, and the next run does it.
+4. Under the writer's lock the rest is copied, and the seal is added. Then both new files are put in
+   their places, as `replacing` says.
 
 All steps are flushed, whatever the durability: a loss would not be the last moments, but all
 events. The caller has the lease, so nobody else changes checkpoints.
@@ -20,41 +17,31 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from sessionledger.errors import LogUnavailable, MaintenanceRunning
+from sessionledger.errors import MaintenanceRunning
 from sessionledger.logs import units
 from sessionledger.logs.base import Change, Fold, Progress, Row, StoredEvent, Unit
 from sessionledger.logs.compaction.contract import Compaction, Cut, Reduction, Segment
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.embedded.row_table import RowTable, reduce_base
 from sessionledger.logs.file import lines
+from sessionledger.logs.file.compaction.replacing import Replacing, replacing, settle
 from sessionledger.logs.file.disk import Disk, write
-from sessionledger.logs.file.errors import opened_file
-from sessionledger.logs.file.index import BLOCK_BYTES, TopicIndex, read_exactly
+from sessionledger.logs.file.index import BLOCK_BYTES, TopicIndex
 from sessionledger.logs.file.recovery import checkpoint
-from sessionledger.logs.file.recovery.durable_offset import Published
 
 _PAGE = 500
 """Rows that are reduced while readers of this process wait."""
 
 
 class _Base(NamedTuple):
-    """The base of an attempt, in an open draft of the checkpoint.
+    """The base of an attempt, as the checkpoint has it.
 
     reduced: what remains of rows that are over, where that is less than there was.
     """
 
-    file: int
     text: checkpoint.Writing
     hash: BaseHash
     reduced: Mapping[bytes, Row | None]
-
-
-class _Copy(NamedTuple):
-    """An open draft of the new file, which has the old one's events up to an offset."""
-
-    old: int
-    new: int
-    upto: int
 
 
 class Compactor:
@@ -81,7 +68,6 @@ class Compactor:
         self._alone = alone
         self._segment: Segment | None = None
         self._progress: Progress | None = None
-        self._path, self._next = disk.topic(topic), disk.next_checkpoint(topic)
 
     def run(self, progress: Progress | None) -> Reduction:
         """Compact; what became of the keys that are over."""
@@ -112,22 +98,19 @@ class Compactor:
         """Complete what an interrupted compaction left, or remove it; and flush what stays."""
         settle(self._disk, self._topic, index.checkpoint.since)
         if index.end:
-            self._disk.make_folder(self._next.parent)
+            checkpoints = self._disk.next_checkpoint(self._topic).parent
+            self._disk.make_folder(checkpoints)
             self._disk.anchor(self._topic, index.checkpoint.since)
-            for folder in (self._next.parent, self._disk.root):
+            for folder in (checkpoints, self._disk.root):
                 self._disk.flush_folder(folder)
 
     def _attempt(self, before: Cut, base: Mapping[bytes, Row], start: int) -> Reduction | None:
         """Compact the events before an offset; None if a row was reduced, and changed meanwhile."""
         reduced = self._reduced(base)
-        with (
-            opened_file(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as old,
-            self._disk.draft(self._next) as file,
-            self._disk.draft(self._path) as new,
-        ):
-            written = self._write(file, base, reduced)
-            copy = self._copied(_Copy(old, new, start))
-            return self._alone(partial(self._seal, before, written, copy))
+        with replacing(self._disk, self._topic) as files:
+            written = self._write(files.file, base, reduced)
+            upto = self._copied(files, start)
+            return self._alone(partial(self._seal, before, written, files, upto))
 
     def _reduced(self, base: Mapping[bytes, Row]) -> dict[bytes, Row | None]:
         """What remains of the rows that are over, where that is less than there was; None for what
@@ -146,7 +129,7 @@ class Compactor:
     def _write(
         self, file: int, base: Mapping[bytes, Row], reduced: Mapping[bytes, Row | None]
     ) -> _Base:
-        written = _Base(file, checkpoint.Writing(), BaseHash(), reduced)
+        written = _Base(checkpoint.Writing(), BaseHash(), reduced)
         remaining = [reduced.get(key, row) for key, row in base.items()]
         rows = [row for row in remaining if row is not None]
         for first in range(0, len(rows), _PAGE):
@@ -157,19 +140,26 @@ class Compactor:
         os.fsync(file)
         return written
 
-    def _copied(self, copy: _Copy) -> _Copy:
-        """Copy events, until a moment's worth of them is left."""
-        while (end := self._newest().end) - copy.upto > BLOCK_BYTES:
+    def _copied(self, files: Replacing, upto: int) -> int:
+        """Copy events behind an offset, until a moment's worth of them is left; up to where."""
+        while (end := self._newest().end) - upto > BLOCK_BYTES:
             self._between()
-            copy = _copy(copy, end)
-            os.fsync(copy.new)
-        return copy
+            files.copy(upto, end)
+            os.fsync(files.new)
+            upto = end
+        return upto
 
     def _seal(
-        self, before: Cut, base: _Base, copy: _Copy, index: TopicIndex, table: RowTable
+        self,
+        before: Cut,
+        base: _Base,
+        files: Replacing,
+        upto: int,
+        index: TopicIndex,
+        table: RowTable,
     ) -> Reduction | None:
         """Finish both files, and put them in their places."""
-        if index.cut != before or not index.is_there(copy.old):
+        if index.cut != before or not index.is_there(files.old):
             raise MaintenanceRunning("the topic's file was replaced meanwhile: try again")
         head = self._compaction.removal.head
         if any(table.rows[key].version > head.id for key in base.reduced):
@@ -179,39 +169,8 @@ class Compactor:
         unit = Unit((Change(told),))
         state = table.batch_state(index.head, [unit], self._fold)
         (sealed,) = units.plan(self._topic, [unit], self._fold, state).events
-        cut = Cut(head, sealed.id)
-        write(_copy(copy, index.end).new, lines.encode(sealed))
-        os.fsync(copy.new)
-        old, new = checkpoint.fingerprint(copy.old), checkpoint.fingerprint(copy.new)
-        if old.size != index.end:
-            raise LogUnavailable(f"another program wrote to {self._path}: try again")
-        write(base.file, base.text.end(cut, new, old, index.checkpoint.number))
-        os.fsync(base.file)
-        self._disk.put_draft(self._next)
-        self._disk.put_draft(self._path)
-        since = checkpoint.since_of(cut, index.checkpoint.number)
-        self._disk.publish(self._topic, Published(new.size, new.size, since, new.size, sealed.id))
-        self._next.replace(self._disk.checkpoint(self._topic))
+        files.copy(upto, index.end)
+        write(files.new, lines.encode(sealed))
+        number = index.checkpoint.number
+        files.put(base.text, Cut(head, sealed.id), number, sealed.id, index.end)
         return Reduction(len(base.reduced) - forgotten, forgotten)
-
-
-def _copy(copy: _Copy, end: int) -> _Copy:
-    copy_bytes(copy.old, copy.new, copy.upto, end)
-    return copy._replace(upto=end)
-
-
-def copy_bytes(old: int, new: int, start: int, end: int) -> None:
-    """Write the bytes of an open file between two offsets to the end of another one."""
-    for begins in range(start, end, BLOCK_BYTES):
-        write(new, read_exactly(old, begins, min(end, begins + BLOCK_BYTES)))
-
-
-def settle(disk: Disk, topic: str, since: int) -> None:
-    """Complete or remove what replaced a topic's file; since: of its checkpoint."""
-    disk.remove_drafts(topic)
-    following = disk.next_checkpoint(topic)
-    new = checkpoint.read(following)
-    if new is not None and new.since == since:
-        following.replace(disk.checkpoint(topic))
-    else:
-        following.unlink(missing_ok=True)

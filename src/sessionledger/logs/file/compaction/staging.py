@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -17,24 +16,18 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessionledger.errors import LogUnavailable
 from sessionledger.logs.compaction.contract import refuse_existing
-from sessionledger.logs.compaction.transfer import Transfer, Transfers
+from sessionledger.logs.compaction.transfer import Transfers
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
-from sessionledger.logs.file.compaction.compactor import copy_bytes, settle
-from sessionledger.logs.file.disk import Disk, write
+from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import (
     CHECKPOINTS,
     STAGED,
     TOPICS,
     check_location,
-    opened_file,
     translated_errors,
 )
-from sessionledger.logs.file.index import TopicIndex
-from sessionledger.logs.file.recovery import checkpoint
-from sessionledger.logs.file.recovery.durable_offset import Published
 from sessionledger.logs.file.writer_lock import LOCK
 from sessionledger.ownership import flush, make_folder, owner_of, resolved
 
@@ -117,31 +110,3 @@ def move_in(root: Path) -> None:
     for folder in (root, root.parent):
         flush(folder)
     discard(root)
-
-
-def rebase(disk: Disk, topic: str, index: TopicIndex, transfer: Transfer) -> None:
-    """Put the cut and the base of another log in the place of a topic's own, and remove the events
-    up to that cut. The caller has the writer's lock."""
-    path, following, cut = disk.topic(topic), disk.next_checkpoint(topic), transfer.cut
-    if not index.end:
-        raise LogUnavailable(f"{topic!r} has no events here to follow a cut")
-    settle(disk, topic, index.checkpoint.since)
-    disk.make_folder(following.parent)
-    with (
-        opened_file(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as old,
-        disk.draft(following) as file,
-        disk.draft(path) as new,
-    ):
-        text = checkpoint.Writing()
-        for rows in transfer.base():
-            write(file, text.rows(rows))
-        copy_bytes(old, new, index.offset_behind(cut.id), index.end)
-        os.fsync(new)
-        before, after = checkpoint.fingerprint(old), checkpoint.fingerprint(new)
-        write(file, text.end(cut, after, before))
-        os.fsync(file)
-        disk.put_draft(following)
-        disk.put_draft(path)
-    end = after.size
-    disk.publish(topic, Published(end, end, cut.id, end, index.head.id))
-    following.replace(disk.checkpoint(topic))
