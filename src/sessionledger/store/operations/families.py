@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from sessionledger.core import decide
 from sessionledger.core.annotations import refuse_secrets
 from sessionledger.core.children import belongs_to_tree, decide_end_family
@@ -76,9 +78,11 @@ async def revoke(
     return await end(engine, parse_handle(handle), command, annotation, None)
 
 
-def ends(ttl: object) -> bool:
-    """Whether a time to live is zero, which ends a session."""
-    return as_span(ttl) == timedelta(0)
+def end_by_ttl(command: decide.Touch | decide.Patch, secret: str | None) -> Expire | None:
+    """The end that a time to live of zero is, unless the command tells another one."""
+    if as_span(command.ttl) != timedelta(0) or command.expires_at is not None:
+        return None
+    return Expire(cause="revoked" if secret is None else "signed_out")
 
 
 async def end(
@@ -130,9 +134,9 @@ async def patch(
     Through a token that was rotated they reach its family.
     """
     key, secret = engine.named("patch", token, handle)
-    if ends(command.ttl) and command.expires_at is None:
-        cause: Cause = "revoked" if secret is None else "signed_out"
-        over = Expire(cause=cause, if_version=command.if_version)
+    over = end_by_ttl(command, secret)
+    if over is not None:
+        over = replace(over, if_version=command.if_version)
         return await end(engine, key, over, annotation, secret)
     now, headers = engine.clock(), engine.annotate(annotation)
     row = await engine.log.row(engine.topic, key)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from sessionledger.core import decide
-from sessionledger.core.ends import Expire
-from sessionledger.core.events import Cause, Touched
+from sessionledger.core.events import Touched
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle, handle_of
 from sessionledger.logs.base import Conflict, Row
@@ -31,9 +32,9 @@ async def touch(
 ) -> Session | None:
     """Record that a live session was seen; None for any other."""
     key, secret = engine.named("touch", token, handle)
-    if families.ends(command.ttl) and command.expires_at is None:
-        cause: Cause = "revoked" if secret is None else "signed_out"
-        over = Expire(cause=cause, expired_at=command.last_seen_at)
+    over = families.end_by_ttl(command, secret)
+    if over is not None:
+        over = replace(over, expired_at=command.last_seen_at)
         return await families.end(engine, key, over, annotation, secret)
     says_more = annotation.reason is not None or annotation.actor is not None
 
