@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import eq
 from typing import NoReturn, TypeVar
 
 from sessionledger.core.token import handle_of
@@ -59,8 +60,8 @@ def compare(source: CopyableLog, copied: CopyableLog, topic: str) -> None:
     Raises `HistoryCut` if the ledger was compacted meanwhile, or everybody was logged out.
     """
     head = copied.latest(topic)
-    differs = _differing(_base(source, topic), _base(copied, topic), head)
-    differs = differs or _differing(_rows(source, topic), _rows(copied, topic), head)
+    differs = _differing(_base(source, topic), _base(copied, topic), head, eq)
+    differs = differs or _differing(_rows(source, topic), _rows(copied, topic), head, _same)
     cut = source.cut(topic)
     if cut != copied.cut(topic) or source.mark(topic) != copied.mark(topic):
         raise HistoryCut(cut.id)
@@ -71,13 +72,15 @@ def compare(source: CopyableLog, copied: CopyableLog, topic: str) -> None:
         )
 
 
-def _differing(there: Iterator[Row], here: Iterator[Row], head: int) -> bytes | None:
+def _differing(
+    there: Iterator[Row], here: Iterator[Row], head: int, same: Callable[[Row, Row], bool]
+) -> bytes | None:
     """The first key whose rows differ, but for what happened behind a head."""
     mine = next(here, None)
     for row in there:
         if row.created > head:
             continue
-        if mine is None or mine.key != row.key or (row.version <= head and not _same(mine, row)):
+        if mine is None or mine.key != row.key or (row.version <= head and not same(mine, row)):
             return row.key
         mine = next(here, None)
     return None if mine is None else mine.key
