@@ -111,9 +111,7 @@ class Transactions:
 
     def flush(self) -> None:
         """Make durable what was committed without being flushed."""
-        with translated_errors(self._path):
-            until = self._until()
-            self._mutex.run(partial(self._flush, until), until)
+        self._alone(self._flush)
 
     def _flush(self, until: float) -> None:
         # A commit that is flushed flushes all that were not: they stand before it in one file. A
@@ -127,21 +125,35 @@ class Transactions:
 
     def vacuum(self) -> None:
         """Rewrite a file that never gives space back, as one that does. Nobody writes meanwhile."""
-        with translated_errors(self._path):
-            until = self._until()
-            self._mutex.run(partial(self._vacuum, until, is_due=False), until)
+
+        def vacuum(until: float) -> None:
+            connection = self._healthy_writer(until).connection
+            if int(str(connection.pragma("auto_vacuum"))) != INCREMENTAL:
+                self._rewrite(until)
+
+        self._alone(vacuum)
 
     def purge(self) -> None:
         """Rewrite the file, so that nothing of what was replaced is in it, nor in the write-ahead
         log. Nobody writes meanwhile. Raises `LogTimeout`."""
+
+        def purge(until: float) -> None:
+            if not self._rewrite(until):
+                raise LogTimeout(f"{self._path}-wal is being read: let that end, and try again")
+
+        self._alone(purge)
+
+    def _alone(self, work: Callable[[float], None]) -> None:
+        """Do something while no thread of this process writes, until a time."""
         with translated_errors(self._path):
             until = self._until()
-            self._mutex.run(partial(self._vacuum, until, is_due=True), until)
+            self._mutex.run(partial(work, until), until)
 
-    def _vacuum(self, until: float, *, is_due: bool) -> None:
+    def _rewrite(self, until: float) -> bool:
+        """Rewrite the file; whether the write-ahead log could be emptied."""
         connection = self._healthy_writer(until).connection
 
-        def vacuum() -> None:
+        def rewrite() -> bool:
             wait_until(connection, until)
             for (name,) in connection.execute(queries.STATISTICS).fetchall():
                 connection.execute(f"DROP TABLE {name}")  # they repeat what is in the indexes
@@ -152,11 +164,9 @@ class Transactions:
                 self._poison = f"a vacuum failed ({error}); close the ledger and open it again"
                 raise
             ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            if busy and is_due:
-                raise LogTimeout(f"{self._path}-wal is being read: let that end, and try again")
+            return not busy
 
-        if is_due or int(str(connection.pragma("auto_vacuum"))) != INCREMENTAL:
-            self._lock_file.run(vacuum, until)
+        return self._lock_file.run(rewrite, until)
 
     def _healthy_writer(self, until: float) -> Writer:
         self.check_open()
