@@ -113,7 +113,9 @@ def prepare(connection: Connection, address: Address, durability: str) -> bool:
 
 def _add_functions(connection: Connection, address: Address) -> bool:
     """Make the functions, unless they are there; False if this role may not."""
-    (found,) = connection.ask((queries.FUNCTIONS_THERE, (address.schema, address.schema)))
+    (found,) = connection.ask(
+        (queries.FUNCTIONS_THERE, (list(FUNCTIONS), address.schema, address.schema))
+    )
     if {name for (name,) in found}.issuperset(FUNCTIONS):
         return True
     begin = [("BEGIN", ()), (queries.ONE_AT_A_TIME, (address.schema,))]

@@ -207,7 +207,9 @@ SERVER = """SELECT current_setting('server_version_num')::integer,
     current_setting('fsync')"""
 TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 # Those of a schema that was renamed speak of tables elsewhere.
-FUNCTIONS_THERE = """SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(%s)
+# The names come first: by them alone the catalogue has an index.
+FUNCTIONS_THERE = """SELECT proname FROM pg_proc WHERE proname = ANY (%s)
+    AND pronamespace = to_regnamespace(%s)
     AND position('"' || %s || '".ledger_rows' IN prosrc) > 0"""
 SCHEMA_EXISTS = "SELECT true FROM pg_namespace WHERE nspname = %s"
 # Processes that create the tables at the same time wait: IF NOT EXISTS alone may fail then.
