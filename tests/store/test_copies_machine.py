@@ -160,7 +160,7 @@ class CopiesMachine(Machine):
             chain.head_after(kept.events[-1]) if kept.events else EMPTY,
         )
         for one in old.sessions(live=False, superseded=True):
-            now = known.get(one.handle)  # none of who was erased
+            now = known.get(one.handle)  # none that was erased
             if one.ended_at is None and (now is None or now.ended_at or now.successors):
                 cause = "rotated" if now and now.ended_at is None else "revoked"
                 end = encode_event(Expired(self.clock.now, one.handle, cause=cause))

@@ -56,7 +56,7 @@ _SECONDS = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Required(msgspec.Struct, frozen=True):
-    """What a session needs to have: scopes, and a proof of who bears it that is no older.
+    """What a session needs to have: scopes, and a proof of its bearer that is no older.
 
     anonymous: an anonymous session will do.
     """
