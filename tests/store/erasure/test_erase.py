@@ -15,6 +15,8 @@ import pytest
 from sessionledger import (
     DuplicateSession,
     InvalidSession,
+    LogEvent,
+    LogUnavailable,
     Policy,
     RowFilter,
     SessionStore,
@@ -25,11 +27,14 @@ from sessionledger.core.annotations import SALT
 from sessionledger.logs import chain
 from sessionledger.logs.compaction.archive import rewrite_archive
 from sessionledger.logs.compaction.seal import KIND as SEALED
+from sessionledger.logs.file.compaction.replacing import Replacing
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.log import FileLog
 from sessionledger.logs.sqlite.log import SQLiteLog
+from sessionledger.store.engine import SESSIONS_TOPIC
 from sessionledger.store.erasure import rewriting
 from sessionledger.testing import Clock
+from tests.logs import bare_file
 from tests.logs.openers import address
 
 DAY = timedelta(days=1)
@@ -377,6 +382,27 @@ def test_a_file_whose_beginning_stays_is_told_from_the_one_that_replaces_it(
         assert store.get(tokens[-1]) is not None
         assert store.erase(PERSONAL[0]).handles == ()
         assert PERSONAL[0].encode() not in files(tmp_path)
+
+
+def test_a_program_that_writes_while_a_file_is_replaced_is_noticed(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Replacing.put
+
+    def overtaken(files: Replacing, *given: Any) -> None:
+        monkeypatch.undo()
+        noted = LogEvent.of("noted", {}, occurred_at_ms=int(1000 * clock.now.timestamp()))
+        bare_file.append(tmp_path / "ledger", SESSIONS_TOPIC, [noted])
+        real(files, *given)
+
+    with on(address("file", tmp_path / "ledger"), clock) as store:
+        store.create("alice")
+        monkeypatch.setattr(Replacing, "put", overtaken)
+        with pytest.raises(LogUnavailable, match="another program wrote"):
+            store.erase("alice")
+        store.maintain()
+        assert "noted" in [event.kind for event in store.events()]
+        assert "alice" not in content(store)
 
 
 def test_a_reader_that_missed_an_erasure_and_a_compaction_goes_on(
