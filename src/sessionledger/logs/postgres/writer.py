@@ -147,13 +147,6 @@ class Writer(writer.Writer):
             for name in queries.TABLES_IN_ORDER if "{0}" in statement else ("",):
                 self.then(statement.format(name))
 
-    def remove_events(self, line: TopicLine, after: int, until: int) -> None:
-        self.then(statements.REMOVE_EVENTS, line.topic, after, until)
-
-    def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
-        values = (line.number, after, last, line.cut)
-        self.then(statements.REMOVE_SUPERSEDED, *values, line.cut)
-
     def forget(self, line: TopicLine, keys: Sequence[bytes], fold: Fold) -> None:
         super().forget(line, keys, fold)
         self.then(queries.FORGET_LINKS, line.number, list(keys), line.cut)

@@ -88,13 +88,13 @@ class Writer(ABC):
     def set_cut(self, line: TopicLine, cut: Cut) -> None:
         """Store up to where events are removed. Only this program appends from here on."""
 
-    @abstractmethod
     def remove_events(self, line: TopicLine, after: int, until: int) -> None:
         """Delete the events after one of them, up to another."""
+        self.then(statements.REMOVE_EVENTS, line.topic, after, until)
 
-    @abstractmethod
     def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
         """Delete what newer entries replaced in the base, for keys above one and up to another."""
+        self.then(statements.REMOVE_SUPERSEDED, line.number, after, last, line.cut, line.cut)
 
     def forget(self, line: TopicLine, keys: Sequence[bytes], fold: Fold) -> None:
         """Delete rows and entries of keys that the base does not know any more."""

@@ -135,12 +135,8 @@ class Writer(writer.Writer):
                 self.connection.execute(statement.format(name=name, told=told))
 
     def remove_events(self, line: TopicLine, after: int, until: int) -> None:
-        self.connection.execute(statements.REMOVE_EVENTS, (line.topic, after, until))
-        self.connection.execute(queries.REMOVE_LINKS, (line.number, until))
-
-    def remove_superseded(self, line: TopicLine, after: bytes, last: bytes) -> None:
-        values = (line.number, after, last, line.cut, line.cut)
-        self.connection.execute(statements.REMOVE_SUPERSEDED, values)
+        super().remove_events(line, after, until)
+        self.then(queries.REMOVE_LINKS, line.number, until)
 
     def select(self, sql: str, *values: Any) -> list[Any]:
         return self.connection.execute(sql, values).fetchall()
