@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
+from random import SystemRandom
 from typing import Any
 
 import httpx
@@ -26,14 +28,20 @@ ALL_SCOPES = (
 )
 
 
+# Linux gives outgoing connections the ports above these. A test's seed is not to choose among them.
+_PORTS = range(10_000, 32_768)
+_RANDOM = SystemRandom()
+
+
 def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("SESSIONLEDGER_")}
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody had just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody had just now, at any address, and that no outgoing connection gets."""
+    while True:
+        with suppress(OSError), socket.create_server(("", _RANDOM.choice(_PORTS))) as probe:
+            return int(probe.getsockname()[1])
 
 
 def command(folder: Path, *arguments: str, given: str = "") -> str:
