@@ -35,6 +35,7 @@ SAME_ROLE = {
         *("queries", "staging", "transactions", "writer"),
     },
     "store": {"store"},  # of a colour
+    "integrations": {"extension"},  # of a framework
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {
@@ -54,6 +55,7 @@ ENTRY_POINTS = {
     "sessionledger.integrations.fastapi",
     "sessionledger.integrations.flask",
     "sessionledger.integrations.litestar",
+    "sessionledger.integrations.starlette",
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
     *(f"sessionledger.cli.commands.{module}" for module, _ in COMMANDS.values()),

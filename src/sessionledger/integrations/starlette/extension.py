@@ -1,17 +1,4 @@
-"""Starlette: a middleware that every request passes, and an authentication backend.
-
-A handler asks for its request session:
-
-    sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
-    app = Starlette(
-        routes=routes, lifespan=sessions.lifespan, middleware=[Middleware(sessions.middleware)]
-    )
-
-
-    async def account(request: Request) -> Response:
-        session = await sessions.for_request(request).required()
-        return PlainTextResponse(session.principal)
-"""
+"""The middleware that every request passes, and an authentication backend."""
 
 from __future__ import annotations
 
@@ -27,8 +14,6 @@ try:
     from starlette.requests import HTTPConnection
 except ModuleNotFoundError as error:
     raise missing("starlette") from error
-
-__all__ = ["SessionBackend", "SessionUser", "Sessions"]
 
 
 def refused(denied: Denied) -> HTTPException:

@@ -1,16 +1,4 @@
-"""FastAPI: dependencies, which the OpenAPI document shows as security schemes.
-
-A handler is called only for requests that meet its dependencies:
-
-    sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
-    app = FastAPI(lifespan=sessions.lifespan)
-    app.add_middleware(sessions.middleware)
-
-
-    @app.get("/account")
-    async def account(session: Annotated[Session, Depends(sessions.required)]) -> str:
-        return session.principal
-"""
+"""Dependencies, which the OpenAPI document shows as security schemes."""
 
 from __future__ import annotations
 
@@ -34,9 +22,7 @@ from sessionledger.integrations.asgi import AsgiSessions
 from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import Settings
-from sessionledger.integrations.starlette import refused
-
-__all__ = ["RequestSession", "Sessions"]
+from sessionledger.integrations.starlette.extension import refused
 
 Dependency: TypeAlias = Callable[..., Awaitable[Any]]
 

@@ -1,17 +1,4 @@
-"""Litestar: a plugin, guards, and dependencies.
-
-A handler is called only for requests that meet its guards:
-
-    sessions = Sessions(lambda: AsyncSessionStore.open("sqlite:///sessions.db"))
-
-
-    @get("/account", guards=[sessions.required])
-    async def account(request_session: RequestSessionDependency) -> str:
-        return (await request_session.required()).principal
-
-
-    app = Litestar([account], plugins=[sessions])
-"""
+"""The plugin, guards, and dependencies."""
 
 from __future__ import annotations
 
@@ -45,8 +32,6 @@ try:
     from litestar.types import Middleware, Scope
 except ModuleNotFoundError as error:
     raise missing("litestar") from error
-
-__all__ = ["RequestSession", "RequestSessionDependency", "Sessions"]
 
 RequestSessionDependency: TypeAlias = NamedDependency[RequestSession]
 """The request session, as a handler declares it: `request_session: RequestSessionDependency`."""

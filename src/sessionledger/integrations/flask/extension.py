@@ -1,14 +1,4 @@
-"""Flask: an extension, with decorators for views.
-
-sessions = Sessions(lambda app: SessionStore.open(app.config["LEDGER"]))
-sessions.init_app(app)
-
-
-@app.get("/account")
-@sessions.required
-def account() -> str:
-    return sessions.request_session.required().principal
-"""
+"""The extension, with decorators for views."""
 
 from __future__ import annotations
 
@@ -37,8 +27,6 @@ try:
     )
 except ModuleNotFoundError as error:
     raise missing("flask") from error
-
-__all__ = ["Sessions"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
