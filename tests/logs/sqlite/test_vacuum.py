@@ -81,8 +81,10 @@ def test_a_new_file_shrinks_in_steps_while_others_write(path: Path, clock: Clock
         assert written
         assert store.count(principal="bob") == len(written)
         assert store.verify().ok
+        assert size_of(path) < before / 4
+        # What the other one freed after the compaction's last step goes at the next one.
+        store.compact(retention=RETENTION)
         assert store._log._change(Writer.free_pages) == 0  # type: ignore[attr-defined]
-    assert size_of(path) < before / 4
 
 
 def test_a_vacuum_makes_an_older_file_smaller_now_and_after_each_compaction(
