@@ -83,7 +83,8 @@ def test_a_new_file_shrinks_in_steps_while_others_write(path: Path, clock: Clock
         assert store.verify().ok
         assert size_of(path) < before / 4
         # What the other one freed after the compaction's last step goes at the next one.
-        store.compact(retention=RETENTION)
+        clock.advance(timedelta(days=3))
+        assert store.compact(retention=RETENTION).sealed
         assert store._log._change(Writer.free_pages) == 0  # type: ignore[attr-defined]
 
 
