@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import TypeAlias
 
 from sessionledger.cli.parser import Command, no_such
@@ -43,6 +44,7 @@ COMMANDS = {
     "erasures": ("copies", "List what was erased, for a restore."),
     "restore": ("copies", "Make a ledger from a backup. Every session is ended."),
     "copy": ("copies", "Copy a ledger to another address, of whatever kind."),
+    "import": ("imports", "Take over the sessions of other programs: users stay logged in."),
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),
@@ -60,5 +62,5 @@ def load(name: str) -> Command | Group:
         import_module("msgspec")
         del sys.modules["typing_extensions"]
     module = import_module(f"{__name__}.{COMMANDS[name][0]}")
-    found: Command | Group = getattr(module, name.replace("-", "_"))
+    found: Command | Group = getattr(module, name.replace("-", "_") + "_" * iskeyword(name))
     return found
