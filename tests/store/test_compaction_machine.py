@@ -328,9 +328,9 @@ def interrupted_after(transactions: int | None) -> Iterator[None]:
     names = ("rewrite_rows", "replace_events")
     rewritten = {name: vars(writer.Writer)[name] for name in names}
     steps = {name: vars(Disk)[name] for name in ("anchor", "put_draft", "publish", "flush_folder")}
-    page, compactor.PAGE = compactor.PAGE, 3
     with ExitStack() as patches:
-        patches.callback(setattr, compactor, "PAGE", page)
+        for name, size in {"PAGE": 3, "ENTRIES": 3, "STAGED_BYTES": 2000}.items():
+            patches.enter_context(patch.object(compactor, name, size))
         patches.enter_context(patch.object(compactor.Compactor, "_in_transaction", counted))
         patches.enter_context(patch.object(archiving, "flush", flushed))
         for name, step in steps.items():

@@ -27,7 +27,7 @@ RETENTION = timedelta(days=2)
 DAY = timedelta(days=1)
 SUPPLIED = "a-token-that-somebody-supplied-{:02}"
 
-Work = Callable[[Any, Any], Any]
+Work = Callable[[Any], Any]
 
 
 @pytest.fixture(params=["sqlite", "file", "postgresql"])
@@ -87,7 +87,8 @@ def with_each_transaction(
     Of a file: each step at which others write.
     """
     real = compactor.Compactor._in_transaction
-    monkeypatch.setattr(compactor, "PAGE", 4)
+    for name, size in {"PAGE": 4, "ENTRIES": 4, "STAGED_BYTES": 2000}.items():
+        monkeypatch.setattr(compactor, name, size)
 
     def watched(self: Any, work: Work) -> Any:
         before()
@@ -146,6 +147,7 @@ def test_of_processes_that_try_none_uses_a_token_again(
     children = [fork(partial(use, n)) for n in range(3)]
     try:
         monkeypatch.setattr(compactor, "PAGE", 1)
+        monkeypatch.setattr(compactor, "ENTRIES", 1)
         assert until(lambda: all(path.exists() for path in ready))
         assert store.compact(retention=RETENTION).forgotten == 6
         for path in ready:

@@ -58,14 +58,14 @@ def killed_at(url: str, clock: Clock, archive: Path, step: int, *, within: bool)
 
     def work() -> None:
         real, left = compactor.Compactor._in_transaction, step
-        compactor.PAGE = 7
+        compactor.PAGE, compactor.ENTRIES, compactor.STAGED_BYTES = 7, 7, 0
 
-        def counted(self: Any, work: Callable[[Any, Any], Any]) -> Any:
+        def counted(self: Any, work: Callable[[Any], Any]) -> Any:
             nonlocal left
             left -= 1
 
-            def killed(writer: Any, line: Any) -> Any:
-                work(writer, line)
+            def killed(writer: Any) -> Any:
+                work(writer)
                 os.kill(os.getpid(), signal.SIGKILL)
 
             if left == 0:

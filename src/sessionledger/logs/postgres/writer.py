@@ -21,6 +21,8 @@ from sessionledger.logs.sql.writer import FOLD_PAGE, Rows, TopicLine
 class Writer(writer.Writer):
     """Reads and writes within a transaction."""
 
+    _job = f"{statements.JOB} FOR SHARE"
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 

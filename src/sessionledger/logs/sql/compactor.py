@@ -9,7 +9,8 @@
 5. Rows of what was forgotten, events, links and superseded entries are deleted.
 
 Nobody else changes entries meanwhile: `DatabaseLog.compact` has the lease. So they are read and
-folded outside of transactions, and a transaction only writes.
+folded outside of transactions, and a transaction only writes. Only what changes rows, and the
+seal, keeps the topic to itself: where a database lets others write meanwhile, they do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from os import urandom
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from sessionledger.errors import MaintenanceRunning
 from sessionledger.logs import units
@@ -42,7 +45,12 @@ T = TypeVar("T")
 W = TypeVar("W", bound=Writer)
 
 PAGE = 500
-"""Events and entries for each transaction: about as long as a few ordinary commits."""
+"""Events for each transaction: about as long as a few ordinary commits."""
+ENTRIES = 100
+"""Entries for each transaction, which are written to as many places."""
+STAGED_BYTES = 1 << 24
+"""What is folded in memory before it is written: a key with many events is written once."""
+_ROW_BYTES = 500
 
 
 class Compactor(Generic[W]):
@@ -91,7 +99,7 @@ class Compactor(Generic[W]):
 
     def _run(self) -> None:
         self._change(lambda writer: writer.then(statements.SET_JOB, self._job))
-        line = self._in_transaction(lambda _, line: line)
+        line = self._alone(lambda _, line: line)
         if line.cut != self._cut.id or line.cut > self._generation:
             raise MaintenanceRunning("another compaction was faster: try again")
         self._clean(line)
@@ -100,8 +108,8 @@ class Compactor(Generic[W]):
             return
         self._stage(line)
         self._reduction = self._reduce(line)
-        self._in_transaction(self._seal)
-        self._remove(line.number, self._generation)
+        self._alone(self._seal)
+        self._remove(replace(line, cut=self._generation))
 
     def _page(self, after: int, limit: int) -> list[StoredEvent]:
         self.between()
@@ -109,47 +117,63 @@ class Compactor(Generic[W]):
 
     def _clean(self, line: TopicLine) -> None:
         """Remove what an interrupted compaction left."""
-        number, cut, after = line.number, line.cut, b""
-        for keys in self._pages(statements.UNSEALED_KEYS, number, cut):
-            values = (number, cut, after, keys[-1])
+        after = b""
+        for keys in self._pages(statements.UNSEALED_KEYS, line):
+            values = (line.number, line.cut, after, keys[-1])
             self._in_transaction(
-                lambda writer, _: writer.then(statements.REMOVE_UNSEALED, *values)  # noqa: B023
+                lambda writer: writer.then(statements.REMOVE_UNSEALED, *values)  # noqa: B023
             )
             after = keys[-1]
-        if cut:
-            self._remove(number, cut)
+        if line.cut:
+            self._remove(line)
 
     def _stage(self, line: TopicLine) -> None:
         """Fold the events into entries of the new generation."""
-        after, mark = line.cut, None
+        after, mark, folded = line.cut, None, dict[bytes, Row]()
         while after < self._generation:
+            self.between()
             events = [e for e in self._read(after, PAGE) if e.id <= self._generation]
             if not events:
                 raise MaintenanceRunning("another program removed events meanwhile: try again")
-            rows, mark = self._folded(line, events, mark)
-            self._in_transaction(
-                lambda writer, _: writer.put_base(line, self._generation, rows)  # noqa: B023
-            )
+            mark = self._fold_in(line, events, folded, mark)
             after = events[-1].id
             self._done += len(events)
+            if sum(len(row.state) + _ROW_BYTES for row in folded.values()) > STAGED_BYTES:
+                self._write(line, folded)
+        self._write(line, folded)
 
-    def _folded(
-        self, line: TopicLine, events: Sequence[StoredEvent], mark: Mark | None
-    ) -> tuple[dict[bytes, Row], Mark | None]:
+    def _fold_in(
+        self,
+        line: TopicLine,
+        events: Sequence[StoredEvent],
+        folded: dict[bytes, Row],
+        mark: Mark | None,
+    ) -> Mark | None:
+        """Fold events into rows, which are taken from the base where they are not there yet."""
         keys = {key for event in events if (key := self._fold.key(event)) is not None}
-        known = base_rows(self._select, line.number, self._generation, keys)
+        known = base_rows(self._select, line.number, self._generation, keys - folded.keys())
+        known |= {key: folded[key] for key in keys & folded.keys()}
         plan = units.refold(self._fold, events, known, mark)
-        return plan.rows, plan.mark
+        folded |= plan.rows
+        return plan.mark
+
+    def _write(self, line: TopicLine, folded: dict[bytes, Row]) -> None:
+        """Write what was folded, in the order of keys: neighbours stand on one page."""
+        keys = sorted(folded)
+        for first in range(0, len(keys), ENTRIES):
+            few = {key: folded[key] for key in keys[first : first + ENTRIES]}
+            self._in_transaction(lambda writer: writer.put_base(line, self._generation, few))  # noqa: B023
+        folded.clear()
 
     def _reduce(self, line: TopicLine) -> Reduction:
         """Replace what is over by what remains of it, and hash the base that comes out."""
         after, replaced, forgotten = b"", 0, 0
-        while rows := base_page(self._select, line.number, self._generation, after, PAGE):
+        while rows := base_page(self._select, line.number, self._generation, after, ENTRIES):
             after = rows[-1].key
             over = [row for row in rows if not row.live]
             changed: dict[bytes, Row | None] = {}
             if over:
-                changed = self._in_transaction(
+                changed = self._alone(
                     lambda writer, line: self._reduced(writer, line, over)  # noqa: B023
                 )
             remaining = [changed.get(row.key, row) for row in rows]
@@ -196,64 +220,65 @@ class Compactor(Generic[W]):
         assert isinstance(sealed, Appended)
         writer.set_cut(line, Cut(self._compaction.removal.head, sealed.ids[0]))
 
-    def _remove(self, number: int, cut: int) -> None:
+    def _remove(self, line: TopicLine) -> None:
         """Delete what was forgotten, the events up to the cut, and superseded entries."""
-        for found in self._pages(statements.FORGOTTEN_KEYS, number, cut):
-            self._in_transaction(
+        for found in self._pages(statements.FORGOTTEN_KEYS, line):
+            self._alone(
                 lambda writer, line: writer.forget(line, found, self._fold)  # noqa: B023
             )
         removed = 0
-        while removed < cut:
+        while removed < line.cut:
             removed = self._in_transaction(
-                lambda writer, line: self._remove_events(writer, line, removed, cut)  # noqa: B023
+                lambda writer: self._remove_events(writer, line, removed)  # noqa: B023
             )
-        self._remove_links(number, cut)
+        self._remove_links(line)
         after = b""
-        while rows := base_page(self._select, number, cut, after, PAGE):
+        while rows := base_page(self._select, line.number, line.cut, after, ENTRIES):
             keys = (after, rows[-1].key)
-            self._in_transaction(
-                lambda writer, line: writer.remove_superseded(line, *keys)  # noqa: B023
-            )
+            self._in_transaction(lambda writer: writer.remove_superseded(line, *keys))  # noqa: B023
             after = rows[-1].key
 
-    def _remove_links(self, number: int, cut: int) -> None:
+    def _remove_links(self, line: TopicLine) -> None:
         """Delete the links to events that are gone. A key may have any number of them."""
         if self._links is None:
             return
         (find, remove), last = self._links, (b"", 0)
-        while links := self._select(find, number, *last, cut, PAGE):
+        while links := self._select(find, line.number, *last, line.cut, PAGE):
             keys, ids = map(list, zip(*links, strict=True))
-            self._in_transaction(lambda writer, line: writer.then(remove, keys, ids, line.number))  # noqa: B023
+            self._in_transaction(lambda writer: writer.then(remove, keys, ids, line.number))  # noqa: B023
             last = links[-1]
 
-    def _remove_events(self, writer: W, line: TopicLine, after: int, cut: int) -> int:
+    def _remove_events(self, writer: W, line: TopicLine, after: int) -> int:
         """Delete a page of events after one of them; the last one that is gone."""
         ((first,),) = writer.select(statements.FIRST_EVENT, self._topic, after)
-        if first is None or first > cut:
-            return cut
-        until = min(cut, first + PAGE - 1)
+        if first is None or first > line.cut:
+            return line.cut
+        until = min(line.cut, first + PAGE - 1)
         writer.remove_events(line, after, until)
         return int(until)
 
-    def _pages(self, statement: str, number: int, cut: int) -> Iterator[list[bytes]]:
+    def _pages(self, statement: str, line: TopicLine) -> Iterator[list[bytes]]:
         """The keys that a statement finds, a page at a time."""
         after = b""
-        while lines := self._select(statement, number, cut, after, PAGE):
+        while lines := self._select(statement, line.number, line.cut, after, ENTRIES):
             keys = [key for (key,) in lines]
             yield keys
             after = keys[-1]
 
-    def _in_transaction(self, work: Callable[[W, TopicLine], T]) -> T:
-        """Do something in a transaction that has the topic's line. Raises `MaintenanceRunning`."""
+    def _alone(self, work: Callable[[W, TopicLine], T]) -> T:
+        """Do something while nobody else writes the topic, with its line as it is then."""
+        return self._in_transaction(lambda writer: work(writer, writer.line(self._topic)))
+
+    def _in_transaction(self, work: Callable[[W], T]) -> T:
+        """Do something in a transaction. Raises `MaintenanceRunning`."""
         self.between()
 
-        def with_line(writer: W) -> T:
-            line = writer.line(self._topic)
-            if writer.select(statements.JOB) != [(self._job,)]:
+        def checked(writer: W) -> T:
+            if writer.job() != self._job:
                 raise MaintenanceRunning("another process took over the maintenance: try again")
-            return work(writer, line)
+            return work(writer)
 
         # Others wait for what comes: no full collection of garbage shall come in its middle.
         gc.collect(0)
-        answer: T = self._change(with_line)
+        answer: T = self._change(checked)
         return answer

@@ -55,10 +55,16 @@ class Writer(ABC):
     """Reads and writes within a transaction."""
 
     _put_base: ClassVar = statements.PUT_BASE
+    _job: ClassVar = statements.JOB
 
     @abstractmethod
     def line(self, topic: str) -> TopicLine:
         """The line of a topic, which nobody else writes from here on."""
+
+    def job(self) -> str | None:
+        """Who maintains the ledger. Nobody takes over before this transaction ends."""
+        found = self.select(self._job)
+        return str(found[0][0]) if found else None
 
     @abstractmethod
     def then(self, sql: str, *values: Any) -> None:
