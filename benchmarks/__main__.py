@@ -18,6 +18,7 @@ from benchmarks import (
     creating,
     ending,
     growing,
+    integrations,
     many,
     reading,
     remote,
@@ -99,6 +100,12 @@ def _serve(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("serve", title, timings, serving.GOALS, figures)
 
 
+def _integrations(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    timings = integrations.integrations(folder, min(arguments.rounds, 5))
+    title = "sessions of web frameworks, one worker, 1 and 16 connections"
+    yield section("integrations", title, timings, [*integrations.goals()])
+
+
 def _postgresql(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     timings = remote.remote(folder, arguments.rounds)
     title = f"PostgreSQL, {remote.SESSIONS:,} live sessions"
@@ -160,6 +167,7 @@ SECTIONS: dict[str, Measuring] = {
     "bounded": _bounded,
     "start": _start,
     "serve": _serve,
+    "integrations": _integrations,
     "postgresql": _postgresql,
     "staleness": _staleness,
     "scale": _scale,

