@@ -35,7 +35,7 @@ SAME_ROLE = {
         *("queries", "staging", "transactions", "writer"),
     },
     "store": {"store"},  # of a colour
-    "integrations": {"extension"},  # of a framework
+    "integrations": {"devices", "extension"},  # of a framework
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {
@@ -50,12 +50,12 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.backend",
-    "sessionledger.integrations.django",
     "sessionledger.integrations.django.sessions",
-    "sessionledger.integrations.fastapi",
-    "sessionledger.integrations.flask",
-    "sessionledger.integrations.litestar",
-    "sessionledger.integrations.starlette",
+    *(
+        f"sessionledger.integrations.{framework}{module}"
+        for framework in ("django", "fastapi", "flask", "litestar", "starlette")
+        for module in ("", ".devices")
+    ),
     "sessionledger.server.app",
     "sessionledger.testing.conformance",
     *(f"sessionledger.cli.commands.{module}" for module, _ in COMMANDS.values()),

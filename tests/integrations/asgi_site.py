@@ -27,7 +27,7 @@ class AsgiSite(Site):
         self.client = TestClient(app, base_url=url, raise_server_exceptions=False)
 
     def ask(self, method: str, path: str, headers: Headers) -> Answer:
-        answer = self.client.request(method, path, headers=list(headers))
+        answer = self.client.request(method, path, headers=list(headers), follow_redirects=False)
         self.client.cookies.clear()
         return Answer(answer.status_code, answer.text, answer.headers.multi_items())
 

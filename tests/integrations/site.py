@@ -11,6 +11,7 @@ from typing import Any
 
 from sessionledger import IssuedSession, Log, Policy, SessionStore, open_log
 from sessionledger.integrations import Requirements, Settings, user_agent_and_address
+from sessionledger.integrations.devices import DevicePage
 from sessionledger.testing import Clock
 
 COOKIE = "__Host-session"
@@ -23,6 +24,7 @@ SETTINGS = Settings(
     context=user_agent_and_address,
 )
 SCOPED = Requirements(scopes=("orders:read", "orders:write"))
+PAGE = DevicePage(after_log_out="/current")
 ADMIN = Requirements(attributes={"role": "admin"})
 RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 

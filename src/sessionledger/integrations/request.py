@@ -34,6 +34,7 @@ Context: TypeAlias = Callable[[Request], Mapping[str, str]]
 """What is noted with the events that a request causes."""
 
 WSGI_HEADERS = {
+    "HTTP_ACCEPT": b"accept",
     "HTTP_AUTHORIZATION": b"authorization",
     "HTTP_COOKIE": b"cookie",
     "HTTP_HOST": b"host",

@@ -54,7 +54,7 @@ _MOST_ACTOR_CHARS = 512
 _REPLACED = "replaced by a log in"
 
 
-def _answered(
+def answered(
     method: Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]]:
     """The method, which refuses with 503 while the ledger is away."""
@@ -83,9 +83,9 @@ class RequestSession:
         settings: Settings,
         refuse: Refuse,
     ) -> None:
-        self._store = store
-        self._request = request
-        self._settings = settings
+        self.store = store
+        self.request = request
+        self.settings = settings
         self.refuse = refuse
         self._credentials = credentials_of(request, settings)
         self._answer: tuple[Session | None] | None = None
@@ -102,7 +102,7 @@ class RequestSession:
         keep = NO_STORE if self.set_cookie is not None else keep_private(cache_control)
         return {"Vary": vary_by_credentials(vary), "Cache-Control": keep}
 
-    @_answered
+    @answered
     async def session(self) -> Session | None:
         """The live session that the request is made with; None for whatever is not good."""
         self._was_asked = True
@@ -111,7 +111,7 @@ class RequestSession:
             self._answer = (None if token is None else await self._authenticated(token, None),)
         return self._answer[0]
 
-    @_answered
+    @answered
     async def required(self, requirements: Requirements = A_SESSION) -> Session:
         """The session, if it is all that is needed; the framework's exception otherwise."""
         self._was_asked = True
@@ -119,16 +119,16 @@ class RequestSession:
             raise self.refuse(self._credentials.denied)
         session = await self._proved(requirements.max_auth_age)
         denied = (
-            refused_token(self._settings.realm)
+            refused_token(self.settings.realm)
             if session is None
-            else requirements.refusal(session, self._settings.realm)
+            else requirements.refusal(session, self.settings.realm)
         )
         if session is None or denied is not None:
             assert denied is not None
             raise self.refuse(denied)
         return session
 
-    @_answered
+    @answered
     async def log_in(
         self,
         principal: str,
@@ -148,12 +148,12 @@ class RequestSession:
         given. Refused for what another site sent. Raises what `create` raises.
         """
         self._was_asked = True
-        if not self._settings.may_use_cookie(self._request):
+        if not self.settings.may_use_cookie(self.request):
             raise self.refuse(CROSS_SITE)
         by = actor_of(principal) if actor is None else actor
         if parent is None:  # the limit of sessions may have room for one of the two only
             await self._end(self._credentials.cookie, _REPLACED, by)
-        issued = await self._store().create(
+        issued = await self.store().create(
             principal,
             ttl=ttl,
             attributes=attributes,
@@ -161,13 +161,13 @@ class RequestSession:
             parent=parent,
             reason=reason,
             actor=by,
-            context=self._context(),
+            context=self.context(),
         )
         if parent is not None and not await self._came_with_one_above(issued):
             await self._end(self._credentials.cookie, _REPLACED, by)
         return self._keep(issued)
 
-    @_answered
+    @answered
     async def begin_anonymous(
         self,
         *,
@@ -178,7 +178,7 @@ class RequestSession:
         """Begin an anonymous session, and go on as `log_in` does."""
         return await self.log_in(ANONYMOUS, ttl=ttl, attributes=attributes, reason=reason)
 
-    @_answered
+    @answered
     async def patch(
         self,
         changes: Mapping[str, Any],
@@ -194,17 +194,17 @@ class RequestSession:
         as `required` refuses. Raises what `patch` of the store raises.
         """
         before = await self.required(ANY_SESSION)
-        patched = await self._store().patch(
+        patched = await self.store().patch(
             self._credentials.token,
             changes,
             ttl=ttl,
             if_version=if_version,
             reason=reason,
             actor=actor_of(before.principal) if actor is None else actor,
-            context=self._context(),
+            context=self.context(),
         )
         if patched is None:
-            raise self.refuse(refused_token(self._settings.realm))
+            raise self.refuse(refused_token(self.settings.realm))
         if patched.ended_at is not None:
             self._forget()
             return patched
@@ -212,10 +212,10 @@ class RequestSession:
         cookie = None if self._credentials.bearer is not None else self._credentials.cookie
         # A replaced token must not take the place of the one that another request was given.
         if ttl is not None and cookie is not None and not patched.successors:
-            self.set_cookie = self._settings.cookie.keeping(IssuedSession.of(patched, cookie))
+            self.set_cookie = self.settings.cookie.keeping(IssuedSession.of(patched, cookie))
         return patched
 
-    @_answered
+    @answered
     async def log_out(self, *, reason: str | None = "logged out", actor: str | None = None) -> None:
         """End the session that the request came with, and have the browser forget the cookie.
 
@@ -227,7 +227,7 @@ class RequestSession:
             await self._end(token, reason, by)
         self._forget()
 
-    @_answered
+    @answered
     async def log_out_everywhere(
         self, *, reason: str | None = "logged out everywhere", actor: str | None = None
     ) -> int:
@@ -243,13 +243,13 @@ class RequestSession:
                 continue
             is_live = await self._live(token) is not None
             with nullcontext() if is_live else suppress_no_token():
-                ended += await self._store().log_out_everywhere(
-                    token, reason=reason, actor=by, context=self._context()
+                ended += await self.store().log_out_everywhere(
+                    token, reason=reason, actor=by, context=self.context()
                 )
         self._forget()
         return ended
 
-    @_answered
+    @answered
     async def rotate(
         self,
         *,
@@ -271,18 +271,18 @@ class RequestSession:
         if principal is not None and grace is None:
             grace = _AT_ONCE
         with self._refusing_too_many():
-            issued = await self._store().rotate(
+            issued = await self.store().rotate(
                 self._credentials.token,
                 principal=principal,
                 changes=changes,
                 grace=grace,
                 reason=reason,
                 actor=actor_of(principal or session.principal) if actor is None else actor,
-                context=self._context(),
+                context=self.context(),
             )
         return self._replace_by(issued)
 
-    @_answered
+    @answered
     async def change_credentials(
         self, *, reason: str | None = "credentials changed", actor: str | None = None
     ) -> IssuedSession:
@@ -294,11 +294,11 @@ class RequestSession:
         """
         session = await self.required()
         with self._refusing_too_many():
-            issued = await self._store().change_credentials(
+            issued = await self.store().change_credentials(
                 self._credentials.token,
                 reason=reason,
                 actor=actor_of(session.principal) if actor is None else actor,
-                context=self._context(),
+                context=self.context(),
             )
         return self._replace_by(issued)
 
@@ -316,18 +316,18 @@ class RequestSession:
         try:
             self._answer = (await self._authenticated(token, most),)
         except ReauthenticationRequired:
-            raise self.refuse(too_old(self._settings.realm, most)) from None
+            raise self.refuse(too_old(self.settings.realm, most)) from None
         return self._answer[0]
 
     async def _authenticated(self, token: str, most: timedelta | None) -> Session | None:
-        return await self._store().authenticate(token, max_auth_age=most, context=self._context())
+        return await self.store().authenticate(token, max_auth_age=most, context=self.context())
 
     async def _live(self, token: str | None) -> Session | None:
         """The live session of a token that a client sent, which may be anything."""
         session = None
         with suppress_no_token():
             if token is not None:
-                session = await self._store().get(token)
+                session = await self.store().get(token)
         return session
 
     async def _requester(self, actor: str | None) -> str | None:
@@ -347,24 +347,24 @@ class RequestSession:
         """End the session of a token that a client sent, which may be anything."""
         with suppress_no_token():
             if token is not None:
-                context = self._context()
-                await self._store().expire(token, reason=reason, actor=actor, context=context)
+                context = self.context()
+                await self.store().expire(token, reason=reason, actor=actor, context=context)
 
     def _check_may_log_out(self) -> None:
         self._was_asked = True
-        if self._credentials.bearer is None and not self._settings.is_from_own_page(self._request):
+        if self._credentials.bearer is None and not self.settings.is_from_own_page(self.request):
             raise self.refuse(CROSS_SITE)
 
     def _forget(self) -> None:
         """Nobody from here on, for this request and for the browser."""
-        self._credentials = Credentials(None, None, None, missing(self._settings.realm))
+        self._credentials = Credentials(None, None, None, missing(self.settings.realm))
         self._answer = (None,)
-        self.set_cookie = self._settings.cookie.removing()
+        self.set_cookie = self.settings.cookie.removing()
 
     def _replace_by(self, issued: IssuedSession | None) -> IssuedSession:
         """The session that replaces the request's; the framework's exception if there is none."""
         if issued is None:
-            raise self.refuse(refused_token(self._settings.realm))
+            raise self.refuse(refused_token(self.settings.realm))
         if self._credentials.bearer is None:
             return self._keep(issued)
         self._credentials = Credentials(issued.token, self._credentials.cookie, issued.token)
@@ -375,12 +375,12 @@ class RequestSession:
         """The session from here on, for this request and for the browser."""
         self._credentials = Credentials(None, issued.token, issued.token)
         self._answer = (issued,)
-        self.set_cookie = self._settings.cookie.keeping(issued)
+        self.set_cookie = self.settings.cookie.keeping(issued)
         return issued
 
-    def _context(self) -> Mapping[str, str] | None:
+    def context(self) -> Mapping[str, str] | None:
         """What is noted of the request, without any token that the client put into it."""
-        told = self._settings.context(self._request)
+        told = self.settings.context(self.request)
         return {name: without_tokens(text) for name, text in told.items()} or None
 
 

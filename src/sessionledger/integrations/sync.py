@@ -5,11 +5,11 @@ A `SessionStore` never suspends, so neither do the coroutines that call it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sessionledger import AsyncSessionStore, SessionStore
+from sessionledger import AsyncSessionStore, Session, SessionStore
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.request_session import Refuse, RequestSession
 from sessionledger.integrations.settings import Settings
@@ -32,6 +32,11 @@ class _StoreInPlace:
 
         return awaited
 
+    async def sessions(self, **which: Any) -> AsyncIterator[Session]:
+        """As the store's, for `async for`."""
+        for session in self._store.sessions(**which):
+            yield session
+
 
 def complete(coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine that never suspends."""
@@ -50,7 +55,7 @@ def _in_place(
 
     @wraps(method)
     def called(self: SyncRequestSession, /, *given: P.args, **named: P.kwargs) -> T:
-        return complete(method(self._request_session, *given, **named))
+        return complete(method(self.in_place, *given, **named))
 
     return called
 
@@ -62,16 +67,16 @@ class SyncRequestSession:
         self, store: SessionStore, request: Request, settings: Settings, refuse: Refuse
     ) -> None:
         in_place = cast(AsyncSessionStore, _StoreInPlace(store))
-        self._request_session = RequestSession(lambda: in_place, request, settings, refuse)
+        self.in_place = RequestSession(lambda: in_place, request, settings, refuse)
 
     @property
     def set_cookie(self) -> str | None:
         """What the answer is to say to the browser."""
-        return self._request_session.set_cookie
+        return self.in_place.set_cookie
 
     def cache_headers(self, vary: Iterable[str], cache_control: Iterable[str]) -> dict[str, str]:
         """As `RequestSession.cache_headers`."""
-        return self._request_session.cache_headers(vary, cache_control)
+        return self.in_place.cache_headers(vary, cache_control)
 
     session = _in_place(RequestSession.session)
     required = _in_place(RequestSession.required)

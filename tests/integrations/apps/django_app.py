@@ -9,11 +9,12 @@ import django
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 from sessionledger import Session
 from sessionledger.integrations.django import required, requiring, store
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SHARED
+from sessionledger.integrations.django.devices import urls
+from tests.integrations.site import ADMIN, PAGE, RECENT, SCOPED, SHARED
 
 SETTINGS = "tests.integrations.apps.django_settings"
 
@@ -85,6 +86,7 @@ urlpatterns = [
     path("change", change_credentials),
     path("rotate", rotate),
     path("become", rotate),
+    path("account/", include(urls(PAGE))),
 ]
 
 

@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Response, Security, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Response, Security, WebSocket
 from fastapi.responses import PlainTextResponse
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.fastapi import RequestSession, Sessions
-from tests.integrations.site import ADMIN, RECENT, SETTINGS, SHARED
+from sessionledger.integrations.fastapi.devices import routes
+from tests.integrations.site import ADMIN, PAGE, RECENT, SETTINGS, SHARED
 
 
 def name_of(session: Session | None) -> PlainTextResponse:
@@ -27,6 +28,7 @@ def make(open_store: Callable[[], AsyncSessionStore]) -> FastAPI:
     app.state.sessions = sessions
     read(app, sessions)
     change(app, sessions)
+    app.include_router(APIRouter(routes=routes(sessions, PAGE)), prefix="/account")
     return app
 
 

@@ -9,7 +9,8 @@ from flask import Flask, request
 
 from sessionledger import Session, SessionStore
 from sessionledger.integrations.flask import Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
+from sessionledger.integrations.flask.devices import blueprint
+from tests.integrations.site import ADMIN, PAGE, RECENT, SCOPED, SETTINGS, SHARED
 
 BOTH = ["GET", "POST"]
 
@@ -24,6 +25,7 @@ def make(open_store: Callable[[Flask], SessionStore]) -> Flask:
     sessions.init_app(app)
     read(app, sessions)
     change(app, sessions)
+    app.register_blueprint(blueprint(sessions, PAGE), url_prefix="/account")
     return app
 
 

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from litestar import Litestar, MediaType, Response, WebSocket, get, post, websocket
+from litestar import Litestar, MediaType, Response, Router, WebSocket, get, post, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler, route
 from litestar.params import FromQuery
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
+from sessionledger.integrations.litestar.devices import router
+from tests.integrations.site import ADMIN, PAGE, RECENT, SCOPED, SETTINGS, SHARED
 
 TEXT = MediaType.TEXT
 
@@ -120,7 +121,7 @@ def guarded(sessions: Sessions) -> list[HTTPRouteHandler]:
 
 def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
     sessions = Sessions(open_store, settings=SETTINGS)
-    handlers = [
+    handlers: list[HTTPRouteHandler | WebsocketRouteHandler | Router] = [
         opened,
         current,
         shared,
@@ -131,6 +132,7 @@ def make(open_store: Callable[[], AsyncSessionStore]) -> Litestar:
         rotate,
         *guarded(sessions),
         guarded_socket(sessions),
+        router(sessions, PAGE, path="/account"),
     ]
     return Litestar(handlers, plugins=[sessions], logging_config=None)
 

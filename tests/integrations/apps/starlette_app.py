@@ -9,12 +9,13 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from sessionledger import AsyncSessionStore, Session
 from sessionledger.integrations import Requirements
 from sessionledger.integrations.starlette import Sessions
-from tests.integrations.site import ADMIN, RECENT, SCOPED, SETTINGS, SHARED
+from sessionledger.integrations.starlette.devices import routes as device_routes
+from tests.integrations.site import ADMIN, PAGE, RECENT, SCOPED, SETTINGS, SHARED
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -23,7 +24,7 @@ def name_of(session: Session | None) -> PlainTextResponse:
     return PlainTextResponse("nobody" if session is None else session.principal)
 
 
-def routes(sessions: Sessions) -> list[Route]:
+def routes(sessions: Sessions) -> list[BaseRoute]:
     async def opened(_: Request) -> Response:
         return PlainTextResponse("open")
 
@@ -87,6 +88,7 @@ def routes(sessions: Sessions) -> list[Route]:
         Route("/change", change_credentials, methods=["POST"]),
         Route("/rotate", rotate, methods=["POST"]),
         Route("/become", rotate, methods=["POST"]),
+        Mount("/account", routes=device_routes(sessions, PAGE)),
     ]
 
 

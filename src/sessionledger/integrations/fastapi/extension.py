@@ -43,14 +43,12 @@ class Sessions(AsgiSessions):
     """The sessions of an application, and its dependencies, for `Annotated[…, Depends(…)]`.
 
     current: the `Session | None` of the request. required: the session; 401 without. Scopes that
-    `Security(required, scopes=[…])` names have to be there; 403 without. request_session:
-    to log in, log out and rotate.
+    `Security(required, scopes=[…])` names have to be there; 403 without.
     """
 
     refuse = staticmethod(refused)
     current: Dependency
     required: Dependency
-    request_session: Dependency
 
     def __init__(
         self, open_store: Callable[[], AsyncSessionStore], *, settings: Settings | None = None
@@ -58,7 +56,6 @@ class Sessions(AsgiSessions):
         super().__init__(open_store, settings=settings)
         cookie = APIKey.model_validate({"in": "cookie", "name": self.settings.cookie.name})
         self._schemes = (Scheme("bearer", HTTPBearer()), Scheme("cookie", cookie))
-        self.request_session = self._request_session()
         self.current = self._asking()
         self.required = self.requiring(A_SESSION)
 
@@ -90,8 +87,6 @@ class Sessions(AsgiSessions):
 
         return current
 
-    def _request_session(self) -> Dependency:
-        async def request_session(connection: HTTPConnection) -> RequestSession:
-            return self.for_request(connection)
-
-        return request_session
+    async def request_session(self, connection: HTTPConnection) -> RequestSession:
+        """A dependency: the request session, to log in, log out and rotate."""
+        return self.for_request(connection)

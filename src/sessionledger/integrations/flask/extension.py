@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from sessionledger import Session, SessionStore
@@ -17,14 +17,7 @@ from sessionledger.web.challenges import Denied
 
 try:
     from flask import Flask, Response, current_app, request
-    from werkzeug.exceptions import (
-        BadRequest,
-        Forbidden,
-        HTTPException,
-        ServiceUnavailable,
-        TooManyRequests,
-        Unauthorized,
-    )
+    from werkzeug.exceptions import HTTPException, default_exceptions
 except ModuleNotFoundError as error:
     raise missing("flask") from error
 
@@ -33,7 +26,7 @@ R = TypeVar("R")
 
 
 class Refused(HTTPException):
-    """What is denied, with its challenge; below, as the errors that applications handle."""
+    """What is denied, with its challenge."""
 
     def __init__(self, denied: Denied) -> None:
         super().__init__(denied.detail)
@@ -44,38 +37,15 @@ class Refused(HTTPException):
         return [*super().get_headers(*args, **kwargs), *self.denied.headers.items()]
 
 
-class RefusedBadRequest(Refused, BadRequest):
-    """400."""
-
-
-class RefusedUnauthorized(Refused, Unauthorized):
-    """401."""
-
-
-class RefusedForbidden(Refused, Forbidden):
-    """403."""
-
-
-class RefusedTooMany(Refused, TooManyRequests):
-    """429."""
-
-
-class RefusedUnavailable(Refused, ServiceUnavailable):
-    """503."""
-
-
-_REFUSED = {
-    400: RefusedBadRequest,
-    401: RefusedUnauthorized,
-    403: RefusedForbidden,
-    429: RefusedTooMany,
-    503: RefusedUnavailable,
-}
+@cache
+def _refused(status: int) -> type[Refused]:
+    kind = default_exceptions[status]
+    return type(f"Refused{kind.__name__}", (Refused, kind), {})
 
 
 def refused(denied: Denied) -> HTTPException:
-    """What is denied, as the framework's exception."""
-    return _REFUSED[denied.status](denied)
+    """What is denied, as the framework's exception of its status, which applications handle."""
+    return _refused(denied.status)(denied)
 
 
 class Sessions:

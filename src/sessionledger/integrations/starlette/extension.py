@@ -9,7 +9,7 @@ from sessionledger.web.challenges import Denied
 from sessionledger.web.claims import scope_of
 
 try:
-    from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
     from starlette.exceptions import HTTPException
     from starlette.requests import HTTPConnection
 except ModuleNotFoundError as error:
@@ -28,26 +28,14 @@ class Sessions(AsgiSessions):
     refuse = staticmethod(refused)
 
 
-class SessionUser(BaseUser):
-    """Who is logged in, as `request.user`."""
+class SessionUser(SimpleUser):
+    """Who is logged in, as `request.user`. `display_name` and `identity` are the principal."""
 
     def __init__(self, session: Session) -> None:
+        super().__init__(session.principal)
         self.session = session
 
-    @property
-    def is_authenticated(self) -> bool:
-        """There is a session."""
-        return True
-
-    @property
-    def display_name(self) -> str:
-        """The principal."""
-        return self.session.principal
-
-    @property
-    def identity(self) -> str:
-        """The principal."""
-        return self.session.principal
+    identity = SimpleUser.display_name
 
 
 class SessionBackend(AuthenticationBackend):
@@ -57,7 +45,9 @@ class SessionBackend(AuthenticationBackend):
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+    async def authenticate(
+        self, conn: HTTPConnection
+    ) -> tuple[AuthCredentials, SessionUser] | None:
         """Who is logged in; None for nobody, whatever a client sent."""
         session = await self._sessions.for_request(conn).session()
         if session is None or session.is_anonymous:
