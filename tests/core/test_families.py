@@ -25,6 +25,7 @@ from sessionledger.core.families import (
     newest_of,
 )
 from sessionledger.core.fold import evolve
+from sessionledger.core.lifetimes import Asked
 from sessionledger.core.session import State
 from sessionledger.core.token import Handle, handle_of
 from tests.strategies import HANDLE, START, json_objects
@@ -186,9 +187,28 @@ def test_the_same_principal_by_name_is_no_other() -> None:
     assert successor.family == HANDLE
 
 
+@pytest.mark.parametrize("principal", ["alice", "anonymous", None])
+def test_a_log_in_begins_a_life_of_its_own(principal: str | None) -> None:
+    old = replace(OLD, deadline=START + HOUR, idle_timeout=HOUR, family=handle(9))
+    now = START + HOUR / 2
+    rotation = rotated(
+        old, at=now, principal=principal, life=Asked(ttl=9 * HOUR), attributes={"a": 1}
+    )
+    restricted, successor = after(old, rotation)
+    assert (successor.created_at, successor.expires_at) == (now, now + 9 * HOUR)
+    assert (successor.deadline, successor.idle_timeout) == (None, None)
+    assert (successor.family, restricted.successors) == (None, ())
+    assert successor.attributes == {"a": 1}
+    strict = Policy(absolute_timeout=HOUR)
+    _, bounded = after(old, rotated(old, at=now, policy=strict, life=Asked(ttl=9 * HOUR)))
+    assert bounded.expires_at == bounded.deadline == now + HOUR
+
+
 @pytest.mark.parametrize(
     ("field", "told"),
     [
+        ("attributes", {"attributes": []}),
+        ("ttl", {"life": Asked(ttl=-SECOND)}),
         ("grace", {"grace": 30}),
         ("grace", {"grace": -SECOND}),
         ("principal", {"principal": " "}),

@@ -34,7 +34,7 @@ from sessionledger import canonical
 from sessionledger.core.ends import CLOCK_TOLERANCE, end_of
 from sessionledger.core.events import Created, Expired, Touched
 from sessionledger.core.instant import microseconds
-from sessionledger.core.lifetimes import slid_expiry, within
+from sessionledger.core.lifetimes import Asked, Lifetime, lifetime, slid_expiry, within
 from sessionledger.core.parse import merged, parse_attributes, parse_principal
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import ANONYMOUS, Session, State, Tombstone
@@ -49,12 +49,14 @@ _ON_PURPOSE = ("revoked", "signed_out", "parent_ended", "everybody")
 
 
 class Rotate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Replace a token: for another principal, with another grace and with changed attributes, if
-    they are given."""
+    """Replace a token: for another principal, with another grace and with changed attributes or
+    other ones, if they are given. life: of a log in, which begins one of its own."""
 
     principal: object = None
     grace: object = None
     changes: object = None
+    attributes: object = None
+    life: Asked = Asked()
 
 
 class Rotation(msgspec.Struct, frozen=True, gc=False):
@@ -137,7 +139,7 @@ def decide_rotate(
     principal = rotated_principal(old, command, policy)
     grace = _grace(command, policy)
     parse_attributes(command.changes, policy, field="changes")
-    stays = principal == old.principal
+    stays = principal == old.principal and command.life == Asked()
     if old.ancestors and not stays:
         raise InvalidSession("principal", "of a child can't change: begin another child")
     if stays and len(old.successors) >= policy.max_successors:
@@ -145,7 +147,12 @@ def decide_rotate(
             f"{old.handle} was rotated {policy.max_successors} times within its grace"
         )
     created = _begun(newest, successor, now, policy)
-    if command.changes is not None:
+    if command.life != Asked():
+        created = _reborn(created, lifetime(command.life, now, policy), now)
+    if command.attributes is not None:
+        whole = parse_attributes(command.attributes, policy)
+        created = replace(created, attributes=whole or b"{}")
+    elif command.changes is not None:
         changed = parse_attributes(merged(newest.attributes, command.changes), policy)
         created = replace(created, attributes=changed)
     if stays:
@@ -239,6 +246,17 @@ def _begun(newest: Session, successor: Handle, now: datetime, policy: Policy) ->
         ancestors=newest.ancestors,
         generated=True,
         context=newest.context,
+    )
+
+
+def _reborn(created: Created, life: Lifetime, now: datetime) -> Created:
+    return replace(
+        created,
+        created_at=now,
+        last_seen_at=now,
+        expires_at=life.expires_at,
+        deadline=life.deadline,
+        idle_timeout=life.idle_timeout,
     )
 
 

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
 from sessionledger import AsyncSessionStore, StoreClosed
+from sessionledger.integrations.refusing import Refuse
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.request_session import Refuse, RequestSession
+from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.settings import Settings
 from sessionledger.secrecy import without_locals
 

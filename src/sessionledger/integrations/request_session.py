@@ -12,62 +12,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any
 
 from sessionledger import (
     ANONYMOUS,
     AsyncSessionStore,
     InvalidSession,
     IssuedSession,
-    LogUnavailable,
     ReauthenticationRequired,
     RotationLimitReached,
     Session,
 )
+from sessionledger.integrations.refusing import Refuse, answered
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.requirements import A_SESSION, ANY_SESSION, Requirements
 from sessionledger.integrations.settings import Credentials, Settings, credentials_of
-from sessionledger.secrecy import without_locals, without_tokens
+from sessionledger.secrecy import without_tokens
 from sessionledger.web.caching import NO_STORE, keep_private, vary_by_credentials
 from sessionledger.web.challenges import (
-    Denied,
     missing,
     refused_token,
     rotated_too_often,
     too_old,
-    unavailable,
 )
 from sessionledger.web.cross_site import CROSS_SITE
-
-Refuse: TypeAlias = Callable[[Denied], Exception]
-"""Makes the framework's exception of what is denied."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _AT_ONCE = timedelta(0)
 _MOST_ACTOR_CHARS = 512
 _REPLACED = "replaced by a log in"
-
-
-def answered(
-    method: Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[RequestSession, P], Coroutine[Any, Any, T]]:
-    """The method, which refuses with 503 while the ledger is away."""
-
-    @without_locals
-    @wraps(method)
-    async def called(self: RequestSession, /, *given: P.args, **named: P.kwargs) -> T:
-        try:
-            return await method(self, *given, **named)
-        except LogUnavailable as error:
-            raise self.refuse(unavailable(error.code)) from error
-
-    return called
 
 
 class RequestSession:
@@ -380,8 +355,7 @@ class RequestSession:
 
     def context(self) -> Mapping[str, str] | None:
         """What is noted of the request, without any token that the client put into it."""
-        told = self.settings.context(self.request)
-        return {name: without_tokens(text) for name, text in told.items()} or None
+        return self.settings.context_of(self.request)
 
 
 def actor_of(principal: str) -> str:

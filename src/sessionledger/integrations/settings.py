@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -10,6 +10,7 @@ import msgspec
 
 from sessionledger import IssuedSession
 from sessionledger.integrations.request import Context, Request, nothing
+from sessionledger.secrecy import without_tokens
 from sessionledger.web.challenges import Denied, is_quotable, malformed, missing
 from sessionledger.web.credentials import Malformed, bearer_token, cookie_token, is_cookie_name
 from sessionledger.web.cross_site import (
@@ -117,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.cross_site_cookies or may_use_cookie(
             request.method, site, request.headers, self.trusted_origins
         )
+
+    def context_of(self, request: Request) -> Mapping[str, str] | None:
+        """What is noted of a request, without any token that the client put into it."""
+        told = self.context(request)
+        return {name: without_tokens(text) for name, text in told.items()} or None
 
     def is_from_own_page(self, request: Request) -> bool:
         """Whether a page of this site, or of a trusted one, sent a request."""

@@ -10,8 +10,9 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sessionledger import AsyncSessionStore, Session, SessionStore
+from sessionledger.integrations.refusing import Refuse
 from sessionledger.integrations.request import Request
-from sessionledger.integrations.request_session import Refuse, RequestSession
+from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.settings import Settings
 
 P = ParamSpec("P")
@@ -23,6 +24,7 @@ class _StoreInPlace:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
+        self.policy = store.policy
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         call = getattr(self._store, name)
@@ -36,6 +38,11 @@ class _StoreInPlace:
         """As the store's, for `async for`."""
         for session in self._store.sessions(**which):
             yield session
+
+
+def store_in_place(store: SessionStore) -> AsyncSessionStore:
+    """The store with the calls of an asynchronous one."""
+    return cast(AsyncSessionStore, _StoreInPlace(store))
 
 
 def complete(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -66,7 +73,7 @@ class SyncRequestSession:
     def __init__(
         self, store: SessionStore, request: Request, settings: Settings, refuse: Refuse
     ) -> None:
-        in_place = cast(AsyncSessionStore, _StoreInPlace(store))
+        in_place = store_in_place(store)
         self.in_place = RequestSession(lambda: in_place, request, settings, refuse)
 
     @property

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, TypeAlias
 
 import sessionledger
@@ -154,22 +153,18 @@ def _taken(
 
 
 def _as_in_django(field: str, old: OldSession, policy: Policy) -> tuple[str, dict[str, Any]]:
-    from django.contrib.sessions.serializers import JSONSerializer
+    from sessionledger.integrations.own_session.values import JSON, Format
 
-    from sessionledger.integrations.django import sessions, stored_data
-
-    form = stored_data.Format(JSONSerializer(), policy, old.token)
-    visitor = sessions.VISITOR + token_hex(8)
-    return _principal(field, old, visitor), form.attributes(old.data)
+    return _principal(field, old), Format(JSON, policy, old.token).attributes(old.data)
 
 
 def _plain(field: str, old: OldSession, _policy: Policy) -> tuple[str, dict[str, Any]]:
     data = {name: value for name, value in old.data.items() if name != _METADATA}
-    return _principal(field, old, ANONYMOUS), data
+    return _principal(field, old), data
 
 
-def _principal(field: str, old: OldSession, nobody: str) -> str:
-    user = old.data.get(field, nobody)
+def _principal(field: str, old: OldSession) -> str:
+    user = old.data.get(field, ANONYMOUS)
     if isinstance(user, bool) or not isinstance(user, str | int):
         raise Unusable(f"{field} is neither text nor a number")
     return str(user)

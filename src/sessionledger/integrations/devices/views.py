@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from sessionledger import Session
 from sessionledger.integrations.devices.page import STYLE, DevicePage, device_of, login_of
-from sessionledger.integrations.request_session import RequestSession, actor_of, answered
+from sessionledger.integrations.refusing import answered
+from sessionledger.integrations.request_session import RequestSession, actor_of
 from sessionledger.integrations.settings import credentials_of
 from sessionledger.web.challenges import lacking
 from sessionledger.web.cross_site import CROSS_SITE

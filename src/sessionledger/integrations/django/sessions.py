@@ -1,11 +1,12 @@
 """An engine for `request.session`: `SESSION_ENGINE = "sessionledger.integrations.django.sessions"`.
 
 1. The key in Django's cookie is the token. Only its hash is stored.
-2. Each name of the session is an attribute of its own (see `stored_data`). Saving patches the names
-   that changed. So concurrent requests lose nothing of each other, and a value is replaced whole.
+2. Each name of the session is an attribute of its own (see `own_session.values`). Saving patches
+   the names that changed. So concurrent requests lose nothing of each other, and a value is
+   replaced whole.
 3. Data that was put in place without a look at what is stored replaces all of it.
-4. A session belongs to the user who is logged in, by the text of the primary key; before that, to
-   a visitor of its own.
+4. A session belongs to the user who is logged in, by the text of the primary key; before that, it
+   is anonymous.
 5. What ended stays ended: saving it is Django's `UpdateError`, and nothing comes back.
 """
 
@@ -20,17 +21,16 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.contrib.sessions.serializers import JSONSerializer
 from django.utils.timezone import is_naive, make_aware
 
-from sessionledger import DuplicateSession, InvalidSession, Session
+from sessionledger import ANONYMOUS, DuplicateSession, InvalidSession, Session
 from sessionledger.core.token import TOKEN_RANDOM_BYTES, issue
 from sessionledger.integrations.django.configuration import engine_store
-from sessionledger.integrations.django.stored_data import Data, Format
+from sessionledger.integrations.own_session.session import undelayed
+from sessionledger.integrations.own_session.values import JSON, Data, Format, Serializer
 from sessionledger.integrations.request_session import actor_of
 from sessionledger.secrecy import without_locals
-
-VISITOR = "visitor:"
-"""How the principal of a session begins that belongs to nobody yet."""
 
 _BATCH = 1000
 
@@ -69,7 +69,7 @@ class SessionStore(SessionBase):
             self._session_key = None
             return {}
         self._principal = session.principal
-        return self._format().data(session)
+        return self._format().fill(Data(), session)
 
     @without_locals
     def exists(self, session_key: str | None) -> bool:
@@ -93,16 +93,16 @@ class SessionStore(SessionBase):
             self._begin()
             return
         known = data if isinstance(data, Data) else self.load()
-        if not isinstance(known, Data):
+        if not isinstance(known, Data) or known.session is None:
             raise UpdateError
         if self._age() <= timedelta(0):
             self.delete()
-        elif not _belongs(data, known.session.principal):
+        elif not _belongs(data, known.session):
             # A token that was known before is not theirs.
             self.delete()
             self._begin()
         else:
-            self._write(data, known)
+            self._write(data, known, known.session)
 
     def adopt(self, data: Mapping[str, Any], expires_at: datetime) -> bool:
         """Keep here what another engine stored by this key; False if the key was used here before.
@@ -169,21 +169,21 @@ class SessionStore(SessionBase):
         self._session_cache = self._format().kept(data, session)
 
     def _create(self, data: Mapping[str, Any], **end: Any) -> Session:
-        self._principal = _owner(data) or VISITOR + secrets.token_hex(8)
-        return engine_store().create(
-            self._principal,
+        owner = _owner(data) or ANONYMOUS
+        session = engine_store().create(
+            owner,
             token=self.session_key if self._chosen is None else self._chosen,
             attributes=self._format().attributes(data),
-            actor=actor_of(self._principal),
+            actor=actor_of(owner),
             **end,
         )
+        self._principal = session.principal
+        return session
 
-    def _write(self, data: dict[str, Any], known: Data) -> None:
+    def _write(self, data: dict[str, Any], known: Data, before: Session) -> None:
         """Write what differs, or all of what was put in place without a look."""
         form, ledger = self._format(), engine_store()
-        # No change puts off the end that comes without one.
-        idle = (known.session.idle_timeout, ledger.policy.idle_timeout)
-        ttl = min(one for one in (self._age(), *idle) if one is not None)
+        ttl = undelayed(self._age(), before.idle_timeout, ledger.policy)
         if data is known:
             session = ledger.patch(self.session_key, form.changes(known), ttl=ttl)
         else:
@@ -194,16 +194,27 @@ class SessionStore(SessionBase):
         self._session_cache = form.kept(data, session)
 
     def _format(self) -> Format:
-        return Format(self.serializer(), engine_store().policy, self.session_key)
+        return Format(_serializer(self.serializer()), engine_store().policy, self.session_key)
 
     def _age(self) -> timedelta:
         return timedelta(seconds=self.get_expiry_age())
 
 
-def _belongs(data: Mapping[str, Any], principal: str) -> bool:
+def _serializer(given: Any) -> Serializer:
+    """An instance of `SESSION_SERIALIZER`. Only Django's own is known to write JSON."""
+    if type(given) is JSONSerializer:
+        return JSON
+    return Serializer(
+        lambda data: str(given.dumps(data), "latin-1"),
+        lambda text: dict(given.loads(text.encode("latin-1"))),
+        "text",
+    )
+
+
+def _belongs(data: Mapping[str, Any], session: Session) -> bool:
     """Whether the data is still of whom the session is for."""
     owner = _owner(data)
-    return principal.startswith(VISITOR) if owner is None else owner == principal
+    return session.is_anonymous if owner is None else owner == session.principal
 
 
 def _owner(data: Mapping[str, Any]) -> str | None:

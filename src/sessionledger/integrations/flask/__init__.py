@@ -13,5 +13,6 @@ def account() -> str:
 from __future__ import annotations
 
 from sessionledger.integrations.flask.extension import Sessions
+from sessionledger.integrations.flask.session_interface import LedgerSessionInterface
 
-__all__ = ["Sessions"]
+__all__ = ["LedgerSessionInterface", "Sessions"]

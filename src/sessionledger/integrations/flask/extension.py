@@ -72,7 +72,11 @@ class Sessions:
     @property
     def store(self) -> SessionStore:
         """The store of the current application."""
-        store: SessionStore = current_app.extensions[self._key]
+        return self.store_of(current_app)
+
+    def store_of(self, app: Flask) -> SessionStore:
+        """The store of an application that was initialised."""
+        store: SessionStore = app.extensions[self._key]
         return store
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from sessionledger.core.decide import Create, Patch, Touch
 from sessionledger.core.ends import Expire
 from sessionledger.core.families import Rotate
+from sessionledger.core.lifetimes import Asked
 from sessionledger.core.session import IssuedSession, Session
 from sessionledger.core.token import digest, parse_token
 from sessionledger.errors import LogTimeout
@@ -233,7 +234,11 @@ class ByToken(TokenFacade):
         handle: str | None = None,
         principal: str | None = None,
         changes: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         grace: timedelta | None = None,
+        expires_at: datetime | None = None,
+        ttl: timedelta | None = None,
+        idle_timeout: timedelta | None = None,
         reason: str | None = None,
         actor: str | None = None,
         context: Mapping[str, str] | None = None,
@@ -242,11 +247,16 @@ class ByToken(TokenFacade):
 
         The new session carries on the old one's attributes, creation and ends, for `principal` if
         one is given: who just logged in. `changes` are merged into its attributes, as by `patch`,
-        in the same unit. The old token authenticates for `grace` more, the policy's if none is
-        given; presented later, it ends the family. Takes the token or `handle`. None for a session
-        that is not live. Raises `InvalidSession` and `SessionLimitReached`.
+        in the same unit, or `attributes` replaces all of them. With an end or an `idle_timeout` it
+        begins a life and a family of its own, as by `create`. The old token authenticates for
+        `grace` more, the policy's if none is given; presented later, it ends the family. Takes the
+        token or `handle`. None for a session that is not live. Raises `InvalidSession` and
+        `SessionLimitReached`.
         """
-        command = Rotate(principal=principal, grace=grace, changes=changes)
+        life = Asked(expires_at, ttl, idle_timeout)
+        command = Rotate(
+            principal=principal, grace=grace, changes=changes, attributes=attributes, life=life
+        )
         annotation = Annotation(reason=reason, actor=actor, context=context)
         return await rotation.rotate(self._engine, token, handle, command, annotation)
 

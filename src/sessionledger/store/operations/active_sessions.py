@@ -162,6 +162,7 @@ class Admission:
     ) -> None:
         self.refusal: SessionLimitReached | None = None
         self._now, self._unless = now, unless
+        self._replaced = None if before is None else before.handle
         self._policy = policy = engine.policy
         self.rule: Rule | None = None
         if parent is not None and not policy.unique_principals:
@@ -200,7 +201,8 @@ class Admission:
     def _choose(self, sessions: Sequence[Session]) -> list[Expired] | None:
         if self._unless is not None and named(sessions, self._unless, self._now) is not None:
             return None
-        return self._asked(lambda: decide_room(sessions, self._now, self._policy))
+        others = [one for one in sessions if one.handle != self._replaced]
+        return self._asked(lambda: decide_room(others, self._now, self._policy))
 
     def _unique(self, sessions: Sequence[Session]) -> list[Expired] | None:
         return self._asked(lambda: decide_unique(sessions, self._now, self._policy))

@@ -1,19 +1,18 @@
-"""The data of a Django session as attributes, and what of it changed.
+"""The data of a framework's own session as attributes, and what of it changed.
 
 A name is stored as `[position, value]`. What canonical JSON would change (the order within a
-dictionary, NaN, deep nesting) is stored as `[position, null, text]`, the text of Django's
-serializer. Another serializer than Django's own is always stored as its text. Positions keep names
-in their order. Arrays are replaced whole by a patch, while objects would be merged.
+dictionary, NaN, deep nesting) is stored as `[position, null, text]`, the text of the framework's
+serializer. One that writes no JSON is always stored as its text. Positions keep names in their
+order. Arrays are replaced whole by a patch, while objects would be merged.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
-
-from django.contrib.sessions.serializers import JSONSerializer
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sessionledger import InvalidSession, Policy, Session
 from sessionledger.canonical import NotJSON, encode
@@ -23,96 +22,109 @@ _DEEPEST = 125
 _PER_NAME, _PER_CHARACTER = 32, 3
 _AROUND = 2  # levels around a value: the attributes, and the array
 
+D = TypeVar("D", bound="Data")
+
 Texts = dict[str, tuple[int, str]]
 """By name: the position, and the serializer's text of the name and its value."""
 
 
-class Data(dict[str, Any]):
-    """The data of a session that is stored, beside the texts that it had there."""
+class Serializer(NamedTuple):
+    """What a framework writes the data of its sessions with.
 
-    def __init__(self, session: Session, data: Mapping[str, Any], texts: Texts) -> None:
+    writes: `values` for JSON that says the same to everybody, `json` for JSON that only `loads`
+    understands, `text` for anything else.
+    """
+
+    dumps: Callable[[dict[Any, Any]], str]
+    loads: Callable[[str], dict[Any, Any]]
+    writes: Literal["values", "json", "text"]
+
+
+JSON = Serializer(partial(json.dumps, separators=(",", ":")), json.loads, "values")
+
+
+class Data(dict[str, Any]):
+    """The data of a session. session: where it is stored, if it is. texts: what it has there."""
+
+    def __init__(self, data: Mapping[str, Any] | tuple[()] = ()) -> None:
         super().__init__(data)
-        self.session = session
-        self.texts = texts
+        self.session: Session | None = None
+        self.texts: Texts = {}
 
 
 class Format:
-    """How the data of one session is stored.
+    """How the data of one session is stored. key: the session's, which is never stored."""
 
-    serializer: an instance of `SESSION_SERIALIZER`. key: the session's, which is never stored.
-    """
-
-    def __init__(self, serializer: Any, policy: Policy, key: str | None) -> None:
+    def __init__(self, serializer: Serializer, policy: Policy, key: str | None) -> None:
         self._serializer = serializer
         self._policy = policy
         self._key = key
 
-    def data(self, session: Session) -> Data:
-        """The data in the attributes of a session. What can't be read is left out."""
-        data: dict[str, Any] = {}
+    def fill(self, data: D, session: Session) -> D:
+        """The data, with what the attributes of a session hold. What can't be read is left out."""
         texts: Texts = {}
         for position, name, value, text in sorted(_stored(session), key=lambda one: one[:2]):
-            with suppress(Exception):  # as Django does: the serializer may be any
-                said = self._dumps({name: value}) if text is None else text
-                loaded = {name: value} if text is None else self._loads(text)
-                data.update(loaded)
-                texts[name] = position, said
-        return Data(session, data, texts)
+            with suppress(Exception):  # as frameworks do: the serializer may be any
+                loaded = self._loaded(name, value, text)
+                texts[name] = position, self._serializer.dumps(loaded) if text is None else text
+                dict.update(data, loaded)
+        data.session, data.texts = session, texts
+        return data
 
     def kept(self, data: dict[str, Any], session: Session) -> Data:
         """The same data, after it was stored in the session."""
         texts = self._texts(data)
-        if not isinstance(data, Data):
-            return Data(session, data, texts)
-        data.session, data.texts = session, texts
-        return data
+        kept = data if isinstance(data, Data) else Data(data)
+        kept.session, kept.texts = session, texts
+        return kept
 
     def check(self, data: Mapping[str, Any], added: Mapping[str, Any]) -> None:
         """Raises as `attributes` does for the data with what is added."""
         whole, limit = {**data, **added}, self._policy.max_attributes_bytes
         self.attributes(added)
         # As text in text, with its name beside it, JSON takes at most so much.
-        most = _PER_NAME * len(whole) + _PER_CHARACTER * len(self._dumps(whole))
-        if type(self._serializer) is not JSONSerializer or most > (limit or most):
+        most = _PER_NAME * len(whole) + _PER_CHARACTER * len(self._serializer.dumps(whole))
+        if self._serializer.writes != "values" or most > (limit or most):
             self.attributes(whole)
 
     def attributes(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """All of the data. Raises `InvalidSession`, and what the serializer raises."""
         texts = self._texts(data)
-        attributes = {name: self._attribute(*stored) for name, stored in texts.items()}
+        attributes = {name: self._attribute(name, *stored) for name, stored in texts.items()}
         self._refuse_too_large(attributes)
         return attributes
 
     def changes(self, data: Data) -> dict[str, Any]:
         """The patch of what changed since it was read. Raises as `attributes` does."""
         texts = self._texts(data)
-        changed = {n: self._attribute(*s) for n, s in texts.items() if data.texts.get(n) != s}
+        changed = {n: self._attribute(n, *s) for n, s in texts.items() if data.texts.get(n) != s}
         return changed | dict.fromkeys(data.texts.keys() - texts.keys())
 
     def _texts(self, data: Mapping[str, Any]) -> Texts:
         known = data.texts if isinstance(data, Data) else {}
         texts, last = {}, -1
         for given, value in data.items():
-            text = self._redacted(self._dumps({given: value}))
+            text = self._redacted(self._serializer.dumps({given: value}))
             name = given if isinstance(given, str) else json.dumps(given)
             at, _ = known.get(name, (-1, ""))
             last = at if at > last else last + 1
-            texts[without_tokens(name)] = last, text
+            texts[self._without_tokens(name)] = last, text
         return texts
 
-    def _dumps(self, data: dict[Any, Any]) -> str:
-        dumped: bytes = self._serializer.dumps(data)
-        return dumped.decode("latin-1")
+    def _loaded(self, name: str, value: Any, text: str | None) -> dict[Any, Any]:
+        if text is None and self._serializer.writes == "values":
+            return {name: value}
+        return self._serializer.loads(_compact({name: value}) if text is None else text)
 
-    def _loads(self, text: str) -> dict[Any, Any]:
-        loaded: dict[Any, Any] = self._serializer.loads(text.encode("latin-1"))
-        return loaded
-
-    def _redacted(self, text: str) -> str:
-        """The text without tokens, which a user may have typed: none is ever stored."""
+    def _without_tokens(self, text: str) -> str:
         kept = without_tokens(text)
         if self._key is not None and len(self._key) >= self._policy.min_token_chars:
             kept = kept.replace(self._key, "...")
+        return kept
+
+    def _redacted(self, text: str) -> str:
+        """The text without tokens, which a user may have typed: none is ever stored."""
+        kept = self._without_tokens(text)
         if kept != text:
             try:
                 json.loads(text)
@@ -122,13 +134,15 @@ class Format:
                 ) from None
         return kept
 
-    def _attribute(self, position: int, text: str) -> list[Any]:
-        if type(self._serializer) is JSONSerializer:
+    def _attribute(self, name: str, position: int, text: str) -> list[Any]:
+        if self._serializer.writes != "text":
             plain = json.loads(text)
             deepest = min(self._policy.max_attributes_depth or _DEEPEST, _DEEPEST) - _AROUND
             with suppress(NotJSON):
-                if encode(plain, max_depth=deepest + 1).decode() == _compact(plain):
-                    return [position, *plain.values()]
+                # A tag may stand around the name, too.
+                is_same = encode(plain, max_depth=deepest + 1).decode() == _compact(plain)
+                if is_same and plain.keys() == {name}:
+                    return [position, plain[name]]
         return [position, None, text]
 
     def _refuse_too_large(self, attributes: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What keeps a framework's own session in the ledger, for all frameworks."""
