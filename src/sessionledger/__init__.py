@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from sessionledger.store.copies.results import BackedUp, Copied, CopiedForReference, Restored
     from sessionledger.store.erasure.erase import Erasure
     from sessionledger.store.erasure.search import Mention
+    from sessionledger.store.key_value import AsyncKeyValueStore, KeyValueStore
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
     from sessionledger.store.operations.history import CaughtUp, HistoryPage
@@ -105,6 +106,7 @@ else:
         "store.copies.results": "BackedUp Copied CopiedForReference Restored",
         "store.erasure.erase": "Erasure",
         "store.erasure.search": "Mention",
+        "store.key_value": "AsyncKeyValueStore KeyValueStore",
         "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
         "store.operations.history": "CaughtUp HistoryPage",
@@ -132,6 +134,7 @@ __all__ = [
     "NEVER",
     "Ancestor",
     "Appended",
+    "AsyncKeyValueStore",
     "AsyncSessionStore",
     "BackedUp",
     "CaughtUp",
@@ -157,6 +160,7 @@ __all__ = [
     "InvalidSession",
     "InvalidURL",
     "IssuedSession",
+    "KeyValueStore",
     "LastRun",
     "LedgerHead",
     "LedgerMoved",

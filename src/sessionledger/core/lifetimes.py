@@ -22,8 +22,8 @@ from sessionledger.core.session import Session
 from sessionledger.errors import InvalidSession
 from sessionledger.plain import as_span
 
-_LONGEST_TOUCH_INTERVAL = timedelta(minutes=10)
-_TOUCHES_IN_AN_IDLE_TIMEOUT = 10
+LONGEST_TOUCH_INTERVAL = timedelta(minutes=10)
+TOUCHES_IN_AN_IDLE_TIMEOUT = 10
 _LEAST_TOUCHES_IN_AN_IDLE_TIMEOUT = 4
 MIN_RETENTION = timedelta(hours=48)
 """For so long a session that ended can be found, with its history."""
@@ -132,7 +132,7 @@ def touch_interval(session: Session, policy: Policy) -> timedelta:
     """
     interval, touches = policy.touch_interval, _LEAST_TOUCHES_IN_AN_IDLE_TIMEOUT
     if interval is None:
-        interval, touches = _LONGEST_TOUCH_INTERVAL, _TOUCHES_IN_AN_IDLE_TIMEOUT
+        interval, touches = LONGEST_TOUCH_INTERVAL, TOUCHES_IN_AN_IDLE_TIMEOUT
     if session.idle_timeout is not None or policy.idle_timeout is not None:
         idle = idle_timeout(session, policy)
         if idle is not None:

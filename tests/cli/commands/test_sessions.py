@@ -91,6 +91,26 @@ def test_touch_and_patch_take_a_handle_and_an_end(line: Line) -> None:
     assert line("create", "bob", "--ttl", "0s").code == 2
 
 
+def test_find_or_create_begins_a_session_once(line: Line) -> None:
+    asked = ("find-or-create", "alice", "cart")
+    begun = line(*asked, "--ttl", "1h", "--attributes", '{"a":1}', "--reason", "first")
+    assert (begun.code, begun.err) == (0, "")
+    assert begun.out.startswith("harn_sess_"), "in a pipe the token stands alone"
+    handle = line("get", given=begun.out).row[0]
+    found = line(*asked, "--attributes", '{"a":2}')
+    assert (found.code, found.err, found.row[0]) == (0, "", handle)
+    assert "harn_sess_" not in found.out
+    told = line(*asked, "--json").record
+    assert (told["external_id"], told["attributes"]) == ("cart", {"a": 1})
+    assert "token" not in told
+    assert line("find-or-create", "bob", "cart", "--json").record["token"]
+    line("revoke", "--handle", handle)
+    assert line(*asked, "--idle-timeout", "10m", "--json").record["idle_timeout"] == 600
+    assert line("find-or-create", "alice").code == 2
+    refused = line("find-or-create", "anonymous:", "cart")
+    assert (refused.code, refused.out) == (2, "")
+
+
 def test_expire_is_for_good(line: Line) -> None:
     token, _ = line.create()
     first = line("expire", given=token)

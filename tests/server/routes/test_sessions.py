@@ -56,6 +56,54 @@ def test_creating_answers_the_token_once(web: Web) -> None:
     ]
 
 
+def test_finding_or_creating_begins_a_session_once(web: Web) -> None:
+    asked = {"principal": "alice", "external_id": "cart", "ttl": 3600, "attributes": {"a": 1}}
+    begun = web("POST", "/v1/sessions/find-or-create", json=asked)
+    made = begun.json()
+    assert (begun.status_code, begun.headers["location"]) == (201, path(made))
+    assert made.pop("token").startswith("harn_sess_")
+    found = web("POST", "/v1/sessions/find-or-create", json=asked | {"attributes": {"a": 2}})
+    assert (found.status_code, found.json()) == (200, made)
+    assert found.headers["etag"] == begun.headers["etag"]
+    assert found.headers["cache-control"] == begun.headers["cache-control"] == "no-store"
+    events = web("GET", path(made).replace("sessions", "history")).json()["events"]
+    assert [event["actor"] for event in events] == ["root"], "finding it wrote nothing"
+    web("DELETE", path(made))
+    again = web("POST", "/v1/sessions/find-or-create", json=asked)
+    assert (again.status_code, again.json()["handle"] == made["handle"]) == (201, False)
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "field"),
+    [
+        ({"external_id": None}, 400, "external_id"),
+        ({"external_id": " "}, 422, "external_id"),
+        ({"principal": "anonymous:"}, 422, "principal"),
+        ({"parent": NEVER_SEEN}, 400, "parent"),
+        ({"expires_at": "soon"}, 400, "expires_at"),
+        ({"zz": 1}, 400, "zz"),
+    ],
+)
+def test_what_can_t_be_found_or_created_is_refused(
+    web: Web, more: dict[str, object], status: int, field: str
+) -> None:
+    asked = {"principal": "alice", "external_id": "cart"} | more
+    answer = web("POST", "/v1/sessions/find-or-create", json=asked)
+    assert (answer.status_code, answer.json().get("field")) == (status, field), answer.text
+    assert web("GET", "/v1/stats").json()["events"] == 0
+
+
+def test_finding_or_creating_takes_both_scopes(web: Web) -> None:
+    asked = {"principal": "alice", "external_id": "cart"}
+    for scope in ("sessions:create", "sessions:read"):
+        token = web.make_key(scope.replace(":", "-"), scope)
+        answer = web("POST", "/v1/sessions/find-or-create", json=asked, token=token)
+        assert problem(answer)[0] == 403
+    token = web.make_key("both", "sessions:create", "sessions:read")
+    answer = web("POST", "/v1/sessions/find-or-create", json=asked, token=token)
+    assert answer.status_code == 201
+
+
 def test_an_explicit_end_is_taken(web: Web) -> None:
     end = datetime.now(UTC) + timedelta(hours=1)
     made = web.create(expires_at=end.isoformat())

@@ -17,6 +17,10 @@ Group: TypeAlias = Mapping[str, Command]
 COMMANDS = {
     "init": ("copies", "Make a ledger, or print the SQL that makes one in PostgreSQL."),
     "create": ("sessions", "Begin a session and print its token, this once."),
+    "find-or-create": (
+        "sessions",
+        "Find the live session of a principal with an external id, or begin it.",
+    ),
     "get": ("sessions", "Show the live session of a token, or of a handle."),
     "authenticate": ("authentication", "Show the live session of a token that a client sent."),
     "reauthenticate": ("authentication", "Record that a bearer has just proved its identity."),

@@ -1,10 +1,10 @@
-"""The commands about one session: create, get, touch, patch, expire, revoke."""
+"""The commands about one session: create, find-or-create, get, touch, patch, expire, revoke."""
 
 from __future__ import annotations
 
 from typing import Any, Unpack
 
-from sessionledger import Policy
+from sessionledger import IssuedSession, Policy
 from sessionledger.cli.exit_codes import bad_usage, not_live, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
@@ -14,8 +14,7 @@ from sessionledger.cli.input.values import duration, json_object, session_handle
 from sessionledger.cli.output.records import show_issued, show_session
 from sessionledger.cli.parser import Option
 
-
-@ledger_command(
+_BEGINNING = (
     Option("PRINCIPAL", "Whom it is for."),
     options.TTL,
     options.EXPIRES_AT,
@@ -24,6 +23,11 @@ from sessionledger.cli.parser import Option
         "--absolute-timeout SPAN", "How long it lives at most, touched or not: 24h.", read=duration
     ),
     options.ATTRIBUTES,
+)
+
+
+@ledger_command(
+    *_BEGINNING,
     Option("--external-id ID", "The application's own name: an OIDC sid."),
     Option(
         "--parent HANDLE", "The session that it is a child of, and ends with.", read=session_handle
@@ -39,6 +43,8 @@ def create(
     ledger: Ledger,
     json: bool,
     principal: str,
+    external_id: str | None,
+    parent: str | None,
     max_sessions: int | None,
     evict_oldest: bool,
     token_stdin: bool,
@@ -55,8 +61,31 @@ def create(
     )
     token = read_token_from_input() if token_stdin else None
     with ledger.store(create=True, policy=policy) as store:
-        issued = store.create(principal, token=token, **beginning)
+        issued = store.create(
+            principal, token=token, external_id=external_id, parent=parent, **beginning
+        )
     show_issued(issued, json)
+
+
+@ledger_command(
+    *_BEGINNING,
+    Option("EXTERNAL_ID", "The application's own name for it."),
+    *options.ANNOTATIONS,
+)
+def find_or_create(
+    ledger: Ledger, json: bool, principal: str, external_id: str, **beginning: Unpack[Beginning]
+) -> None:
+    """Find the live session of a principal with an external id, or begin it.
+
+    Of many at once, one begins it and prints its token, as `create` does. The others show the
+    session as `get` does.
+    """
+    with ledger.store(create=True) as store:
+        found = store.find_or_create(principal, external_id=external_id, **beginning)
+    if isinstance(found, IssuedSession):
+        show_issued(found, json)
+    else:
+        show_session(found, json, not_live("external id"))
 
 
 @ledger_command(options.HANDLE_OR_TOKEN)

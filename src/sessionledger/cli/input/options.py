@@ -64,5 +64,3 @@ class Beginning(Renewal):
 
     idle_timeout: timedelta | None
     absolute_timeout: timedelta | None
-    external_id: str | None
-    parent: str | None

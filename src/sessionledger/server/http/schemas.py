@@ -85,6 +85,12 @@ class NewSession(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     context: Context | None = None
 
 
+class NamedSession(NewSession, kw_only=True):
+    """A session to find by its principal and external id, or to begin. It can't be a child."""
+
+    external_id: Name
+
+
 class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):
     """RFC 7396: what is to be merged into a session, whose attributes and end can be patched.
 

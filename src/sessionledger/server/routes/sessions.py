@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, patch, post
+from litestar.openapi import ResponseSpec
 from litestar.params import Body, JSONBody
 
 from sessionledger import IssuedSession, Session
@@ -23,10 +24,11 @@ from sessionledger.server.http.parameters import (
     parse_event_id,
     versions_in,
 )
-from sessionledger.server.http.problems import HTTPProblem, not_found
+from sessionledger.server.http.problems import HTTPProblem, invalid, not_found
 from sessionledger.server.http.schemas import (
     History,
     IssuedDocument,
+    NamedSession,
     NewSession,
     NewToken,
     Proof,
@@ -51,6 +53,7 @@ from sessionledger.server.service.service import (
 from sessionledger.web import challenges
 
 MERGE_PATCH = "application/merge-patch+json"
+READ = "sessions:read"
 REVOKE = "sessions:revoke"
 
 
@@ -63,22 +66,11 @@ async def create_session(
     With an `Idempotency-Key` the same request of the same caller, sent again, begins no second
     session: it answers the first one, rotated, since the first token is stored nowhere.
     """
-    caller, ledger, expires_at = caller_of(request), ledger_of(request), end(data.expires_at)
+    caller, ledger, beginning = caller_of(request), ledger_of(request), _beginning(request, data)
 
     async def create(token: str | None) -> IssuedSession:
         return await ledger.sessions.create(
-            data.principal,
-            token=token,
-            ttl=span(data.ttl),
-            expires_at=expires_at,
-            idle_timeout=span(data.idle_timeout),
-            absolute_timeout=span(data.absolute_timeout),
-            attributes=data.attributes,
-            external_id=data.external_id,
-            parent=data.parent,
-            reason=data.reason,
-            actor=caller.name,
-            context=data.context,
+            data.principal, token=token, parent=data.parent, **beginning
         )
 
     issued = (
@@ -87,6 +79,30 @@ async def create_session(
         else await create_once(ledger, caller, idempotency_key, data, create)
     )
     return _issued(request, issued)
+
+
+@post(
+    "/v1/sessions/find-or-create",
+    opt=requires("sessions:create"),
+    status_code=200,
+    responses={201: ResponseSpec(IssuedDocument, description="It was begun.")},
+    summary="Find a session by its external id, or begin it",
+)
+async def find_or_create_session(
+    request: HandlerRequest, data: JSONBody[NamedSession]
+) -> Response[SessionDocument]:
+    """The live session of a principal with an external id; one that is found stays as it is.
+
+    It also takes the scope `sessions:read`. Of many such requests at once, one begins the session.
+    The token stands in the answer to that one only.
+    """
+    _require(request, READ)
+    if data.parent is not None:
+        raise invalid("parent", "must not be given: a child is begun, and never found")
+    found = await ledger_of(request).sessions.find_or_create(
+        data.principal, **_beginning(request, data)
+    )
+    return _issued(request, found, 201) if isinstance(found, IssuedSession) else _answer(found)
 
 
 @get("/v1/sessions/{handle:str}", opt=requires("sessions:read"), summary="Read a session")
@@ -202,12 +218,10 @@ async def change_credentials(
     It also takes the scope `sessions:revoke`. The new token stands in this answer only; the old one
     is no good any more.
     """
-    caller = caller_of(request)
-    if REVOKE not in caller.scopes:
-        raise refused(challenges.insufficient(service_of(request).settings.realm, REVOKE))
+    _require(request, REVOKE)
     await _count_write(request, handle)
     issued = await ledger_of(request).sessions.change_credentials(
-        handle=handle, reason=data.reason, actor=caller.name, context=data.context
+        handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context
     )
     return _issued(request, issued)
 
@@ -271,6 +285,27 @@ async def _page(request: HandlerRequest, after: int | None, limit: int, **whose:
     return history_document(await anext(told.pages()))
 
 
+def _beginning(request: HandlerRequest, data: NewSession) -> dict[str, Any]:
+    """What a session begins with, as the store takes it. Raises `HTTPProblem`."""
+    return {
+        "ttl": span(data.ttl),
+        "expires_at": end(data.expires_at),
+        "idle_timeout": span(data.idle_timeout),
+        "absolute_timeout": span(data.absolute_timeout),
+        "attributes": data.attributes,
+        "external_id": data.external_id,
+        "reason": data.reason,
+        "actor": caller_of(request).name,
+        "context": data.context,
+    }
+
+
+def _require(request: HandlerRequest, scope: str) -> None:
+    """Raises `HTTPProblem` where the key lacks a scope that the route takes beside its own."""
+    if scope not in caller_of(request).scopes:
+        raise refused(challenges.insufficient(service_of(request).settings.realm, scope))
+
+
 async def _count_write(request: HandlerRequest, handle: str) -> None:
     """Raises `HTTPProblem` where the session, or its principal, was written too often."""
     session = await ledger_of(request).sessions.find(handle=handle)
@@ -295,12 +330,14 @@ async def _expected(
     return session.version
 
 
-def _issued(request: HandlerRequest, issued: IssuedSession | None) -> Response[IssuedDocument]:
+def _issued(
+    request: HandlerRequest, issued: IssuedSession | None, status_code: int | None = None
+) -> Response[Any]:
     if issued is None:
         raise not_found()
     location = f"{prefix_of(request)}/v1/sessions/{issued.handle}"
     headers = {"Location": location, "ETag": etag(issued.version)}
-    return Response(issued_document(issued), headers=headers)
+    return Response(issued_document(issued), headers=headers, status_code=status_code)
 
 
 def _answer(session: Session | None) -> Response[Any]:
@@ -311,6 +348,7 @@ def _answer(session: Session | None) -> Response[Any]:
 
 ROUTES = [
     create_session,
+    find_or_create_session,
     read_session,
     patch_session,
     touch_session,

@@ -80,6 +80,8 @@ class ByToken(TokenFacade):
         external_id: str,
         expires_at: datetime | None = None,
         ttl: timedelta | None = None,
+        idle_timeout: timedelta | None = None,
+        absolute_timeout: timedelta | None = None,
         attributes: Mapping[str, Any] | None = None,
         reason: str | None = None,
         actor: str | None = None,
@@ -95,6 +97,8 @@ class ByToken(TokenFacade):
             principal=principal,
             expires_at=expires_at,
             ttl=ttl,
+            idle_timeout=idle_timeout,
+            absolute_timeout=absolute_timeout,
             attributes=attributes,
             external_id=external_id,
         )
