@@ -35,7 +35,7 @@ SAME_ROLE = {
         *("queries", "staging", "transactions", "writer"),
     },
     "store": {"store"},  # of a colour
-    "integrations": {"devices", "extension"},  # of a framework
+    "integrations": {"backchannel", "devices", "extension"},  # of a framework
 }
 # Folders that are larger than a dozen, and why.
 LARGE_FOLDERS = {
@@ -50,6 +50,8 @@ ENTRY_POINTS = {
     "sessionledger.cli.__main__",
     "sessionledger.cli.main",
     "sessionledger.backend",
+    "sessionledger.integrations.django.backchannel",
+    "sessionledger.integrations.flask.backchannel",
     "sessionledger.integrations.django.sessions",
     *(
         f"sessionledger.integrations.{framework}{module}"

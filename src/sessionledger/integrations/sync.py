@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sessionledger import AsyncSessionStore, Session, SessionStore
 from sessionledger.integrations.refusing import Refuse
 from sessionledger.integrations.request import Request
 from sessionledger.integrations.request_session import RequestSession
 from sessionledger.integrations.settings import Settings
+
+if TYPE_CHECKING:  # it takes an extra
+    from sessionledger.web.backchannel.receiver import Answer, LogoutReceiver
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +28,9 @@ class _StoreInPlace:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self.policy = store.policy
+
+    def on_topic(self, topic: str) -> _StoreInPlace:
+        return _StoreInPlace(self._store.on_topic(topic))
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         call = getattr(self._store, name)
@@ -53,6 +59,14 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
         answer: T = done.value
         return answer
     raise AssertionError("a synchronous store suspended")
+
+
+def receive_logout(
+    receiver: LogoutReceiver, store: SessionStore, kind: str | None, body: bytes
+) -> Answer:
+    """What a receiver of logout tokens answers to a request. kind: its `Content-Type`."""
+    in_place = cast(AsyncSessionStore, _StoreInPlace(store))
+    return complete(receiver.receive(in_place, kind, body, in_place=True))
 
 
 def _in_place(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from litestar import Litestar, Response, route
 from litestar.datastructures import ResponseHeader, State
@@ -30,6 +30,9 @@ from sessionledger.server.routes import bearer, events, listings, sessions, stat
 from sessionledger.server.service.service import PREFIX, Connection, Service
 from sessionledger.server.settings import Settings
 
+if TYPE_CHECKING:  # it takes an extra
+    from sessionledger.web.backchannel.receiver import LogoutReceiver
+
 MAX_NAME_CHARS = 64
 
 ROUTES = [
@@ -40,7 +43,8 @@ ROUTES = [
     *events.ROUTES,
 ]
 PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
-WITHOUT_FRAMEWORK = ("/auth", "/introspect", "/revoke", "/metrics", "/openapi.json")
+LOGOUT = "/backchannel-logout"
+WITHOUT_FRAMEWORK = ("/auth", "/introspect", "/revoke", LOGOUT, "/metrics", "/openapi.json")
 LABELS = [*WITHOUT_FRAMEWORK, *sorted(PATHS), OTHER]
 
 
@@ -73,8 +77,19 @@ def create_app(
         "/metrics": read_only(metrics.MEDIA_TYPE, exposition),
         "/openapi.json": read_only("application/json", description),
     }
+    if (receiver := logout_receiver(service.settings)) is not None:
+        applications[LOGOUT] = receiver.application(lambda: service.ledger.sessions)
     framework = _framework(service)
     return Application(service, framework, PATHS, endpoints, applications, recorder, writer)
+
+
+def logout_receiver(settings: Settings) -> LogoutReceiver | None:
+    """Receives logout tokens; None without a provider. Raises `ValueError` and `OSError`."""
+    if settings.backchannel is None:
+        return None
+    from sessionledger.web.backchannel.receiver import receiver_in
+
+    return receiver_in(settings.backchannel)
 
 
 def _framework(service: Service) -> ASGIApp:

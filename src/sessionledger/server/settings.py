@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive: the folder that gets a copy of what is removed; None for no copy.
     maintenance_interval: how often older ones are removed, by one worker.
     webhooks: the file of endpoints that are told what happens; None for the one beside the ledger.
+    backchannel: the file with a `Provider` whose logout tokens end sessions; None for no provider.
     access_log: whether each request is a line on stderr.
     """
 
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive: str | None = None
     maintenance_interval: timedelta = timedelta(hours=1)
     webhooks: str | None = None
+    backchannel: str | None = None
     access_log: bool = True
 
     def __post_init__(self) -> None:

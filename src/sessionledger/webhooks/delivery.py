@@ -30,10 +30,10 @@ from sessionledger import (
     Log,
     LogTimeout,
 )
+from sessionledger.egress.network import AddressRefused, CheckedNetwork
 from sessionledger.webhooks import signing
 from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, disabled, failed, succeeded
 from sessionledger.webhooks.messages import body_of, type_of
-from sessionledger.webhooks.network import AddressRefused, CheckedNetwork
 
 MINUTE, HOUR = 60.0, 3600.0
 RETRY_DELAYS = (5.0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR)

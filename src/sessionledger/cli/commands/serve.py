@@ -61,6 +61,7 @@ HELP = {
     "archive": ("DIR", "Copy what is removed to this folder first."),
     "maintenance_interval": ("SPAN", "How often older ones are removed."),
     "webhooks": ("PATH", "The file of webhook endpoints; beside the ledger if not given."),
+    "backchannel": ("PATH", "The file with the provider whose logout tokens end sessions."),
     "access_log": ("--no-access-log", "Write a line of JSON on stderr for each request."),
     "ttl": ("SPAN", "How long a session lives that gives no end."),
     "idle_timeout": ("SPAN", "How long a session may go unseen."),
@@ -190,6 +191,8 @@ def _server() -> Callable[[Settings, Callable[[str], None]], int]:
             return run_server(settings, ready)
         except UntestedUvicorn as error:
             raise Failure(USAGE, "untested_uvicorn", str(error)) from None
+        except (ImportError, ValueError) as error:
+            raise Failure(USAGE, "invalid_setting", f"backchannel: {error}") from None
 
     return run
 

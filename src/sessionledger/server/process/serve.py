@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from sessionledger.server.app import LABELS, create_app
+from sessionledger.server.app import LABELS, create_app, logout_receiver
 from sessionledger.server.asgi_app import Application
 from sessionledger.server.observe.log_writer import LogHandler
 from sessionledger.server.observe.metrics import RequestMetrics
@@ -46,6 +46,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     `UntestedUvicorn`, and what opening the ledger raises.
     """
     _check_uvicorn(uvicorn.__version__)
+    logout_receiver(settings)  # what is wrong with the provider is said before anything listens
     listening = _bind(settings.host, settings.port)
     _allow_open_files()
     metrics = RequestMetrics(LABELS, settings.workers)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import httpcore
 import pytest
 
-from sessionledger.webhooks.network import AddressRefused, CheckedNetwork
+from sessionledger.egress.network import AddressRefused, CheckedNetwork
 from tests.webhooks.receiving import Receiver
 
 

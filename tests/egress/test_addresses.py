@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessionledger.webhooks.addresses import is_public
+from sessionledger.egress.addresses import is_public
 
 PUBLIC = (
     *("93.184.216.34", "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.0", "172.32.0.1"),

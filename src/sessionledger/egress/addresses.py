@@ -1,8 +1,8 @@
-"""Which IP addresses are public: the table that decides where a webhook may connect.
+"""Which IP addresses are public: the table that decides where this package connects.
 
 The table is the package's own, because `ipaddress.is_global` answers differently from one Python
 release to the next. It holds every block of IANA's two special-purpose registries (RFC 6890). Some
-of these blocks are globally reachable, but no receiver of webhooks lives there. An IPv6 address is
+of these blocks are globally reachable, but no server that we call lives there. An IPv6 address is
 public only within 2000::/3, the one range that IANA hands out.
 """
 

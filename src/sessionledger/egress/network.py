@@ -3,7 +3,7 @@
 A name is resolved once for each connection. The connection goes to a public address of that
 answer, so a name server that changes its answer a moment later (DNS rebinding) gains nothing. If an
 address does not answer, the next one is tried. An endpoint's host may be allowed by its name: then
-it may be at any address.
+it may be at any address. Addresses that are not public may be allowed by their network.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 import anyio
 import httpcore
 
-from sessionledger.webhooks.addresses import is_public
+from sessionledger.egress.addresses import is_public
 
 # A name server that does not answer keeps these threads, and none that others wait for.
 _resolvers = ThreadPoolExecutor(8, "sessionledger-resolve")
@@ -38,12 +39,19 @@ async def resolve(host: str, port: int) -> list[str]:
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects by TCP, to checked addresses.
 
-    allowed: host names, in lower case, that may be anywhere.
+    allowed: host names, in lower case, that may be anywhere. networks: allowed beside what is
+    public, or without it if `public` is False.
     """
 
-    def __init__(self, allowed: Iterable[str], resolver: Callable[..., Any] = resolve) -> None:
-        self._allowed = frozenset(allowed)
-        self._resolve = resolver
+    def __init__(
+        self,
+        allowed: Iterable[str] = (),
+        resolver: Callable[..., Any] = resolve,
+        networks: Iterable[IPv4Network | IPv6Network] = (),
+        public: bool = True,
+    ) -> None:
+        self._allowed, self._networks = frozenset(allowed), tuple(networks)
+        self._resolve, self._public = resolver, public
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -69,7 +77,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
                 failure = error
         if failure is None:
             raise AddressRefused(
-                f"{host} is at no public address: allow it by its name, if it may be"
+                f"{host} is at no public address: allow its name or its network, if it may be"
             )
         raise failure
 
@@ -81,4 +89,8 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         with anyio.fail_after(timeout):
             addresses = await self._resolve(host, port)
         allowed = host.lower() in self._allowed
-        return [one for one in dict.fromkeys(addresses) if allowed or is_public(one)]
+        return [one for one in dict.fromkeys(addresses) if allowed or self._may_be_at(one)]
+
+    def _may_be_at(self, address: str) -> bool:
+        is_allowed = any(ip_address(address) in network for network in self._networks)
+        return is_allowed or (self._public and is_public(address))

@@ -1,0 +1,1 @@
+"""Back-channel logout: an identity provider tells by a signed token whose sessions are over."""
