@@ -96,11 +96,11 @@ def ledger_command(*options: Option) -> Callable[[Callable[..., int | None]], Co
     return decorate
 
 
-def url_of(location: str, variable: str = URL_VARIABLE) -> str:
+def url_of(location: str) -> str:
     """The URL of a ledger that was given as URL or as a path.
 
     A path names a folder that holds topics, or else a SQLite file. Raises `Failure` for a ledger
-    that no other process can reach, and for a password that belongs into a variable.
+    that no other process can reach.
     """
     if location.lower().startswith("memory:"):
         raise Failure(
@@ -110,19 +110,19 @@ def url_of(location: str, variable: str = URL_VARIABLE) -> str:
             "another wrote; --ledger takes a file",
         )
     if re.match(_SCHEME, location):
-        refuse_shown_password(location, lambda: parse_url(location).holds_secret, variable)
+        _refuse_shown_password(location)
         return location
     if any((Path(location) / name).is_dir() for name in ("topics", "moved")):
         return f"file://{quote(str(Path(location).absolute()))}"
     return f"sqlite:///{quote(location)}"
 
 
-def refuse_shown_password(url: str, holds_secret: Callable[[], bool], variable: str) -> None:
+def _refuse_shown_password(url: str) -> None:
     """Anybody on the machine can list the arguments of a process."""
-    if any(url in argument for argument in sys.argv) and holds_secret():
+    if any(url in argument for argument in sys.argv) and parse_url(url).holds_secret:
         raise Failure(
             USAGE,
             "password_in_argument",
-            "everybody on this machine can see a password in an argument: put the address into "
-            f"{variable}, or a password of PostgreSQL into PGPASSWORD or PGPASSFILE",
+            "everybody on this machine can see a password in an argument: put it into PGPASSWORD "
+            f"or PGPASSFILE, or the address of --ledger into {URL_VARIABLE}",
         )

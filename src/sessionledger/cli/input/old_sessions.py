@@ -1,84 +1,66 @@
 """Where other programs keep their sessions: the table `django_session`, and keys in Redis.
 
-Nothing is written there. A record is a function, which raises what is wrong with it. No error shows
-the key of a record: a browser sends it, so it is the token.
+Nothing is written there. A record is a function that answers token, data and end, or raises what is
+wrong. No error shows the key of a record: a browser sends it, so it is the token.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import apsw
 import msgspec
 
-from sessionledger import NEVER, parse_url
-from sessionledger.cli.exit_codes import UNAVAILABLE, Failure
-from sessionledger.cli.input.ledger import refuse_shown_password, url_of
+from sessionledger import NEVER, InvalidSession, parse_url
+from sessionledger.cli.exit_codes import UNAVAILABLE, Failure, bad_usage
+from sessionledger.cli.input.ledger import url_of
 
 VARIABLE = "SESSIONLEDGER_SOURCE"
 _ROWS = "SELECT session_key, session_data, expire_date FROM django_session ORDER BY session_key"
 _SALT = "django.contrib.sessions.SessionStore"
 _PAGE = 1000
 
-
-class OldSession(NamedTuple):
-    """A session of another program, by what its browser sends."""
-
-    token: str
-    data: dict[str, Any]
-    expires_at: datetime
+Record: TypeAlias = Callable[[], tuple[str, Any, datetime]]
 
 
-class Unusable(Exception):
-    """Why a record can't become a session here."""
-
-
-Record: TypeAlias = Callable[[], OldSession]
-
-
-def django_sessions(source: str, keys: Sequence[str], in_utc: bool) -> Iterator[Record]:
+def django_sessions(source: str, keys: Sequence[str], local_times: bool) -> Iterator[Record]:
     """What the engines `db` and `cached_db` keep. keys: SECRET_KEY, and those before it.
 
-    in_utc: times without a zone are of UTC, not of this machine.
+    local_times: a time without a zone is one of this machine, not of UTC.
     """
     from django.core import signing
 
-    key, *fallbacks = keys
-
-    def read(token: str, signed: str, ends: object) -> OldSession:
+    def read(token: str, signed: str, ends: object) -> tuple[str, Any, datetime]:
         try:
-            data = signing.loads(signed, key=key, salt=_SALT, fallback_keys=fallbacks)
+            data = signing.loads(signed, key=keys[0], salt=_SALT, fallback_keys=keys[1:])
         except signing.BadSignature:
-            raise Unusable("another SECRET_KEY signed it") from None
+            raise InvalidSession("signature", "is of another SECRET_KEY") from None
         end = datetime.fromisoformat(str(ends))
-        is_whole = end.tzinfo is not None or not in_utc
-        return OldSession(token, data, end.astimezone() if is_whole else end.replace(tzinfo=UTC))
+        known = end if end.tzinfo or local_times else end.replace(tzinfo=UTC)
+        return token, data, known.astimezone()
 
     return (partial(read, *row) for row in _rows(source))
 
 
 def redis_sessions(
-    source: str, prefix: str, token_of: Callable[[str], str] = str
+    source: str, prefix: str, cookie_of: Callable[[str], str] = str
 ) -> Iterator[Record]:
-    """What Redis has under keys with a prefix. token_of: what browsers send for the rest of one."""
+    """What Redis has under keys with a prefix. cookie_of: what browsers send for the rest."""
     import redis
 
-    def read(key: bytes, value: object, end: datetime) -> OldSession:
-        if not isinstance(value, bytes):
-            raise Unusable("its key holds no text")
-        return OldSession(token_of(key.decode().removeprefix(prefix)), _decoded(value), end)
+    def read(key: bytes, value: object, end: datetime) -> tuple[str, Any, datetime]:
+        return cookie_of(key.decode().removeprefix(prefix)), _decoded(value), end
 
-    holds_password = urlsplit(source).password is not None or "password=" in source
-    refuse_shown_password(source, lambda: holds_password, VARIABLE)
-    literal = "".join(f"\\{c}" if c in "*?[]^\\" else c for c in prefix)
-    with _reading(redis.RedisError, ValueError), redis.Redis.from_url(source) as client:
+    with _reading(redis.RedisError, ValueError), redis.Redis.from_url(_unseen(source)) as client:
+        literal = "".join(f"\\{c}" if c in "*?[]^\\" else c for c in prefix)
         keys = client.scan_iter(match=f"{literal}*", count=_PAGE)
         while page := list(islice(keys, _PAGE)):
             now, pipeline = datetime.now(UTC), client.pipeline(transaction=False)
@@ -91,24 +73,26 @@ def redis_sessions(
                     yield partial(read, key, value, end)
 
 
-def signed_by_flask_session(key: str, session_id: str) -> str:
-    """The cookie of a session id under SESSION_USE_SIGNER."""
-    from itsdangerous import Signer
+def _unseen(source: str) -> str:
+    """The address, if nobody can see a password in it. Raises `Failure`."""
+    holds_password = urlsplit(source).password is not None or "password=" in source
+    if holds_password and source != os.environ.get(VARIABLE):
+        raise bad_usage(f"SOURCE has a password, which an argument shows: set {VARIABLE}")
+    return source
 
-    return Signer(key, salt="flask-session", key_derivation="hmac").sign(session_id).decode()
 
-
-def _decoded(value: bytes) -> Any:
+def _decoded(value: object) -> Any:
     """A pickle would run code, so it stays closed."""
-    with suppress(msgspec.DecodeError):
-        return msgspec.msgpack.decode(value)
-    with suppress(ValueError):
-        return json.loads(value)
-    raise Unusable("it is neither MessagePack nor JSON")
+    if isinstance(value, bytes):
+        with suppress(msgspec.DecodeError):
+            return msgspec.msgpack.decode(value)
+        with suppress(ValueError):
+            return json.loads(value)
+    raise InvalidSession("data", "is neither MessagePack nor JSON")
 
 
 def _rows(source: str) -> Iterator[tuple[Any, ...]]:
-    url = url_of(source, VARIABLE)
+    url = url_of(source)
     scheme, path, *_ = parse_url(url)
     if scheme == "postgresql":
         import psycopg
