@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 
-from sessionledger import AsyncSessionStore, Session
+from sessionledger import AsyncSessionStore, Session, StoreClosed
 from sessionledger.integrations import Cookie, Settings
 from sessionledger.integrations.fastapi import Sessions
 from tests.integrations.apps import fastapi_app
@@ -86,6 +86,15 @@ def whoever(sessions: Sessions) -> Callable[..., str]:
         return session.principal
 
     return handler
+
+
+def test_a_path_without_a_session_needs_no_lifespan() -> None:
+    app = fastapi_app.make(lambda: AsyncSessionStore.open("memory:"))
+    client = TestClient(app)  # which runs the lifespan only as a context manager
+    assert client.get("/open").text == "open"
+    assert client.get("/required").status_code == 401
+    with pytest.raises(StoreClosed):
+        client.get("/required", headers={"Authorization": f"Bearer {UNKNOWN}"})
 
 
 @pytest.mark.middle

@@ -18,7 +18,7 @@ from sessionledger import AsyncSessionStore, Log
 from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
 from sessionledger.testing import Clock
 from tests.integrations.apps import litestar_app
-from tests.integrations.conformance import Conformance
+from tests.integrations.conformance import UNKNOWN, Conformance
 from tests.integrations.revoking import check_two_servers
 from tests.integrations.site import COOKIE, HOST, OWN, POLICY, Answer, Headers, Site, opened
 
@@ -120,6 +120,17 @@ def test_exceptions_are_the_frameworks_and_lose_no_cookie() -> None:
         assert refused.headers["www-authenticate"] == 'Bearer realm="sessionledger"'
         failed = client.post("/failing", headers=OWN)
         assert (failed.status_code, COOKIE in failed.headers["set-cookie"]) == (409, True)
+
+
+def test_a_path_without_a_session_needs_no_lifespan() -> None:
+    app = litestar_app.make(lambda: AsyncSessionStore.open("memory:"))
+    client = TestClient(app, base_url="https://testserver.local", raise_server_exceptions=False)
+    assert client.get("/open").text == "open"  # the lifespan runs only in a context manager
+    assert client.get("/required").status_code == 401
+    unknown = {"Authorization": f"Bearer {UNKNOWN}"}
+    assert client.get("/required", headers=unknown).status_code == 500
+    with client:
+        assert client.get("/required", headers=unknown).status_code == 401
 
 
 @pytest.mark.middle

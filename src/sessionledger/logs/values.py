@@ -44,7 +44,7 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def value(self) -> Any:
-        """The payload as a JSON value. Raises `canonical.NotJSON` for any other."""
+        """The payload as a JSON value. Raises `ValueError` for any other."""
         return canonical.decode(self.payload)
 
 
@@ -59,7 +59,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def value(self) -> Any:
-        """The payload as a JSON value. Raises `canonical.NotJSON` when it is damaged."""
+        """The payload as a JSON value. Raises `ValueError` if it is damaged."""
         return canonical.decode(self.payload)
 
 
