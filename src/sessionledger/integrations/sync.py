@@ -41,7 +41,6 @@ class _StoreInPlace:
         return awaited
 
     async def sessions(self, **which: Any) -> AsyncIterator[Session]:
-        """As the store's, for `async for`."""
         for session in self._store.sessions(**which):
             yield session
 

@@ -58,7 +58,6 @@ class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
         from markupsafe import Markup, escape
 
         def say(name: str, **values: object) -> Markup:
-            """A text with values in it, each of which keeps its own direction."""
             text = escape(str(self.texts.get(name, TEXTS[name])))
             return text.format(**{k: Markup("<bdi>{}</bdi>").format(v) for k, v in values.items()})
 

@@ -1,7 +1,4 @@
-"""The routes of “where you are signed in”, for every framework: what is asked, what is answered.
-
-A view takes the request session and the id in the path. Browsers get a page, programs JSON.
-"""
+"""The routes of “where you are signed in”: views of a request session and the id in a path."""
 
 from __future__ import annotations
 
@@ -22,7 +19,6 @@ from sessionledger.web.challenges import lacking
 from sessionledger.web.cross_site import CROSS_SITE
 
 MOST_SHOWN = 100
-
 _PRIVATE = {
     "Cache-Control": "no-store",
     "Vary": "Accept",
@@ -44,7 +40,6 @@ class Reply(NamedTuple):
 
 
 View: TypeAlias = Callable[[RequestSession, str], Coroutine[Any, Any, Reply]]
-
 Route: TypeAlias = tuple[str, str, str, View]
 """A name, a method, a path, which may hold `{id}`, and the view. No two routes have one path."""
 
