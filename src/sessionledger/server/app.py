@@ -78,7 +78,9 @@ def create_app(
         "/openapi.json": read_only("application/json", description),
     }
     if (receiver := logout_receiver(service.settings)) is not None:
-        applications[LOGOUT] = receiver.application(lambda: service.ledger.sessions)
+        from sessionledger.web.backchannel.receiver import LogoutApplication
+
+        applications[LOGOUT] = LogoutApplication(receiver, lambda: service.ledger.sessions)
     framework = _framework(service)
     return Application(service, framework, PATHS, endpoints, applications, recorder, writer)
 

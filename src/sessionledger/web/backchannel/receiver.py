@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
@@ -39,11 +39,6 @@ PrincipalOf: TypeAlias = Callable[[str], str | Awaitable[str | None] | None]
 """The principal of a `sub`; None if the application has nobody of that name."""
 Answer: TypeAlias = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""
-
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LOG = logging.getLogger("sessionledger.backchannel")
 # A provider that does not tell its keys keeps these, and none that others wait for.
@@ -86,23 +81,6 @@ class LogoutReceiver:
     def __init__(self, provider: Provider, principal_of: PrincipalOf | None = None) -> None:
         self._provider, self._principal_of = provider, principal_of
         self._keys = KeySource(provider.jwks, provider.networks)
-
-    def application(self, store: Callable[[], AsyncSessionStore]) -> App:
-        """An ASGI application, for a route that takes `POST`. store: told at each request."""
-
-        async def application(scope: Message, receive: Receive, send: Send) -> None:
-            body, is_more = b"", scope["method"] == "POST"
-            while is_more and len(body) <= MAX_BODY_BYTES:
-                message = await receive()
-                body += message.get("body", b"")
-                is_more = message.get("more_body", False)
-            kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-            status, headers, content = await self.receive(store(), kind, body)
-            told = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": status, "headers": told})
-            await send({"type": "http.response.body", "body": content})
-
-        return application
 
     async def receive(
         self, store: AsyncSessionStore, kind: str | None, body: bytes, *, in_place: bool = False
@@ -164,6 +142,26 @@ class LogoutReceiver:
 def receiver_in(path: str) -> LogoutReceiver:
     """What receives for the provider in a file of JSON. Raises `ValueError` and `OSError`."""
     return LogoutReceiver(msgspec.json.decode(Path(path).read_bytes(), type=Provider))
+
+
+class LogoutApplication:
+    """An ASGI application, for a route that takes `POST`. store: told at each request."""
+
+    def __init__(self, receiver: LogoutReceiver, store: Callable[[], AsyncSessionStore]) -> None:
+        self._receiver, self._store = receiver, store
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        body, is_more = b"", scope["method"] == "POST"
+        while is_more and len(body) <= MAX_BODY_BYTES:
+            message = await receive()
+            body += message.get("body", b"")
+            is_more = message.get("more_body", False)
+        kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+        status, headers, content = await self._receiver.receive(self._store(), kind, body)
+        told = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": content})
 
 
 def _logout_token_in(kind: str | None, body: bytes) -> str:
