@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -62,6 +62,7 @@ class OwnSite(ABC):
         self.store = SessionStore(log, clock=clock, policy=policy)
         self.view: View = dict
         self.principal_of: PrincipalOf | None = None
+        self.closing = ExitStack()
 
     def do(self, session: Any) -> dict[str, Any]:
         return {"said": self.view(session)}
@@ -122,10 +123,9 @@ class OwnSessionConformance(ABC, Generic[S]):
     @pytest.fixture
     def site(self, policy: Policy) -> Iterator[S]:
         log = open_log("memory:")
-        try:
-            yield self.make(log, Clock(datetime(2026, 5, 2, 12, tzinfo=UTC)), policy)
-        finally:
-            log.close()
+        site = self.make(log, Clock(datetime(2026, 5, 2, 12, tzinfo=UTC)), policy)
+        with closing(log), site.closing:
+            yield site
 
     @pytest.fixture
     def site_with_hook(self, site: S) -> S:

@@ -80,7 +80,7 @@ class AsgiSessions:
                 await app(scope, receive, send)
                 return
             request_session = RequestSession(
-                lambda: self.store, _request_of(scope), self.settings, self.refuse
+                lambda: self.store, request_of(scope), self.settings, self.refuse
             )
             scope[self._key] = request_session
             await app(scope, receive, _with_headers(send, request_session))
@@ -101,7 +101,8 @@ class AsgiSessions:
         return request_session
 
 
-def _request_of(scope: Scope) -> Request:
+def request_of(scope: Scope) -> Request:
+    """The request of a scope."""
     client = scope.get("client")
     method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
     scheme = scope.get("scheme", "").replace("ws", "http") or None

@@ -16,5 +16,6 @@ from __future__ import annotations
 
 from sessionledger.integrations.fastapi.extension import Sessions
 from sessionledger.integrations.request_session import RequestSession
+from sessionledger.integrations.starlette.session_middleware import LedgerSessionMiddleware
 
-__all__ = ["RequestSession", "Sessions"]
+__all__ = ["LedgerSessionMiddleware", "RequestSession", "Sessions"]

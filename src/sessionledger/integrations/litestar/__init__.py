@@ -16,7 +16,14 @@ A handler is called only for requests that meet its guards:
 from __future__ import annotations
 
 from sessionledger.integrations.litestar.extension import RequestSessionDependency, Sessions
+from sessionledger.integrations.litestar.session_backend import LedgerSessionConfig
 from sessionledger.integrations.litestar.store import LedgerStore
 from sessionledger.integrations.request_session import RequestSession
 
-__all__ = ["LedgerStore", "RequestSession", "RequestSessionDependency", "Sessions"]
+__all__ = [
+    "LedgerSessionConfig",
+    "LedgerStore",
+    "RequestSession",
+    "RequestSessionDependency",
+    "Sessions",
+]

@@ -75,10 +75,6 @@ class OwnSession:
         """Whether there is a session in the ledger."""
         return self._stored.session is not None
 
-    def changes_token(self, data: Any) -> bool:
-        """Whether saving the data gives the session another token."""
-        return self.data.is_log_in or self._principal(data) != self._owner
-
     @answered
     async def load(self) -> None:
         """Fill the data with what is stored."""
@@ -94,9 +90,10 @@ class OwnSession:
         resend: send the cookie of a live session, also if nothing changed. Raises `InvalidSession`
         and the errors of the serializer for data that can't be stored.
         """
-        ttl, principal = ttl or self._store().policy.ttl, self._principal(data)
+        ttl = self._store().policy.ttl if ttl is None else ttl
+        principal = self._principal(data)
         try:
-            if self.is_stored and (data or principal) and not self.changes_token(data):
+            if self.is_stored and (data or principal) and not self._changes_token(data):
                 return await self._write(data, ttl, resend=resend)
             if self.is_stored and principal is not None:
                 return await self._log_in(data, principal, ttl)
@@ -104,6 +101,18 @@ class OwnSession:
             return await self._begin(data, principal, ttl) if data or principal else removed
         except SessionLimitReached:
             raise self.refuse(_TOO_MANY) from None
+
+    @answered
+    async def save_last(self, data: Any, ttl: timedelta | None) -> None:
+        """Save what changed once no cookie can be sent. A session that would get another token
+        ends."""
+        if self._changes_token(data):
+            await self._end()
+        else:
+            await self.save(data, ttl)
+
+    def _changes_token(self, data: Any) -> bool:
+        return self.data.is_log_in or self._principal(data) != self._owner
 
     def _principal(self, data: Any) -> str | None:
         if self._principal_of is None:

@@ -16,5 +16,6 @@ A handler asks for its request session:
 from __future__ import annotations
 
 from sessionledger.integrations.starlette.extension import SessionBackend, Sessions, SessionUser
+from sessionledger.integrations.starlette.session_middleware import LedgerSessionMiddleware
 
-__all__ = ["SessionBackend", "SessionUser", "Sessions"]
+__all__ = ["LedgerSessionMiddleware", "SessionBackend", "SessionUser", "Sessions"]
