@@ -206,7 +206,7 @@ def plan(topic: str, units: Iterable[Unit], fold: Fold | None, state: BatchState
         state.rows.update((row.key, row) for row in page)
     pages = zip(state.pages, state.relatives, strict=True)
     for unit in units:
-        ruling = None if unit.rule is None else _ruling(unit.rule, *next(pages), state)
+        ruling = None if unit.rule is None else ruling_of(unit.rule, *next(pages), state)
         refused = state.refuse and state.refuse(unit)
         outcome = refused or _conflict(unit, state, fold) or planner.write(unit, ruling)
         planner.plan.outcomes.append(outcome)
@@ -272,7 +272,7 @@ def _conflict(unit: Unit, state: BatchState, fold: Fold | None) -> Conflict | No
     return None
 
 
-class _Ruling(msgspec.Struct, frozen=True):
+class Ruling(msgspec.Struct, frozen=True):
     """The rows that a rule is given, and the last of them if there may be more."""
 
     rule: Rule
@@ -289,9 +289,9 @@ class _Ruling(msgspec.Struct, frozen=True):
         return None if further is None else (*further, *verdict)
 
 
-def _ruling(
+def ruling_of(
     rule: Rule, page: Sequence[Row], relatives: Sequence[Row], state: BatchState
-) -> _Ruling:
+) -> Ruling:
     """What a rule is given: its page, as the units before it in the batch have changed it."""
     where, after = rule.where, rule.after
     name = where.group or where.alias or where.owner or ""
@@ -304,7 +304,7 @@ def _ruling(
         last = rows[-1] if len(rows) == rule.limit else page[-1]
     groups = dict.fromkeys(groups_of(rule, rows))
     related = _as_changed(relatives, groups, lambda row: row.live and row.group in groups, state)
-    return _Ruling(rule, rows, related, last)
+    return Ruling(rule, rows, related, last)
 
 
 def _as_changed(
@@ -325,7 +325,7 @@ class _Planner(msgspec.Struct):
     state: BatchState
     plan: Plan
 
-    def write(self, unit: Unit, ruling: _Ruling | None) -> Outcome:
+    def write(self, unit: Unit, ruling: Ruling | None) -> Outcome:
         verdict: Verdict | None = () if ruling is None else ruling.decide()
         if verdict is None:
             return Conflict()

@@ -15,6 +15,7 @@ from sessionledger import Appended, Conflict, LogEvent, StoredEvent, Unit, canon
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Change, Outcome, Put, Row
 from sessionledger.logs.postgres.append_call import AppendCall
+from sessionledger.logs.postgres.functions import APPEND
 from sessionledger.logs.postgres.log import PostgresLog
 from sessionledger.logs.units import BatchState
 from sessionledger.testing.fixtures import FOLD, add, creation, event, mark, put
@@ -211,7 +212,7 @@ def test_a_role_that_may_make_nothing_appends_with_what_is_there(
     url = address(tmp_path).replace("postgres@", f"{role}@")
     for made, sizes in ((True, []), (False, [1])):
         if not made:
-            execute(f"ALTER FUNCTION {place}.ledger_append_1 RENAME TO another")
+            execute(f"ALTER FUNCTION {place}.{APPEND} RENAME TO another")
         log = open_log(url)
         log.fold_with(TOPIC, FOLD)
         (outcome,) = log.append(TOPIC, [creation(KEYS[made])])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger import DuplicateSession, LogUnavailable, SessionStore, open_log
+from sessionledger import DuplicateSession, LogUnavailable, Policy, SessionStore, open_log
 from sessionledger.testing.fixtures import FOLD, TOPIC, add, creation, event, every_event, until
 from tests.logs.postgres.cutting import Way
 from tests.postgres_server import (
@@ -68,6 +68,23 @@ def test_a_creation_whose_commit_is_lost_has_one_winner(way: Way, url: str, lost
             "session_created",
             "session_expired",
         ]
+
+
+@pytest.mark.parametrize("lost", ["the question", "the answer"])
+def test_a_rule_whose_call_is_lost_is_decided_once(way: Way, url: str, lost: str) -> None:
+    policy = Policy(max_sessions_per_principal=2, on_limit="evict_oldest")
+    with SessionStore.open(url, policy=policy) as store:
+        tokens = [store.create("alice").token for _ in range(2)]
+        way.lose = lost
+        assert store.create("alice", token=TOKEN).token == TOKEN
+        assert [store.get(token) is None for token in (*tokens, TOKEN)] == [True, False, False]
+        way.lose = lost
+        assert store.revoke_all("alice") == 2
+        way.lose = lost
+        assert store.revoke_all("alice") == 0
+        assert way.lost == 3
+        assert store.verify().ok
+        assert store.head().id == 6
 
 
 @pytest.mark.parametrize("lost", ["the question", "the answer"])

@@ -1,10 +1,16 @@
-"""An append as one call of a function of the server, which judges, numbers and chains it."""
+"""An append as one call of a function of the server, which judges, numbers and chains it.
+
+A rule is decided here, on rows that are read before, without a lock. The call names each of these
+rows with its version, and the names that the rule goes by with the newest event at the read. If one
+of the rows has changed since, or another one has come to a name, nothing is written. Then the rule
+is decided again, under the lock of the topic's line.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import pack
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -12,6 +18,7 @@ from psycopg.pq import Format
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import (
     Appended,
+    Change,
     Conflict,
     Draft,
     Fold,
@@ -19,12 +26,18 @@ from sessionledger.logs.base import (
     Outcome,
     Put,
     Row,
+    Rule,
     StoredEvent,
     Unit,
+    Verdict,
 )
+from sessionledger.logs.chain import Head
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.connection import Lines, Statement
 from sessionledger.logs.postgres.functions import APPEND
+from sessionledger.logs.sql.statements import ROW_COLUMNS
+
+Select = Callable[[str, Sequence[Any]], Lines]
 
 # Types of elements, as PostgreSQL numbers types, and how those of a fixed size are packed.
 BOOL, BYTES, INT8, INT4, TEXT = 16, 17, 20, 23, 25
@@ -33,7 +46,7 @@ _EVENT = (INT4, TEXT, BYTES, TEXT, TEXT, INT8)
 NAMED = (BYTES, INT8, BOOL, BYTES, BYTES, BYTES, BOOL)
 _ROW = (INT4, INT4, BYTES, INT8, *NAMED)
 _READ = (INT4, BYTES, INT8)
-_CALL = f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * 22)})"
+_CALL = f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * 26)})"
 
 
 class Array(bytes):
@@ -49,14 +62,30 @@ class ArrayDumper(Dumper):
         return obj
 
 
+class Decided(NamedTuple):
+    """What a rule made of the rows that it was given, after which event, and by which names.
+
+    Nothing is written if a live row with such a name has a newer event.
+    """
+
+    after: int
+    owners: Sequence[bytes]
+    aliases: Sequence[bytes]
+    groups: Sequence[bytes]
+    ruled: Verdict
+    last: Row | None
+
+
 class AppendCall:
     """Units that the server can judge: each gives all its rows, with the versions before.
 
     So none of them is ever written twice, however often the call is made: it conflicts with itself.
+    decided: what became of the rule of a single unit.
     """
 
-    def __init__(self, topic: str, batch: Sequence[Unit]) -> None:
+    def __init__(self, topic: str, batch: Sequence[Unit], decided: Decided | None = None) -> None:
         self._batch = batch
+        self.decided = decided
         events: list[Sequence[Any]] = []
         rows: list[Sequence[Any]] = []
         reads: list[Sequence[Any]] = []
@@ -77,7 +106,9 @@ class AppendCall:
             written |= own
         self._keys = [row[2] for row in rows] + [read[1] for read in reads]
         told = (*columns(_EVENT, events), *columns(_ROW, rows), *columns(_READ, reads))
-        self.statement: Statement = (_CALL, (topic, is_shared, *told))
+        after, *names = (None, (), (), ()) if decided is None else decided[:4]
+        by = [_array(BYTES, of_kind) for of_kind in names]
+        self.statement: Statement = (_CALL, (topic, is_shared, *told, after, *by))
 
     @classmethod
     def of(cls, topic: str, batch: Sequence[Unit], fold: Fold | None) -> AppendCall | None:
@@ -89,6 +120,8 @@ class AppendCall:
     def outcomes(self, lines: Lines) -> list[Outcome] | None:
         """What an answer means for each unit; None where nothing was done."""
         (_, head, _, must_plan, *_), *refused = lines
+        if self.decided is not None and (must_plan or refused):
+            return [Conflict()]
         if must_plan:
             return None
         conflicts = {unit: (self._keys[number - 1], row) for unit, number, *row in refused}
@@ -99,9 +132,17 @@ class AppendCall:
                 current = None if row[0] is None else queries.stored_rows([row])[0]
                 outcomes.append(Conflict(key=key, current=current))
             else:
-                first, head = head + 1, head + len(unit.changes)
-                outcomes.append(Appended(tuple(range(first, head + 1))))
+                outcomes.append(self._appended(head + 1, unit))
+                head += len(unit.changes)
         return outcomes
+
+    def has_moved(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether a rule has to be decided again, as its rows changed meanwhile."""
+        return self.decided is not None and isinstance(outcomes[0], Conflict)
+
+    def _appended(self, first: int, unit: Unit) -> Appended:
+        ids = tuple(range(first, first + len(unit.changes)))
+        return Appended(ids) if self.decided is None else Appended(ids, *self.decided[4:])
 
     def recognized(
         self, outcomes: Sequence[Outcome], next_event: Callable[[Put], StoredEvent | None]
@@ -109,22 +150,56 @@ class AppendCall:
         """The outcomes of a call that may have been made before: what conflicts with itself was
         appended. next_event: the event of a key that followed the one that was expected."""
         return [
-            (isinstance(outcome, Conflict) and _own(unit, next_event)) or outcome
+            (isinstance(outcome, Conflict) and self._own(unit, next_event)) or outcome
             for unit, outcome in zip(self._batch, outcomes, strict=True)
         ]
 
+    def _own(self, unit: Unit, next_event: Callable[[Put], StoredEvent | None]) -> Appended | None:
+        """A unit that was appended, as one of its events tells."""
+        # An equal event that another process decided on the same version is the same change.
+        for place, change in enumerate(unit.changes):
+            if change.put is not None and (found := next_event(change.put)) is not None:
+                headers = chain.unchained(found.headers)
+                told = LogEvent(found.kind, found.payload, headers, found.occurred_at_ms)
+                if told == units.numbered(change.event, place + 1, len(unit.changes)):
+                    return self._appended(found.id - place, unit)
+        return None
 
-def _own(unit: Unit, next_event: Callable[[Put], StoredEvent | None]) -> Appended | None:
-    """A unit that was appended, as one of its events tells."""
-    # An equal event that another process decided on the same version is the same change.
-    total = len(unit.changes)
-    for place, change in enumerate(unit.changes):
-        if change.put is not None and (found := next_event(change.put)) is not None:
-            headers = chain.unchained(found.headers)
-            told = LogEvent(found.kind, found.payload, headers, found.occurred_at_ms)
-            if told == units.numbered(change.event, place + 1, total):
-                return Appended(tuple(range(found.id - place, found.id - place + total)))
-    return None
+
+def ruled_call(topic: str, unit: Unit, rule: Rule, fold: Fold, select: Select) -> AppendCall | None:
+    """The call for a unit; None where the server can't judge it, or where the rule refuses it."""
+    sql, values = queries.listing(ROW_COLUMNS, rule.where, rule.after, rule.limit)
+    lines = select(queries.with_line(sql), (topic, topic, *values))
+    reached, head, mark = lines[0][:3]
+    if reached != head or mark or head is None:
+        return None
+    page = queries.stored_rows(line[3:] for line in lines if line[3] is not None)
+    groups = [group.encode() for group in units.groups_of(rule, page)]
+    found = select(queries.ROWS_OF_GROUPS, (topic, groups)) if groups else []
+    relatives = queries.stored_rows(found)
+    rows = {row.key: row for row in (*page, *relatives)}
+    state = units.BatchState(Head(head, None), rows)
+    ruling = units.ruling_of(rule, page, relatives, state)
+    verdict = ruling.decide()
+    if verdict is None:
+        return None
+    changes = [_change(fold, rows.pop(row.key, row), event) for row, event in verdict]
+    reads = [(row.key, row.version) for row in rows.values()]
+    decided = Unit([*changes, *unit.changes], [*unit.reads, *reads])
+    if decided.changes and not _is_given(decided, fold):
+        return None
+    owner, alias, group = (
+        [] if name is None else [name.encode()]
+        for name in (rule.where.owner, rule.where.alias, rule.where.group)
+    )
+    told = Decided(head, owner, alias, [*group, *groups], tuple(verdict), ruling.last)
+    return AppendCall(topic, [decided], told)
+
+
+def _change(fold: Fold, row: Row, event: LogEvent) -> Change:
+    draft = fold.evolve(row, event)
+    assert draft is not None
+    return Change(event, Put(row.key, draft, row.version))
 
 
 def _is_given(unit: Unit, fold: Fold) -> bool:

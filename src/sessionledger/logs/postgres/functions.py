@@ -9,13 +9,21 @@ this role may not make it, an append takes two trips.
 
 from __future__ import annotations
 
-APPEND = "ledger_append_1"
+APPEND = "ledger_append_2"
 _CONFLICT = """(unit integer, number bigint, key bytea, version bigint, created bigint, owner bytea,
     expires bigint, live boolean, state bytea, alias bytea, group_name bytea, replaced boolean)"""
 _SAFE = "SECURITY INVOKER SET search_path = pg_catalog, pg_temp"
+_NAMES = {"n_owner": "owner", "n_alias": "alias", "n_group": "group_name"}
+_NEWS = " OR ".join(
+    f"""EXISTS (SELECT FROM unnest({names}) AS told(name), LATERAL (
+                    SELECT FROM main.ledger_rows AS r WHERE r.topic = line.number
+                        AND r.{column} = name AND r.live AND r.version > n_after OFFSET 0) AS s)"""
+    for names, column in _NAMES.items()
+)
 
 # What `units.plan` does, for units whose rows are all given. Units, events and rows are numbered
-# from 1. Each row belongs to an event; `c_` stands for keys that a unit rests on.
+# from 1. Each row belongs to an event; `c_` stands for keys that a unit rests on. `n_` stands for
+# the names that a rule was decided by, and the newest event then; NULL without a rule.
 #
 # The first line of the answer is of unit 0, with the head before. Its version is 1 where nothing
 # was done, as a process has to plan the units. Then others appended events without rows, or a row
@@ -31,7 +39,8 @@ FUNCTIONS = {
         r_unit integer[], r_event integer[], r_key bytea[], r_expected bigint[], r_owner bytea[],
         r_expires bigint[], r_live boolean[], r_state bytea[], r_alias bytea[], r_group bytea[],
         r_replaced boolean[],
-        c_unit integer[], c_key bytea[], c_version bigint[])
+        c_unit integer[], c_key bytea[], c_version bigint[],
+        n_after bigint, n_owner bytea[], n_alias bytea[], n_group bytea[])
     RETURNS TABLE {_CONFLICT} LANGUAGE plpgsql VOLATILE {_SAFE} AS $$
     #variable_conflict use_column
     DECLARE
@@ -54,6 +63,7 @@ FUNCTIONS = {
         SELECT coalesce(array_agg(n) FILTER (WHERE seen <> wanted), '{{}}'),
             line.reached <> head OR told IS NOT NULL AND prev IS NULL
                 OR line.mark > 0 AND is_shared
+                OR n_after IS NOT NULL AND ({_NEWS})
                 OR bool_or(wanted > head OR seen <> wanted AND line.mark > 0
                     OR seen = wanted AND n <= cardinality(r_key) AND NOT is_live)
             INTO failed, must_plan

@@ -15,6 +15,7 @@ from sessionledger.logs.arguments import check_name, check_page
 from sessionledger.logs.base import (
     Check,
     Description,
+    Fold,
     KeyState,
     Outcome,
     Put,
@@ -28,7 +29,7 @@ from sessionledger.logs.concurrency.group_commit import Batch, each_alone
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_call
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.append_call import AppendCall
+from sessionledger.logs.postgres.append_call import AppendCall, ruled_call
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
 from sessionledger.logs.postgres.handshake import connect, settled
 from sessionledger.logs.postgres.opening import address_of, check_is_there, pool_size_of, prepare
@@ -108,13 +109,31 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
 
     def _write(self, topic: str, batch: Sequence[Unit], until: float) -> list[Outcome]:
         fold = self._folds.get(topic)
-        call = AppendCall.of(topic, batch, fold) if self._has_functions else None
-        outcomes, was_lost = (None, False) if call is None else self._call(call, until)
+        plan = partial(self._transact, lambda writer: writer.write(topic, batch, fold), until)
+        call = self._call_for(topic, batch, fold, until) if self._has_functions else None
+        if call is None:
+            return plan()
+        outcomes, was_lost = self._call(call, until)
         if outcomes is None:
-            outcomes = self._transact(lambda writer: writer.write(topic, batch, fold), until)
-        if call is not None and was_lost:
-            return call.recognized(outcomes, partial(self._event_after, topic))
-        return outcomes
+            outcomes = plan()
+        if was_lost:
+            outcomes = call.recognized(outcomes, partial(self._event_after, topic))
+        return plan() if call.has_moved(outcomes) else outcomes
+
+    def _call_for(
+        self, topic: str, batch: Sequence[Unit], fold: Fold | None, until: float
+    ) -> AppendCall | None:
+        """The call that appends the units; None where this process has to plan them."""
+        rule = batch[0].rule if len(batch) == 1 else None
+        if fold is None or rule is None:
+            return AppendCall.of(topic, batch, fold)
+        self._check_open()
+
+        def select(sql: str, values: Sequence[Any]) -> Lines:
+            return self._pool.read(lambda connection: connection.ask((sql, values))[0], until)
+
+        with translated_errors(self.address):
+            return ruled_call(topic, batch[0], rule, fold, select)
 
     def _call(self, call: AppendCall, until: float) -> tuple[list[Outcome] | None, bool]:
         """What the server made of the units, None where it leaves them to this process; and whether
@@ -210,12 +229,12 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         )
 
     def _if_current(self, topic: str, asked: Statement) -> tuple[Lines, int] | None:
-        """What is answered in a snapshot in which the rows are folded up to the head."""
-        begin, commit = (queries.BEGIN_READING, ()), ("COMMIT", ())
-        line = (queries.TOPIC, (topic,))
-        _, lines, found, _ = self._read(lambda one: one.ask(begin, line, asked, commit))
-        _, folded, head, mark = lines[0] if lines else (0, 0, 0, 0)
-        return (found, mark) if folded == head else None
+        """What is answered where the rows are folded up to the head, and the mark in force."""
+        sql, values = asked
+        lines = self._select(queries.with_line(sql), (topic, *values))
+        folded, head, mark = lines[0][:3]
+        found = [line[3:] for line in lines if line[3] is not None]
+        return (found, mark or 0) if folded == head else None
 
     # -- the whole
 

@@ -328,7 +328,16 @@ ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
     UPDATE main.topic_heads SET last_id = %s, reached = %s WHERE topic = %s"""
 
-# -- consumers
+# -- listings
+
+
+@cache
+def with_line(sql: str) -> str:
+    """A statement with the topic's line before each of its own, and before none. Its values come
+    after the topic's name."""
+    return f"""SELECT reached, last_id, mark, found.* FROM (VALUES (1)) AS once
+        LEFT JOIN main.topic_heads ON topic_heads.topic = %s
+        LEFT JOIN LATERAL ({sql}) AS found ON true"""
 
 
 def listing(

@@ -15,7 +15,7 @@ from sessionledger.core.families import family_of, is_reuse, is_rotated
 from sessionledger.core.session import Session
 from sessionledger.core.token import digest, handle_of, parse_handle, parse_token
 from sessionledger.errors import InvalidSession
-from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Rule, Unit
+from sessionledger.logs.base import OVER, Appended, Row, RowFilter, Rule, Unit, Verdict
 from sessionledger.store.engine import Annotation, Engine
 from sessionledger.store.operations.active_sessions import (
     Choose,
@@ -103,7 +103,9 @@ async def end_many(
     """End the others of a session's principal, if they are too many for one unit."""
     where = of_principal(session.principal)
     if await engine.log.count(engine.topic, where) > AT_ONCE:
-        await _end_all(engine, where, _others(session, now), now, headers)
+        choose = _others(session, now)
+        rule = ending(engine, where, choose, now, headers, limit=A_PAGE)
+        await end_by(engine, [rule], _login)
 
 
 def _others(session: Session, now: datetime) -> Choose:
@@ -114,13 +116,19 @@ async def _end_all(
     engine: Engine, where: RowFilter, choose: Choose, now: datetime, headers: dict[str, str]
 ) -> set[str]:
     """End the sessions that are chosen, and all below them: the families of those chosen."""
-    many = await engine.log.count(engine.topic, where) > AT_ONCE
-    limit = A_PAGE if many else 2 * AT_ONCE
+    rule = ending(engine, where, choose, now, headers, limit=AT_ONCE + 1)
+
+    def decide(rows: Sequence[Row]) -> Verdict | None:
+        return rule.decide(rows) if len(rows) <= AT_ONCE else None
 
     def login(row: Row) -> str | None:
         return _login(row) if where.matches(row) else None
 
-    return await end_by(engine, [ending(engine, where, choose, now, headers, limit=limit)], login)
+    unit = Unit(rule=replace(rule, decide=decide))
+    (outcome,) = await engine.log.append(engine.topic, [unit])
+    if isinstance(outcome, Appended):
+        return _logins(outcome, login)
+    return await end_by(engine, [replace(rule, limit=A_PAGE)], login)
 
 
 async def end_by(
@@ -136,10 +144,14 @@ async def end_by(
         pages, rules = zip(rules, outcomes, strict=True), []
         for rule, outcome in pages:
             assert isinstance(outcome, Appended)
-            logins.update(found for row, _ in outcome.ruled if (found := login(row)) is not None)
+            logins |= _logins(outcome, login)
             if outcome.last is not None:
                 rules.append(replace(rule, after=outcome.last))
     return logins
+
+
+def _logins(outcome: Appended, login: Callable[[Row], str | None]) -> set[str]:
+    return {found for row, _ in outcome.ruled if (found := login(row)) is not None}
 
 
 def _login(row: Row) -> str:
