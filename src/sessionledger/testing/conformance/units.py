@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from random import Random
+from typing import Any
 
-from sessionledger.logs.base import Appended, Change, Conflict, Unit
+import pytest
+from msgspec.structs import replace
+
+from sessionledger.logs import chain, units
+from sessionledger.logs.base import (
+    OVER,
+    Appended,
+    Change,
+    Conflict,
+    Log,
+    LogEvent,
+    Outcome,
+    Row,
+    RowFilter,
+    Rule,
+    StoredEvent,
+    Unit,
+    Verdict,
+)
 from sessionledger.testing.conformance.bases import Conformance
+from sessionledger.testing.conformance.rows import assert_rows_are_folded
+from sessionledger.testing.conformance.rules import KEYS, end
 from sessionledger.testing.fixtures import (
+    FOLD,
     TOPIC,
     Ledger,
     add,
@@ -17,8 +41,96 @@ from sessionledger.testing.fixtures import (
     put,
 )
 
-KEYS = [bytes([n]) * 4 for n in range(4)]
 RIVALS = 20
+NAMES = ("a", "\0ä")
+BATCHES = 40
+Rows = Mapping[bytes, Row]
+
+
+def drawn_unit(random: Random, rows: Rows, *, has_rule: bool) -> Unit:
+    """A unit that may be stale."""
+    keys = random.sample(KEYS, random.randint(not has_rule, 2))
+    changes = [drawn_change(random, rows, key) for key in keys]
+    if random.random() < 0.2:
+        changes.insert(1, Change(event(n=1)))
+    reads = [(key, drawn_version(random, rows, key)) for key in random.choices(KEYS, k=2)]
+    rule = drawn_rule(random, keys) if has_rule else None
+    return Unit(changes, reads[: random.randrange(3)], rule)
+
+
+def drawn_change(random: Random, rows: Rows, key: bytes) -> Change:
+    """A change of a row, or its beginning."""
+    names: dict[str, Any] = {name: random.choice([*NAMES, None]) for name in ("alias", "group")}
+    live, moves = random.random() < 0.95, random.random() < 0.3
+    happened = event(key, random.choice(NAMES), live=live, moves=moves, **names)
+    expected = drawn_version(random, rows, key)
+    return put(happened, rows.get(key), expected=expected)
+
+
+def drawn_version(random: Random, rows: Rows, key: bytes) -> int:
+    """The version of a key, or mostly so."""
+    newest = rows[key].version if key in rows else 0
+    return random.choice([newest] * 30 + [max(0, newest - 1)] * 3 + [newest + 10**6])
+
+
+def drawn_rule(random: Random, taken: Sequence[bytes]) -> Rule:
+    """A rule that ends some rows, and some of their relatives, or refuses."""
+    first, then = (random.choice([None, *range(16)]) for _ in range(2))
+
+    def ends(rows: Sequence[Row], which: int | None, but: Sequence[bytes]) -> Verdict | None:
+        if which is None:
+            return None
+        chosen = [row for place, row in enumerate(rows) if which >> place & 1]
+        return tuple((row, end(row)) for row in chosen if row.key not in but)
+
+    def follow(verdict: Verdict, rows: Sequence[Row]) -> Verdict | None:
+        return ends(rows, then, [*taken, *(row.key for row, _ in verdict)])
+
+    name: dict[str, Any] = {random.choice(["owner", "alias", "group"]): random.choice(NAMES)}
+    where, limit = RowFilter(live_at=OVER, **name), random.choice([None, None, 1, 2])
+    rule = Rule(where, lambda rows: ends(rows, first, taken), limit=limit)
+    return replace(rule, follow=follow) if random.random() < 0.5 else rule
+
+
+def planned(rows: Rows, head: chain.Head, batch: Sequence[Unit]) -> units.Plan:
+    """What is to become of the batch."""
+    rules = units.rules_of(batch)
+    live = sorted((row for row in rows.values() if row.live), key=lambda row: row.created)
+    pages = [[row for row in live if rule.where.matches(row)][: rule.limit] for rule in rules]
+    groups = [units.groups_of(rule, page) for rule, page in zip(rules, pages, strict=True)]
+    relatives = [[row for row in live if row.group in names] for names in groups]
+    state = units.BatchState(head, dict(rows), pages, relatives)
+    return units.plan(TOPIC, batch, FOLD, state)
+
+
+def told(outcome: Outcome) -> Any:
+    """An outcome without the ids, which have gaps in some logs."""
+    if isinstance(outcome, Appended):
+        ruled = [(row.key, row.state, event) for row, event in outcome.ruled]
+        return len(outcome.ids), ruled, outcome.last and outcome.last.key
+    return outcome.key, outcome.current and outcome.current.state
+
+
+def content(stored: StoredEvent) -> LogEvent:
+    """An event without its id and its place in the chain."""
+    headers = chain.unchained(stored.headers)
+    return LogEvent(stored.kind, stored.payload, headers, stored.occurred_at_ms)
+
+
+def append_as_planned(log: Log, random: Random) -> None:
+    """Append a batch. Many logs judge one without rules, or with one alone, in a way of its own."""
+    rows, events = {row.key: row for row in log.rows(TOPIC)}, every_event(log)
+    head = chain.head_after(events[-1]) if events else chain.EMPTY
+    rules, most = random.choice([(0.0, 5), (1.0, 1), (0.4, 5)])
+    count = random.randint(1, most)
+    batch = [drawn_unit(random, rows, has_rule=random.random() < rules) for _ in range(count)]
+    plan = planned(rows, head, batch)
+    outcomes = log.append(TOPIC, batch)
+    assert [*map(told, outcomes)] == [*map(told, plan.outcomes)]
+    written = log.read(TOPIC, head.id)
+    assert [*map(content, written)] == [*map(content, plan.events)]
+    ids = [id for one in outcomes if isinstance(one, Appended) for id in one.ids]
+    assert ids == [one.id for one in written]
 
 
 class UnitConformance(Conformance):
@@ -123,3 +235,11 @@ class UnitConformance(Conformance):
         concurrently(*(partial(change, n) for n in range(8)))
         history = ledger.log.read_key(TOPIC, KEYS[0])
         assert sorted(one.value["n"] for one in history) == list(range(8))
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_random_batches_become_what_is_planned(self, ledger: Ledger, seed: int) -> None:
+        for round in range(ledger.harness.rounds):
+            random = Random(seed * 1000 + round)
+            for _ in range(BATCHES):
+                append_as_planned(ledger.log, random)
+            assert_rows_are_folded(ledger.log)
