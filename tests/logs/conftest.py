@@ -15,11 +15,11 @@ from tests.logs import bare_file, bare_postgres, bare_sqlite
 from tests.logs.openers import address, open_at
 
 LOGS = {
-    "memory": Harness(open=partial(open_at, "memory"), compacts=True, receives=True),
+    "memory": Harness(open=partial(open_at, "memory"), compacts=True),
     "sqlite": Harness(
         open=partial(open_at, "sqlite"),
         compacts=True,
-        receives=True,
+        copies=True,
         persists=True,
         shared=True,
         forks=True,
@@ -29,7 +29,7 @@ LOGS = {
     "file": Harness(
         open=partial(open_at, "file"),
         compacts=True,
-        receives=True,
+        copies=True,
         persists=True,
         shared=True,
         forks=True,
@@ -38,7 +38,7 @@ LOGS = {
     "postgresql": Harness(
         open=partial(open_at, "postgresql"),
         compacts=True,
-        receives=True,
+        copies=True,
         persists=True,
         shared=True,
         forks=True,

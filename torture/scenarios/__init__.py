@@ -6,6 +6,7 @@ from functools import partial
 
 from torture.scenarios import (
     archives,
+    backups,
     clocks,
     compactions,
     crashes,
@@ -39,6 +40,7 @@ _ON_LOGS = {
     "compactions": (compactions.compactions, EVERY),
     "archives": (archives.archives, EVERY),
     "moves": (moves.moves, EVERY),
+    "backups": (backups.backups, EVERY),
     "erasures": (erasures.erasures, EVERY),
     "races": (races.races, EVERY),
     "surfaces": (surfaces.surfaces, EMBEDDED),

@@ -21,7 +21,7 @@ class Harness:
     append_bare: appends events to a topic at a path as a foreign writer does, in another process:
         no rows, no chain. The log is closed meanwhile unless it is `shared`.
     empty: removes every event of a topic at a path, as a compaction may. The log is closed.
-    compacts: its topics can be compacted. receives: it takes topics over from another log.
+    compacts: its topics can be compacted. copies: other logs are copied to it.
     rounds: how often what is tried at random is tried. patience: seconds after which what did
         not happen counts as never happening.
 
@@ -38,6 +38,6 @@ class Harness:
     append_bare: Callable[[Path, str, Sequence[LogEvent]], None] | None = None
     empty: Callable[[Path, str], None] | None = None
     compacts: bool = False
-    receives: bool = False
+    copies: bool = False
     rounds: int = 1
     patience: float = 60.0

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any
 
-_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
-_FUNCTIONS = {"add_events", "put_base", "set_cut", "remove_events", "_commit", "commit", "close"}
+from torture.steps import die_at
 
 
 def kills(work: Callable[[], None]) -> Iterator[int]:
@@ -32,25 +28,8 @@ def _is_killed(work: Callable[[], None], step: int) -> bool:
 
 
 def _work(work: Callable[[], None], step: int) -> None:
-    left = step
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_event(name: str, arguments: tuple[Any, ...]) -> None:
-        if name in _CHANGES or (name == "open" and arguments[2] & os.O_CREAT):
-            count()
-
-    def on_call(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_name in _FUNCTIONS:
-            count()
-
     try:
-        sys.addaudithook(on_event)
-        sys.setprofile(on_call)
+        die_at(step)
         work()
     except BaseException:  # the parent sees it by the exit code
         sys.setprofile(None)

@@ -79,7 +79,7 @@ def content(url: str) -> dict[str, object]:
             told = transfer_of(log, topic)
             cursors = {name: at for name, at in told.cursors.items() if name != CONSUMER}
             rows = log.rows(TOPIC) if topic == TOPIC else []
-            held[topic] = (told.cut, list(told.base()), list(told.events()), cursors, rows)
+            held[topic] = (told.cut, list(told.base()), list(told.events(0)), cursors, rows)
     log.close()
     return held
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,14 +19,16 @@ from sessionledger import (
     LedgerRestored,
     LogEvent,
     LogUnavailable,
+    NoLedger,
     NotALedger,
     SessionStore,
     Unit,
     VersionConflict,
+    copy,
     open_log,
+    open_snapshot,
     restore,
 )
-from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.store.copies.restore import JUMP
 from sessionledger.testing import Clock
 from tests.logs import bare_sqlite
@@ -140,11 +142,12 @@ def test_a_backup_in_which_an_id_is_none_is_damaged(
 def test_a_backup_that_the_system_does_not_unpack_is_left(
     backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    url = URLS["sqlite"](tmp_path / "new")
     with pytest.raises(LogUnavailable, match="can't be unpacked"):
-        restore(tmp_path / ("n" * 300), "memory:")
+        restore(tmp_path / ("n" * 300), url)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no folder"))
     with pytest.raises(LogUnavailable, match="can't be unpacked"):
-        restore(backup, "memory:")
+        restore(backup, url)
 
 
 def test_what_happened_after_the_backup_revives_nobody(tmp_path: Path, clock: Clock) -> None:
@@ -277,17 +280,20 @@ def test_a_ledger_that_was_restored_can_be_backed_up_and_restored_again(
             assert store.head().id > (n + 1) * JUMP
 
 
-def test_a_restore_that_fails_at_the_rows_says_that_the_events_are_there(
+def test_a_restore_that_fails_at_the_rows_leaves_no_ledger(
     backup: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
+    def full(*_: object) -> None:
         raise LogUnavailable("the disk is full; nothing was written")
 
     url = URLS["sqlite"](tmp_path / "new")
     with monkeypatch.context() as patched:
-        patched.setattr(SQLiteLog, "count", full)
-        with pytest.raises(LogUnavailable, match="the ledger is restored"):
+        patched.setattr("sessionledger.store.copies.copy.compare", full)
+        with pytest.raises(LogUnavailable, match="disk is full"):
             restore(backup, url, clock=clock)
+    assert not (tmp_path / "new").exists()
+    clock.advance(DAY)
+    restore(backup, url, clock=clock)
     with on(url, clock) as store:
         assert store.verify().ok
         assert list(store.sessions()) == []
@@ -331,19 +337,64 @@ def test_a_second_restore_of_a_restored_ledgers_backup_uses_no_id_of_the_first(
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_restore_that_fails_leaves_a_ledger_without_events(
+def test_a_restore_that_is_interrupted_leaves_no_ledger_and_is_gone_on_with(
     target: str, backup: Path, tmp_path: Path
 ) -> None:
-    def fail(_: int) -> None:
-        raise KeyboardInterrupt
-
     url = URLS[target](tmp_path / "new")
     with pytest.raises(KeyboardInterrupt):
-        restore(backup, url, progress=fail)
-    log = open_log(url)
-    assert log.topics() == []
-    log.close()
+        restore(backup, url, progress=stop)
+    with pytest.raises((NoLedger, NotALedger)):
+        open_snapshot(url)
     restore(backup, url)
+    with SessionStore.open(url) as store:
+        assert store.verify().ok
+
+
+def stop(_: int) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_unfinished_copy_of_another_ledger_is_left(
+    target: str, backup: Path, tmp_path: Path
+) -> None:
+    other, url = URLS["sqlite"](tmp_path / "other"), URLS[target](tmp_path / "new")
+    with SessionStore.open(other) as store:
+        live = store.create("mallory", ttl=DAY)
+    with pytest.raises(KeyboardInterrupt):
+        copy(other, url, progress=stop)
+    with pytest.raises(LogUnavailable, match="copy of another ledger"):
+        restore(backup, url)
+    copy(other, url)
+    with SessionStore.open(url) as store:
+        assert store.get(live.token) is not None
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_backup_of_an_empty_ledger_loses_nothing_in_silence(
+    target: str, tmp_path: Path, clock: Clock
+) -> None:
+    with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
+        path = store.backup(tmp_path / "backup").path
+        lost = store.create("alice", ttl=DAY)
+    url = URLS[target](tmp_path / "new")
+    (topic,) = restore(path, url, clock=clock).topics
+    assert (topic.topic, topic.events, topic.ended) == (TOPIC, 0, 0)
+    with on(url, clock) as store:
+        with pytest.raises(LedgerRestored):
+            next(store.events(after=lost.version))
+        with pytest.raises(InvalidSession):
+            store.create("mallory", token=lost.token)
+        assert store.create("bob", ttl=DAY).version > topic.restored
+        assert [event.kind for event in store.events()] == ["ledger_restored", "session_created"]
+        assert store.verify().ok
+        assert store.diagnose() == []
+        clock.advance(3 * DAY)
+        store.sweep()
+        store.create("carol", ttl=DAY)
+        clock.advance(3 * DAY)
+        assert store.compact(retention=2 * DAY).sealed
+        assert store.verify().ok
 
 
 def test_a_ledger_with_events_is_left_as_it_is(backup: Path, tmp_path: Path) -> None:
@@ -351,7 +402,7 @@ def test_a_ledger_with_events_is_left_as_it_is(backup: Path, tmp_path: Path) -> 
     with SessionStore.open(url) as store:
         issued = store.create("alice", ttl=DAY)
         head = store.head()
-        with pytest.raises(LogUnavailable, match="has events here already"):
+        with pytest.raises(LogUnavailable, match="exists"):
             restore(backup, url)
         assert store.head() == head
         assert store.get(issued.token) is not None
@@ -394,40 +445,47 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.middle
-def test_a_folder_has_all_of_a_backup_or_no_event_wherever_a_restore_is_killed(
-    tmp_path: Path, clock: Clock
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_restore_that_is_killed_at_any_step_is_gone_on_with(
+    target: str, tmp_path: Path, clock: Clock
 ) -> None:
     with on(URLS["sqlite"](tmp_path / "old"), clock) as store:
         live = store.create("alice", ttl=900 * DAY)
         clock.advance(3 * DAY)
         store.create("bob", ttl=900 * DAY)
+        store.create("carol", ttl=900 * DAY)
         assert store.compact(retention=2 * DAY).sealed
         path = store.backup(tmp_path / "backup").path
-    outcomes = list[object]()
-    url = URLS["file"](tmp_path / "new")
-    for _ in kills(lambda: _restored(path, tmp_path / "new", clock)):
-        try:
-            with on(url, clock) as store:
-                assert store.get(live.token) is None
-                outcomes.append(store.verify().events)
-        except (NotALedger, CorruptLog) as error:
-            outcomes.append(type(error))
-        if outcomes[-1] != _WHOLE:
-            restore(path, url, clock=clock)
-            with on(url, clock) as store:
-                assert store.verify().ok
-                assert store.verify().events == _WHOLE
-        shutil.rmtree(tmp_path / "new", ignore_errors=True)
-    assert set(outcomes) == {0, CorruptLog, _WHOLE}
-    assert outcomes.index(_WHOLE) > len(outcomes) / 2
+        store.erase("carol")
+        register = store.erasures()
+    outcomes = list[bool]()
+
+    def place() -> str:
+        return URLS[target](tmp_path / f"new {len(outcomes)}")
+
+    for _ in kills(lambda: _restored(path, place(), register)):
+        url, is_whole = place(), False
+        with suppress(NoLedger, NotALedger):
+            open_snapshot(url).close()
+            is_whole = True
+        if not is_whole:
+            restore(path, url, erased=register)
+        outcomes.append(is_whole)
+        with SessionStore.open(url) as store:
+            assert store.get(live.token) is None
+            assert store.verify().ok
+            assert store.verify().events == _WHOLE
+            assert b"carol" not in b"".join(event.payload for event in store.events(after=1))
+    assert outcomes.count(False) > 20
+    assert outcomes[-1]
 
 
-_WHOLE = 4
-"""Behind the cut: a creation, the seal, and the two events of a restore."""
+_WHOLE = 6
+"""Behind the cut: two creations, the seal, the two events of a restore, and a list."""
 
 
-def _restored(backup: Path, place: Path, clock: Clock) -> None:
-    restore(backup, URLS["file"](place), clock=clock)
+def _restored(backup: Path, url: str, register: Sequence[str]) -> None:
+    restore(backup, url, erased=register)
 
 
 def test_no_error_names_the_copy_that_a_backup_was_unpacked_to(

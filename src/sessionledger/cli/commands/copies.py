@@ -68,8 +68,9 @@ def restore(
 ) -> None:
     """Make a ledger from a backup. Every session is ended.
 
-    --ledger names the new ledger, which must have no events. Everybody logs in again, since a
-    session may have been ended after the backup. That holds for admin keys too. The backup stays.
+    --ledger names a new ledger. If a restore was interrupted, the same command goes on with it.
+    Everybody logs in again, since a session may have been ended after the backup. That holds for
+    admin keys too. The backup stays.
     """
     with progress("restoring") as bar:
         found = restore_backup(

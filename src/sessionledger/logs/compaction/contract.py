@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from os import getpid
 from threading import get_ident
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from msgspec.structs import astuple
@@ -29,9 +29,6 @@ from msgspec.structs import astuple
 from sessionledger.errors import CorruptLog, HistoryCut, LedgerMoved, LogUnavailable
 from sessionledger.logs.base import Draft, Progress, Row, StoredEvent
 from sessionledger.logs.chain import EMPTY, Head
-
-if TYPE_CHECKING:  # few logs are copied
-    from sessionledger.logs.compaction.transfer import Transfers
 
 _entry = msgspec.msgpack.Encoder()
 _values = msgspec.msgpack.Decoder(
@@ -153,11 +150,6 @@ class CompactableLog(Protocol):
         """
         ...
 
-    def receive(self, topics: Transfers) -> None:
-        """Take over all topics from another log as they are, or none of them. Raises
-        `LogUnavailable` for a topic that has events here."""
-        ...
-
     def compact(
         self, topic: str, compaction: Compaction, progress: Progress | None = None
     ) -> Reduction:
@@ -242,12 +234,6 @@ def refuse_below(cut: int, after: int) -> None:
     """Raises `HistoryCut` for a read of events that were removed."""
     if after < cut:
         raise HistoryCut(cut)
-
-
-def refuse_existing(topic: str, head: int) -> None:
-    """Raises `LogUnavailable` for a topic that has events already."""
-    if head:
-        raise LogUnavailable(f"{topic!r} has events here already: name a ledger that has none")
 
 
 def refuse_behind(topic: str, head: int, events: Sequence[StoredEvent]) -> None:

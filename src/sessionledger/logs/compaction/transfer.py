@@ -1,35 +1,33 @@
 """Taking a topic from one log to another as it is: ids, hashes and base, and no rows.
 
-Rows are derived, so the log that receives the events folds them. A log receives all topics at once
-or none. So a process that is killed leaves a ledger that holds nothing yet.
+Rows are derived, so the log that has the copy folds them. The events of a copy say how far it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sessionledger.errors import HistoryCut
-from sessionledger.logs.base import Log, Row, StoredEvent
+from sessionledger.logs.base import Log, Progress, Row, StoredEvent
 from sessionledger.logs.compaction.contract import WHOLE, Cut
+
+if TYPE_CHECKING:
+    from sessionledger.logs.compaction.copyable import CopyableLog
 
 PAGE = 1000
 
 
 class Transfer(msgspec.Struct, frozen=True):
     """What a topic consists of. base: its pages, in the order of keys. events: the pages behind the
-    cut, in order. Both can be walked more than once. cursors: those of its consumers."""
+    cut and behind an id, in order. cursors: those of its consumers."""
 
     cut: Cut
     cursors: Mapping[str, int]
     base: Callable[[], Iterable[Sequence[Row]]]
-    events: Callable[[], Iterable[Sequence[StoredEvent]]]
-
-
-Transfers: TypeAlias = Mapping[str, Transfer]
-"""What each topic consists of."""
+    events: Callable[[int], Iterable[Sequence[StoredEvent]]]
 
 
 def transfer_of(log: Log, topic: str) -> Transfer:
@@ -45,11 +43,26 @@ def transfer_of(log: Log, topic: str) -> Transfer:
         if compactable is not None and compactable.cut(topic) != cut:
             raise HistoryCut(cut.id)
 
-    def events() -> Iterable[Sequence[StoredEvent]]:
-        after = cut.id
+    def events(after: int) -> Iterable[Sequence[StoredEvent]]:
+        after = max(after, cut.id)
         while page := log.read(topic, after, PAGE):
             yield page
             after = page[-1].id
 
     cursors = {} if compactable is None else compactable.cursors(topic)
     return Transfer(cut, cursors, base, events)
+
+
+def take(source: Log, copied: CopyableLog, topic: str, tell: Progress) -> Transfer:
+    """Copy what a topic has beyond its copy, and its base; what it consists of.
+
+    tell: told of each page how many events it has. Raises `HistoryCut` if the topic is compacted
+    meanwhile. The next call goes on.
+    """
+    transfer = transfer_of(source, topic)
+    for page in transfer.events(copied.latest(topic)):
+        copied.extend(topic, page)
+        tell(len(page))
+    if transfer.cut != copied.cut(topic):
+        copied.rebase(topic, transfer)
+    return transfer

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from sessionledger.errors import InvalidEvent, LogUnavailable, MaintenanceRunning, StoreClosed
 from sessionledger.findings import Finding
@@ -37,7 +36,6 @@ from sessionledger.logs.compaction.contract import (
     Reduction,
     Rewriting,
     refuse_below,
-    refuse_existing,
 )
 from sessionledger.logs.compaction.seal import BaseHash, seal
 from sessionledger.logs.concurrency.forking import watch_forks
@@ -48,9 +46,6 @@ from sessionledger.logs.embedded.row_table import RowTable, fold_base, reduce_ba
 from sessionledger.logs.marks import id_of
 from sessionledger.logs.snapshot import Snapshot
 from sessionledger.logs.units import Plan
-
-if TYPE_CHECKING:  # few logs are copied
-    from sessionledger.logs.compaction.transfer import Transfers
 
 POLL_SECONDS = 1.0
 """How often a waiting thread looks, in case an interrupt kept it from being woken."""
@@ -319,21 +314,6 @@ class MemoryLog(Leased):
 
     def purge(self) -> tuple[str, ...]:
         return ()
-
-    def receive(self, topics: Transfers) -> None:
-        with self._lock:
-            taken, cursors = [], self._cursors.copy()
-            for name, transfer in topics.items():
-                refuse_existing(name, self._topic(name).head.id)
-                base = {row.key: row for page in transfer.base() for row in page}
-                events = [event for page in transfer.events() for event in page]
-                taken.append((self._topic(name), transfer.cut, base, events))
-                cursors |= {(name, consumer): at for consumer, at in transfer.cursors.items()}
-            for table, cut, base, events in taken:
-                table.events = events
-                table.remove(cut, base)
-            self._cursors = cursors
-            self._waiters.notify()
 
     def describe(self) -> Description:
         return Description("memory", "this process", "none", True, {})

@@ -25,7 +25,7 @@ from sessionledger.logs.sql.database import DatabaseLog, DatabaseReads
 from sessionledger.logs.sql.writer import Writer, base_page, base_rows
 
 if TYPE_CHECKING:  # few ledgers are copied
-    from sessionledger.logs.compaction.transfer import Transfer, Transfers
+    from sessionledger.logs.compaction.transfer import Transfer
 
 W = TypeVar("W", bound=Writer)
 
@@ -110,13 +110,6 @@ class CompactableDatabase(Leased, DatabaseLog[W], BaseReads):
     def rebuild(self, topic: str, progress: Progress | None = None) -> int:
         with self.lease():
             return super().rebuild(topic, progress)
-
-    def receive(self, topics: Transfers) -> None:
-        def receive_all(writer: W) -> None:
-            for topic, transfer in topics.items():
-                writer.receive(check_name("topic", topic), transfer)
-
-        self._change(receive_all)
 
     def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
         """As in `CopyableLog`."""

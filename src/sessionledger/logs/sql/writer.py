@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from time import time_ns
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
@@ -18,7 +17,6 @@ from sessionledger.logs.compaction.contract import (
     decode_row,
     encode_row,
     refuse_behind,
-    refuse_existing,
 )
 from sessionledger.logs.marks import Mark, id_of, mark_of
 from sessionledger.logs.sql import statements
@@ -120,23 +118,6 @@ class Writer(ABC):
     def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
         """Store events as they are, without rows."""
 
-    def receive(self, topic: str, transfer: Transfer) -> None:
-        """Store a topic as it is in another log. Its rows are folded when they are read."""
-        line = self.line(topic)
-        refuse_existing(topic, line.head)
-        self._take_base(line, transfer)
-        for events in transfer.events():
-            line = self.line(topic)
-            self.add_events(line, events)
-        for consumer, cursor in transfer.cursors.items():
-            self.then(statements.ACK, topic, consumer, cursor, time_ns() // 1_000_000)
-
-    def _take_base(self, line: TopicLine, transfer: Transfer) -> None:
-        for rows in transfer.base():
-            self.put_base(line, transfer.cut.id, {row.key: row for row in rows})
-        if transfer.cut.id:
-            self.set_cut(line, transfer.cut)
-
     def extend(self, topic: str, events: Sequence[StoredEvent]) -> None:
         """As in `CopyableLog`."""
         line = self.line(topic)
@@ -145,11 +126,13 @@ class Writer(ABC):
 
     def rebase(self, topic: str, transfer: Transfer) -> None:
         """As in `CopyableLog`."""
-        line = self.line(topic)
+        line, cut = self.line(topic), transfer.cut
+        self._drop(line)  # before the cut is stored: so the rows have yet to begin at the base
         self.then(statements.REMOVE_BASE, line.number)
-        self._take_base(line, transfer)
-        self.remove_events(line, 0, transfer.cut.id)
-        self._begin_at_base(self.line(topic))
+        for rows in transfer.base():
+            self.put_base(line, cut.id, {row.key: row for row in rows})
+        self.set_cut(line, cut)
+        self.remove_events(line, 0, cut.id)
 
     def alone(self, work: Callable[[], None]) -> None:
         """Do something while nobody else writes to any topic, and everybody reads."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import apsw
 
@@ -38,9 +38,6 @@ from sessionledger.logs.sqlite.read_snapshot import ReadSnapshot
 from sessionledger.logs.sqlite.readers import Execute
 from sessionledger.logs.sqlite.reads import Ask, SQLiteReads
 from sessionledger.ownership import resolved
-
-if TYPE_CHECKING:  # few logs are copied
-    from sessionledger.logs.compaction.transfer import Transfers
 
 T = TypeVar("T")
 
@@ -155,9 +152,6 @@ class SQLiteSnapshot(SQLiteReads):
 
     def _cut_line(self, topic: str) -> tuple[int, Cut]:
         return super()._cut_line(topic) if self._has_rows else (0, WHOLE)
-
-    def receive(self, topics: Transfers) -> None:
-        self._refuse()
 
     def forget_cursor(self, topic: str, consumer: str) -> None:
         self._refuse()

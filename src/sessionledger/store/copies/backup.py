@@ -7,18 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from os import urandom
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from sessionledger.core.policy import Policy
 from sessionledger.errors import CorruptLog, HistoryCut, LogUnavailable, MaintenanceRunning
 from sessionledger.logs.adapters.immediate import ImmediateLog, drive
-from sessionledger.logs.base import Log, Progress, StoredEvent
-from sessionledger.logs.compaction.transfer import Transfer, transfer_of
+from sessionledger.logs.base import Log, Progress
+from sessionledger.logs.compaction.transfer import take
 from sessionledger.logs.sqlite import SQLiteLog
 from sessionledger.logs.sqlite.backup_file import finish, mark
 from sessionledger.logs.sqlite.connection import companions, translated_errors
@@ -39,13 +37,12 @@ def write_backup(log: Log, given: str | Path, progress: Progress | None = None) 
         path = resolved(given)
         _refuse(path, Path(log.describe().location))
     with _draft(path) as draft:
-        with closing(SQLiteLog(draft)) as target:
+        with closing(SQLiteLog(draft, durability="normal")) as target:
             mark(draft)  # a process that is killed leaves it, and sessions in it may have ended
             _copy(log, target, progress)
             topics = tuple(verified(target, topic) for topic in target.topics())
         finish(draft)
-        _claim(path)
-        draft.rename(path)
+        _put(draft, path)
         flush(path.parent)
     return BackedUp(path=path, bytes=path.stat().st_size, topics=topics)
 
@@ -58,12 +55,15 @@ def _refuse(path: Path, ledger: Path) -> None:
         raise LogUnavailable(f"{path} would be taken for a part of the ledger: name another file")
 
 
-def _claim(path: Path) -> None:
-    """Make the file that a draft is about to replace. Of two backups to one name one is refused."""
+def _put(draft: Path, path: Path) -> None:
+    """Give a draft its name. Of two backups to one name one is refused."""
     try:
-        path.touch(mode=0o600, exist_ok=False)
+        path.hardlink_to(draft)
     except FileExistsError:
         raise LogUnavailable(_EXISTS.format(path)) from None
+    except OSError:  # a file system without links
+        path.touch(mode=0o600, exist_ok=False)
+        draft.rename(path)
 
 
 def verified(log: Log, topic: str) -> Verification:
@@ -82,30 +82,21 @@ def refuse_broken(found: Iterable[Verification], of: str) -> None:
 
 
 def _copy(log: Log, target: SQLiteLog, progress: Progress | None) -> None:
-    for _ in range(_ATTEMPTS):
-        topics = {name: transfer_of(log, name) for name in log.topics()}
-        with suppress(HistoryCut):
-            return target.receive(counted(topics, progress))
-    raise MaintenanceRunning("the ledger was compacted each time it was copied: try again later")
-
-
-def counted(topics: dict[str, Transfer], progress: Progress | None) -> dict[str, Transfer]:
-    """The topics, with `progress` told how many events of all are done."""
-    if progress is None:
-        return topics
     done = 0
 
-    def counting(transfer: Transfer) -> Transfer:
-        def events() -> Iterator[Sequence[StoredEvent]]:
-            nonlocal done
-            for page in transfer.events():
-                yield page
-                done += len(page)
-                progress(done)
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done)
 
-        return replace(transfer, events=events)
-
-    return {name: counting(transfer) for name, transfer in topics.items()}
+    for _ in range(_ATTEMPTS):
+        with suppress(HistoryCut):
+            for topic in log.topics():
+                for consumer, cursor in take(log, target, topic, tell).cursors.items():
+                    target.ack(topic, consumer, cursor)
+            return
+    raise MaintenanceRunning("the ledger was compacted each time it was copied: try again later")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.base import Log, Progress
 from sessionledger.logs.compaction.copyable import CopyableLog, Staged
-from sessionledger.logs.compaction.transfer import PAGE, transfer_of
+from sessionledger.logs.compaction.transfer import PAGE, take
 from sessionledger.logs.url import open_log, open_snapshot, staged_at
 from sessionledger.secrecy import without_locals
 from sessionledger.store.audit.reports import LedgerHead, Verification
@@ -71,9 +71,15 @@ def copy(
             topics = tuple(verified(log, topic) for topic in log.topics())
         return _put(staged, topics, is_moved=True)
     with closing(open_log(source, pool_size=_CONNECTIONS)) as log:
-        copying = _Copying(copyable(log), progress)
+        copying = Copying(copyable(log), progress)
         with closing(staged.open()) as draft:
-            topics = copying.to(copyable(draft), staged, follow, cut_over, accept_breaks)
+            topics = copying.to(
+                copyable(draft),
+                staged,
+                follow=follow,
+                cut_over=cut_over,
+                accept_breaks=accept_breaks,
+            )
         copied = _put(staged, topics, is_moved=cut_over)
         if not cut_over:
             copying.let_go()
@@ -97,7 +103,7 @@ def _put(staged: Staged, topics: tuple[Verification, ...], *, is_moved: bool) ->
     return Copied(to=staged.location, topics=topics, moved=is_moved)
 
 
-class _Copying:
+class Copying:
     """Copies one ledger."""
 
     def __init__(self, source: CopyableLog, progress: Progress | None) -> None:
@@ -109,9 +115,10 @@ class _Copying:
         self,
         draft: CopyableLog,
         staged: Staged,
-        follow: bool,
-        cut_over: bool,
-        accept_breaks: bool,
+        *,
+        follow: bool = False,
+        cut_over: bool = False,
+        accept_breaks: bool = False,
     ) -> tuple[Verification, ...]:
         """Copy all to a draft; what was verified of it."""
         self._draft = draft
@@ -173,17 +180,10 @@ class _Copying:
         return done
 
     def _topic(self, topic: str) -> int:
-        transfer, before = transfer_of(self._source, topic), self._done
-        head, cut = head_of(self._draft, topic), transfer.cut
+        before, head, cut = self._done, head_of(self._draft, topic), self._source.cut(topic)
         if head.id >= cut.id and head.id and head_of(self._source, topic, head.id) != head:
             refuse_other(topic)
-        after = max(head.id, cut.id)
-        while page := self._source.read(topic, after, PAGE):
-            self._draft.extend(topic, page)
-            after = page[-1].id
-            self._tell(len(page))
-        if cut != self._draft.cut(topic):
-            self._draft.rebase(topic, transfer)
+        take(self._source, self._draft, topic, self._tell)
         return self._done - before
 
     def _tell(self, done: int) -> None:

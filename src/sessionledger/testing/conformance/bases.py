@@ -48,4 +48,4 @@ class Conformance:
     beside = _needs("append_bare")
     emptied = _needs("empty")
     compacted = _needs("compacts")
-    receiving = _needs("receives")
+    copied = _needs("copies")

@@ -16,7 +16,6 @@ from sessionledger.logs.compaction.contract import (
     Reduction,
     Rewriting,
     refuse_behind,
-    refuse_existing,
 )
 from sessionledger.logs.embedded.row_table import RowTable
 from sessionledger.logs.file import consumers
@@ -27,7 +26,7 @@ from sessionledger.logs.file.lines import line_of
 from sessionledger.logs.file.topics import Topics
 
 if TYPE_CHECKING:  # few logs are copied
-    from sessionledger.logs.compaction.transfer import Transfer, Transfers
+    from sessionledger.logs.compaction.transfer import Transfer
 
 T = TypeVar("T")
 
@@ -84,21 +83,6 @@ class CompactableFiles(Leased):
     def forget_cursor(self, topic: str, consumer: str) -> None:
         check_names(topic, consumer)
         self._change(lambda: consumers.forget(self._disk, topic, consumer))
-
-    def receive(self, topics: Transfers) -> None:
-        from sessionledger.logs.file.compaction.staging import move_in, stage  # few ever do
-
-        def take() -> None:
-            self._refuse_existing()
-            move_in(self._disk.root)
-
-        self._change(self._refuse_existing)
-        stage(self._disk.root, topics)
-        self._change(take)
-
-    def _refuse_existing(self) -> None:
-        for topic in self._disk.topics():
-            refuse_existing(topic, self._adopt(topic).head.id)
 
     def rewrite(self, topic: str, rewriting: Rewriting, progress: Progress | None = None) -> None:
         """As in `ErasableLog`."""

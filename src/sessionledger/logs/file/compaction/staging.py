@@ -10,14 +10,11 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import closing
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessionledger.logs.compaction.contract import refuse_existing
-from sessionledger.logs.compaction.transfer import Transfers
+from sessionledger.errors import LogUnavailable
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.file.disk import Disk
@@ -28,11 +25,9 @@ from sessionledger.logs.file.errors import (
     check_location,
     translated_errors,
 )
+from sessionledger.logs.file.log import FileLog
 from sessionledger.logs.file.writer_lock import LOCK
 from sessionledger.ownership import flush, make_folder, owner_of, resolved
-
-if TYPE_CHECKING:
-    from sessionledger.logs.file.log import FileLog
 
 _PARTS = ("consumers", "durable", CHECKPOINTS, TOPICS)
 
@@ -52,52 +47,23 @@ class StagedFolder:
             if not (self._root / STAGED).is_dir():
                 check_location(self._root)
             self._refuse()
-            make_folder(self._root, owner_of(self._root))
-            return opened(self._root)
+            for folder in (self._root, self._root / STAGED):
+                make_folder(folder, owner_of(self._root))
+            return FileLog(self._root / STAGED)
 
     def put(self) -> None:
         with translated_errors(self._root):
             self._refuse()
             lock = LockFile(self._root / LOCK, self._root)
-            lock.run(lambda: move_in(self._root), monotonic() + TIMEOUT_SECONDS)
+            lock.run(lambda: _move_in(self._root), monotonic() + TIMEOUT_SECONDS)
             lock.close()
 
     def _refuse(self) -> None:
         if (self._root / TOPICS).is_dir() and (found := Disk(self._root).topics()):
-            refuse_existing(found[0], 1)
+            raise LogUnavailable(f"{found[0]!r} has events here: name a ledger that has none")
 
 
-def stage(root: Path, topics: Transfers) -> None:
-    """Write topics to a new staged ledger of a folder, and flush them."""
-    discard(root)
-    try:
-        with closing(opened(root)) as log:
-            for topic, transfer in topics.items():
-                for events in transfer.events():
-                    log.extend(topic, events)
-                if transfer.cut.id:
-                    log.rebase(topic, transfer)
-                for consumer, cursor in transfer.cursors.items():
-                    log.ack(topic, consumer, cursor)
-    except BaseException:
-        discard(root)
-        raise
-
-
-def opened(root: Path) -> FileLog:
-    """The staged ledger of a folder, which is made if there is none."""
-    from sessionledger.logs.file.log import FileLog
-
-    make_folder(root / STAGED, owner_of(root))
-    return FileLog(root / STAGED)
-
-
-def discard(root: Path) -> None:
-    """Remove the staged ledger of a folder, if there is one."""
-    shutil.rmtree(root / STAGED, ignore_errors=True)
-
-
-def move_in(root: Path) -> None:
+def _move_in(root: Path) -> None:
     """Make the staged ledger that of its folder, which has no events. The caller has the lock."""
     staged = root / STAGED
     for name in _PARTS:
@@ -109,4 +75,4 @@ def move_in(root: Path) -> None:
             (staged / name).rename(root / name)
     for folder in (root, root.parent):
         flush(folder)
-    discard(root)
+    shutil.rmtree(staged, ignore_errors=True)
