@@ -444,7 +444,7 @@ def test_what_is_no_backup_is_refused(backup: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.middle
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_restore_that_is_killed_at_any_step_is_gone_on_with(
     target: str, tmp_path: Path, clock: Clock
