@@ -68,8 +68,8 @@ def restore(
     whose chain breaks. The sessions of the handles `erased`, which `erasures` answered, are erased
     before anybody can read them.
     Raises `NotALedger` for what is no backup, and `CorruptLog` for a damaged one. Raises
-    `LogUnavailable` for an address that has a ledger, or an unfinished copy of another one, and for
-    a newer backup that does not continue the other one. Raises what `open_log` raises.
+    `LogUnavailable` for an address that has a ledger, or an unfinished copy of another one. Raises
+    it too for a newer backup that does not continue the other one, and what `open_log` raises.
     """
     staged = staged_at(url)
     with _opened(Path(backup).absolute()) as source:
