@@ -37,6 +37,11 @@ test-middle: $(READY)
 	cd .peers && for version in 5.2.19 6.1.3; do \
 		$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --ignore-requires-python \
 			django==$$version && tar xzf django-$$version.tar.gz || exit 1; done
+	cd .peers && $(PYTHON) -m pip download --quiet --no-deps --no-binary :all: \
+		flask==3.1.3 flask-login==0.6.3 starlette==1.10.0 && \
+		for name in flask-3.1.3 Flask-Login-0.6.3 starlette-1.10.0; do \
+			tar xzf $$name.tar.gz || exit 1; done
+	$(PYTHON) -m pip install --quiet --no-deps --target .peers/lib semantic-version
 
 test-all: $(READY)
 	$(PYTEST) --tier=all --record tests/last_whole_run.json

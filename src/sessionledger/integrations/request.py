@@ -64,7 +64,7 @@ def user_agent_and_address(request: Request) -> Mapping[str, str]:
 def from_wsgi(environ: Mapping[str, object], scheme: str | None) -> Request:
     """The request of a WSGI environment (PEP 3333). Headers that came twice stand there joined."""
     headers = [
-        (called, str(environ[name]).encode("latin-1"))
+        (called, str(environ[name]).encode("latin-1", "replace"))
         for name, called in WSGI_HEADERS.items()
         if name in environ
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
+from authlib.integrations.requests_client import OAuth2Session
 
 from sessionledger import SessionStore
 from sessionledger.testing.fixtures import until
