@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
 from benchmarks.peers.outcome import Compared, show
 from benchmarks.rounds import Figure, Goal, Limit, Timing, Verdict, judge
@@ -47,10 +48,11 @@ class Section(msgspec.Struct, frozen=True):
     not_run: list[str]
     figures: list[Figure] = []
     outcomes: list[Outcome] = []
+    machine: Machine | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The newest outcome of every section that was run on this machine."""
+    """The newest outcome of every section. machine: that of the peers."""
 
     machine: Machine
     sections: list[Section]
@@ -80,23 +82,27 @@ def section(
             Outcome(limit, values[limit.figure], limit.is_met_by(values[limit.figure]))
             for limit in limits
         ],
+        this_machine(),
     )
     _print(judged)
     return judged
 
 
 def merge(measured: Sequence[Section | Compared], path: Path) -> None:
-    """Write what was measured into a file; what else this machine measured earlier stays."""
+    """Write what was measured into a file. Other sections stay, each with its machine."""
     sections = [one for one in measured if isinstance(one, Section)]
     machine, names = this_machine(), {section.name for section in sections}
-    earlier = read(path)
-    if earlier is None or earlier.machine != machine:
-        earlier = Report(machine, [])
-    kept = [one for one in earlier.sections if one.name not in names]
+    earlier = read(path) or Report(machine, [])
+    kept = [
+        replace(one, machine=one.machine or earlier.machine)
+        for one in earlier.sections
+        if one.name not in names
+    ]
     compared = [one for one in measured if isinstance(one, Compared)]
     for one in compared:
         show(one)
-    report = Report(machine, [*kept, *sections], compared[-1] if compared else earlier.peers)
+    peers, of_peers = (compared[-1], machine) if compared else (earlier.peers, earlier.machine)
+    report = Report(of_peers if peers else machine, [*kept, *sections], peers)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
