@@ -67,6 +67,11 @@ def _revoke(on: Ledger, n: int) -> Callable[[], object]:
     return partial(on.store.revoke, handle=session.handle)
 
 
+def _create_ten(on: Ledger, n: int) -> None:
+    for _ in range(10):
+        on.store.create(f"leaver {n}")
+
+
 CASES = {
     "get": Case(lambda on, _: partial(on.store.get, on.tokens[0])),
     "get, after a commit elsewhere": Case(
@@ -82,6 +87,9 @@ CASES = {
     "create": Case(_create),
     "touch": Case(lambda on, n: partial(on.store.touch, on.tokens[n])),
     "revoke": Case(_revoke),
+    "revoke_all of ten": Case(
+        lambda on, n: partial(on.store.revoke_all, f"leaver {n}"), before=_create_ten
+    ),
 }
 
 

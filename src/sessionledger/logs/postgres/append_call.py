@@ -46,7 +46,7 @@ _EVENT = (INT4, TEXT, BYTES, TEXT, TEXT, INT8)
 NAMED = (BYTES, INT8, BOOL, BYTES, BYTES, BYTES, BOOL)
 _ROW = (INT4, INT4, BYTES, INT8, *NAMED)
 _READ = (INT4, BYTES, INT8)
-_CALL = f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * 26)})"
+_CALL, _RULED_CALL = (f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * n)})" for n in (22, 26))
 
 
 class Array(bytes):
@@ -106,9 +106,11 @@ class AppendCall:
             written |= own
         self._keys = [row[2] for row in rows] + [read[1] for read in reads]
         told = (*columns(_EVENT, events), *columns(_ROW, rows), *columns(_READ, reads))
-        after, *names = (None, (), (), ()) if decided is None else decided[:4]
-        by = [_array(BYTES, of_kind) for of_kind in names]
-        self.statement: Statement = (_CALL, (topic, is_shared, *told, after, *by))
+        self.statement: Statement = (_CALL, (topic, is_shared, *told))
+        if decided is not None:
+            after, *names = decided[:4]
+            by = [_array(BYTES, of_kind) for of_kind in names]
+            self.statement = (_RULED_CALL, (topic, is_shared, *told, after, *by))
 
     @classmethod
     def of(cls, topic: str, batch: Sequence[Unit], fold: Fold | None) -> AppendCall | None:

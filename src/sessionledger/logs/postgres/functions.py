@@ -40,7 +40,8 @@ FUNCTIONS = {
         r_expires bigint[], r_live boolean[], r_state bytea[], r_alias bytea[], r_group bytea[],
         r_replaced boolean[],
         c_unit integer[], c_key bytea[], c_version bigint[],
-        n_after bigint, n_owner bytea[], n_alias bytea[], n_group bytea[])
+        n_after bigint DEFAULT NULL, n_owner bytea[] DEFAULT '{{}}', n_alias bytea[] DEFAULT '{{}}',
+        n_group bytea[] DEFAULT '{{}}')
     RETURNS TABLE {_CONFLICT} LANGUAGE plpgsql VOLATILE {_SAFE} AS $$
     #variable_conflict use_column
     DECLARE
