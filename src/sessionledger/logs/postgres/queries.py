@@ -324,9 +324,6 @@ ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
     ON CONFLICT (topic, key, event_id) DO NOTHING"""
 
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
-# All that an append of sessions writes, in one statement.
-ADD_ALL = f"""WITH events AS ({ADD_EVENTS}), rows AS ({PUT_ROWS}), links AS ({ADD_LINKS})
-    UPDATE main.topic_heads SET last_id = %s, reached = %s WHERE topic = %s"""
 
 # -- listings
 

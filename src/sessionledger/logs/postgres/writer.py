@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
+from sessionledger.logs.base import Fold, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head, encode_headers
 from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.postgres import queries
@@ -26,36 +25,25 @@ class Writer(writer.Writer):
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
-    def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
-        """Judge the units and store those that may be written."""
-        keys = units.keys_of(batch, fold)
-        asked: list[Statement] = [(queries.ROWS_OF_KEYS, (topic, keys))] if keys else []
+    def _load(
+        self, topic: str, batch: Sequence[Unit], fold: Fold | None
+    ) -> tuple[TopicLine, units.BatchState]:
+        asked: list[Statement] = [
+            (queries.NEWEST_EVENT, (topic, topic)),
+            (queries.ROWS_OF_KEYS, (topic, units.keys_of(batch, fold))),
+        ]
         rules = units.rules_of(batch)
         for rule in rules:
             sql, values = queries.listing(
                 statements.ROW_COLUMNS, rule.where, rule.after, rule.limit
             )
             asked.append((sql, (topic, *values)))
-        line, (newest, *found) = self._locked(topic, (queries.NEWEST_EVENT, (topic, topic)), *asked)
-        if line.cut and fold is None:
-            raise InvalidEvent(f"{topic!r} was compacted, and needs its fold: fold_with()")
-        if fold is not None and line.folded != line.head:
-            self.fold_gap(topic, fold)
-            line, found = self._locked(topic, *asked)
-        pages = [queries.stored_rows(lines) for lines in found]
-        rows = pages.pop(0) if keys else []
+        line, (newest, *found) = self._locked(topic, *asked)
+        rows, *pages = map(queries.stored_rows, found)
         last = queries.stored_events(newest)
         head = chain.head_after(*last) if last else Head(line.head, None)
-        relatives = self._relatives(topic, rules, pages) if rules else []
-        mark = self.mark(line, fold)
-        keyed = {row.key: row for row in rows}
-        state = units.BatchState(head, keyed, pages, relatives, mark=mark)
-        plan = units.plan(topic, batch, fold, state)
-        if plan.events:
-            self._store(topic, line.number, plan, has_rows=fold is not None)
-            self.move_mark(line, mark, plan)
-            self.transaction.proof = Proof(line.xid, topic, plan.events[0])
-        return plan.outcomes
+        relatives = self._relatives(topic, rules, pages)
+        return line, units.BatchState(head, {row.key: row for row in rows}, pages, relatives)
 
     def _relatives(
         self, topic: str, rules: Sequence[Rule], pages: Sequence[Sequence[Row]]
@@ -68,16 +56,9 @@ class Writer(writer.Writer):
         asked = [(queries.ROWS_OF_GROUPS, (topic, names)) for names in named]
         return [queries.stored_rows(found) for found in self.transaction.ask(*asked)]
 
-    def _store(self, topic: str, number: int, plan: units.Plan, *, has_rows: bool) -> None:
-        """What was planned, and the head; has_rows: the rows are kept up to there."""
-        head, events = plan.head.id, _events(topic, plan.events)
-        if plan.rows:
-            self.then(queries.ADD_ALL, *events, *_rows(number, plan), head, head, topic)
-            return
-        self.then(queries.ADD_EVENTS, *events)
-        self.then(queries.MOVE_HEAD, head, topic)
-        if has_rows:
-            self.then(queries.SET_FOLDED, head, topic)
+    def _add(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        self.add_events(line, events)
+        self.transaction.proof = Proof(line.xid, line.topic, events[0])
 
     def line(self, topic: str) -> TopicLine:
         return self._locked(topic)[0]
@@ -102,7 +83,9 @@ class Writer(writer.Writer):
 
     def _store_folded(self, line: TopicLine, _: Rows, plan: units.Plan, until: int) -> None:
         if plan.rows:
-            self.then(queries.ADD_ROWS, *_rows(line.number, plan))
+            links = columns((BYTES, INT8), [(link.key, link.id) for link in plan.links])
+            rows = _columns(list(plan.rows.values()))
+            self.then(queries.ADD_ROWS, line.number, *rows, line.number, *links)
         self.then(queries.SET_FOLDED, until, line.topic)
 
     def _set_mark(self, line: TopicLine, mark: int) -> None:
@@ -133,7 +116,12 @@ class Writer(writer.Writer):
                 self.then(statement)
 
     def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
-        self.then(queries.ADD_EVENTS, *_events(line.topic, events))
+        lines = [
+            (e.id, e.kind.encode(), e.payload, encode_headers(e.headers), e.occurred_at_ms)
+            for e in events
+        ]
+        told = columns((INT8, TEXT, BYTES, TEXT, INT8), lines)
+        self.then(queries.ADD_EVENTS, line.topic, *told)
         self.then(queries.MOVE_HEAD, events[-1].id, line.topic)
 
     def alone(self, work: Callable[[], None]) -> None:
@@ -164,21 +152,6 @@ class Writer(writer.Writer):
             add = (queries.ADD_TOPIC, (topic,))
             _, lines, *answers = self.transaction.ask(add, lock, *statements)
         return TopicLine(topic, *lines[0]), answers
-
-
-def _events(topic: str, events: Sequence[StoredEvent]) -> list[Any]:
-    """What `ADD_EVENTS` takes."""
-    lines = [
-        (one.id, one.kind.encode(), one.payload, encode_headers(one.headers), one.occurred_at_ms)
-        for one in events
-    ]
-    return [topic, *columns((INT8, TEXT, BYTES, TEXT, INT8), lines)]
-
-
-def _rows(number: int, plan: units.Plan) -> list[Any]:
-    """What `PUT_ROWS` and `ADD_LINKS` take."""
-    links = columns((BYTES, INT8), [(link.key, link.id) for link in plan.links])
-    return [number, *_columns(list(plan.rows.values())), number, *links]
 
 
 def _columns(rows: Sequence[Row]) -> list[Array]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.compaction.contract import (
@@ -192,9 +193,33 @@ class Writer(ABC):
     def listed(self, line: TopicLine, where: RowFilter) -> list[Row]:
         """All rows that match."""
 
-    @abstractmethod
     def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
         """Judge the units and store those that may be written."""
+        line, state = self._load(topic, batch, fold)
+        if line.cut and fold is None:
+            raise InvalidEvent(f"{topic!r} was compacted, and needs its fold: fold_with()")
+        if fold is not None and line.folded != line.head:
+            self.fold_gap(topic, fold)
+            line, state = self._load(topic, batch, fold)
+        state.mark = mark = self.mark(line, fold)
+        known = dict(state.rows)
+        plan = units.plan(topic, batch, fold, state)
+        if plan.events:
+            self._add(line, plan.events)
+            if fold is not None:
+                self._store_folded(line, known, plan, plan.head.id)
+                self.move_mark(line, mark, plan)
+        return plan.outcomes
+
+    @abstractmethod
+    def _load(
+        self, topic: str, batch: Sequence[Unit], fold: Fold | None
+    ) -> tuple[TopicLine, units.BatchState]:
+        """The line of a topic, and what the units are judged by."""
+
+    @abstractmethod
+    def _add(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        """Store new events, and the head after them."""
 
     def fold_gap(self, topic: str, fold: Fold) -> None:
         """Fold what was appended without rows, all of it."""

@@ -11,9 +11,8 @@ from typing import Any
 import apsw
 from msgspec.structs import astuple
 
-from sessionledger.errors import InvalidEvent
 from sessionledger.logs import chain, units
-from sessionledger.logs.base import OVER, Fold, Outcome, Row, RowFilter, Rule, StoredEvent, Unit
+from sessionledger.logs.base import OVER, Fold, Row, RowFilter, Rule, StoredEvent, Unit
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.sql import statements, writer
@@ -39,28 +38,6 @@ class Writer(writer.Writer):
         self._heads.clear()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-
-    def write(self, topic: str, batch: Sequence[Unit], fold: Fold | None) -> list[Outcome]:
-        """Judge the units and store those that may be written."""
-        line = self.line(topic)
-        if line.cut and fold is None:
-            raise InvalidEvent(f"{topic!r} was compacted, and needs its fold: fold_with()")
-        if fold is not None and line.folded != line.head:
-            self.fold_gap(topic, fold)
-            line = self.line(topic)
-        state = self._batch_state(line, batch, fold)
-        state.mark = mark = self.mark(line, fold)
-        known = dict(state.rows)
-        plan = units.plan(topic, batch, fold, state)
-        if plan.events:
-            if line.cut:
-                self.connection.execute(queries.DECLARE, (line.number,))
-            self._store_events(topic, plan.events)
-            self._heads[topic] = plan.head
-            if fold is not None:
-                self._store_folded(line, known, plan, plan.head.id)
-                self.move_mark(line, mark, plan)
-        return plan.outcomes
 
     def write_meta(self) -> None:
         """Write what stands there already: the least that is a transaction."""
@@ -121,8 +98,7 @@ class Writer(writer.Writer):
         self.connection.execute(queries.GUARD_EVENTS)
 
     def add_events(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
-        self.connection.execute(queries.DECLARE, (line.number,))
-        self._store_events(line.topic, events)
+        self._add(line, events)
         self.connection.execute(queries.DECLARE_NOTHING, (line.number,))
 
     def leave(self, to: str) -> None:
@@ -141,15 +117,16 @@ class Writer(writer.Writer):
     def select(self, sql: str, *values: Any) -> list[Any]:
         return self.connection.execute(sql, values).fetchall()
 
-    def _batch_state(
-        self, line: TopicLine, batch: Sequence[Unit], fold: Fold | None
-    ) -> units.BatchState:
+    def _load(
+        self, topic: str, batch: Sequence[Unit], fold: Fold | None
+    ) -> tuple[TopicLine, units.BatchState]:
+        line = self.line(topic)
         rows = self.rows_of_keys(line, units.keys_of(batch, fold))
         rules = units.rules_of(batch)
         pages = [self._page(line.number, rule.where, rule.after, rule.limit) for rule in rules]
         relatives = [self._relatives(line.number, *of) for of in zip(rules, pages, strict=True)]
         rows.update((row.key, row) for page in (*pages, *relatives) for row in page)
-        return units.BatchState(self._head(line.topic, line.head), rows, pages, relatives)
+        return line, units.BatchState(self._head(topic, line.head), rows, pages, relatives)
 
     def _page(
         self, number: int, where: RowFilter, after: Row | None = None, limit: int | None = None
@@ -177,12 +154,16 @@ class Writer(writer.Writer):
             rows.update({row.key: row for row in queries.stored_rows(found)})
         return rows
 
-    def _store_events(self, topic: str, events: Sequence[StoredEvent]) -> None:
+    def _add(self, line: TopicLine, events: Sequence[StoredEvent]) -> None:
+        topic = line.topic
+        if line.cut:
+            self.connection.execute(queries.DECLARE, (line.number,))
         lines = [
             (topic, e.id, e.kind, e.payload, _headers_text(e), e.occurred_at_ms) for e in events
         ]
         self._insert(queries.ADD_EVENTS, lines)
         self.connection.execute(queries.SET_HEAD, (topic, events[-1].id))
+        self._heads[topic] = chain.head_after(events[-1])
 
     def _insert(self, statement: str, lines: Sequence[tuple[Any, ...]]) -> None:
         """Insert the lines with few statements: each is a trip into SQLite without the GIL.
