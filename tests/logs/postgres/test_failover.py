@@ -11,15 +11,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sessionledger import LogTimeout, LogUnavailable, SessionStore
+from sessionledger.logs.postgres.staleness.confirmed_rows import since_boot
 from sessionledger.testing.fixtures import until
 from tests.logs.postgres.patroni_cluster import TTL, Cluster
+from tests.logs.postgres.staleness.test_bound import BOUND, COLOURS, reading
 from tests.servers import program
 from torture.checker import FORGIVEN, faults
 from torture.journal import Entry, Journal
@@ -28,7 +30,7 @@ from torture.writer import USUAL, Login, Writer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failover")]
 
-WRITERS = 4
+WRITERS, SESSIONS = 4, 120
 TIMEOUT = timedelta(seconds=5)
 REFUSED = (LogUnavailable, LogTimeout)
 CALLS = {name: share for name, share in USUAL.items() if name != "rebuild"}
@@ -248,6 +250,60 @@ def test_a_leader_without_its_patroni_acknowledges_nothing_and_still_answers_rea
             assert refuses(lambda: near.get(token))
             assert far.get(token) is None
             assert far.count(principal="bob") == 0
+
+
+@contextmanager
+def killed(cluster: Cluster) -> Iterator[None]:
+    leader = cluster.leader
+    leader.kill()
+    yield
+    leader.start()
+
+
+@contextmanager
+def paused(cluster: Cluster) -> Iterator[None]:
+    with cluster.leader.paused():
+        yield
+
+
+@contextmanager
+def switched_over(cluster: Cluster) -> Iterator[None]:
+    cluster.switch_over()
+    yield
+
+
+@pytest.mark.parametrize("changed", [killed, paused, switched_over])
+def test_answers_from_memory_keep_to_their_bound(
+    cluster: Cluster, changed: Callable[[Cluster], AbstractContextManager[None]]
+) -> None:
+    """However long it takes until somebody leads again, and the old leader is back."""
+    cluster.wait_until_whole()
+    successor = cluster.other(cluster.leader)
+    url = cluster.url(schema=f"at_{time.monotonic_ns()}")
+    with SessionStore.open(url, timeout=TIMEOUT) as store, ExitStack() as stack:
+        tokens = [store.create(f"user {number}").token for number in range(SESSIONS)]
+        readers = [stack.enter_context(reading(url, tokens, colour)) for colour in COLOURS]
+        ended: dict[str, int] = {}
+
+        def end_all() -> None:
+            for token in tokens[SESSIONS // 4 :]:
+                until(lambda token=token: not refuses(lambda: store.expire(token)))  # type: ignore[misc]
+                ended[token] = since_boot()
+                readers[0].reads(len(tokens) // 4)
+
+        ending = threading.Thread(target=end_all)
+        ending.start()
+        until(lambda: len(ended) > SESSIONS // 4)
+        with changed(cluster):
+            until(lambda: successor.is_primary)
+            before = len(ended)
+            ending.join()
+            assert before < len(ended) == len(tokens) - SESSIONS // 4
+        cluster.wait_until_whole()
+        for reader in readers:
+            until(reader.is_warm)
+            assert reader.most_late(ended) <= BOUND
+            assert set(tokens) - set(ended) <= set(reader.told()["last"])
 
 
 def test_without_synchronous_mode_what_a_cut_off_leader_acknowledged_is_lost() -> None:
