@@ -171,3 +171,10 @@ def test_without_the_extra_there_is_json_with_the_raw_text() -> None:
     printed = subprocess.check_output([sys.executable, "-c", WITHOUT], text=True)
     (device,) = json.loads(printed)["sessions"]
     assert (device["browser"], device["user_agent"]) == (None, "Firefox <b>")
+
+
+def test_without_ua_parser_the_page_shows_the_raw_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ua_parser", None)
+    site = DeviceSite()
+    session = site.store.create("alice", context={"user_agent": f"<b>{FIREFOX}"})
+    assert f"<bdi>&lt;b&gt;{FIREFOX}</bdi>" in site.page_of(session)

@@ -288,6 +288,11 @@ def test_what_an_attacker_calls_himself_is_shown_as_text(site: Site, text: str) 
     assert not any(sign in "".join(map(str, shown.values())) for sign in "\u202e\u2066\x00\x1b")
 
 
+def test_no_page_is_at_a_path_that_its_relative_links_do_not_fit(site: Site) -> None:
+    answer = site("GET", "/account/sessions/", PAGE, cookie=signed_in(site).token)
+    assert answer.status in (307, 404)
+
+
 def test_other_methods_are_answered_405(site: Site) -> None:
     token = signed_in(site).token
     for method, path in (

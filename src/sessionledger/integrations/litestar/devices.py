@@ -6,6 +6,7 @@ app = Litestar([router(sessions, path="/account")], plugins=[sessions])
 from typing import Any
 
 from litestar import Request, Response, Router
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler, route
 
 from sessionledger.integrations.devices.page import DevicePage
@@ -19,9 +20,10 @@ def router(sessions: Sessions, page: DevicePage | None = None, *, path: str = "/
     """The routes, for an application that has these sessions; not in the OpenAPI document."""
 
     def handler(name: str, method: Any, place: str, view: View) -> HTTPRouteHandler:
-        # A method has a status of its own here, unless one is told: the reply says which it is.
         @route(place.replace("{id}", "{id:str}"), http_method=method, name=name, status_code=200)
         async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+            if request.scope["raw_path"].endswith(b"/"):
+                raise NotFoundException("the links of the page are relative to a path without /")
             asked = sessions.for_request(request)
             body, status, headers, kind = await view(asked, request.path_params.get("id", ""))
             kind = kind.partition(";")[0]  # it adds the charset itself
