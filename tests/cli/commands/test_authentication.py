@@ -98,9 +98,13 @@ def test_rotate_prints_the_new_token_alone(line: Line) -> None:
 
 
 def test_login_rotates_to_another_principal(line: Line) -> None:
-    old, _ = line.create("anonymous", "--attributes", '{"basket":[1]}')
-    issued = line("rotate", "--principal", "alice", "--grace", "0s", "--json", given=old).record
-    assert (issued["principal"], issued["attributes"]) == ("alice", {"basket": [1]})
+    old, _ = line.create("anonymous:", "--attributes", '{"basket":[1],"greeting":"hello"}')
+    assert line("get", given=old).row[1].startswith("anonymous:")
+    options = ["--principal", "alice", "--changes", '{"greeting":null,"role":"buyer"}']
+    issued = line("rotate", *options, "--grace", "0s", "--json", given=old).record
+    assert issued["principal"] == "alice"
+    assert issued["attributes"] == {"basket": [1], "role": "buyer"}
+    assert len(line("history", "--handle", issued["handle"], "--json").records) == 1
     assert line("authenticate", given=old).code == 1
     assert line("get", given=issued["token"]).code == 0
 

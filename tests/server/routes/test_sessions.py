@@ -278,6 +278,8 @@ def test_a_touch_by_handle_moves_the_end(web: Web) -> None:
     assert (again["expires_at"], again["attributes"]) < (touched.json()["expires_at"], {"a": 1})
     last = web("GET", f"/v1/history/{session['handle']}").json()["events"][-1]
     assert (last["reason"], last["actor"], last["context"]) == ("seen", "root", {"device": "phone"})
+    ended = web("POST", f"{path(session)}/touch", json={"ttl": 0}).json()
+    assert (ended["state"], ended["cause"]) == ("ended", "revoked")
 
 
 @pytest.mark.parametrize(
@@ -309,17 +311,20 @@ def test_a_patch_moves_the_end_in_one_event_and_zero_ends_it(web: Web) -> None:
 
 
 def test_at_a_log_in_the_session_gets_another_token_and_principal(web: Web) -> None:
-    visitor = web.create("anonymous", attributes={"basket": ["tea"]})
-    answer = web(
-        "POST", f"{path(visitor)}/rotate", json={"principal": "alice", "reason": "signed in"}
-    )
+    visitor = web.create("anonymous:", attributes={"basket": ["tea"], "greeting": "hello"})
+    assert visitor["principal"].startswith("anonymous:")
+    told = {"principal": "alice", "changes": {"greeting": None, "role": "buyer"}}
+    answer = web("POST", f"{path(visitor)}/rotate", json=told | {"reason": "signed in"})
     issued = answer.json()
     assert answer.headers["location"] == path(issued)
-    assert (issued["principal"], issued["attributes"]) == ("alice", {"basket": ["tea"]})
+    assert issued["principal"] == "alice"
+    assert issued["attributes"] == {"basket": ["tea"], "role": "buyer"}
+    events = web("GET", f"/v1/history/{issued['handle']}").json()["events"]
+    assert len(events) == 1, "the changes are part of the new session's beginning"
     assert web("GET", "/v1/session", token=issued["token"]).json()["principal"] == "alice"
     # What somebody may have planted before the log in is, for its grace, the visitor's.
     old = web("GET", "/v1/session", token=visitor["token"])
-    assert (old.status_code, old.json()["principal"]) == (200, "anonymous")
+    assert (old.status_code, old.json()["principal"]) == (200, visitor["principal"])
 
 
 @pytest.mark.parametrize(("grace", "status"), [(60, 200), (0, 401)])
