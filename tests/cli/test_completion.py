@@ -59,6 +59,8 @@ def test_completion_completes(line: Line) -> None:
         ("sessionledger keys c", ["create"]),
         ("sessionledger keys create a --scope ", list(SCOPES)),
         ("sessionledger get --h", ["--handle", "--help"]),
+        ("sessionledger fi", ["find-or-create"]),
+        ("sessionledger find-or-create a b --e", ["--expires-at"]),
         ("sessionledger serve --on-reuse d", ["deny"]),
         ("sessionledger create a --attributes @", []),
         ("sessionledger histroy --", []),
