@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.utils.functional import lazystr
 from flask import Flask
 
 from sessionledger import LogUnavailable, Session, SessionStore
-from sessionledger.integrations import Settings
+from sessionledger.integrations import Requirements, Settings
 from sessionledger.integrations.devices import TEXTS, DevicePage
 from sessionledger.integrations.devices.page import as_shown, device_of
 from sessionledger.integrations.flask import Sessions
@@ -38,7 +39,8 @@ class DeviceSite:
     """An application with the page alone."""
 
     def __init__(self, page: DevicePage | None = None, **told: Any) -> None:
-        self.store = SessionStore.open("memory:", clock=Clock())
+        self.clock = Clock()
+        self.store = SessionStore.open("memory:", clock=self.clock)
         self.sessions = Sessions(lambda _: self.store, settings=Settings(**told))
         app = Flask("devices")
         self.sessions.init_app(app)
@@ -111,6 +113,28 @@ def test_a_hundred_logins_are_shown_this_one_first_and_the_rest_are_counted() ->
     assert (len(answer["sessions"]), answer["more"]) == (100, 21)
     assert answer["sessions"][0]["id"] == first.handle
     assert "21</bdi> more are not shown." in site.page_of(first)
+
+
+def test_an_end_of_others_takes_what_the_page_requires_and_a_look_does_not() -> None:
+    site = DeviceSite(DevicePage(to_end=Requirements(max_auth_age=timedelta(minutes=10))))
+    own, other = site.store.create("alice"), site.store.create("alice")
+    bearer = {"Authorization": f"Bearer {own.token}"}
+    site.clock.now += timedelta(minutes=11)
+    ends = (
+        ("DELETE", f"/sessions/{other.handle}"),
+        ("POST", f"/sessions/{other.handle}/revoke"),
+        ("POST", "/sessions/revoke-others"),
+        ("POST", "/logout-everywhere"),
+    )
+    assert site("GET", "/sessions", **bearer).status_code == 200
+    for method, path in ends:
+        answer = site(method, path, **bearer)
+        assert (answer.status_code, site.store.count()) == (401, 2)
+        assert 'max_age="600"' in answer.headers["WWW-Authenticate"]
+    site.store.reauthenticate(own.token)
+    assert site(*ends[0], **bearer).status_code == 204
+    site.clock.now += timedelta(minutes=11)
+    assert site("DELETE", f"/sessions/{own.handle}", **bearer).status_code == 204, "its own"
 
 
 @pytest.mark.parametrize("case", THEIRS)

@@ -82,7 +82,7 @@ def test_the_request_sees_what_it_patched(store: SessionStore) -> None:
     patched = asking.patch({"b": 2}, reason="chosen")
     assert asking.session() == asking.required() == patched == store.get(token)
     assert patched.attributes == {"a": 1, "b": 2}
-    assert asking.set_cookie is None
+    assert asking.in_place.set_cookie is None
     last = list(store.history(handle=patched.handle))[-1]
     assert (last.actor, last.reason) == ("alice", "chosen")
     with pytest.raises(VersionConflict):
@@ -95,11 +95,11 @@ def test_a_patch_with_an_end_sends_the_cookie_again_and_is_one_event(store: Sess
     asking = request(store, cookie=token)
     asking.patch({"a": 1}, ttl=3 * HOUR)
     assert store.head().id == 2
-    assert asking.set_cookie is not None
-    assert f"={token}; Max-Age=10800;" in asking.set_cookie
+    assert asking.in_place.set_cookie is not None
+    assert f"={token}; Max-Age=10800;" in asking.in_place.set_cookie
     bearing = request(store, bearer=token)
     bearing.patch({"a": 2}, ttl=HOUR)
-    assert bearing.set_cookie is None
+    assert bearing.in_place.set_cookie is None
 
 
 def test_a_replaced_cookie_is_not_sent_again(store: SessionStore) -> None:
@@ -108,7 +108,7 @@ def test_a_replaced_cookie_is_not_sent_again(store: SessionStore) -> None:
     assert successor is not None
     asking = request(store, cookie=token)
     asking.patch({"a": 1}, ttl=3 * HOUR)
-    assert asking.set_cookie is None
+    assert asking.in_place.set_cookie is None
     found = store.get(successor.token)
     assert found is not None
     assert found.attributes == {"a": 1}
@@ -119,8 +119,8 @@ def test_a_patch_that_ends_the_session_leaves_nobody(store: SessionStore) -> Non
     asking = request(store, cookie=token)
     assert asking.patch({}, ttl=timedelta(0)).ended_at is not None
     assert asking.session() is None
-    assert asking.set_cookie is not None
-    assert "Max-Age=0" in asking.set_cookie
+    assert asking.in_place.set_cookie is not None
+    assert "Max-Age=0" in asking.in_place.set_cookie
     with pytest.raises(Refused):
         asking.patch({"a": 1})
 
@@ -128,7 +128,7 @@ def test_a_patch_that_ends_the_session_leaves_nobody(store: SessionStore) -> Non
 def test_an_anonymous_session_is_patched_and_no_log_in(store: SessionStore) -> None:
     asking = request(store)
     issued = asking.begin_anonymous(attributes={"basket": []}, ttl=HOUR)
-    assert asking.set_cookie is not None
+    assert asking.in_place.set_cookie is not None
     assert issued.is_anonymous
     again = request(store, cookie=issued.token)
     assert again.patch({"basket": ["tea"]}).attributes == {"basket": ["tea"]}

@@ -5,7 +5,7 @@ A `SessionStore` never suspends, so neither do the coroutines that call it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -88,15 +88,6 @@ class SyncRequestSession:
     ) -> None:
         in_place = store_in_place(store)
         self.in_place = RequestSession(lambda: in_place, request, settings, refuse)
-
-    @property
-    def set_cookie(self) -> str | None:
-        """What the answer is to say to the browser."""
-        return self.in_place.set_cookie
-
-    def cache_headers(self, vary: Iterable[str], cache_control: Iterable[str]) -> dict[str, str]:
-        """As `RequestSession.cache_headers`."""
-        return self.in_place.cache_headers(vary, cache_control)
 
     session = _in_place(RequestSession.session)
     required = _in_place(RequestSession.required)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from sessionledger import Session
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.timestamps import stamp
 
 TEXTS: Final[Mapping[str, str]] = {
@@ -39,11 +40,12 @@ class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
     """How the page reads, and what follows it. Raises `ValueError`.
 
     texts: replaces texts of `TEXTS` by name; lazy translations will do. after_log_out: the path
-    where a browser goes that signed itself out.
+    where a browser goes that signed itself out. to_end: what it takes to end other sessions.
     """
 
     texts: Mapping[str, Any] = {}
     after_log_out: str = "/"
+    to_end: Requirements = A_SESSION
 
     def __post_init__(self) -> None:
         if unknown := self.texts.keys() - TEXTS.keys():

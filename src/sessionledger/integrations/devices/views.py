@@ -14,6 +14,7 @@ from sessionledger import Session
 from sessionledger.integrations.devices.page import STYLE, DevicePage, device_of, login_of
 from sessionledger.integrations.refusing import answered
 from sessionledger.integrations.request_session import RequestSession, actor_of
+from sessionledger.integrations.requirements import A_SESSION, Requirements
 from sessionledger.integrations.settings import credentials_of
 from sessionledger.web.challenges import lacking
 from sessionledger.web.cross_site import CROSS_SITE
@@ -78,29 +79,31 @@ class DeviceViews:
         own = await _requester(asked)
         if is_own := id == login_of(own):
             await asked.log_out()
+        else:
+            await asked.required(self._page.to_end)
         ended = is_own or await _end_login(asked, own, id)
         if asked.request.method == "POST" and _is_for_people(asked):
             return _redirect(self._page.after_log_out if is_own else "../../sessions")
         return Reply(status=204) if ended else _json({"detail": "there is no such session"}, 404)
 
     async def _end_others(self, asked: RequestSession, _: str) -> Reply:
-        own = await _requester(asked)
+        own = await _requester(asked, self._page.to_end)
         revoke_all = asked.store().revoke_all
         ended = await revoke_all(own.principal, keep=[own.handle], **_noted(asked, own))
         return _redirect("../sessions") if _is_for_people(asked) else _json({"ended": ended})
 
     async def _end_all(self, asked: RequestSession, _: str) -> Reply:
-        await _requester(asked)
+        await _requester(asked, self._page.to_end)
         answer = _json({"ended": await asked.log_out_everywhere()})
         return _redirect(self._page.after_log_out) if _is_for_people(asked) else answer
 
 
-async def _requester(asked: RequestSession) -> Session:
+async def _requester(asked: RequestSession, takes: Requirements = A_SESSION) -> Session:
     """The session of the request. A cookie comes from an own page, since all forms do."""
     strict = replace(asked.settings, cross_site_cookies=False)
     if credentials_of(asked.request, strict).denied is CROSS_SITE:
         raise asked.refuse(CROSS_SITE)
-    own = await asked.required()
+    own = await asked.required(takes)
     if own.ancestors:  # a child may do less than its parent
         raise asked.refuse(lacking(asked.settings.realm))
     return own

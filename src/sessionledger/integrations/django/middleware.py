@@ -63,9 +63,10 @@ def with_headers(
     response: HttpResponseBase, request_session: DjangoRequestSession
 ) -> HttpResponseBase:
     """The response with the cookie and the cache headers of the request session."""
+    told = request_session.in_place
     said = ([response.headers.get(name, "")] for name in ("Vary", "Cache-Control"))
-    for name, value in request_session.cache_headers(*said).items():
+    for name, value in told.cache_headers(*said).items():
         response.headers[name] = value
-    if request_session.set_cookie is not None:
-        response.cookies.load(request_session.set_cookie)
+    if told.set_cookie is not None:
+        response.cookies.load(told.set_cookie)
     return response

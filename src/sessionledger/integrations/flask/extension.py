@@ -117,11 +117,9 @@ class Sessions:
     def _with_headers(self, response: Response) -> Response:
         request_session = request.environ.get(self._key)
         if isinstance(request_session, SyncRequestSession):
-            headers = response.headers
-            told = request_session.cache_headers(
-                headers.getlist("Vary"), headers.getlist("Cache-Control")
-            )
-            headers.update(told)
-            if request_session.set_cookie is not None:
-                headers.add("Set-Cookie", request_session.set_cookie)
+            headers, told = response.headers, request_session.in_place
+            said = (headers.getlist(name) for name in ("Vary", "Cache-Control"))
+            headers.update(told.cache_headers(*said))
+            if told.set_cookie is not None:
+                headers.add("Set-Cookie", told.set_cookie)
         return response
