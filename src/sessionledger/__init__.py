@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SessionLedgerError,
         SessionLimitReached,
         StoreClosed,
+        UnsupportedRuntime,
         UnsupportedSchema,
         VersionConflict,
         WriteContention,
@@ -89,7 +90,7 @@ else:
             "InvalidSession InvalidURL LedgerMoved LedgerRestored LogError LogTimeout "
             "LogUnavailable MaintenanceRunning NoLedger NotALedger ReauthenticationRequired "
             "RotationLimitReached SessionLedgerError SessionLimitReached StoreClosed "
-            "UnsupportedSchema VersionConflict WriteContention"
+            "UnsupportedRuntime UnsupportedSchema VersionConflict WriteContention"
         ),
         "findings": "Finding",
         "logs.base": (
@@ -193,6 +194,7 @@ __all__ = [
     "StoreClosed",
     "StoredEvent",
     "Unit",
+    "UnsupportedRuntime",
     "UnsupportedSchema",
     "Verification",
     "VersionConflict",

@@ -1,4 +1,7 @@
-"""A call in a thread of its own. Others may occupy all threads of an event loop, however long."""
+"""The event loop that runs here, and calls in a thread of their own.
+
+Others may occupy all threads of an event loop, however long.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,28 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from sessionledger.errors import UnsupportedRuntime
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The loop of the calling task. Raises `UnsupportedRuntime` without one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise UnsupportedRuntime(
+            "AsyncSessionStore needs an asyncio event loop, and none runs here; nothing was "
+            "written. Under trio, call a SessionStore in threads: "
+            "await trio.to_thread.run_sync(store.get, token)"
+        ) from None
+
+
 async def in_own_thread(call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     """The answer of a call. The call goes on if its caller is cancelled."""
+    loop = running_loop()
     thread = ThreadPoolExecutor(1, "sessionledger-call")
-    loop = asyncio.get_running_loop()
     answer = loop.run_in_executor(thread, partial(call, *given, **named))
     thread.shutdown(wait=False)
     return await answer

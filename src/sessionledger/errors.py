@@ -13,6 +13,7 @@
     ├── ClockJumped                      the clock can't be trusted to end anybody's session
     ├── WriteContention                  others changed the session faster than we could decide
     ├── StoreClosed                      used before it was opened or after it was closed
+    ├── UnsupportedRuntime (RuntimeError)  no asyncio loop runs here, or gevent came too late
     ├── HistoryCut                       the events that were asked for were removed
     ├── LedgerRestored                   a restore lost the events that were read last
     └── LogError
@@ -144,6 +145,12 @@ class StoreClosed(SessionLedgerError):
     """The store or log was used before it was opened or after it was closed."""
 
     code = "store_closed"
+
+
+class UnsupportedRuntime(SessionLedgerError, RuntimeError):
+    """The call can't work in this process or thread; nothing was written. The message says why."""
+
+    code = "unsupported_runtime"
 
 
 class HistoryCut(SessionLedgerError):

@@ -19,12 +19,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from sessionledger.background import in_own_thread
+from sessionledger.background import in_own_thread, running_loop
 from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.loop_waiters import LoopWaiters
 from sessionledger.logs.base import KeyState, Log, Outcome, Row, Unit
 from sessionledger.logs.concurrency.forking import Forkable, watch_forks
+from sessionledger.logs.concurrency.greenlets import check_patched
 from sessionledger.logs.concurrency.group_commit import GRACE_SECONDS, UNKNOWN, by_topic, dealt
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS, having_waited
@@ -69,7 +70,7 @@ class LoopLog(ImmediateLog, Forkable):
         return self._committer.append(topic, units)
 
     async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         slots = self._slots.get(loop)
         if slots is None:
             slots = self._slots[loop] = asyncio.Semaphore(self.calls)
@@ -156,7 +157,7 @@ class _Committer:
         self._begin()
 
     async def append(self, topic: str, units: Sequence[Unit]) -> list[Outcome]:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         timeout = self._log.timeout
         waiting = _Waiting(topic, units, loop, loop.create_future(), monotonic() + timeout)
         with self._mutex:
@@ -201,6 +202,7 @@ class _Committer:
     def _start(self) -> None:
         if self._stopped:
             raise _closed()
+        check_patched()
         self._thread = threading.Thread(target=self._run, name="sessionledger-commit", daemon=True)
         self._thread.start()
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
+from sessionledger.background import running_loop
 from sessionledger.logs.arguments import check_id
 
 Asleep: TypeAlias = dict[asyncio.Future[int], int]
@@ -29,7 +30,7 @@ class LoopWaiters:
         head = await self._latest(topic)
         if head > after or (timeout is not None and timeout <= 0):
             return head
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         waiter: asyncio.Future[int] = loop.create_future()
         timer = None if timeout is None else loop.call_later(timeout, _resolve, waiter, head)
         asleep = self._asleep.get((loop, topic))

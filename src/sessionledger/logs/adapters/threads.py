@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from sessionledger.background import in_own_thread
+from sessionledger.background import in_own_thread, running_loop
 from sessionledger.errors import LogTimeout, StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import KeyState, Log, RemoteLog
@@ -89,7 +89,7 @@ class _BatchedReads:
 
     async def ask(self, topic: str, key: bytes) -> KeyState | None:
         """What `Log.state` answers."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         batch = self._gathered.get((loop, topic))
         if batch is None:
             batch = self._gathered[loop, topic] = Batch()

@@ -16,11 +16,11 @@ of the base, and removes the events. From then on the rows are fold(base, remain
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from os import getpid
-from threading import get_ident
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -218,7 +218,7 @@ class Leased(ABC):
     @contextmanager
     def lease(self) -> Iterator[None]:
         """As in `CompactableLog`."""
-        me = (getpid(), get_ident())
+        me = (getpid(), threading.get_ident())
         if self._holder == me:
             yield
             return

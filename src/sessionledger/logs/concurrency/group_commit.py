@@ -21,6 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from sessionledger.errors import LogTimeout, LogUnavailable, SessionLedgerError
 from sessionledger.logs.base import Outcome, Unit
+from sessionledger.logs.concurrency.greenlets import Beside, in_place
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import ReentrancyGuard, still_writing
 from sessionledger.logs.concurrency.waiting import Waiters, until_of_call
@@ -90,11 +91,13 @@ class GroupCommit:
 
     What the leader is doing stands in attributes: if it is interrupted anywhere, it goes on there.
     timeout: how many seconds an append waits for others. waiters: are notified of every commit.
+    beside: makes the call that commits, for example in another thread.
     """
 
-    def __init__(self, commit: Commit, timeout: float) -> None:
+    def __init__(self, commit: Commit, timeout: float, beside: Beside = in_place) -> None:
         self.waiters = Waiters()
         self._commit = commit
+        self._beside = beside
         self._timeout = timeout
         self._mutex = Lock()
         self._pending: list[Ticket] = []
@@ -174,7 +177,9 @@ class GroupCommit:
             with self._mutex:
                 self._batch, self._pending = self._pending, []
         if not self._begun:
-            self._begin()
+            self._beside(self._begin)
+        if self._verdict is None:
+            self.waiters.notify()
         for ticket in self._batch:
             if not ticket.done:
                 ticket.error = ticket.error or self._verdict
@@ -197,7 +202,6 @@ class GroupCommit:
             for batch in batches:
                 batch.deal()
             self._verdict = None
-            self.waiters.notify()
 
     def _pass_on(self) -> None:
         """Give the lead to the first that waits; keep it for those who don't; else it is over."""

@@ -16,17 +16,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from _thread import start_new_thread
+from _queue import SimpleQueue
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock as Flag
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast
 
 from sessionledger.errors import LogTimeout, MaintenanceRunning
+from sessionledger.logs.concurrency.greenlets import allocate_lock, start_new_thread
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.ownership import holder_of, open_companion, owner_of
@@ -183,7 +182,7 @@ class _Turn:
         self._mutex = Lock()
         self._is_wanted = True
         self._has_begun = self._has_ended = False
-        self._asleep = Flag()
+        self._asleep = allocate_lock()
         self._asleep.acquire()
         self._answer: Any = None
         self._error: BaseException | None = None

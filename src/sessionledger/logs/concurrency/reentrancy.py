@@ -5,12 +5,14 @@ Such a handler can't wait for the call that it interrupted, so its own call is r
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from threading import get_ident
+from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sessionledger.errors import LogTimeout, LogUnavailable
+from sessionledger.logs.concurrency.greenlets import Beside, are_greenlets, get_ident, in_place
 from sessionledger.logs.concurrency.locks import Lock
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ class ReentrancyGuard:
         This is no context manager: a signal may raise between any two calls, and would leave the
         thread inside for good.
         """
-        me = get_ident()
+        me = threading.get_ident()
         if me in self._inside:
             raise Reentered
         try:
@@ -53,14 +55,23 @@ class ReentrancyGuard:
 class Mutex:
     """Does the work of one thread at a time. Calls of signal handlers are refused before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Beside = in_place) -> None:
+        """beside: makes the calls in native threads; otherwise greenlets wait here themselves."""
+        self._beside = beside
         # Its owner may take it again. A handler that comes between the lock and the note of its
         # owner goes first, as nothing has begun.
-        self._lock = Lock()
+        self._lock: Any = Lock()
+        if beside is in_place and are_greenlets():
+            from gevent.lock import RLock  # that of C takes all greenlets for one owner
+
+            self._lock = RLock()
         self._owner = _NOBODY
 
     def run(self, work: Callable[[], T], until: float) -> T:
         """Do the work alone; no context manager either. Raises `LogTimeout`."""
+        return self._beside(partial(self._run, work, until))
+
+    def _run(self, work: Callable[[], T], until: float) -> T:
         taken: list[bool] = []
         try:
             # One call from taking to noting: no signal handler runs in the middle of it.
@@ -80,7 +91,7 @@ class Mutex:
         another one still is at that time."""
         if self._owner == get_ident():
             return False
-        return self._lock.acquire(timeout=max(0.0, until - monotonic()))
+        return bool(self._lock.acquire(timeout=max(0.0, until - monotonic())))
 
     def release(self) -> None:
         """End what `hold` began."""

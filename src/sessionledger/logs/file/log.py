@@ -50,6 +50,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.compaction.contract import refuse_below
 from sessionledger.logs.concurrency.forking import watch_forks
+from sessionledger.logs.concurrency.greenlets import beside_greenlets
 from sessionledger.logs.concurrency.group_commit import GroupCommit, each_alone
 from sessionledger.logs.concurrency.lock_file import Lease
 from sessionledger.logs.concurrency.locks import TimedLock
@@ -113,7 +114,7 @@ class FileLog(CompactableFiles):
         """Start with locks that nobody holds: at first, and again in a forked child."""
         self._lock = TimedLock()  # never held while a thread waits for the writer's lock
         self._lock.timeout = self.timeout
-        self._group = GroupCommit(each_alone(self._write), self.timeout)
+        self._group = GroupCommit(each_alone(self._write), self.timeout, beside_greenlets)
         self._maintenance = Lease(self.path / MAINTENANCE, self.path)
 
     def _open_writer_lock(self) -> WriterLock | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sessionledger.logs.concurrency.greenlets import beside_greenlets
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Mutex
 
@@ -29,7 +30,7 @@ class WriterLock:
         self._begin()
 
     def _begin(self) -> None:
-        self._mutex = Mutex()
+        self._mutex = Mutex(beside_greenlets)
         self._is_held = False
 
     def run(self, work: Callable[[], T], check: Callable[[], None], until: float) -> T:

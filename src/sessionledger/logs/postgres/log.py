@@ -25,6 +25,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import Forkable, watch_forks
+from sessionledger.logs.concurrency.greenlets import in_own_greenlet
 from sessionledger.logs.concurrency.group_commit import Batch, each_alone
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_call
 from sessionledger.logs.gap_fold import RowsBehind
@@ -64,6 +65,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     _cut_queries = queries
     _links = (queries.LINKS_AFTER, queries.REMOVE_LINKS)
     _poll_seconds = 0.05
+    _beside = staticmethod(in_own_greenlet)
 
     def __init__(
         self,

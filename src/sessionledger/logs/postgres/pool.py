@@ -18,6 +18,7 @@ import psycopg
 
 from sessionledger.errors import LogTimeout
 from sessionledger.logs.concurrency.forking import untouchable
+from sessionledger.logs.concurrency.greenlets import check_patched
 from sessionledger.logs.concurrency.locks import Permit
 from sessionledger.logs.postgres.connection import Connection
 from sessionledger.logs.postgres.handshake import in_time
@@ -91,6 +92,7 @@ class Pool:
 
     def _taken(self, permit: Permit, until: float) -> Connection:
         self._check()
+        check_patched()
         try:
             permit.take(max(0.0, until - time.monotonic()))
             connection = self._found(until)

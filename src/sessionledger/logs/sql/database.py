@@ -21,6 +21,7 @@ from sessionledger.logs.base import (
     StoredEvent,
     Unit,
 )
+from sessionledger.logs.concurrency.greenlets import Beside
 from sessionledger.logs.concurrency.group_commit import Batch, GroupCommit
 from sessionledger.logs.concurrency.waiting import POLL_SECONDS, until_of_read
 from sessionledger.logs.marks import apply, mark_of
@@ -131,10 +132,11 @@ class DatabaseLog(DatabaseReads, Generic[W]):
 
     timeout: float
     _poll_seconds = POLL_SECONDS
+    _beside: Beside
 
     def _begin(self) -> None:
         """Start without threads and connections: at first, and again in a forked child."""
-        self._group = GroupCommit(self._commit, self.timeout)
+        self._group = GroupCommit(self._commit, self.timeout, self._beside)
 
     @abstractmethod
     def _commit(self, batches: Sequence[Batch], until: float) -> None:

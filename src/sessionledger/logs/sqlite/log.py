@@ -25,6 +25,7 @@ from sessionledger.logs.base import (
     key_state_of,
 )
 from sessionledger.logs.concurrency.forking import untouchable, watch_forks
+from sessionledger.logs.concurrency.greenlets import beside_greenlets
 from sessionledger.logs.concurrency.group_commit import Batch
 from sessionledger.logs.concurrency.lock_file import Lease
 from sessionledger.logs.concurrency.reentrancy import Reentered
@@ -51,6 +52,8 @@ class SQLiteLog(CompactableDatabase[Writer], SQLiteReads):
     vfs: name of a SQLite VFS, None for the default.
     Raises `LogUnavailable`, `NotALedger` or `UnsupportedSchema`.
     """
+
+    _beside = staticmethod(beside_greenlets)
 
     def __init__(
         self,

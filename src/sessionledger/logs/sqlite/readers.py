@@ -9,10 +9,7 @@ A reader that is inside refuses a signal handler of its own thread, which can't 
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from threading import get_ident
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -20,6 +17,7 @@ from weakref import WeakSet
 import apsw
 
 from sessionledger.errors import LogTimeout
+from sessionledger.logs.concurrency.greenlets import get_ident, local, sleep
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import Reentered, still_writing
 
@@ -144,7 +142,7 @@ class Reader:
             self.inside = True
 
 
-class _Mine(threading.local):
+class _Mine(local):
     reader: Reader | None = None
 
 
@@ -182,7 +180,7 @@ class Readers:
         self._gate.close()
         for reader in list(self._all):
             while reader.inside and monotonic() < until:
-                time.sleep(_LOOK_AGAIN_SECONDS)
+                sleep(_LOOK_AGAIN_SECONDS)
             if not reader.inside:
                 reader.close()
         return not any(reader.inside for reader in list(self._all))

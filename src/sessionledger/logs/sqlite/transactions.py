@@ -12,6 +12,7 @@ import apsw
 
 from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.concurrency.forking import untouchable
+from sessionledger.logs.concurrency.greenlets import beside_greenlets
 from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.reentrancy import Mutex
 from sessionledger.logs.sqlite import queries
@@ -56,14 +57,14 @@ class Transactions:
             check_ledger(path)
         self._lock_file = LockFile(path.with_name(path.name + "-lock"), path)
         try:
-            self._writer = self._open(self._until())
+            self._writer = beside_greenlets(partial(self._open, self._until()))
         except BaseException:
             self._lock_file.forget()
             raise
 
     def _begin(self) -> None:
         """Start without threads: at first, and again in a forked child."""
-        self._mutex = Mutex()
+        self._mutex = Mutex(beside_greenlets)
         self._is_lost = self._path in _lost
 
     def _until(self) -> float:

@@ -240,6 +240,9 @@ async def _repeat(
     """Take turns, each once the one before leaves no seconds to wait, until it is stopped."""
     import asyncio
 
+    from sessionledger.background import running_loop
+
+    running_loop()
     while (left := await turn()) is not None and not stopped.is_set():
         while not engine.closed and not stopped.is_set() and left() > 0:
             with suppress(TimeoutError):

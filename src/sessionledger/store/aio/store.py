@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 
-from sessionledger.background import in_own_thread
+from sessionledger.background import in_own_thread, running_loop
 from sessionledger.core.policy import Policy, given_policy
 from sessionledger.errors import StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
@@ -117,6 +117,7 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         telemetry.observe(self)
 
     async def __aenter__(self) -> AsyncSessionStore:
+        running_loop()
         # Never waited for: who has it may run in another thread's loop.
         if not self._entering.acquire(blocking=False):
             raise StoreClosed("the store is not open yet: another task is entering it")
@@ -152,6 +153,8 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
 
     async def close(self) -> None:
         """Release the ledger. Closing twice is nothing."""
+        if self._loop_log is not None:
+            running_loop()  # without one, nothing is closed in part
         loop_log, self._loop_log = self._loop_log, None
         engine, self._engine = self._engine, no_engine("the store is closed")
         engine.close()

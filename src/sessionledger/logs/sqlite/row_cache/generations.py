@@ -25,12 +25,12 @@ The order is what makes it right, and `tests/logs/sqlite/row_cache/test_model.py
 
 from __future__ import annotations
 
-import threading
 from typing import TypeAlias
 
 import msgspec
 
 from sessionledger.logs.base import KeyState
+from sessionledger.logs.concurrency.greenlets import allocate_lock
 from sessionledger.logs.sqlite.row_cache.wal_header import is_stamp
 
 MAX_ROWS = 16_384
@@ -85,7 +85,7 @@ class TopicCache:
         self._noted: tuple[Refresh, Changes] | None = None
         self._passed = 0
         self._epoch: int | None = None
-        lock = threading.Lock()
+        lock = allocate_lock()
         self._take, self._give = lock.acquire, lock.release
 
     def begin_refresh(self) -> Refresh | None:

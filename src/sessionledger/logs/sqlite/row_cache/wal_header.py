@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 
 import apsw
 
 from sessionledger.errors import SessionLedgerError
+from sessionledger.logs.concurrency.greenlets import allocate_lock, get_ident
 from sessionledger.logs.sqlite.readers import Gate, Reader
 
 COPY_BYTES = 48
@@ -63,7 +63,7 @@ class WalHeader(Reader):
 
     def __init__(self, connect: Callable[[], apsw.Connection], gate: Gate) -> None:
         super().__init__(connect, gate)
-        self._opening = threading.Lock()
+        self._opening = allocate_lock()
         self._refused = not is_supported()
         self._header: memoryview | None = None
 
@@ -91,7 +91,7 @@ class WalHeader(Reader):
         super().close()
 
     def _open(self) -> None:
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self.inside = True
         try:
             if self._gate.closed:
