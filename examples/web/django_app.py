@@ -14,8 +14,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
 
 from sessionledger import Policy, SessionStore
 from sessionledger.integrations import Requirements, Settings, user_agent_and_address
@@ -31,7 +31,8 @@ if not settings.configured:  # where this file is the project's, a module of its
         },
     )
 
-from sessionledger.integrations.django import required, requiring, store
+from sessionledger.integrations.django import required, requiring
+from sessionledger.integrations.django.devices import urls
 
 RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 
@@ -48,14 +49,6 @@ def log_in(request: HttpRequest) -> HttpResponse:
 @required
 def home(request: HttpRequest) -> HttpResponse:
     return HttpResponse(f"hello, {request.ledger_session.required().principal}")
-
-
-@required
-def devices(request: HttpRequest) -> HttpResponse:
-    """Where one is logged in."""
-    own = store().sessions(principal=request.ledger_session.required().principal)
-    names = [one.context.get("user_agent", "unknown") for one in own]
-    return JsonResponse(names, safe=False)
 
 
 @requiring(RECENT)
@@ -77,7 +70,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("login", log_in),
     path("", home),
-    path("devices", devices),
+    path("account/", include(urls())),  # where one is logged in
     path("password", change_password),
     path("logout-everywhere", log_out_everywhere),
     path("logout", log_out),

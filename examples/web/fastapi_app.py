@@ -10,12 +10,13 @@ import os
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
 from sessionledger import AsyncSessionStore, Policy, Session
 from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 from sessionledger.integrations.fastapi import RequestSession, Sessions
+from sessionledger.integrations.fastapi.devices import routes
 
 sessions = Sessions(
     lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
@@ -23,6 +24,7 @@ sessions = Sessions(
 )
 app = FastAPI(lifespan=sessions.lifespan)
 app.add_middleware(sessions.middleware)
+app.include_router(APIRouter(routes=routes(sessions)), prefix="/account")  # where one is logged in
 
 RECENT = Requirements(max_auth_age=timedelta(minutes=10))
 CurrentRequestSession = Annotated[RequestSession, Depends(sessions.request_session)]
@@ -49,13 +51,6 @@ async def log_in(who: Login, request_session: CurrentRequestSession) -> str:
 @app.get("/")
 async def home(session: Own) -> str:
     return f"hello, {session.principal}"
-
-
-@app.get("/devices")
-async def devices(session: Own) -> list[str]:
-    """Where one is logged in."""
-    own = sessions.store.sessions(principal=session.principal)
-    return [one.context.get("user_agent", "unknown") async for one in own]
 
 
 @app.post("/password")

@@ -16,6 +16,7 @@ from flask import Blueprint, Flask, abort, request
 from sessionledger import Policy, SessionStore
 from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 from sessionledger.integrations.flask import Sessions
+from sessionledger.integrations.flask.devices import blueprint
 
 sessions = Sessions(
     lambda app: SessionStore.open(app.config["LEDGER"], policy=Policy.aal2()),
@@ -39,14 +40,6 @@ def log_in() -> str:
 @sessions.required
 def home() -> str:
     return f"hello, {sessions.request_session.required().principal}"
-
-
-@pages.get("/devices")
-@sessions.required
-def devices() -> list[str]:
-    """Where one is logged in."""
-    own = sessions.store.sessions(principal=sessions.request_session.required().principal)
-    return [one.context.get("user_agent", "unknown") for one in own]
 
 
 @pages.post("/password")
@@ -73,4 +66,5 @@ def create_app() -> Flask:
     app.config["LEDGER"] = os.environ["LEDGER"]
     sessions.init_app(app)
     app.register_blueprint(pages)
+    app.register_blueprint(blueprint(sessions), url_prefix="/account")  # where one is logged in
     return app

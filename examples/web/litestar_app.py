@@ -19,6 +19,7 @@ from msgspec import Struct
 from sessionledger import AsyncSessionStore, Policy
 from sessionledger.integrations import Requirements, Settings, user_agent_and_address
 from sessionledger.integrations.litestar import RequestSessionDependency, Sessions
+from sessionledger.integrations.litestar.devices import router
 
 sessions = Sessions(
     lambda: AsyncSessionStore.open(os.environ["LEDGER"], policy=Policy.aal2()),
@@ -48,14 +49,6 @@ async def home(request_session: RequestSessionDependency) -> str:
     return f"hello, {(await request_session.required()).principal}"
 
 
-@get("/devices", guards=[sessions.required], security=sessions.security)
-async def devices(request_session: RequestSessionDependency) -> list[str]:
-    """Where one is logged in."""
-    here = await request_session.required()
-    own = sessions.store.sessions(principal=here.principal)
-    return [one.context.get("user_agent", "unknown") async for one in own]
-
-
 @post("/password", status_code=200, guards=[sessions.requiring(RECENT)], security=sessions.security)
 async def change_password(request_session: RequestSessionDependency) -> str:
     """A new token here, and the end of all other sessions."""
@@ -74,6 +67,7 @@ async def log_out(request_session: RequestSessionDependency) -> str:
     return "goodbye"
 
 
+devices = router(sessions, path="/account")  # where one is logged in
 app = Litestar(
     [log_in, home, devices, change_password, log_out_everywhere, log_out], plugins=[sessions]
 )

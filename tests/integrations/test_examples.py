@@ -67,7 +67,8 @@ def test_somebody_logs_in_here_and_there_and_out(name: str, tmp_path: Path) -> N
         assert (phone.log_in("wrong"), phone.token) == (401, "")
         assert (phone.log_in(), laptop.log_in()) == (200, 200)
         assert "hello, alice" in phone("GET", "/").text
-        assert phone("GET", "/devices").json() == ["phone", "laptop"]
+        listed = phone("GET", "/account/sessions").json()["sessions"]
+        assert [one["user_agent"] for one in listed] == ["phone", "laptop"]
         old = phone.token
         assert "changed" in phone("POST", "/password").text
         assert phone.token != old
