@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -58,7 +58,7 @@ def _describe(routes: tuple[HTTPRouteHandler, ...]) -> bytes:
             operation = document["paths"][path.replace(":str", "")]
             for method in route.http_methods:
                 if method != "OPTIONS":
-                    _complete(operation[method.lower()], route.opt["permission"])
+                    _complete(operation[method.lower()], route.opt)
     document["paths"] |= _without_framework()
     _link(document["paths"])
     _add_components(document["components"])
@@ -77,8 +77,9 @@ def _servers(prefix: str) -> bytes:
 _SERVERS = _servers("")
 
 
-def _complete(operation: dict[str, Any], permission: str) -> None:
+def _complete(operation: dict[str, Any], opt: Mapping[str, Any]) -> None:
     """Who may call it, and how it fails."""
+    permission = opt["permission"]
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"] = _without_null(parameter["schema"])
         if "items" in schema:
@@ -95,7 +96,8 @@ def _complete(operation: dict[str, Any], permission: str) -> None:
     responses["401"] = _problem("No credentials, or none that are good.")
     responses["429"] = _problem(LIMITED) | LIMIT_HEADERS
     if permission != BEARER:
-        operation["description"] += f" Takes the scope `{permission}`."
+        scopes = " and ".join(f"`{scope}`" for scope in (permission, *opt["also"]))
+        operation["description"] += f" Takes the scope {scopes}."
         responses["403"] = _problem("The key lacks the scope.")
 
 

@@ -93,17 +93,6 @@ def test_what_can_t_be_found_or_created_is_refused(
     assert web("GET", "/v1/stats").json()["events"] == 0
 
 
-def test_finding_or_creating_takes_both_scopes(web: Web) -> None:
-    asked = {"principal": "alice", "external_id": "cart"}
-    for scope in ("sessions:create", "sessions:read"):
-        token = web.make_key(scope.replace(":", "-"), scope)
-        answer = web("POST", "/v1/sessions/find-or-create", json=asked, token=token)
-        assert problem(answer)[0] == 403
-    token = web.make_key("both", "sessions:create", "sessions:read")
-    answer = web("POST", "/v1/sessions/find-or-create", json=asked, token=token)
-    assert answer.status_code == 201
-
-
 def test_an_explicit_end_is_taken(web: Web) -> None:
     end = datetime.now(UTC) + timedelta(hours=1)
     made = web.create(expires_at=end.isoformat())

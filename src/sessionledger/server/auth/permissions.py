@@ -19,10 +19,10 @@ BEARER = "bearer"
 PUBLIC = "public"
 
 
-def requires(permission: str) -> dict[str, Any]:
-    """The `opt` of a route: a scope of admin keys, `BEARER` for any live session, or `PUBLIC`."""
-    assert permission in (*SCOPES, BEARER, PUBLIC)
-    return {"permission": permission}
+def requires(permission: str, *also: str) -> dict[str, Any]:
+    """The `opt` of a route: scopes of admin keys, `BEARER` for any live session, or `PUBLIC`."""
+    assert {permission, *also} <= {*SCOPES, BEARER, PUBLIC}
+    return {"permission": permission, "also": also}
 
 
 ENDS_OWN = {**requires(BEARER), "ends": True}
@@ -44,7 +44,7 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
         if "ends" not in handler.opt:
             count_of(connection).take_principal(session)
     else:
-        await _authorise_key(connection, token, realm, permission)
+        await _authorise_key(connection, token, realm, permission, handler.opt["also"])
 
 
 async def _authorise_bearer(connection: Connection, token: str, realm: str) -> Session:
@@ -56,10 +56,13 @@ async def _authorise_bearer(connection: Connection, token: str, realm: str) -> S
     return session
 
 
-async def _authorise_key(connection: Connection, token: str, realm: str, scope: str) -> None:
+async def _authorise_key(
+    connection: Connection, token: str, realm: str, scope: str, also: tuple[str, ...]
+) -> None:
     key = await authenticate_key(service_of(connection).ledger.keys, token)
     if key is None:
         raise refused(challenges.refused_token(realm))
     count_of(connection).take_key(key, scope)
-    if scope not in key.scopes:
-        raise refused(challenges.insufficient(realm, scope))
+    for needed in (scope, *also):
+        if needed not in key.scopes:
+            raise refused(challenges.insufficient(realm, needed))

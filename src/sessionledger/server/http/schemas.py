@@ -89,6 +89,7 @@ class NamedSession(NewSession, kw_only=True):
     """A session to find by its principal and external id, or to begin. It can't be a child."""
 
     external_id: Name
+    parent: None = None
 
 
 class SessionPatch(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,7 +9,6 @@ from litestar.openapi import ResponseSpec
 from litestar.params import Body, JSONBody
 
 from sessionledger import IssuedSession, Session
-from sessionledger.server.auth.credentials import refused
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import (
     After,
@@ -24,7 +23,7 @@ from sessionledger.server.http.parameters import (
     parse_event_id,
     versions_in,
 )
-from sessionledger.server.http.problems import HTTPProblem, invalid, not_found
+from sessionledger.server.http.problems import HTTPProblem, not_found
 from sessionledger.server.http.schemas import (
     History,
     IssuedDocument,
@@ -48,13 +47,9 @@ from sessionledger.server.service.service import (
     count_of,
     ledger_of,
     prefix_of,
-    service_of,
 )
-from sessionledger.web import challenges
 
 MERGE_PATCH = "application/merge-patch+json"
-READ = "sessions:read"
-REVOKE = "sessions:revoke"
 
 
 @post("/v1/sessions", opt=requires("sessions:create"), summary="Begin a session")
@@ -83,7 +78,7 @@ async def create_session(
 
 @post(
     "/v1/sessions/find-or-create",
-    opt=requires("sessions:create"),
+    opt=requires("sessions:create", "sessions:read"),
     status_code=200,
     responses={201: ResponseSpec(IssuedDocument, description="It was begun.")},
     summary="Find a session by its external id, or begin it",
@@ -93,12 +88,8 @@ async def find_or_create_session(
 ) -> Response[SessionDocument]:
     """The live session of a principal with an external id; one that is found stays as it is.
 
-    It also takes the scope `sessions:read`. Of many such requests at once, one begins the session.
-    The token stands in the answer to that one only.
+    Of many such requests at once, one begins the session. The token stands in its answer only.
     """
-    _require(request, READ)
-    if data.parent is not None:
-        raise invalid("parent", "must not be given: a child is begun, and never found")
     found = await ledger_of(request).sessions.find_or_create(
         data.principal, **_beginning(request, data)
     )
@@ -206,7 +197,7 @@ async def rotate_session(
 
 @post(
     "/v1/sessions/{handle:str}/change-credentials",
-    opt=requires("sessions:rotate"),
+    opt=requires("sessions:rotate", "sessions:revoke"),
     status_code=200,
     summary="Replace a session's token, and end all others of its principal",
 )
@@ -215,10 +206,8 @@ async def change_credentials(
 ) -> Response[IssuedDocument]:
     """After a new password: the bearer just proved who it is.
 
-    It also takes the scope `sessions:revoke`. The new token stands in this answer only; the old one
-    is no good any more.
+    The new token stands in this answer only; the old one is no good any more.
     """
-    _require(request, REVOKE)
     await _count_write(request, handle)
     issued = await ledger_of(request).sessions.change_credentials(
         handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context
@@ -298,12 +287,6 @@ def _beginning(request: HandlerRequest, data: NewSession) -> dict[str, Any]:
         "actor": caller_of(request).name,
         "context": data.context,
     }
-
-
-def _require(request: HandlerRequest, scope: str) -> None:
-    """Raises `HTTPProblem` where the key lacks a scope that the route takes beside its own."""
-    if scope not in caller_of(request).scopes:
-        raise refused(challenges.insufficient(service_of(request).settings.realm, scope))
 
 
 async def _count_write(request: HandlerRequest, handle: str) -> None:
