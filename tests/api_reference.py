@@ -32,6 +32,7 @@ MODULES = [
     "sessionledger.integrations.django",
     "sessionledger.integrations.django.devices",
     "sessionledger.server",
+    "sessionledger.web.backchannel",
     "sessionledger.webhooks.signing",
     "sessionledger.backend",
     "sessionledger.testing",

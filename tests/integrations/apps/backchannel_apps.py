@@ -53,7 +53,7 @@ def litestar() -> Any:
     from sessionledger.integrations.litestar import Sessions
 
     sessions = Sessions(open_store)
-    handler = asgi(PATH)(LogoutApplication(receiver(), lambda: sessions.store))
+    handler = asgi(PATH, copy_scope=True)(LogoutApplication(receiver(), lambda: sessions.store))
     return Litestar([handler], plugins=[sessions])
 
 
