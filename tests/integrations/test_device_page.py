@@ -107,12 +107,13 @@ def test_a_page_that_could_not_be_is_refused_when_it_is_made(
 def test_a_hundred_logins_are_shown_this_one_first_and_the_rest_are_counted() -> None:
     site = DeviceSite()
     first = site.store.create("alice")
-    for _ in range(120):
-        site.store.create("alice")
+    for _ in range(320):
+        site.clock.now += timedelta(seconds=1)
+        last = site.store.create("alice")
     answer = site("GET", "/sessions", Authorization=f"Bearer {first.token}").json
-    assert (len(answer["sessions"]), answer["more"]) == (100, 21)
-    assert answer["sessions"][0]["id"] == first.handle
-    assert "21</bdi> more are not shown." in site.page_of(first)
+    assert (len(answer["sessions"]), answer["more"]) == (100, 221)
+    assert [one["id"] for one in answer["sessions"][:2]] == [first.handle, last.handle]
+    assert "221</bdi> more are not shown." in site.page_of(first)
 
 
 def test_an_end_of_others_takes_what_the_page_requires_and_a_look_does_not() -> None:

@@ -65,11 +65,16 @@ class DeviceViews:
 
     async def _show(self, asked: RequestSession, _: str) -> Reply:
         own = await _requester(asked)
-        sessions = asked.store().sessions(principal=own.principal)
-        found = [replace(one, attributes={}) async for one in sessions]
-        id = login_of(own)
-        latest = nlargest(MOST_SHOWN, found, lambda one: (login_of(one) == id, one.last_seen_at))
-        devices, more = [device_of(one, own) for one in latest], len(found) - len(latest)
+        id, latest, count = login_of(own), list[Session](), 0
+
+        def most_shown() -> list[Session]:
+            return nlargest(MOST_SHOWN, latest, lambda one: (login_of(one) == id, one.last_seen_at))
+
+        async for one in asked.store().sessions(principal=own.principal):
+            latest, count = most_shown() if len(latest) > 2 * MOST_SHOWN else latest, count + 1
+            latest.append(replace(one, attributes={}))
+        devices = [device_of(one, own) for one in most_shown()]
+        more = count - len(devices)
         html = self._page.html(own.principal, devices, more) if _is_for_people(asked) else None
         if html is not None:
             return Reply(html.encode(), media_type="text/html; charset=utf-8")
