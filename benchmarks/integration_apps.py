@@ -1,8 +1,8 @@
 """One small application on each framework's sessions: ours, and what people have now.
 
-`/begin` begins a session with some data, `/read` answers one value, `/change` counts up another.
-Each is a factory for its server. All run in the environment of the peers. Reading and changing are
-written with what an application uses: `flask.session`, `request.session`, and the like.
+`/begin` begins a session with some data, `/read` answers one value, `/change` counts up another, by
+the framework's own session. Each is a factory for its server. All run in the environment of the
+peers.
 """
 
 from __future__ import annotations
@@ -24,43 +24,35 @@ def _redis_port() -> int:
 
 
 def flask_ours() -> Any:
-    import flask
-
     from sessionledger import SessionStore
-    from sessionledger.integrations.flask import Sessions
+    from sessionledger.integrations.flask import LedgerSessionInterface, Sessions
 
-    app, sessions = flask.Flask(__name__), Sessions(lambda _: SessionStore.open(_ledger()))
+    app, sessions = _flask(), Sessions(lambda _: SessionStore.open(_ledger()))
     sessions.init_app(app)
-
-    @app.get("/begin")
-    def begin() -> str:
-        return sessions.request_session.log_in("alice", attributes=DATA).principal
-
-    @app.get("/read")
-    def read() -> str:
-        return str(sessions.request_session.required().attributes["user"])
-
-    @app.get("/change")
-    def change() -> str:
-        count = sessions.request_session.required().attributes["n"] + 1
-        sessions.request_session.patch({"n": count})
-        return str(count)
-
+    app.session_interface = LedgerSessionInterface(
+        sessions, principal=lambda data: data.get("user")
+    )
     return app
 
 
 def flask_session_redis() -> Any:
-    import flask
     import flask_session
     import redis
 
-    app = flask.Flask(__name__)
+    app = _flask()
     app.config.update(
         SESSION_TYPE="redis",
         SESSION_REDIS=redis.Redis(port=_redis_port()),
         SESSION_REFRESH_EACH_REQUEST=False,  # a request that changes nothing writes nothing
     )
     flask_session.Session(app)
+    return app
+
+
+def _flask() -> Any:
+    import flask
+
+    app = flask.Flask(__name__)
 
     @app.get("/begin")
     def begin() -> str:
@@ -80,45 +72,31 @@ def flask_session_redis() -> Any:
 
 
 def starlette_ours() -> Any:
-    from starlette.applications import Starlette
     from starlette.middleware import Middleware
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
 
     from sessionledger import AsyncSessionStore
-    from sessionledger.integrations.starlette import Sessions
+    from sessionledger.integrations.starlette import LedgerSessionMiddleware, Sessions
 
     sessions = Sessions(lambda: AsyncSessionStore.open(_ledger()))
-
-    async def begin(request: Any) -> Any:
-        issued = await sessions.for_request(request).log_in("alice", attributes=DATA)
-        return PlainTextResponse(issued.principal)
-
-    async def read(request: Any) -> Any:
-        session = await sessions.for_request(request).required()
-        return PlainTextResponse(session.attributes["user"])
-
-    async def change(request: Any) -> Any:
-        visit = sessions.for_request(request)
-        count = (await visit.required()).attributes["n"] + 1
-        await visit.patch({"n": count})
-        return PlainTextResponse(str(count))
-
-    routes = [Route("/begin", begin), Route("/read", read), Route("/change", change)]
-    middleware = [Middleware(sessions.middleware)]
-    return Starlette(routes=routes, middleware=middleware, lifespan=sessions.lifespan)
+    kept = Middleware(LedgerSessionMiddleware, sessions, principal=lambda data: data.get("user"))
+    return _starlette(kept, lifespan=sessions.lifespan)
 
 
 def starsessions_redis() -> Any:
     import redis.asyncio
-    from starlette.applications import Starlette
     from starlette.middleware import Middleware
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
     from starsessions import SessionAutoloadMiddleware, SessionMiddleware
     from starsessions.stores.redis import RedisStore
 
     store = RedisStore(connection=redis.asyncio.Redis(port=_redis_port()))
+    kept = Middleware(SessionMiddleware, store=store, lifetime=LIFETIME, cookie_https_only=False)
+    return _starlette(kept, Middleware(SessionAutoloadMiddleware))
+
+
+def _starlette(*middleware: Any, **options: Any) -> Any:
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
 
     async def begin(request: Any) -> Any:
         request.session.update(DATA)
@@ -132,49 +110,36 @@ def starsessions_redis() -> Any:
         return PlainTextResponse(str(request.session["n"]))
 
     routes = [Route("/begin", begin), Route("/read", read), Route("/change", change)]
-    kept = Middleware(SessionMiddleware, store=store, lifetime=LIFETIME, cookie_https_only=False)
-    return Starlette(routes=routes, middleware=[kept, Middleware(SessionAutoloadMiddleware)])
+    return Starlette(routes=routes, middleware=middleware, **options)
 
 
 def litestar_ours() -> Any:
-    from litestar import Litestar, Request, get
-
     from sessionledger import AsyncSessionStore
-    from sessionledger.integrations.litestar import Sessions
+    from sessionledger.integrations.litestar import LedgerSessionConfig, Sessions
 
-    sessions: Any = Sessions(lambda: AsyncSessionStore.open(_ledger()))
-
-    @get("/begin")
-    async def begin(request: Request[Any, Any, Any]) -> str:
-        await sessions.for_request(request).log_in("alice", attributes=DATA)
-        return "begun"
-
-    @get("/read")
-    async def read(request: Request[Any, Any, Any]) -> str:
-        session = await sessions.for_request(request).required()
-        return str(session.attributes["user"])
-
-    @get("/change")
-    async def change(request: Request[Any, Any, Any]) -> str:
-        visit = sessions.for_request(request)
-        count = (await visit.required()).attributes["n"] + 1
-        await visit.patch({"n": count})
-        return str(count)
-
-    return Litestar(
-        [begin, read, change], middleware=[sessions.middleware], lifespan=[sessions.lifespan]
+    plugin = Sessions(lambda: AsyncSessionStore.open(_ledger()))
+    config = LedgerSessionConfig(
+        sessions=plugin, principal=lambda data: data.get("user"), max_age=LIFETIME
     )
+    return _litestar(middleware=[config.middleware], plugins=[plugin])
 
 
 def litestar_redis() -> Any:
     import redis.asyncio
-    from litestar import Litestar, Request, get
     from litestar.middleware.session.server_side import ServerSideSessionConfig
     from litestar.stores.redis import RedisStore
 
+    store = RedisStore(redis.asyncio.Redis(port=_redis_port()))
+    config = ServerSideSessionConfig(max_age=LIFETIME)
+    return _litestar(middleware=[config.middleware], stores={"sessions": store})
+
+
+def _litestar(**options: Any) -> Any:
+    from litestar import Litestar, Request, get
+
     @get("/begin")
     async def begin(request: Request[Any, Any, Any]) -> str:
-        request.set_session(dict(DATA))
+        request.session.update(DATA)
         return "begun"
 
     @get("/read")
@@ -186,11 +151,7 @@ def litestar_redis() -> Any:
         request.session["n"] += 1
         return str(request.session["n"])
 
-    store = RedisStore(redis.asyncio.Redis(port=_redis_port()))
-    config = ServerSideSessionConfig(max_age=LIFETIME)
-    return Litestar(
-        [begin, read, change], middleware=[config.middleware], stores={"sessions": store}
-    )
+    return Litestar([begin, read, change], **options)
 
 
 def django_ours() -> Any:
