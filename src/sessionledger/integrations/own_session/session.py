@@ -150,7 +150,8 @@ class OwnSession:
             written = await store.get(token) if resend else None
         if written is None:
             return None
-        self._stored = self._format().kept(data, written)
+        if "attributes" in part or part["changes"]:
+            self._stored = self._format().kept(data, written)
         self._own(written)
         # A replaced token must not take the place of the one that another request was given.
         return None if written.successors else token

@@ -9,10 +9,13 @@ order. Arrays are replaced whole by a patch, while objects would be merged.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import marshal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
 
 from sessionledger import InvalidSession, Policy, Session
 from sessionledger.canonical import NotJSON, encode
@@ -20,19 +23,23 @@ from sessionledger.secrecy import without_tokens
 
 _DEEPEST = 125
 _PER_NAME, _PER_CHARACTER = 32, 3
+_WITHOUT_REFERENCES = 2  # so equal values have equal bytes
 _AROUND = 2  # levels around a value: the attributes, and the array
 
 D = TypeVar("D", bound="Data")
 
-Texts = dict[str, tuple[int, str]]
+Loaded: TypeAlias = dict[Any, Any]
+Stored: TypeAlias = tuple[int, str, str | None]
+"""Position and name, and the text of the serializer where there is one."""
+Texts: TypeAlias = dict[str, tuple[int, str]]
 """By name: the position, and the serializer's text of the name and its value."""
 
 
 class Serializer(NamedTuple):
     """What a framework writes the data of its sessions with.
 
-    writes: `values` for JSON that says the same to everybody, `json` for JSON that only `loads`
-    understands, `text` for anything else.
+    writes: `values` for JSON that says the same to everybody, `json` for JSON whose objects only
+    `loads` understands, `text` for anything else.
     """
 
     dumps: Callable[[dict[Any, Any]], str]
@@ -44,12 +51,40 @@ JSON = Serializer(partial(json.dumps, separators=(",", ":")), json.loads, "value
 
 
 class Data(dict[str, Any]):
-    """The data of a session. session: where it is stored, if it is. texts: what it has there."""
+    """The data of a session. session: where it is stored, if it is.
+
+    modified: whether a value may have been put in place of another.
+    """
+
+    modified = True
 
     def __init__(self, data: Mapping[str, Any] | tuple[()] = ()) -> None:
         super().__init__(data)
         self.session: Session | None = None
-        self.texts: Texts = {}
+        self.written: Texts | None = None  # what is about to be stored
+        self._texts: Callable[[], Texts] = dict
+        self._before: bytes | None = None
+
+    def keep(self, session: Session, texts: Callable[[], Texts]) -> None:
+        """It is stored there as it is now, by texts that are only made if something changes."""
+        self.session, self._texts = session, cache(texts)
+        self._before = None if self.modified else self._image()
+
+    @property
+    def texts(self) -> Texts:
+        """What is stored."""
+        return self._texts()
+
+    def is_untouched(self) -> bool:
+        """Whether it surely is what is stored."""
+        return not self.modified and self._before is not None and self._before == self._image()
+
+    def _image(self) -> bytes | None:
+        """Bytes that tell each value of Python's own types; None if there are others."""
+        try:
+            return marshal.dumps(dict(dict.items(self)), _WITHOUT_REFERENCES)
+        except ValueError:
+            return None
 
 
 class Format:
@@ -62,20 +97,19 @@ class Format:
 
     def fill(self, data: D, session: Session) -> D:
         """The data, with what the attributes of a session hold. What can't be read is left out."""
-        texts: Texts = {}
-        for position, name, value, text in sorted(_stored(session), key=lambda one: one[:2]):
-            with suppress(Exception):  # as frameworks do: the serializer may be any
-                loaded = self._loaded(name, value, text)
-                texts[name] = position, self._serializer.dumps(loaded) if text is None else text
-                dict.update(data, loaded)
-        data.session, data.texts = session, texts
+        stored, values = _stored(session)
+        plain = msgspec.json.encode(values)  # whoever is given a value may change it
+        for _, loaded in self._read(stored, values, plain):
+            dict.update(data, loaded)
+        data.keep(session, partial(self._texts_of, stored, plain))
         return data
 
     def kept(self, data: dict[str, Any], session: Session) -> Data:
         """The same data, after it was stored in the session."""
-        texts = self._texts(data)
         kept = data if isinstance(data, Data) else Data(data)
-        kept.session, kept.texts = session, texts
+        texts = self._texts(data) if kept.written is None else kept.written
+        kept.written = None
+        kept.keep(session, lambda: texts)
         return kept
 
     def check(self, data: Mapping[str, Any], added: Mapping[str, Any]) -> None:
@@ -96,7 +130,9 @@ class Format:
 
     def changes(self, data: Data) -> dict[str, Any]:
         """The patch of what changed since it was read. Raises as `attributes` does."""
-        texts = self._texts(data)
+        if data.is_untouched():
+            return {}
+        texts = data.written = self._texts(data)
         changed = {n: self._attribute(n, *s) for n, s in texts.items() if data.texts.get(n) != s}
         return changed | dict.fromkeys(data.texts.keys() - texts.keys())
 
@@ -111,10 +147,35 @@ class Format:
             texts[self._without_tokens(name)] = last, text
         return texts
 
-    def _loaded(self, name: str, value: Any, text: str | None) -> dict[Any, Any]:
-        if text is None and self._serializer.writes == "values":
-            return {name: value}
-        return self._serializer.loads(_compact({name: value}) if text is None else text)
+    def _read(
+        self, stored: Sequence[Stored], values: Sequence[Loaded], plain: bytes
+    ) -> Iterator[tuple[Stored, Loaded]]:
+        """Each name with its value. What can't be read is left out."""
+        plainly = iter(self._values(values, plain))
+        for one in stored:
+            loaded = next(plainly) if one[2] is None else self._loaded(one[2])
+            if loaded is not None:
+                yield one, loaded
+
+    def _values(self, values: Sequence[Loaded], plain: bytes) -> Sequence[Loaded | None]:
+        if self._serializer.writes == "values" or plain.count(b"{") == len(values):
+            return values
+        with suppress(Exception):  # the serializer may be any
+            together: Any = self._serializer.loads(plain.decode())
+            return list(together)
+        return [self._loaded(json.dumps(one)) for one in values]
+
+    def _loaded(self, text: str) -> Loaded | None:
+        with suppress(Exception):  # as frameworks do
+            return self._serializer.loads(text)
+        return None
+
+    def _texts_of(self, stored: Sequence[Stored], plain: bytes) -> Texts:
+        texts: Texts = {}
+        values = msgspec.json.decode(plain)
+        for (position, name, text), loaded in self._read(stored, values, plain):
+            texts[name] = position, self._serializer.dumps(loaded) if text is None else text
+        return texts
 
     def _without_tokens(self, text: str) -> str:
         kept = without_tokens(text)
@@ -159,11 +220,15 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _stored(session: Session) -> Iterator[tuple[int, str, Any, str | None]]:
-    """Position, name, value and text of what stands in the attributes."""
+def _stored(session: Session) -> tuple[list[Stored], list[Loaded]]:
+    """What stands in the attributes, in order; and the values that no text says, each by itself."""
+    stored: list[tuple[int, str, Any, str | None]] = []
     for name, attribute in session.attributes.items():
         match attribute:
             case [int() as position, value]:
-                yield position, name, value, None
+                stored.append((position, name, value, None))
             case [int() as position, None, str() as text]:
-                yield position, name, None, text
+                stored.append((position, name, None, text))
+    stored.sort(key=lambda one: one[:2])
+    values = [{name: value} for _, name, value, text in stored if text is None]
+    return [(position, name, text) for position, name, _, text in stored], values
