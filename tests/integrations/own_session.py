@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 import pytest
 
-from sessionledger import Log, LogUnavailable, Policy, SessionStore, StoredEvent, open_log
+from sessionledger import (
+    InvalidSession,
+    Log,
+    LogUnavailable,
+    Policy,
+    SessionStore,
+    StoredEvent,
+    open_log,
+)
 from sessionledger.integrations import Settings, user_agent_and_address
 from sessionledger.testing import Clock
+from tests.reported import shown
 
 COOKIE = "session"
 LIFETIME = timedelta(days=14)
+PATIENCE_SECONDS = 30
 SETTINGS = Settings(context=user_agent_and_address)
 
 T = TypeVar("T")
@@ -40,6 +52,8 @@ class Faulty:
         self._log = log
         self.away = False
         self.read_only = False
+        self.units: list[int] = []
+        """How many changes each unit had."""
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._log, name)
@@ -47,6 +61,8 @@ class Faulty:
         def called(*given: Any, **named: Any) -> Any:
             if self.away or (self.read_only and name == "append"):
                 raise LogUnavailable("the ledger is away")
+            if name == "append":
+                self.units += [len(unit.changes) for unit in given[1]]
             return call(*given, **named)
 
         return called if callable(call) and not name.startswith("_") else call
@@ -74,6 +90,10 @@ class OwnSite(ABC):
     @abstractmethod
     def start(self) -> None:
         """Make the application, once the test has set the hook."""
+
+    @abstractmethod
+    def raised(self, cookies: list[str]) -> BaseException:
+        """What a request raises within the application, as error reports get it."""
 
     @abstractmethod
     def ask(self, cookies: list[str]) -> Answer:
@@ -193,9 +213,7 @@ class OwnSessionConformance(ABC, Generic[S]):
         assert site(lambda session: session.principal, issued).said == "alice"
         assert site.data(token) == {}
         assert site.store.count(principal="alice") == 1
-        # Both events are of one unit: no reader sees one without the other.
-        ended, begun = site.events()[-2:]
-        assert ended.occurred_at_ms == begun.occurred_at_ms
+        assert site.log.units[-1] == 2, "no reader sees one event without the other"
         assert next(iter(site.store.history(principal="alice"))).actor == "alice"
         assert site.store.revoke_all("alice", reason="lost phone") == 1
         assert site.data(issued) == {}
@@ -331,6 +349,13 @@ class OwnSessionConformance(ABC, Generic[S]):
         assert site(view, token).cookie is None
         assert site(lambda _: site(lambda other: other.log_in("bob"), token), token).cookie is None
 
+    def test_a_token_that_was_replaced_is_not_sent_again(self, site: S) -> None:
+        token = site.begin(a=1)
+        issued = site.store.rotate(token)
+        assert issued is not None
+        assert site(lambda session: session.update(b=2), token).cookie is None
+        assert site.data(issued.token) == {"a": 1, "b": 2}
+
     def test_a_cookie_of_any_make_is_no_session(self, site: S) -> None:
         for token in ("x", "null", "a" * 32, "a" * 600, "sha256:v1:" + "0" * 64):
             assert site.data(token) == {}
@@ -345,6 +370,27 @@ class OwnSessionConformance(ABC, Generic[S]):
         site(lambda session: session.update({"note": f"it is {token}", token: 1}), token)
         assert not any(token in str(event) for event in site.events())
         assert site.data(token)["note"] == "it is harn_sess_..."
+
+    def test_no_report_of_an_error_shows_a_token(self, site: S) -> None:
+        token = site.begin(a=1)
+
+        def failing(session: Any) -> None:
+            session["a"] = 2
+            raise KeyError
+
+        for view in (failing, lambda session: session.update(a="x" * 70_000)):
+            site.view = view
+            error = site.raised([f"{COOKIE}={token}"])
+            assert isinstance(error, KeyError | InvalidSession)
+            assert shown(error, token) == []
+
+    def test_threads_lose_nothing_of_each_other(self, site: S) -> None:
+        token, names = site.begin(first=1), count()
+        site.view = lambda session: session.update({str(next(names)): 1})
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: site.ask([f"{COOKIE}={token}"]), range(20)))
+        assert {answer.status for answer in answers} == {200}
+        assert site.data(token).keys() == {"first", *map(str, range(20))}
 
     def test_order_and_deep_values_are_kept(self, site: S) -> None:
         deep: Any = 0

@@ -24,6 +24,7 @@ from tests.integrations.own_session import (
     OwnSessionConformance,
     OwnSite,
 )
+from tests.reported import raised_by
 
 
 class FlaskOwnSite(OwnSite):
@@ -45,6 +46,10 @@ class FlaskOwnSite(OwnSite):
             sessions, principal=None if self.principal_of is None else self.principal
         )
         self.app.add_url_rule("/", view_func=lambda: self.do(flask.session))
+
+    def raised(self, cookies: list[str]) -> BaseException:
+        self.app.config["PROPAGATE_EXCEPTIONS"] = True
+        return raised_by(lambda: self.ask(cookies))
 
     def ask(self, cookies: list[str]) -> Answer:
         client = self.app.test_client(use_cookies=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,10 +22,12 @@ from sessionledger.testing import Clock
 from tests.integrations.own_session import (
     COOKIE,
     LIFETIME,
+    PATIENCE_SECONDS,
     SETTINGS,
     Answer,
     OwnSessionConformance,
     OwnSite,
+    View,
 )
 
 AnyRequest = Request[Any, Any, Any]
@@ -43,6 +46,9 @@ class LitestarOwnSite(OwnSite):
     def __init__(self, log: Log, clock: Clock, policy: Policy) -> None:
         super().__init__(log, clock, policy)
         self.request_view: Any = None
+        self.noticed: list[BaseException] = []
+        self.before: View = nothing
+        self.after: View = nothing
         self.start()
 
     def start(self) -> None:
@@ -62,21 +68,41 @@ class LitestarOwnSite(OwnSite):
                 return {"said": self.request_view(request)}
             return self.do(request.session)
 
+        self.done = threading.Event()
+
+        def noting(app: Any) -> Any:
+            async def noted(scope: Any, receive: Any, send: Any) -> None:
+                await app(scope, receive, send)
+                if scope["type"] == "websocket":
+                    self.done.set()
+
+            return noted
+
         @websocket("/ws")
         async def talk(socket: WebSocket[Any, Any, Any]) -> None:
+            self.before(socket.session)
             await socket.accept()
             await socket.send_json(dict(socket.session))
+            self.after(socket.session)
             await socket.close()
 
-        app = Litestar(
+        self.app = Litestar(
             [view, talk],
             plugins=[sessions],
-            middleware=[self.config.middleware],
+            middleware=[noting, self.config.middleware],
+            after_exception=[self.notice],
             logging_config=None,
         )
         url = "https://testserver.local"
-        client = TestClient(app, base_url=url, raise_server_exceptions=False)
+        client = TestClient(self.app, base_url=url, raise_server_exceptions=False)
         self.client = self.closing.enter_context(client)
+
+    def raised(self, cookies: list[str]) -> BaseException:
+        assert self.ask(cookies).status == 500
+        return self.noticed[-1]
+
+    async def notice(self, error: BaseException, _: object) -> None:
+        self.noticed.append(error)
 
     def ask(self, cookies: list[str]) -> Answer:
         headers = [("Cookie", cookie) for cookie in cookies]
@@ -187,15 +213,24 @@ class TestLitestarSession(OwnSessionConformance[LitestarOwnSite]):
         site.request_view = lambda _: 1
         assert site.client.get("/excluded", headers=headers).json() == {"said": 1}
 
-    def test_a_websocket_sees_the_session(self, site: LitestarOwnSite) -> None:
+    def test_a_websocket_sees_the_session_and_changes_it(self, site: LitestarOwnSite) -> None:
         token = site.begin(a=1)
+        site.after = lambda session: session.update(b=2)
         headers = {"Cookie": f"{COOKIE}={token}"}
-        with site.writing(), site.client.websocket_connect("/ws", headers=headers) as socket:
+        with site.client.websocket_connect("/ws", headers=headers) as socket:
             assert socket.receive_json() == {"a": 1}
+            assert site.done.wait(PATIENCE_SECONDS)
+        assert site.data(token) == {"a": 1, "b": 2}
+
+    def test_a_websocket_begins_a_session_when_it_is_accepted(self, site: LitestarOwnSite) -> None:
+        site.before = lambda session: session.update(a=1)
+        with site.client.websocket_connect("/ws") as socket:
+            assert socket.receive_json() == {"a": 1}
+        assert [one.is_anonymous for one in site.store.sessions()] == [True]
 
     def test_the_plugin_has_to_be_named(self) -> None:
         with pytest.raises(ImproperlyConfiguredException):
-            LedgerSessionConfig().plugin  # noqa: B018
+            LedgerSessionConfig().own  # noqa: B018
 
     def test_litestars_session_auth_works(self, site: LitestarOwnSite) -> None:
         sessions = Sessions(lambda: AsyncSessionStore(site.log, clock=site.clock))

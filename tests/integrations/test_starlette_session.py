@@ -27,17 +27,22 @@ from sessionledger.testing import Clock
 from tests.integrations.own_session import (
     COOKIE,
     LIFETIME,
+    PATIENCE_SECONDS,
     SETTINGS,
     Answer,
     OwnSessionConformance,
     OwnSite,
 )
-
-PATIENCE_SECONDS = 30
+from tests.reported import raised_by
 
 
 class AsgiOwnSite(OwnSite):
     """Asked through the test client of Starlette."""
+
+    def raised(self, cookies: list[str]) -> BaseException:
+        client = TestClient(self.app, base_url=str(self.client.base_url))
+        headers = [("Cookie", cookie) for cookie in cookies]
+        return raised_by(lambda: client.get("/", headers=headers))
 
     def ask(self, cookies: list[str]) -> Answer:
         headers = [("Cookie", cookie) for cookie in cookies]

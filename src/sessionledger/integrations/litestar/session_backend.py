@@ -1,95 +1,49 @@
 """Litestar's server-side sessions, kept in the ledger by `LedgerSessionConfig(sessions=…)`.
 
-It takes the place of `ServerSideSessionConfig`, also in `SessionAuth`. Litestar saves a session
-with an HTTP answer only: a WebSocket sees what is stored.
+It takes the place of `ServerSideSessionConfig`, also in `SessionAuth`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, cast
 
-from litestar.datastructures import Cookie, MutableScopeHeaders
-from litestar.exceptions import HTTPException, ImproperlyConfiguredException
-from litestar.middleware.session.base import BaseSessionBackend
-from litestar.middleware.session.server_side import ServerSideSessionConfig
-from litestar.types import Empty, Message, Scope, ScopeSession
+from litestar.datastructures import Cookie
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.middleware.base import DefineMiddleware
+from litestar.middleware.session.base import SessionMiddleware
+from litestar.middleware.session.server_side import (
+    ServerSideSessionBackend,
+    ServerSideSessionConfig,
+)
+from litestar.types import ASGIApp, Empty, Receive, Scope, Send
 
-from sessionledger.integrations.asgi import request_of
-from sessionledger.integrations.litestar.extension import Connection, Sessions
-from sessionledger.integrations.own_session.dictionary import SessionDict
-from sessionledger.integrations.own_session.session import OwnSession, PrincipalOf
+from sessionledger.integrations.litestar.extension import Sessions
+from sessionledger.integrations.own_session.asgi_session import AsgiOwnSession
+from sessionledger.integrations.own_session.session import PrincipalOf
 from sessionledger.integrations.own_session.values import Serializer
-
-_OWN = "sessionledger.own_session"
-
-
-class LedgerSessionBackend(BaseSessionBackend["LedgerSessionConfig"]):
-    """Keeps `request.session` in the store of the plugin."""
-
-    def get_session_id(self, connection: Connection) -> None:
-        """None: the id is the token, a secret that the browser alone has."""
-
-    async def load_from_connection(self, connection: Connection) -> dict[str, Any]:
-        """The data of the session that a request came with."""
-        scope, sessions = cast(dict[str, Any], connection.scope), self.config.plugin
-        own = OwnSession(
-            lambda: sessions.store,
-            request_of(scope),
-            sessions.settings,
-            sessions.refuse,
-            self.config.key,
-            Serializer(partial(self._text, connection.scope), self.deserialize_data, "json"),
-            self.config.principal,
-            SessionDict(),
-            renews=True,
-        )
-        scope[_OWN] = own
-        await own.load()
-        return own.data
-
-    async def store_in_message(
-        self,
-        scope_session: ScopeSession,
-        message: Message,
-        connection: Connection,
-    ) -> None:
-        """Save what changed, and send the cookie."""
-        own: OwnSession = cast(dict[str, Any], connection.scope)[_OWN]
-        data: Any = scope_session
-        if data is Empty or data is None:
-            data = own.data
-            data.clear()
-        elif not isinstance(data, dict):  # a model of the application
-            data = self.deserialize_data(self._text(connection.scope, data))
-        try:
-            token = await own.save(data, timedelta(seconds=self.config.max_age), resend=True)
-        except HTTPException as refusal:
-            await _refuse(refusal, connection)
-            return
-        headers = MutableScopeHeaders.from_message(message)
-        if own.data.accessed:
-            headers.add("Vary", "Cookie")
-        if token is not None:
-            headers.add("Set-Cookie", self.config.cookie(token).to_header(header=""))
-
-    def _text(self, scope: Scope, data: Any) -> str:
-        return self.serialize_data(data, scope).decode()
+from sessionledger.secrecy import without_locals
 
 
-async def _refuse(refusal: HTTPException, connection: Connection) -> None:
-    """Answer what is refused, in the place of what the handler answers."""
-    send, connection.send = connection.send, _drop
-    headers = [(name.encode(), text.encode()) for name, text in (refusal.headers or {}).items()]
-    await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
-    body = refusal.detail.encode()
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+class LedgerSessionMiddleware(SessionMiddleware[ServerSideSessionBackend]):
+    """Keeps `request.session` in the ledger, but for what the configuration excludes."""
 
+    def __init__(self, app: ASGIApp, backend: ServerSideSessionBackend) -> None:
+        super().__init__(app, backend)
+        self._own = cast(LedgerSessionConfig, backend.config).own
 
-async def _drop(_: Message) -> None:
-    """The answer of the handler goes nowhere."""
+    @without_locals
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        dumps, loads = self.backend.serialize_data, self.backend.deserialize_data
+        serializer = Serializer(lambda data: dumps(data, scope).decode(), loads, "json")
+
+        def model(data: Any) -> dict[str, Any]:
+            return {} if data is Empty or data is None else loads(dumps(data, scope))
+
+        run: Any = self._own.run  # which knows the types of any framework
+        await run(self.app, scope, receive, send, serializer, model)
 
 
 @dataclass
@@ -100,21 +54,24 @@ class LedgerSessionConfig(ServerSideSessionConfig):
     `request.session.log_in(principal)` says so.
     """
 
-    _backend_class = LedgerSessionBackend  # type: ignore[assignment]
-
     sessions: Sessions | None = None
     principal: PrincipalOf | None = None
 
     @property
-    def plugin(self) -> Sessions:
-        """The plugin. Raises `ImproperlyConfiguredException` where none was given."""
+    def middleware(self) -> DefineMiddleware:
+        """For the `middleware` of an application."""
+        return DefineMiddleware(LedgerSessionMiddleware, backend=self._backend_class(config=self))
+
+    @property
+    def own(self) -> AsgiOwnSession:
+        """How the sessions are kept. Raises `ImproperlyConfiguredException` without a plugin."""
         if self.sessions is None:
             raise ImproperlyConfiguredException("sessions must be the plugin")
-        return self.sessions
+        ttl = timedelta(seconds=self.max_age)
+        return AsgiOwnSession(self.sessions, self.key, ttl, True, self.principal, self._set_cookie)
 
-    def cookie(self, token: str) -> Cookie:
-        """The cookie for a token, or the end of the cookie."""
-        return Cookie(
+    def _set_cookie(self, token: str) -> str:
+        cookie = Cookie(
             self.key,
             value=token or "null",
             max_age=self.max_age if token else 0,
@@ -124,3 +81,4 @@ class LedgerSessionConfig(ServerSideSessionConfig):
             httponly=self.httponly,
             samesite=self.samesite,
         )
+        return cookie.to_header(header="")
