@@ -25,6 +25,7 @@ class Swallower:
         self._connect = connect or _to_the_server_of_the_run
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
+        self._closing = threading.Event()
         self._begin(self._accept)
 
     def url(self, place: Path) -> str:
@@ -47,6 +48,7 @@ class Swallower:
             self.swallows = False
 
     def close(self) -> None:
+        self._closing.set()
         for end in (self._listening, *self._ends):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -61,23 +63,33 @@ class Swallower:
                 client, _ = self._listening.accept()
             except OSError:
                 return
-            self._ends.append(client)
             if self.swallows:
+                self._ends.append(client)
                 continue
             try:
                 server = self._connect()
             except OSError:
                 client.close()
             else:
-                self._ends.append(server)
-                self._begin(self._pass_on, client, server)
-                self._begin(self._pass_on, server, client)
+                self._ends += (client, server)
+                self._begin(self._pass_both_ways, client, server)
+
+    def _pass_both_ways(self, client: socket.socket, server: socket.socket) -> None:
+        back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+        back.start()
+        self._pass_on(client, server)
+        back.join()
+        # Clients that find no primary come again and again: a process may have so many files.
+        for end in (client, server):
+            self._ends.remove(end)
+            end.close()
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 if self.swallows:
                     # What was lost does not come later: this connection is dead from now on.
+                    self._closing.wait()
                     return
                 target.sendall(data)
         for end in (source, target):
