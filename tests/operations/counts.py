@@ -61,6 +61,12 @@ def _create(on: Ledger, n: int) -> Callable[[], object]:
     return partial(on.store.create, "alice", token=token(SESSIONS + n), **given)  # type: ignore[arg-type]
 
 
+def _find(on: Ledger, _: int) -> Callable[[], object]:
+    session = on.store.get(on.tokens[0])
+    assert session is not None
+    return partial(on.store.find, handle=session.handle)
+
+
 def _revoke(on: Ledger, n: int) -> Callable[[], object]:
     session = on.store.get(on.tokens[-1 - n])
     assert session is not None
@@ -79,6 +85,7 @@ CASES = {
         before=lambda on, _: on.other.touch(on.tokens[1]),
         needs_another=True,
     ),
+    "find": Case(_find),
     "authenticate": Case(lambda on, _: partial(on.store.authenticate, on.tokens[0])),
     "authenticate, a touch is due": Case(
         lambda on, _: partial(on.store.authenticate, on.tokens[0]),

@@ -19,7 +19,6 @@ from sessionledger.logs.base import (
     KeyState,
     Outcome,
     Put,
-    Row,
     StoredEvent,
     Unit,
     key_state_of,
@@ -200,15 +199,8 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
             return None
         is_current, version, end, state, _ = found[0]
         if not is_current:
-            return key_state_of(super().row(topic, key))
+            return key_state_of(self.row(topic, key))
         return None if version is None else (version, end, state)
-
-    def row(self, topic: str, key: bytes) -> Row | None:
-        found = self._select(queries.ROW_IF_CURRENT, (key, check_name("topic", topic)))
-        if found and not found[0][0]:
-            return super().row(topic, key)
-        rows = queries.stored_rows(line[1:] for line in found if line[1] is not None)
-        return rows[0] if rows else None
 
     def states(self, topic: str, keys: Sequence[bytes]) -> dict[bytes, KeyState | None]:
         states: dict[bytes, KeyState | None] = dict.fromkeys(keys)

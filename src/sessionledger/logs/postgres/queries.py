@@ -292,10 +292,9 @@ ADD_EVENTS = """INSERT INTO main.events
 
 # A row that is not there is a line as well. `is_current` says whether the line is the answer: the
 # rows are folded up to the topic's head, and no mark ended this one.
-_IF_CURRENT = """SELECT reached = last_id AND (created IS NULL OR mark < created) AS is_current, {}
+_STATE = f"""SELECT reached = last_id AND (created IS NULL OR mark < created) AS is_current,
+    version, CASE WHEN live THEN expires ELSE {OVER} END, state, key
     FROM main.topic_heads LEFT JOIN main.ledger_rows ON ledger_rows.topic = number AND key = """
-_STATE = _IF_CURRENT.format(f"version, CASE WHEN live THEN expires ELSE {OVER} END, state, key")
-ROW_IF_CURRENT = _IF_CURRENT.format(ROW_COLUMNS) + "%s WHERE topic_heads.topic = %s"
 STATE = _STATE + "%s WHERE topic_heads.topic = %s"
 STATES = _STATE + "ANY (%s::bytea[]) WHERE topic_heads.topic = %s"
 # With the newest event, for those who keep the rows.
