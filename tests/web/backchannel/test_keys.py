@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,11 +103,30 @@ def test_nobody_waits_for_ever_for_others(
 ) -> None:
     """As in a process that was forked while another thread asked."""
     source = KeySource(publisher.url(), LOOPBACK)
-    source._asking.acquire()
     monkeypatch.setattr(keys, "FETCH_SECONDS", 0.001)
-    with pytest.raises(KeysUnavailable, match="others wait"):
+    with source._asking, pytest.raises(KeysUnavailable, match="others wait"):
         source.known()
     assert publisher.asked == []
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from sessionledger.web.backchannel.keys import KeySource
+
+one, other = (KeySource(url, ["127.0.0.0/8"]) for url in sys.argv[1:])
+asking = [gevent.spawn(source.known) for source in (one, one, other, other)]
+print([key.kid for job in gevent.joinall(asking, timeout=20) for key in job.get()])
+"""
+
+
+@pytest.mark.middle
+def test_greenlets_ask_as_threads_do(publisher: Publisher) -> None:
+    command = [sys.executable, "-W", "error", "-c", GREENLETS]
+    urls = (publisher.url(), publisher.url("localhost"))
+    ran = subprocess.run([*command, *urls], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("['first', 'first', 'first', 'first']\n", "")
+    assert len(publisher.asked) == 2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])

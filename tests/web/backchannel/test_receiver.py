@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import SessionStore, open_log
+from sessionledger import AsyncSessionStore, SessionStore, open_log
 from sessionledger.integrations.sync import receive_logout
+from sessionledger.web.backchannel import keys
 from sessionledger.web.backchannel.logout_token import EVENT
-from sessionledger.web.backchannel.receiver import FORM, LogoutReceiver
+from sessionledger.web.backchannel.receiver import FORM, LogoutApplication, LogoutReceiver
 from tests.web.backchannel import providing
 from tests.web.backchannel.providing import (
     LEFT_OUT,
@@ -27,6 +29,7 @@ from tests.web.backchannel.providing import (
     logout_token,
     signed,
 )
+from tests.web.backchannel.publishing import Publisher
 
 USED, UNKNOWN = "it was used before", "no session is known by what it names"
 
@@ -229,6 +232,7 @@ def test_a_token_is_good_once(application: Application) -> None:
     assert application(token) is None
     application.log_in("alice", "u")
     assert application(token) == USED
+    assert application.live == {"alice", "bob"}
     same_name = logout_token(jti="one"), logout_token(jti="one", sid="u")
     assert [application(token) for token in same_name] == [None, USED]
 
@@ -250,6 +254,52 @@ def test_a_logout_that_failed_may_be_sent_again(
     application.store = store
     assert application(token) is None
     assert application.live == {"bob"}
+
+
+def test_without_keys_a_logout_fails_and_may_be_sent_again(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "jwks.json"
+    application = Application(LogoutReceiver(providing.provider(folder, jwks=str(place))))
+    token = logout_token()
+    with application.store:
+        assert application(token) == "temporarily_unavailable"
+        place.write_bytes(providing.jwks())
+        assert application(token) is None
+        assert application.live == {"bob"}
+
+
+def test_a_new_key_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "ASK_AGAIN_SECONDS", 0)
+    new = providing.key("new")
+    with Publisher().running() as publisher:
+        publisher.document = providing.jwks()
+        told = {"jwks": publisher.url(), "networks": ("127.0.0.0/8",)}
+        application = Application(LogoutReceiver(providing.provider(folder, **told)))
+        with application.store:
+            assert application(logout_token(sub="carol")) is None
+            publisher.document = providing.jwks(new)
+            assert application(signed(told=providing.header(kid="new"), by=new)) is None
+            assert application.live == {"bob"}
+            assert application(logout_token(sub="bob")) == providing.NO_KEY
+
+
+def test_a_body_without_an_end_is_not_read_to_its_end(application: Application) -> None:
+    """Nor is one that came by another method."""
+    got, sent = list[str](), list[dict[str, Any]]()
+
+    async def receive() -> dict[str, Any]:
+        got.append("part")
+        return {"type": "http.request", "body": b"a" * 10_000, "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    store = cast(AsyncSessionStore, application.store)  # of which nothing is asked
+    for method, parts in (("POST", 4), ("GET", 0)):
+        got.clear()
+        scope = {"type": "http", "method": method, "headers": [(b"content-type", FORM.encode())]}
+        asyncio.run(LogoutApplication(application.receiver, lambda: store)(scope, receive, send))
+        assert len(got) == parts
+    assert [message["status"] for message in sent if "status" in message] == [400, 400]
 
 
 def test_of_many_that_arrive_at_once_one_is_carried_out(application: Application) -> None:

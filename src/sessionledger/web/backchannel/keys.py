@@ -46,11 +46,13 @@ class KeySource:
     networks: where an address may be beside the Internet. One without TLS has to be there.
     """
 
+    # One for all of a process: greenlets of a thread can't run two event loops at once.
+    _asking = threading.Lock()
+
     def __init__(self, place: str, networks: Iterable[str]) -> None:
         self._place, self._is_file = place, not place.startswith(("https://", "http://"))
         is_public = not place.startswith("http://")
         self._network = CheckedNetwork(networks=map(ip_network, networks), public=is_public)
-        self._asking = threading.Lock()
         self._keys: Keys = ()
         self._asked = -inf
 
