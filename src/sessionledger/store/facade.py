@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session
@@ -26,6 +27,12 @@ class Facade:
     def policy(self) -> Policy:
         """The limits and default lifetimes of this store."""
         return self._engine.policy
+
+    def on_topic(self, topic: str, *, policy: Policy | None = None) -> Self:
+        """A store on another topic of the same ledger, with the same clock. Close it first."""
+        self._engine.check_open()
+        make: Callable[..., Self] = type(self)
+        return make(self._log, policy=policy, clock=self._engine.clock, topic=topic)
 
 
 class TokenFacade(Facade):

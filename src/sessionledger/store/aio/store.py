@@ -80,11 +80,6 @@ class AsyncSessionStore(ByToken, ByHandle, ByLedger):
         store._connect = connect  # noqa: SLF001
         return store
 
-    def on_topic(self, topic: str, *, policy: Policy | None = None) -> AsyncSessionStore:
-        """A store on another topic of the same ledger, with the same clock. Close it first."""
-        self._engine.check_open()
-        return AsyncSessionStore(self._log, policy=policy, clock=self._engine.clock, topic=topic)
-
     def _settle(
         self,
         policy: Policy | None,

@@ -188,11 +188,6 @@ class SessionStore(TokenFacade):
         store._owns_log = True
         return store
 
-    def on_topic(self, topic: str, *, policy: Policy | None = None) -> SessionStore:
-        """A store on another topic of the same ledger, with the same clock. Close it first."""
-        self._engine.check_open()
-        return SessionStore(self._log, policy=policy, clock=self._engine.clock, topic=topic)
-
     def __enter__(self) -> SessionStore:
         self._engine.check_open()
         return self

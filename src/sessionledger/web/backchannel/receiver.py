@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from inspect import isawaitable
 from pathlib import Path
@@ -87,11 +88,9 @@ class LogoutReceiver:
     ) -> Answer:
         """Carry out a request. kind: its `Content-Type`. in_place: the store never suspends."""
         try:
-            if in_place:
-                token = self._verified(kind, body)
-            else:
-                loop = asyncio.get_running_loop()
-                token = await loop.run_in_executor(_threads, self._verified, kind, body)
+            verify = partial(self._verified, kind, body)
+            loop = None if in_place else asyncio.get_running_loop()
+            token = verify() if loop is None else await loop.run_in_executor(_threads, verify)
             await self._end_once(store, token)
         except Refused as refused:
             return _refusal("invalid_request", refused)
@@ -180,10 +179,8 @@ def _logout_token_in(kind: str | None, body: bytes) -> str:
 def _refusal(code: str, error: Exception) -> Answer:
     """The answer to a request that ended nobody. What failed here is for the log alone."""
     _LOG.warning("a logout token ended nobody: %s", error)
-    told = (
-        {"error": code, "error_description": str(error)}
-        if isinstance(error, Refused)
-        else {"error": code}
-    )
+    told = {"error": code}
+    if isinstance(error, Refused):
+        told["error_description"] = str(error)
     headers = {"Cache-Control": "no-store", "Content-Type": "application/json"}
     return 400, headers, msgspec.json.encode(told)
