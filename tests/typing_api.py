@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from sessionledger import (
+    AsyncKeyValueStore,
     AsyncSessionStore,
     Finding,
     Handle,
     HistoryEntry,
     HistoryPage,
     IssuedSession,
+    KeyValueStore,
     LedgerHead,
     Log,
     Page,
@@ -90,6 +92,22 @@ def using(store: SessionStore, token: str) -> None:
     assert_type(iter(store.sessions()), Iterator[Session])
     assert_type(store.sessions().pages(), Iterator[Page])
     assert_type(store.count(live=False), int)
+
+
+def keeping(store: SessionStore) -> None:
+    values = KeyValueStore(store, "drafts")
+    assert_type(values.get("letter", renew_for=60), bytes | None)
+    assert_type(values.ttl("letter"), float | None)
+    assert_type(values.exists("letter"), bool)
+    values.set("letter", b"Dear Bob", ttl=timedelta(hours=1))
+    values.set("letter", "Dear Bob")  # type: ignore[arg-type]
+    AsyncKeyValueStore(store)  # type: ignore[arg-type]
+
+
+async def keeping_in_a_loop(store: AsyncSessionStore) -> None:
+    values = AsyncKeyValueStore(store)
+    assert_type(await values.get("letter"), bytes | None)
+    KeyValueStore(store)  # type: ignore[arg-type]
 
 
 def auditing(store: SessionStore) -> None:
