@@ -47,6 +47,7 @@ SEVERITIES: dict[str, Severity] = {
     "consumer_behind": "warning",
     "mark_unswept": "warning",
     "erasure_pending": "warning",
+    "erasure_remains": "warning",
     "maintenance_failed": "warning",
     "maintenance_ran": "note",
     "rows_behind": "note",

@@ -36,6 +36,7 @@ KILLS = 8
 WRITERS = 3
 STEPS = 60
 PERSON = "person@example.org"
+UNOPENED = (NoLedger, NotALedger, LogUnavailable)
 
 
 def backups(trial: Trial, log: str) -> None:
@@ -81,7 +82,7 @@ def _back_up(trial: Trial, crew: Crew, here: str, place: Path) -> Path:
     for _ in range(trial.size(KILLS)):
         trial.counts["killed backups"] += _killed(trial, crew, _backing_up(here, file))
         for left in place.glob(".backup.*.draft"):
-            with suppress(NotALedger), SessionStore.open(f"sqlite:///{left}") as store:
+            with suppress(*UNOPENED), SessionStore.open(f"sqlite:///{left}") as store:
                 trial.fail([f"{left} is opened"] if store.head().id else [])
         if file.exists():
             assert file.stat().st_size
@@ -148,7 +149,7 @@ def _restoring(file: Path, url: str, erased: Sequence[str]) -> Work:
 def _is_there(url: str) -> bool:
     try:
         open_snapshot(url).close()
-    except (NoLedger, NotALedger, LogUnavailable):
+    except UNOPENED:
         return False
     return True
 

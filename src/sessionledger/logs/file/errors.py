@@ -19,6 +19,8 @@ LEFT_FOR = "to"
 """A file there, with the address of the copy."""
 STAGED = "receiving"
 """A folder with a ledger that is about to become that of the folder around it."""
+ARRIVING = "arriving"
+"""What that folder is called while its parts take their places, one after the other."""
 MAINTENANCE = "maintenance.lock"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -90,7 +92,7 @@ def _check_content(root: Path) -> None:
     ours = {TOPICS, CHECKPOINTS, "consumers", "durable", "ledger.lock", MAINTENANCE}
     refuse_moved(root)
     names = {entry.name for entry in os.scandir(root)}
-    if STAGED in names and TOPICS not in names:
+    if names & {STAGED, ARRIVING} and TOPICS not in names:
         raise NotALedger(
             f"{root} holds an unfinished copy or restore: run the same command again, or remove it"
         )

@@ -31,6 +31,7 @@ from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
 from sessionledger.logs.postgres.append_call import AppendCall, ruled_call
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
+from sessionledger.logs.postgres.examination import ELSEWHERE, NOTE, NOTE_END, examine, remains
 from sessionledger.logs.postgres.handshake import connect, settled
 from sessionledger.logs.postgres.opening import address_of, check_is_there, pool_size_of, prepare
 from sessionledger.logs.postgres.pool import Pool
@@ -39,16 +40,6 @@ from sessionledger.logs.postgres.writer import Writer
 from sessionledger.logs.sql.compactable import CompactableDatabase
 
 T = TypeVar("T")
-
-
-REMAINS = (
-    "pages of tables and indexes, until VACUUM FULL",
-    "statistics, until ANALYZE",
-    "the write-ahead log and its archive",
-    "replicas that lag",
-    "backups",
-)
-"""Where a server may keep what was replaced. No query answers it."""
 
 
 class PostgresLog(CompactableDatabase[Writer], Forkable):
@@ -175,6 +166,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
                     raise MaintenanceRunning(
                         "another process maintains the ledger: try again later"
                     )
+                self._change(lambda writer: writer.then(NOTE_END))
                 yield
             finally:
                 # The server notices a closed connection some moments later.
@@ -233,7 +225,9 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     # -- the whole
 
     def purge(self) -> tuple[str, ...]:
-        return REMAINS
+        self._change(lambda writer: writer.then(NOTE))
+        with self._connection() as connection:
+            return (*remains(connection), *ELSEWHERE)
 
     def describe(self) -> Description:
         ((version, size),) = self._select(queries.DESCRIBE, (self.address.schema,))
@@ -243,11 +237,11 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
             "schema": queries.SCHEMA_VERSION,
             "bytes": size,
         }
+        with self._connection() as connection:
+            details["erased_remains"] = ", ".join(remains(connection))
         return Description("postgresql", self.address.location, self.durability, True, details)
 
     def examine(self, topic: str, check: Check) -> list[Finding]:
-        from sessionledger.logs.postgres.examination import examine  # few ever ask
-
         check_name("topic", topic)
         with self._connection() as connection:
             return examine(connection, topic, check)

@@ -1,15 +1,17 @@
-"""Topics of another log, staged in a folder within the ledger's, and moved in at once.
+"""A copy that is staged in a folder within the ledger's, and moved in at once.
 
 1. The staged ledger is one of files like any other, in a folder that no ledger looks into.
-2. Its cursors, checkpoints and durable offsets take their places, and its topics come last. That is
-   the moment. Before it there are no events, and after it there are all.
-3. A process that is killed before it leaves a folder with no topics, or with an empty one. Staging
-   them again, or moving the rest in again, completes it.
+2. Once it is whole, that folder gets another name. Its cursors, checkpoints and durable offsets
+   take their places, and its topics come last. That is the moment. Before it there are no events,
+   and after it there are all.
+3. If a process is killed in between, the next one takes the parts back and goes on. They belong
+   together: a file of events without its checkpoint would be taken for another one.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from urllib.parse import quote
@@ -19,6 +21,7 @@ from sessionledger.logs.concurrency.lock_file import LockFile
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS
 from sessionledger.logs.file.disk import Disk
 from sessionledger.logs.file.errors import (
+    ARRIVING,
     CHECKPOINTS,
     STAGED,
     TOPICS,
@@ -40,11 +43,13 @@ class StagedFolder:
         self.location = f"file://{quote(str(self._root))}"
 
     def is_there(self) -> bool:
-        return (self._root / STAGED / TOPICS).is_dir()
+        return any((self._root / name / TOPICS).is_dir() for name in (STAGED, ARRIVING))
 
     def open(self) -> FileLog:
         with translated_errors(self._root):
-            if not (self._root / STAGED).is_dir():
+            if (self._root / ARRIVING).is_dir():
+                self._alone(self._take_back)
+            elif not (self._root / STAGED).is_dir():
                 check_location(self._root)
             self._refuse()
             for folder in (self._root, self._root / STAGED):
@@ -53,26 +58,34 @@ class StagedFolder:
 
     def put(self) -> None:
         with translated_errors(self._root):
-            self._refuse()
-            lock = LockFile(self._root / LOCK, self._root)
-            lock.run(lambda: _move_in(self._root), monotonic() + TIMEOUT_SECONDS)
-            lock.close()
+            self._alone(self._move_in)
+
+    def _alone(self, work: Callable[[], None]) -> None:
+        """Do something while nobody writes."""
+        lock = LockFile(self._root / LOCK, self._root)
+        lock.run(work, monotonic() + TIMEOUT_SECONDS)
+        lock.close()
 
     def _refuse(self) -> None:
         if (self._root / TOPICS).is_dir() and (found := Disk(self._root).topics()):
             raise LogUnavailable(f"{found[0]!r} has events here: name a ledger that has none")
 
-
-def _move_in(root: Path) -> None:
-    """Make the staged ledger that of its folder, which has no events. The caller has the lock."""
-    staged = root / STAGED
-    for name in _PARTS:
-        if (staged / name).is_dir():
-            if (root / name).is_dir():
-                for left in (root / name).iterdir():
-                    left.unlink()
+    def _move_in(self) -> None:
+        root, arriving = self._root, self._root / ARRIVING
+        self._refuse()
+        for name in _PARTS:  # of a ledger without events
+            shutil.rmtree(root / name, ignore_errors=True)
+        (root / STAGED).rename(arriving)
+        for name in filter(lambda name: (arriving / name).is_dir(), _PARTS):
             flush(root)
-            (staged / name).rename(root / name)
-    for folder in (root, root.parent):
-        flush(folder)
-    shutil.rmtree(staged, ignore_errors=True)
+            (arriving / name).rename(root / name)
+        for folder in (root, root.parent):
+            flush(folder)
+        shutil.rmtree(arriving, ignore_errors=True)
+
+    def _take_back(self) -> None:
+        root, arriving = self._root, self._root / ARRIVING
+        if (arriving / TOPICS).is_dir():
+            for name in filter(lambda name: (root / name).is_dir(), _PARTS):
+                (root / name).rename(arriving / name)
+            arriving.rename(root / STAGED)
