@@ -112,3 +112,11 @@ def test_what_ended_is_not_taken_again(ledger: Ledger, recipe: Any) -> None:
         assert ledger.revoke_all(next(iter(ledger.sessions())).principal) == 1
         recipe.OldSession(old.session_key, old.session_data, old.expire_date).save()
         assert client.get("/").json() == {"user": "", "session": {}}
+
+
+def test_the_serializer_of_the_project_is_used(ledger: Ledger, recipe: Any) -> None:
+    with override_settings(SESSION_SERIALIZER="tests.integrations.test_django_sessions.Pickled"):
+        client = logged_in("db")
+        with override_settings(SESSION_ENGINE=RECIPE):
+            told = client.get("/").json()
+    assert told == {"user": "mover", "session": {"basket": "tea"}}

@@ -124,6 +124,8 @@ class Format:
     def attributes(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """All of the data. Raises `InvalidSession`, and what the serializer raises."""
         texts = self._texts(data)
+        if isinstance(data, Data):
+            data.written = texts
         attributes = {name: self._attribute(name, *stored) for name, stored in texts.items()}
         self._refuse_too_large(attributes)
         return attributes
