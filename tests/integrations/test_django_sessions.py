@@ -17,15 +17,19 @@ from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.base import CreateError, UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from sessionledger import InvalidSession, Policy, SessionLimitReached, open_log
 from sessionledger import SessionStore as Ledger
+from sessionledger.integrations.django import configuration
+from sessionledger.integrations.django.backchannel import backchannel_logout
 from sessionledger.integrations.django.sessions import SessionStore
 from sessionledger.testing import Clock
+from sessionledger.web.backchannel.receiver import FORM, LogoutReceiver
 from tests.integrations.apps.django_app import set_up
 from tests.integrations.apps.django_sessions_app import ENGINE, MIDDLEWARE
 from tests.integrations.processes import ledger_in, served
+from tests.web.backchannel import providing
 
 set_up()
 
@@ -696,3 +700,19 @@ def test_another_process_shuts_the_door(tmp_path: Path) -> None:
         for client in (one, other):
             client.cookies.clear()
             assert client.get("/", headers=key).json()["session"] == {}
+
+
+def test_an_identity_provider_logs_a_user_out(
+    ledger: Ledger, users: dict[str, str], tmp_path: Path
+) -> None:
+    """The principal is a primary key, which the application looks up for the name there."""
+    receiver = LogoutReceiver(providing.provider(tmp_path), users.get)
+    view = backchannel_logout(receiver, store=configuration.engine_store)
+    clients = {name: Client() for name in users}
+    for name, client in clients.items():
+        client.force_login(get_user_model().objects.get(pk=users[name]))
+    token = providing.logout_token(sub="a")
+    request = RequestFactory().post("/", providing.form(token), content_type=FORM)
+    assert view(request).status_code == 200
+    live = [session.principal for session in ledger.sessions()]
+    assert live == [users["b"]]
