@@ -38,8 +38,8 @@ test-middle: $(READY)
 		$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --ignore-requires-python \
 			django==$$version && tar xzf django-$$version.tar.gz || exit 1; done
 	cd .peers && $(PYTHON) -m pip download --quiet --no-deps --no-binary :all: \
-		flask==3.1.3 flask-login==0.6.3 starlette==1.10.0 && \
-		for name in flask-3.1.3 Flask-Login-0.6.3 starlette-1.10.0; do \
+		flask==3.1.3 flask-login==0.6.3 flask-session==0.5.0 starlette==1.10.0 && \
+		for name in flask-3.1.3 Flask-Login-0.6.3 Flask-Session-0.5.0 starlette-1.10.0; do \
 			tar xzf $$name.tar.gz || exit 1; done
 	$(PYTHON) -m pip install --quiet --no-deps --target .peers/lib semantic-version
 

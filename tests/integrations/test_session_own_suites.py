@@ -1,6 +1,7 @@
-"""What Flask, Starlette and Flask-Login try sessions with passes (`make .peers`).
+"""What Flask, Starlette, Flask-Login and Flask-Session try sessions with passes (`make .peers`).
 
-Flask-Session, starsessions and Litestar leave their tests out of their source distributions.
+Flask-Session since 0.6, starsessions and Litestar leave their tests out of their source
+distributions.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ SUITES = [
         },
     ),
     Suite("Flask-Login-0.6.3", "tests", 114, {}),
+    Suite("Flask-Session-0.5.0", "test_session.py", 7, {"test_null_session": "it has a back end"}),
     Suite(
         "starlette-1.10.0",
         "tests/middleware/test_session.py",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +62,8 @@ def pytest_configure() -> None:
     # Flask's own conftest knows it by the name that it had in pytest before 9.
     monkeypatch.notset = getattr(monkeypatch, "notset", NOTSET)  # type: ignore[attr-defined]
     framework.Flask.session_interface = LedgerSessionInterface(Opened())
+    # What Flask-Session does to an application.
+    sys.modules["flask_session"] = SimpleNamespace(Session=lambda app: None)  # type: ignore[assignment]
     sessions.SessionMiddleware = Middleware  # type: ignore[assignment,misc]
     sessions.Session = SessionDict  # type: ignore[assignment,misc]
 
