@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -381,3 +383,24 @@ def test_no_bit_of_a_token_can_be_changed(folder: Path, place: int, bit: int) ->
 def test_settings_that_make_no_sense_are_refused(folder: Path, told: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         LogoutReceiver(providing.provider(folder, **told))
+
+
+SERVE = (
+    "from sessionledger.cli.main import run; sys.argv[1:] = ['serve', '--backchannel', 'x']; run()"
+)
+WITHOUT = "import sys; sys.modules['joserfc'] = None; "
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "told"),
+    [
+        ("import sessionledger.web.backchannel", 1, "ImportError: this takes pip install"),
+        ("from sessionledger.integrations import flask, django, starlette, litestar", 0, ""),
+        ("from sessionledger.server import Settings, create_app; create_app(Settings())", 0, ""),
+        (SERVE, 2, "pip install 'sessionledger[backchannel]'"),
+    ],
+)
+def test_only_this_takes_the_extra(program: str, code: int, told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT + program]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, told in ran.stderr) == (code, True), ran.stderr
