@@ -206,6 +206,16 @@ class TestStarletteSession(OwnSessionConformance[StarletteOwnSite]):
         token = cookies[0].decode().partition(";")[0].removeprefix(f"{COOKIE}=")
         assert site.data(token) == {"a": 1, "b": 2}
 
+    def test_a_websocket_goes_on_with_the_session_that_it_logged_in(
+        self, site: StarletteOwnSite
+    ) -> None:
+        site.before = lambda session: session.log_in("alice")
+        site.after = lambda session: session.update(b=2)
+        with site.connect(site.begin(a=1)) as websocket:
+            site.finish(websocket)
+        (session,) = site.store.sessions(principal="alice")
+        assert session.attributes.keys() == {"a", "b"}
+
     def test_a_websocket_that_began_without_a_session_begins_none_later(
         self, site: StarletteOwnSite
     ) -> None:
