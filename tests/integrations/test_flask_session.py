@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import flask
@@ -14,7 +14,9 @@ from markupsafe import Markup
 from werkzeug.http import dump_cookie, parse_cookie
 
 from sessionledger import Log, Policy, SessionStore
+from sessionledger.integrations import Cookie, Settings
 from sessionledger.integrations.flask import LedgerSessionInterface, Sessions
+from sessionledger.integrations.flask.devices import blueprint
 from sessionledger.testing import Clock
 from tests.integrations.own_session import (
     COOKIE,
@@ -144,6 +146,27 @@ class TestFlaskSession(OwnSessionConformance[FlaskOwnSite]):
     def test_a_request_that_does_not_look_needs_no_ledger(self, site: FlaskOwnSite) -> None:
         site.log.away = True
         assert site(lambda _: 1, "a" * 40).status == 200
+
+    def test_by_the_name_of_its_cookie_the_request_session_is_the_same(
+        self, site: FlaskOwnSite
+    ) -> None:
+        sessions = Sessions(lambda _: site.store, settings=Settings(cookie=Cookie(name=COOKIE)))
+        app = Flask("both")
+        sessions.init_app(app)
+        app.register_blueprint(blueprint(sessions))
+        app.session_interface = LedgerSessionInterface(sessions)
+        view = sessions.required(lambda: sessions.request_session.required().principal)
+        app.add_url_rule("/account", "account", view)
+        app.add_url_rule("/login", "login", lambda: cast(Any, flask.session).log_in("alice") or "")
+        app.add_url_rule("/put", "put", lambda: flask.session.update(a=1) or "")
+        client = app.test_client()
+        client.get("/put")
+        assert client.get("/account").status_code == 401, "an anonymous session is no log in"
+        client.get("/login")
+        assert client.get("/account").text == "alice"
+        listed = client.get("/sessions", headers={"Accept": "application/json"}).json
+        assert listed is not None
+        assert [one["current"] for one in listed["sessions"]] == [True]
 
     def test_flashed_messages_are_shown_once(self, site: FlaskOwnSite) -> None:
         token = site(lambda _: flask.flash("saved", "info")).cookie

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sessionledger import AsyncSessionStore, Log, Policy
-from sessionledger.integrations import fastapi, starlette
+from sessionledger.integrations import Cookie, Settings, fastapi, starlette
 from sessionledger.integrations.starlette import LedgerSessionMiddleware
 from sessionledger.testing import Clock
 from tests.integrations.own_session import (
@@ -244,6 +244,33 @@ class TestStarletteSession(OwnSessionConformance[StarletteOwnSite]):
             site.store.expire(token)
             site.finish(websocket)
         assert site.store.count() == 0
+
+    def test_by_the_name_of_its_cookie_the_request_session_is_the_same(
+        self, site: StarletteOwnSite
+    ) -> None:
+        settings = Settings(cookie=Cookie(name=COOKIE))
+        sessions = starlette.Sessions(site.open, settings=settings)
+
+        async def account(request: Request) -> Response:
+            session = await sessions.for_request(request).required()
+            return JSONResponse(session.principal)
+
+        async def log_in(request: Request) -> Response:
+            cast(Any, request.session).log_in("alice")
+            return JSONResponse("welcome")
+
+        app = Starlette(
+            routes=[Route("/account", account), Route("/login", log_in)],
+            lifespan=sessions.lifespan,
+            middleware=[
+                Middleware(LedgerSessionMiddleware, sessions=sessions),
+                Middleware(sessions.middleware),
+            ],
+        )
+        with TestClient(app, base_url="https://testserver") as client:
+            assert client.get("/account").status_code == 401
+            client.get("/login")
+            assert client.get("/account").json() == "alice"
 
     def test_a_websocket_is_closed_while_the_ledger_is_away(self, site: StarletteOwnSite) -> None:
         token = site.begin(a=1)
