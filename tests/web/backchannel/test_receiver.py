@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from sessionledger import AsyncSessionStore, SessionStore, open_log
 from sessionledger.integrations.sync import receive_logout
+from sessionledger.testing import Clock
 from sessionledger.web.backchannel import keys
 from sessionledger.web.backchannel.logout_token import EVENT
 from sessionledger.web.backchannel.receiver import FORM, LogoutApplication, LogoutReceiver
@@ -244,6 +246,22 @@ def test_a_record_is_none_of_the_sessions(application: Application) -> None:
     assert application.store.count(live=False) == 2
     records = [*application.store.on_topic("sessionledger.replays").sessions()]
     assert [record.generated for record in records] == [True]
+
+
+def test_records_do_not_pile_up(folder: Path, tmp_path: Path) -> None:
+    clock, url = Clock(), f"sqlite:///{tmp_path / 'sessions.db'}"
+    application = Application(LogoutReceiver(providing.provider(folder)))
+    application.store.close()
+    with SessionStore.open(url, clock=clock) as application.store:
+        assert [application(logout_token()) for _ in range(3)] == [None] * 3
+        records = application.store.on_topic("sessionledger.replays")
+        clock.now += timedelta(minutes=13)
+        assert (records.count(), records.count(live=False)) == (0, 3)
+        clock.now += timedelta(days=3)
+        application.store.maintain(retention=timedelta(days=2))  # sweeps
+        clock.now += timedelta(days=3)
+        application.store.maintain(retention=timedelta(days=2))
+        assert records.count(live=False) == 0
 
 
 def test_a_logout_that_failed_may_be_sent_again(
