@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sessionledger.errors import UnsupportedRuntime
 
@@ -27,6 +27,12 @@ def running_loop() -> asyncio.AbstractEventLoop:
             "written. Under trio, call a SessionStore in threads: "
             "await trio.to_thread.run_sync(store.get, token)"
         ) from None
+
+
+def drop_ended(kept: dict[Any, T]) -> list[T]:
+    """Remove what is kept for event loops that were closed. A key is a loop, or begins with one."""
+    ended = [key for key in list(kept) if (key[0] if isinstance(key, tuple) else key).is_closed()]
+    return [left for key in ended if (left := kept.pop(key, None)) is not None]
 
 
 async def in_own_thread(call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:

@@ -31,6 +31,15 @@ GRANIAN = (
     *("granian", "--log-level", "warning", "--workers", "2", "--factory", "--no-ws"),
     *("--host", "127.0.0.1", "--port", "{port}", APPS + ":{app}"),
 )
+NAMES = {
+    "in_flask": "Flask",
+    "in_django": "Django",
+    "in_starlette": "Starlette",
+    "in_fastapi": "FastAPI",
+    "in_litestar": "Litestar",
+    "in_django_on_loops": "Django (ASGI)",
+}
+ROOT = Path(__file__).parents[2]
 WSGI = ("in_flask", "in_django")
 ASGI = ("in_starlette", "in_fastapi", "in_litestar", "in_django_on_loops")
 SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -192,6 +201,15 @@ def test_workers_agree_at_once_and_a_stop_loses_nothing(
     with SessionStore.open(ledger_in(tmp_path)) as store:
         assert all(store.get(token) for token in tokens)
         assert store.verify().ok
+
+
+def test_the_page_lists_what_is_tried() -> None:
+    section = (ROOT / "docs" / "integrations.md").read_text().partition("\n## Servers\n")[2]
+    for command, apps in SERVERS.values():
+        words = {"--preload", "gthread", "gevent", "wsgi", "asgi", "uvicorn.workers.UvicornWorker"}
+        wanted = {command[0], *words.intersection(command)}
+        rows = [row for row in section.split("\n") if wanted <= {*re.findall(r"[\w.-]+", row)}]
+        assert any(row.endswith(f"| {', '.join(NAMES[app] for app in apps)} |") for row in rows)
 
 
 @pytest.mark.middle

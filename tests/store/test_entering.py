@@ -180,3 +180,31 @@ def test_a_store_that_nobody_entered_refuses_calls_about_the_ledger(name: str) -
     store = AsyncSessionStore.open("memory:")
     with pytest.raises(StoreClosed, match="not open yet"):
         asyncio.run(getattr(store, name)())
+
+
+def test_a_close_that_the_end_of_its_loop_cancels_still_closes(opened: Opened) -> None:
+    opened.go.set()
+    store = AsyncSessionStore.open("memory:")
+
+    async def leave() -> None:
+        await store.__aenter__()
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+
+    asyncio.run(leave())
+    (log,) = opened.logs
+    until(lambda: is_closed(log))
+
+
+def test_a_store_that_one_loop_entered_serves_those_after_it(opened: Opened) -> None:
+    """Also where the loop that entered it has ended."""
+    opened.go.set()
+    store = AsyncSessionStore.open("memory:")
+    asyncio.run(store.__aenter__())
+    issued = asyncio.run(store.create("alice"))
+    found = concurrently(*[lambda: asyncio.run(store.get(issued.token))] * 3)
+    assert {session.principal for session in found if session} == {"alice"}
+    asyncio.run(store.close())
+    (log,) = opened.logs
+    assert is_closed(log)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from sessionledger import (
     Unit,
 )
 from sessionledger.logs.adapters.committing_thread import LoopLog
+from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import Outcome
 from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event, every_event
 
@@ -235,3 +238,28 @@ def test_the_bridge_answers_what_the_log_answers(ledger: Ledger) -> None:
             ledger.log.latest(TOPIC)
 
     run(ask())
+
+
+def test_closing_in_one_loop_ends_what_others_do(ledger: Ledger) -> None:
+    """Each call is answered or refused, and what was answered is there."""
+    log, begun = for_loops(ledger.log), threading.Event()
+
+    async def use(loop: int) -> list[int]:
+        kept: list[int] = []
+        with suppress(StoreClosed):
+            for n in count(loop * 1_000_000):
+                await asyncio.gather(log.append(TOPIC, units(n)), log.state(TOPIC, b"k"))
+                kept.append(n)
+                await log.count(TOPIC)
+                begun.set()
+        return kept
+
+    async def close() -> list[int]:
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        await log.detach()
+        return []
+
+    users = (partial(run, use(loop)) for loop in range(1, 4))
+    kept = concurrently(*users, partial(run, close()))
+    stored = {one.value["n"] for one in ledger.log.read(TOPIC, limit=1_000_000)}
+    assert stored >= {n for mine in kept for n in mine}

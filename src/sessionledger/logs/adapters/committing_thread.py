@@ -15,11 +15,10 @@ from functools import partial
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
 
 import msgspec
 
-from sessionledger.background import in_own_thread, running_loop
+from sessionledger.background import drop_ended, in_own_thread, running_loop
 from sessionledger.errors import LogTimeout, LogUnavailable, StoreClosed
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.adapters.loop_waiters import LoopWaiters
@@ -57,9 +56,7 @@ class LoopLog(ImmediateLog, Forkable):
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(self.threads, "sessionledger-call")
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
     def after_fork_in_child(self) -> None:
         # The threads of the parent are not here.
@@ -73,6 +70,7 @@ class LoopLog(ImmediateLog, Forkable):
         loop = running_loop()
         slots = self._slots.get(loop)
         if slots is None:
+            drop_ended(self._slots)
             slots = self._slots[loop] = asyncio.Semaphore(self.calls)
         begun = monotonic()
         try:
@@ -110,13 +108,21 @@ class LoopLog(ImmediateLog, Forkable):
         return await self._waiters.wait_above(topic, after, timeout)
 
     async def close(self) -> None:
-        await self.detach()
-        await in_own_thread(self.log.close)
+        # In one call, which goes on if the loop ends meanwhile.
+        self._waiters.close()
+        await in_own_thread(self._close)
 
     async def detach(self) -> None:
         """End the threads once they have nothing to do; the log stays open."""
         self._waiters.close()
-        await in_own_thread(self._committer.stop)
+        await in_own_thread(self._stop)
+
+    def _close(self) -> None:
+        self._stop()
+        self.log.close()
+
+    def _stop(self) -> None:
+        self._committer.stop()
         self._threads.shutdown(wait=False)
 
 
@@ -168,6 +174,8 @@ class _Committer:
             self._waiting += 1
             gathered = self._gathered.get(loop)
             if gathered is None:
+                for left in drop_ended(self._gathered):
+                    self._queue.put(left)
                 loop.call_soon(self._hand_over, loop)
                 gathered = self._gathered[loop] = []
             gathered.append(waiting)

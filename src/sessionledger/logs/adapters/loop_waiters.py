@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
 
-from sessionledger.background import running_loop
+from sessionledger.background import drop_ended, running_loop
 from sessionledger.logs.arguments import check_id
 
 Asleep: TypeAlias = dict[asyncio.Future[int], int]
@@ -35,6 +35,7 @@ class LoopWaiters:
         timer = None if timeout is None else loop.call_later(timeout, _resolve, waiter, head)
         asleep = self._asleep.get((loop, topic))
         if asleep is None:
+            drop_ended(self._asleep)
             asleep = self._asleep[loop, topic] = {}
             task = loop.create_task(self._look(loop, topic, asleep))
             self._looking.add(task)
@@ -67,7 +68,7 @@ class LoopWaiters:
                 if not waiter.done():
                     waiter.set_exception(error)
         finally:
-            del self._asleep[loop, topic]
+            self._asleep.pop((loop, topic), None)
 
 
 def _wake_above(asleep: Asleep, head: int | None) -> None:

@@ -9,11 +9,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from sessionledger.background import in_own_thread, running_loop
+from sessionledger.background import drop_ended, running_loop
 from sessionledger.errors import LogTimeout, StoreClosed
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.base import KeyState, Log, RemoteLog
@@ -55,11 +55,11 @@ class RemoteLoopLog(LoopLog):
     def state(self, topic: str, key: bytes) -> Coroutine[Any, Any, KeyState | None]:
         return self._states.ask(topic, key)
 
-    async def detach(self) -> None:
-        await super().detach()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.log.timeout + GRACE_SECONDS):
-                await in_own_thread(self._threads.shutdown)
+    def _stop(self) -> None:
+        super()._stop()
+        ending = Thread(target=self._threads.shutdown, name="sessionledger-end", daemon=True)
+        ending.start()
+        ending.join(self.log.timeout + GRACE_SECONDS)
 
 
 class _Asked:
@@ -92,6 +92,8 @@ class _BatchedReads:
         loop = running_loop()
         batch = self._gathered.get((loop, topic))
         if batch is None:
+            drop_ended(self._gathered)
+            drop_ended(self._trips)
             batch = self._gathered[loop, topic] = Batch()
             loop.call_soon(self._hand_over, (loop, topic))
             if self._trips[loop, topic] >= TRIPS:

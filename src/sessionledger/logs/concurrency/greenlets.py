@@ -12,33 +12,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sessionledger.errors import UnsupportedRuntime
 
 T = TypeVar("T")
 
-_MODULES = ("threading", "queue", "select", "time")
+Beside: TypeAlias = Callable[[Callable[[], Any]], Any]
+"""Makes a call, and answers what it answers."""
 
 
-def _patched() -> set[bool]:
-    """Whether these modules are patched: one answer, unless only some are."""
-    monkey = sys.modules.get("gevent.monkey")
-    return {False} if monkey is None else set(map(monkey.is_module_patched, _MODULES))
-
-
-_patched_before = _patched()
-
-
-def check_patched() -> None:
-    """Raises `UnsupportedRuntime` if gevent has patched the process since this was imported, or
-    only in part. For what waits by gevent's functions: all of them must be gevent's."""
-    if "gevent.monkey" in sys.modules and (_patched() != _patched_before or len(_patched()) > 1):
-        raise UnsupportedRuntime(
-            "gevent has patched this process after sessionledger was imported, or only in part; "
-            "nothing was written. Call gevent.monkey.patch_all() before the import. With "
-            "gunicorn --preload, call it at the top of gunicorn.conf.py"
-        )
+def _monkey() -> Any:
+    return sys.modules.get("gevent.monkey")
 
 
 if TYPE_CHECKING:
@@ -48,22 +33,12 @@ if TYPE_CHECKING:
     from threading import local as local
     from time import sleep as sleep
 else:
+    from importlib import import_module
 
-    def _native(module: str, name: str) -> Any:
-        monkey = sys.modules.get("gevent.monkey")
-        found = __import__(module)
-        return getattr(found, name) if monkey is None else monkey.get_original(module, name)
-
-    allocate_lock, get_ident, start_new_thread = (
-        _native("_thread", name) for name in ("allocate_lock", "get_ident", "start_new_thread")
-    )
-    local, sleep = _native("threading", "local"), _native("time", "sleep")
-
-
-class Beside(Protocol):
-    """Makes a call, and answers what it answers."""
-
-    def __call__(self, call: Callable[[], T], /) -> T: ...
+    _of = getattr(_monkey(), "get_original", lambda of, name: getattr(import_module(of), name))
+    allocate_lock, get_ident = _of("_thread", "allocate_lock"), _of("_thread", "get_ident")
+    start_new_thread = _of("_thread", "start_new_thread")
+    local, sleep = _of("threading", "local"), _of("time", "sleep")
 
 
 class _Here(local):
@@ -71,6 +46,29 @@ class _Here(local):
 
 
 _here = _Here()
+
+
+def are_greenlets(module: str = "threading") -> bool:
+    """Whether gevent has replaced the threads of this process, or another module."""
+    return _monkey() is not None and bool(_monkey().is_module_patched(module))
+
+
+def _patched() -> set[bool]:
+    return set(map(are_greenlets, ("threading", "queue", "select", "time")))
+
+
+_patched_before = _patched()
+
+
+def check_patched() -> None:
+    """Raises `UnsupportedRuntime` if gevent has patched the process since this was imported, or
+    only in part. For what waits by gevent's functions: all of them must be gevent's."""
+    if _monkey() is not None and (_patched() != _patched_before or len(_patched_before) > 1):
+        raise UnsupportedRuntime(
+            "gevent has patched this process after sessionledger was imported, or only in part; "
+            "nothing was written. Call gevent.monkey.patch_all() before the import. With "
+            "gunicorn --preload, call it at the top of gunicorn.conf.py"
+        )
 
 
 def in_place(call: Callable[[], T]) -> T:
@@ -87,8 +85,14 @@ def beside_greenlets(call: Callable[[], T]) -> T:
         return call()
     import gevent
 
-    answer: T = _awaited(gevent.get_hub().threadpool.spawn(_beside, call))
-    return answer
+    def beside() -> T:
+        _here.is_beside = True
+        try:
+            return call()
+        finally:
+            _here.is_beside = False
+
+    return _awaited(gevent.get_hub().threadpool.spawn(beside))  # type: ignore[no-any-return]
 
 
 def in_own_greenlet(call: Callable[[], T]) -> T:
@@ -97,22 +101,7 @@ def in_own_greenlet(call: Callable[[], T]) -> T:
         return call()
     import gevent
 
-    answer: T = _awaited(gevent.spawn(call))
-    return answer
-
-
-def are_greenlets() -> bool:
-    """Whether gevent has replaced the threads of this process."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
-
-
-def _beside(call: Callable[[], T]) -> T:
-    _here.is_beside = True
-    try:
-        return call()
-    finally:
-        _here.is_beside = False
+    return _awaited(gevent.spawn(call))  # type: ignore[no-any-return]
 
 
 def _awaited(answer: Any) -> Any:

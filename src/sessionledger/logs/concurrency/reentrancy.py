@@ -69,7 +69,7 @@ class Mutex:
 
     def run(self, work: Callable[[], T], until: float) -> T:
         """Do the work alone; no context manager either. Raises `LogTimeout`."""
-        return self._beside(partial(self._run, work, until))
+        return self._beside(partial(self._run, work, until))  # type: ignore[no-any-return]
 
     def _run(self, work: Callable[[], T], until: float) -> T:
         taken: list[bool] = []
