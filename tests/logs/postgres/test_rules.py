@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sessionledger.testing.fixtures import (
     FOLD,
     TOPIC,
     add,
+    concurrently,
     creation,
     event,
     every_event,
@@ -152,3 +154,31 @@ def test_a_key_that_an_event_of_the_unit_concerns_too_is_planned(
     assert isinstance(outcome, Appended)
     assert (len(outcome.ids), len(locked)) == (3, 1)
     assert live_keys(log) == []
+
+
+def test_no_end_is_missed_however_processes_race(log: Log, tmp_path: Path) -> None:
+    logs = [opened(tmp_path) for _ in range(6)]
+    outcomes: list[Appended] = []
+
+    def create(number: int) -> None:
+        for n in range(30):
+            logs[number].append(TOPIC, [creation(bytes([number, n]) * 2)])
+
+    def end_them(number: int) -> None:
+        for _ in range(20):
+            (outcome,) = logs[number].append(TOPIC, [Unit(rule=Rule(ALICES, end_all))])
+            assert isinstance(outcome, Appended)
+            outcomes.append(outcome)
+
+    concurrently(*(partial(create, n) for n in range(4)), *(partial(end_them, n) for n in (4, 5)))
+    (last,) = log.append(TOPIC, [Unit(rule=Rule(ALICES, end_all))])
+    assert isinstance(last, Appended)
+    events = every_event(log)
+    for one in [*outcomes, last]:
+        if one.ids:
+            before = rows_of(events[: one.ids[0] - 1]).values()
+            live = {row.key for row in before if row.live and row.owner == "alice"}
+            assert {row.key for row, _ in one.ruled} == live
+    assert live_keys(log) == []
+    for other in logs:
+        other.close()
