@@ -13,6 +13,7 @@ made from caller and key: so only one of several concurrent requests can create 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -73,7 +74,9 @@ def _end(creating: asyncio.Task[IssuedSession]) -> None:
 async def _create_once(
     ledger: Ledger, caller: Key, key: str, document: NewSession, create: Create
 ) -> IssuedSession:
-    name, request = _record_token(caller, key), sha256(_encode(document)).hexdigest()
+    name = _record_token(caller, key)
+    # With the name, which is stored nowhere, it confirms no guess of who is in the request.
+    request = hmac.digest(name.encode(), _encode(document), "sha256").hex()
     token = issue(urandom(TOKEN_RANDOM_BYTES))
     handle = handle_of(digest(token))
     try:
