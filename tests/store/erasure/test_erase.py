@@ -514,3 +514,27 @@ def test_who_stays_logged_in_in_a_restored_ledger_is_not_who_was_erased(
         assert (restored.get(token), restored.get(other) is None) == (None, False)
         assert not any(text in content(restored) for text in PERSONAL)
         assert restored.verify().ok
+
+
+def test_a_session_that_was_forgotten_before_its_person_was_erased_is_not_restored(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with on(address("sqlite", tmp_path / "ledger"), clock) as store:
+        first = store.create(PERSONAL[0], ttl=DAY, attributes={"city": PERSONAL[1]})
+        parent = store.create("bob", ttl=90 * DAY)
+        store.backup(tmp_path / "older")
+        store.expire(first.token)
+        clock.advance(3 * DAY)
+        store.create(PERSONAL[0], ttl=90 * DAY)
+        assert store.compact(retention=2 * DAY).forgotten == 1
+        assert first.handle not in store.erase(PERSONAL[0]).handles
+        register = store.erasures()
+    for number, is_erased in enumerate((None, lambda name: name == PERSONAL[0])):
+        url = address("sqlite", tmp_path / f"restored {number}")
+        restore(tmp_path / "older", url, erased=register, is_erased=is_erased)
+        with on(url, clock) as restored:
+            named = [text for text in PERSONAL if text in content_left(restored)]
+            assert named == ([] if is_erased else list(PERSONAL[:2]))
+            assert "bob" in content_left(restored)
+            assert restored.find(handle=parent.handle) is None
+            assert restored.verify().ok

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ def restore(
     keep_live: str | Path | None = None,
     accept_breaks: bool = False,
     erased: Collection[str] = (),
+    is_erased: Callable[[str], bool] | None = None,
     clock: Clock = system_clock,
     progress: Progress | None = None,
 ) -> Restored:
@@ -66,7 +67,7 @@ def restore(
     keep_live: a newer backup of the same ledger. Sessions that are live in it stay live, and all
     others are ended. What was ended after it comes back. `accept_breaks=True` restores a backup
     whose chain breaks. The sessions of the handles `erased`, which `erasures` answered, are erased
-    before anybody can read them.
+    before anybody can read them. So are those of principals for whom `is_erased` answers True.
     Raises `NotALedger` for what is no backup, and `CorruptLog` for a damaged one. Raises
     `LogUnavailable` for an address that has a ledger, or an unfinished copy of another one. Raises
     it too for a newer backup that does not continue the other one, and what `open_log` raises.
@@ -80,10 +81,11 @@ def restore(
         ends = _ends(source, found, keep_live, now)
         for topic, events in ends.items():
             _append(source, topic, [_lost(source.latest(topic), now), *events], now)
-        if erased:
+        if erased or is_erased is not None:
             from sessionledger.store.erasure.erase import erase_again  # few restores do
 
-            erase_again(source, [handle_of(parse_handle(one)) for one in erased], lambda: now)
+            handles = [handle_of(parse_handle(one)) for one in erased]
+            erase_again(source, handles, is_erased, lambda: now)
         with closing(staged.open()) as draft:
             Copying(source, progress).to(copyable(draft), staged, accept_breaks=accept_breaks)
         told = tuple(_told(source, one, ends[one.head.topic], now) for one in found)

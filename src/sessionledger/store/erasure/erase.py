@@ -74,11 +74,13 @@ def erase(
     return eraser.principal(principal) if handle is None else eraser.handle(engine, handle)
 
 
-def erase_again(log: Log, handles: Collection[str], clock: Clock) -> None:
+def erase_again(
+    log: Log, handles: Collection[str], is_erased: Callable[[str], bool] | None, clock: Clock
+) -> None:
     """Erase sessions of a ledger that is being made, as they were erased in another one."""
     engine = Engine(ImmediateLog(log), SESSIONS_TOPIC, Policy(), clock)
     engine_of = Maintenance(engine, log, None).engine_of
-    Eraser(log, engine_of, None, mentions=False).handles(handles)
+    Eraser(log, engine_of, None, mentions=False).who(Who(None, frozenset(handles), is_erased))
 
 
 class Eraser:
@@ -117,12 +119,13 @@ class Eraser:
         """Erase the session of a handle, with what it was rotated from and into."""
         key = parse_handle(handle)
         session = intact_session_of(self._log.row(engine.topic, key))
-        return self.handles({handle_of(key)} | (set() if session is None else {family_of(session)}))
+        family = frozenset() if session is None else {family_of(session)}
+        return self.who(Who(None, family | {handle_of(key)}))
 
-    def handles(self, handles: Collection[str]) -> Erasure:
-        """Erase the sessions of some handles, with those that were rotated from them."""
+    def who(self, who: Who) -> Erasure:
+        """Erase some sessions, with those that were rotated from them."""
         with self._ledger.lease():
-            return self._erase(list(self._engines()), Who(None, frozenset(handles)))
+            return self._erase(list(self._engines()), who)
 
     def _engines(self) -> Iterator[Engine]:
         for topic in self._log.topics():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeAlias
@@ -74,10 +74,12 @@ decode_list = msgspec.json.Decoder(ErasureList).decode
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Whose sessions are erased: all of a principal, or those with some handles."""
+    """Whose sessions are erased: all of a principal, those with some handles, or all of principals
+    that somebody else knows."""
 
     principal: str | None
     handles: Collection[str] = ()
+    is_erased: Callable[[str], bool] | None = None
 
     def owns(self, session: Created | Session, handle: str) -> bool:
         """Whether a session is theirs, or below one of theirs."""
@@ -85,6 +87,8 @@ class Who(msgspec.Struct, frozen=True):
         if handle in self.handles or any(one.family in self.handles for one in above):
             return True
         principals = {session.principal, *(one.principal for one in above)}
+        if self.is_erased is not None and any(map(self.is_erased, principals)):
+            return True
         return self.principal is not None and self.principal in principals
 
     def pattern(self) -> re.Pattern[str] | None:
