@@ -12,7 +12,7 @@ import json
 import marshal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -62,18 +62,20 @@ class Data(dict[str, Any]):
         super().__init__(data)
         self.session: Session | None = None
         self.written: Texts | None = None  # what is about to be stored
-        self._texts: Callable[[], Texts] = dict
+        self._texts: Texts | Callable[[], Texts] = {}
         self._before: bytes | None = None
 
-    def keep(self, session: Session, texts: Callable[[], Texts]) -> None:
-        """It is stored there as it is now, by texts that are only made if something changes."""
-        self.session, self._texts = session, cache(texts)
+    def keep(self, session: Session, texts: Texts | Callable[[], Texts]) -> None:
+        """It is stored there as it is now, by texts that may be made when they are asked for."""
+        self.session, self._texts = session, texts
         self._before = None if self.modified else self._image()
 
     @property
     def texts(self) -> Texts:
         """What is stored."""
-        return self._texts()
+        if not isinstance(self._texts, dict):
+            self._texts = self._texts()
+        return self._texts
 
     def is_untouched(self) -> bool:
         """Whether it surely is what is stored."""
@@ -109,7 +111,7 @@ class Format:
         kept = data if isinstance(data, Data) else Data(data)
         texts = self._texts(data) if kept.written is None else kept.written
         kept.written = None
-        kept.keep(session, lambda: texts)
+        kept.keep(session, texts)
         return kept
 
     def check(self, data: Mapping[str, Any], added: Mapping[str, Any]) -> None:
