@@ -147,6 +147,14 @@ class TestFlaskSession(OwnSessionConformance[FlaskOwnSite]):
         site.log.away = True
         assert site(lambda _: 1, "a" * 40).status == 200
 
+    def test_an_application_that_was_not_initialised_is_told_so(self, site: FlaskOwnSite) -> None:
+        app = Flask("forgotten")
+        sessions = Sessions(lambda _: site.store)
+        app.session_interface = LedgerSessionInterface(sessions)
+        app.config["PROPAGATE_EXCEPTIONS"] = True
+        with pytest.raises(RuntimeError, match="init_app"):
+            app.test_client().get("/")
+
     def test_by_the_name_of_its_cookie_the_request_session_is_the_same(
         self, site: FlaskOwnSite
     ) -> None:

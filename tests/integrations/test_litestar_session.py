@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from litestar import Litestar, Request, WebSocket, get, websocket
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.middleware.session.base import BaseSessionBackend
 from litestar.security.session_auth import SessionAuth
@@ -86,8 +87,12 @@ class LitestarOwnSite(OwnSite):
             self.after(socket.session)
             await socket.close()
 
+        @get("/skipped", opt={"skip_session": True}, media_type="text/plain")
+        async def skipped() -> str:
+            return "skipped"
+
         self.app = Litestar(
-            [view, talk],
+            [view, talk, skipped],
             plugins=[sessions],
             middleware=[noting, self.config.middleware],
             after_exception=[self.notice],
@@ -204,6 +209,34 @@ class TestLitestarSession(OwnSessionConformance[LitestarOwnSite]):
     def test_the_id_of_a_session_is_nobodys_to_see(self, site: LitestarOwnSite) -> None:
         token = site.begin(a=1)
         assert site.with_request(lambda request: request.get_session_id(), token).said is None
+
+    def test_a_handler_may_skip_the_session(self, site: LitestarOwnSite) -> None:
+        site.log.away = True
+        headers = {"Cookie": f"{COOKIE}={'a' * 40}"}
+        assert site.client.get("/skipped", headers=headers).text == "skipped"
+
+    def test_the_cookie_is_as_the_configuration_says(self) -> None:
+        config = LedgerSessionConfig(
+            key="shop",
+            max_age=60,
+            path="/shop",
+            domain="example.org",
+            secure=True,
+            httponly=False,
+            samesite="strict",
+        )
+        expected = Cookie(
+            "shop",
+            value="secret",
+            max_age=60,
+            path="/shop",
+            domain="example.org",
+            secure=True,
+            samesite="strict",
+        )
+        sessions = Sessions(lambda: AsyncSessionStore.open("memory:"))
+        kept = replace(config, sessions=sessions).own
+        assert kept.set_cookie("secret") == expected.to_header(header="")
 
     def test_an_excluded_path_has_no_session(self, site: LitestarOwnSite) -> None:
         site.log.away = True

@@ -75,8 +75,10 @@ class Sessions:
         return self.store_of(current_app)
 
     def store_of(self, app: Flask) -> SessionStore:
-        """The store of an application that was initialised."""
-        store: SessionStore = app.extensions[self._key]
+        """The store of an application. Raises `RuntimeError` before `init_app`."""
+        store = app.extensions.get(self._key)
+        if not isinstance(store, SessionStore):
+            raise RuntimeError("call sessions.init_app(app) first")  # noqa: TRY004
         return store
 
     @property

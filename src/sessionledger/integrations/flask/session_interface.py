@@ -7,7 +7,6 @@ mean what they mean to Flask.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from flask import Flask, Request, Response
@@ -22,6 +21,8 @@ from sessionledger.integrations.own_session.values import Serializer
 from sessionledger.integrations.request import from_wsgi
 from sessionledger.integrations.sync import complete, store_in_place
 from sessionledger.secrecy import without_locals
+
+_OPTIONS = ("domain", "path", "secure", "samesite", "httponly", "partitioned")
 
 
 class LedgerSession(SessionDict, SessionMixin):
@@ -87,23 +88,15 @@ class LedgerSessionInterface(SessionInterface):
             response.headers.clear()
             response.headers.extend(answer.headers)
         else:
-            self._set_cookie(app, session, response, token)
+            self._send(app, session, response, token)
 
-    def _set_cookie(
+    def _send(
         self, app: Flask, session: SessionMixin, response: Response, token: str | None
     ) -> None:
-        set_cookie = partial(
-            response.set_cookie if token else response.delete_cookie,
-            self.get_cookie_name(app),
-            domain=self.get_cookie_domain(app),
-            path=self.get_cookie_path(app),
-            secure=self.get_cookie_secure(app),
-            samesite=self.get_cookie_samesite(app),
-            httponly=self.get_cookie_httponly(app),
-        )
-        if hasattr(self, "get_cookie_partitioned"):  # since Flask 3.1
-            set_cookie = partial(set_cookie, partitioned=self.get_cookie_partitioned(app))
+        name, known = self.get_cookie_name(app), ((one, f"get_cookie_{one}") for one in _OPTIONS)
+        options = {one: getattr(self, get)(app) for one, get in known if hasattr(self, get)}
         if token:
-            set_cookie(value=token, expires=self.get_expiration_time(app, session))
+            expires = self.get_expiration_time(app, session)
+            response.set_cookie(name, token, expires=expires, **options)
         elif token is not None:
-            set_cookie()
+            response.delete_cookie(name, **options)

@@ -71,14 +71,7 @@ class LedgerSessionConfig(ServerSideSessionConfig):
         return AsgiOwnSession(self.sessions, self.key, ttl, True, self.principal, self._set_cookie)
 
     def _set_cookie(self, token: str) -> str:
-        cookie = Cookie(
-            self.key,
-            value=token or "null",
-            max_age=self.max_age if token else 0,
-            path=self.path,
-            domain=self.domain,
-            secure=self.secure,
-            httponly=self.httponly,
-            samesite=self.samesite,
-        )
-        return cookie.to_header(header="")
+        names = ("path", "domain", "secure", "httponly", "samesite")
+        options: Any = {name: getattr(self, name) for name in names}
+        options |= {"value": token or "null", "max_age": self.max_age if token else 0}
+        return Cookie(self.key, **options).to_header(header="")

@@ -29,9 +29,7 @@ _TRY_AGAIN = 1013  # of RFC 6455, as registered later
 
 
 class _Refused(Exception):
-    def __init__(self, denied: Denied) -> None:
-        super().__init__(denied.detail)
-        self.denied = denied
+    """Its one argument is what is denied."""
 
 
 class AsgiOwnSession(NamedTuple):
@@ -76,14 +74,14 @@ class AsgiOwnSession(NamedTuple):
                     await self._save(own, left(), message)
             except _Refused as refusal:
                 refused = True
-                await _answer(refusal.denied, scope, send)
+                await _answer(refusal.args[0], scope, send)
             if not refused:
                 await send(message)
 
         try:
             await own.load()
         except _Refused as refusal:
-            await _answer(refusal.denied, scope, send)
+            await _answer(refusal.args[0], scope, send)
             return
         scope["session"] = own.data
         try:
