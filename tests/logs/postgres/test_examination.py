@@ -45,6 +45,19 @@ def holding(paths: list[Path]) -> list[Path]:
     return [path for path in paths if path.is_file() and PERSON.encode() in path.read_bytes()]
 
 
+def answering(schema: str) -> list[str]:
+    """The tables of which a query answers the name of the person, in text or in bytes."""
+    tables = postgres_server.execute(
+        f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1"
+    )
+    forms = " OR ".join(f"t::text LIKE '%{f}%'" for f in (PERSON, PERSON.encode().hex()))
+    return [
+        name
+        for (name,) in tables
+        if postgres_server.execute(f"SELECT FROM {schema}.{name} AS t WHERE {forms} LIMIT 1")
+    ]
+
+
 def folder() -> Path:
     return Path(postgres_server.execute("SHOW data_directory")[0][0])
 
@@ -64,8 +77,10 @@ def test_what_is_left_of_a_person_is_listed_until_it_is_gone(
 ) -> None:
     schema = postgres_server.schema(tmp_path)
     assert listed(store) == ()
+    assert answering(schema) == ["events", "ledger_rows"]
     assert store.erase(PERSON).remains == (PAGES, STATISTICS, LOG, *ELSEWHERE)
     assert listed(store) == (PAGES, STATISTICS, LOG)
+    assert not answering(schema)
     postgres_server.execute("CHECKPOINT")
     assert holding(relations(schema))
     names = ", ".join(f"{schema}.{name}" for name in TABLES)

@@ -20,6 +20,7 @@ from sessionledger import (
     NoLedger,
     Row,
     Session,
+    SessionStore,
     Unit,
     copy_for_reference,
     open_log,
@@ -112,7 +113,7 @@ def test_the_reference_folds_what_the_store_says(source: str, target: str, tmp_p
     assert sorted(str(one["principal"]) for one in live) == ["agent", "fay", "fay", "gus"]
     assert (copied.families, copied.children, copied.forgotten) == (2, 1, True)
     with on(new, clock) as store:
-        assert store.head() == copied.head
+        assert copied.heads == (store.head(),)
         assert store.verify().ok
 
 
@@ -162,3 +163,21 @@ def test_a_ledger_whose_chain_breaks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptLog, match="breaks at event"):
         copy_for_reference(old, new)
     assert not (tmp_path / "new").exists()
+    sessions = copy_for_reference(old, new, accept_breaks=True)
+    assert sessions.live
+
+
+def test_every_topic_of_sessions_is_copied_and_no_other(tmp_path: Path) -> None:
+    old, new = URLS["sqlite"](tmp_path / "old"), URLS["file"](tmp_path / "new")
+    with closing(open_log(old)) as log:
+        with SessionStore(log) as store, SessionStore(log, topic="keys") as keys:
+            store.create("alice", ttl=DAY)
+            key = keys.create("operator", ttl=DAY)
+        log.append("orders", [Unit([Change(LogEvent.of("placed", {"order": 1}))])])
+    copied = copy_for_reference(old, new)
+    assert [head.topic for head in copied.heads] == ["keys", TOPIC]
+    assert copied.live == 2
+    text = (tmp_path / "new" / "topics" / "keys.jsonl").read_text()
+    assert key.handle in text
+    with SessionStore.open(new, topic="keys") as keys:
+        assert keys.get(key.token) is not None

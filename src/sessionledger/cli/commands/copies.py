@@ -130,10 +130,15 @@ def _copy(
     Otherwise both ledgers go on, and what you end in one of them stays in the other.
     """
     if for_reference:
-        if follow or cut_over or accept_breaks:
-            raise bad_usage("--for-reference goes with no other option of copy")
+        if follow or cut_over:
+            raise bad_usage("--for-reference goes with --accept-breaks, and no other option")
         with progress("copying") as bar:
-            plain = copy_for_reference(url_of(source), url_of(target), progress=bar)
+            plain = copy_for_reference(
+                url_of(source),
+                url_of(target),
+                accept_breaks=bool(accept_breaks),
+                progress=bar,
+            )
         show(records.reference_record(plain), bool(json))
         return
     with progress("copying") as bar:

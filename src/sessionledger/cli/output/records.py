@@ -159,7 +159,7 @@ def copy_record(found: sessionledger.Copied) -> Record:
 def reference_record(found: sessionledger.CopiedForReference) -> Record:
     """A copy for the reference, and what the reference can't know."""
     told = fields(found, "to live ended families children forgotten")
-    return told | {"head": str(found.head)}
+    return told | {"heads": [str(head) for head in found.heads]}
 
 
 def restore_record(found: sessionledger.Restored) -> Record:

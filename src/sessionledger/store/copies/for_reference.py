@@ -6,7 +6,7 @@ which marks, bases, erasures and damaged events have their effect on already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from sessionledger.core.annotations import context_headers, is_personal
@@ -17,7 +17,7 @@ from sessionledger.core.instant import microseconds
 from sessionledger.core.session import Session
 from sessionledger.core.token import ERASURES_KEY, FORGOTTEN_KEY, handle_of
 from sessionledger.errors import InvalidURL
-from sessionledger.logs.base import ALL_ROWS, Change, LogEvent, Progress, Row, Unit
+from sessionledger.logs.base import ALL_ROWS, Change, Log, LogEvent, Progress, Row, Unit
 from sessionledger.logs.compaction.transfer import PAGE
 from sessionledger.logs.url import open_log, open_snapshot, parse_url, staged_at
 from sessionledger.secrecy import without_locals
@@ -33,12 +33,12 @@ from sessionledger.store.steps import salted
 
 @without_locals
 def copy_for_reference(
-    source: str, target: str, *, progress: Progress | None = None
+    source: str, target: str, *, accept_breaks: bool = False, progress: Progress | None = None
 ) -> CopiedForReference:
     """Copy the sessions of a ledger to a new one that the reference reads: SQLite, or files.
 
-    Stop all programs first: what is ended here later stays live there. The answer says what the
-    reference can't know.
+    Every topic of sessions is copied. Stop all programs first: what is ended here later stays live
+    there. The answer says what the reference can't know. accept_breaks: copy a chain that breaks.
     Raises `InvalidURL` for a target of another kind, and `CorruptLog` for a chain that breaks.
     Raises `LogUnavailable` for an address that has a ledger or an unfinished copy, and what
     `open_log` raises.
@@ -50,22 +50,33 @@ def copy_for_reference(
     if staged.is_there():
         refuse_other(SESSIONS_TOPIC)
     counts = dict.fromkeys(("live", "ended", "families", "children", "forgotten"), 0)
-    after: Row | None = None
     done = 0
     with closing(open_log(source)) as log:
-        forget(copyable(log), SESSIONS_TOPIC)
-        refuse_broken([verified(log, SESSIONS_TOPIC)], "the ledger")
+        topics = log.topics()
+        for topic in topics:
+            forget(copyable(log), topic)
+        if not accept_breaks:
+            refuse_broken([verified(log, topic) for topic in topics], "the ledger")
         with closing(staged.open()) as draft:
-            while rows := log.rows(SESSIONS_TOPIC, ALL_ROWS, after, PAGE):
-                events = [event for row in rows for event in _events(row, counts)]
-                draft.append(SESSIONS_TOPIC, [Unit([Change(event)]) for event in events])
-                after, done = rows[-1], done + len(events)
-                if progress is not None:
-                    progress(done)
-            found = verified(draft, SESSIONS_TOPIC)
+            for topic in topics:
+                for events in _pages(log, topic, counts):
+                    draft.append(topic, [Unit([Change(event)]) for event in events])
+                    done += len(events)
+                    if progress is not None:
+                        progress(done)
+            heads = tuple(verified(draft, topic).head for topic in draft.topics())
     staged.put()
     forgotten = counts.pop("forgotten") > 0
-    return CopiedForReference(to=staged.location, head=found.head, forgotten=forgotten, **counts)
+    return CopiedForReference(to=staged.location, heads=heads, forgotten=forgotten, **counts)
+
+
+def _pages(log: Log, topic: str, counts: dict[str, int]) -> Iterator[list[LogEvent]]:
+    """What the reference is told of a topic; nothing of one without sessions."""
+    after: Row | None = None
+    while rows := log.rows(topic, ALL_ROWS, after, PAGE):
+        after = rows[-1]
+        if events := [event for row in rows for event in _events(row, counts)]:
+            yield events
 
 
 def _events(row: Row, counts: dict[str, int]) -> Sequence[LogEvent]:

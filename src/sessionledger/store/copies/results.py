@@ -41,13 +41,13 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 class CopiedForReference(msgspec.Struct, frozen=True, kw_only=True):
     """A copy that the reference reads, and what the reference can't know.
 
-    live, ended: sessions without an end, and those that are over. families, children: live ones
-    whose relatives the reference does not end with them. forgotten: whether a compaction forgot
-    tokens, which can be created there.
+    heads: of each topic that has sessions. live, ended: sessions without an end, and those that are
+    over. families, children: live ones whose relatives the reference does not end with them.
+    forgotten: whether a compaction forgot tokens, which can be created there.
     """
 
     to: str
-    head: LedgerHead
+    heads: tuple[LedgerHead, ...]
     live: int
     ended: int
     families: int
