@@ -55,14 +55,12 @@ def task(name: str, path: str, connections: int) -> str:
 def goals() -> Iterator[Goal]:
     for framework, (_, _, others) in APPS.items():
         for other in others:
-            for path, connections, most in (
-                (READ, 1, 1.0),
-                (READ, CONCURRENT, 1.0),
-                (CHANGE, 1, 1.5 if "Redis" in other else 1.0),
-                (CHANGE, CONCURRENT, 1.0),
-            ):
+            most = {(READ, 1): 1.0, (READ, CONCURRENT): 1.0, (CHANGE, CONCURRENT): 1.0}
+            if "Redis" in other:
+                most[CHANGE, 1] = 1.5
+            for (path, connections), bound in most.items():
                 ours = task(f"{framework}, ours", path, connections)
-                yield Goal(ours, task(other, path, connections), most)
+                yield Goal(ours, task(other, path, connections), bound)
 
 
 def integrations(folder: Path, rounds: int) -> dict[str, Timing]:
