@@ -22,10 +22,6 @@ Beside: TypeAlias = Callable[[Callable[[], Any]], Any]
 """Makes a call, and answers what it answers."""
 
 
-def _monkey() -> Any:
-    return sys.modules.get("gevent.monkey")
-
-
 if TYPE_CHECKING:
     from _thread import allocate_lock as allocate_lock
     from _thread import get_ident as get_ident
@@ -35,7 +31,11 @@ if TYPE_CHECKING:
 else:
     from importlib import import_module
 
-    _of = getattr(_monkey(), "get_original", lambda of, name: getattr(import_module(of), name))
+    _of = getattr(
+        sys.modules.get("gevent.monkey"),
+        "get_original",
+        lambda of, name: getattr(import_module(of), name),
+    )
     allocate_lock, get_ident = _of("_thread", "allocate_lock"), _of("_thread", "get_ident")
     start_new_thread = _of("_thread", "start_new_thread")
     local, sleep = _of("threading", "local"), _of("time", "sleep")
@@ -50,7 +50,8 @@ _here = _Here()
 
 def are_greenlets(module: str = "threading") -> bool:
     """Whether gevent has replaced the threads of this process, or another module."""
-    return _monkey() is not None and bool(_monkey().is_module_patched(module))
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched(module))
 
 
 def _patched() -> set[bool]:
@@ -63,7 +64,7 @@ _patched_before = _patched()
 def check_patched() -> None:
     """Raises `UnsupportedRuntime` if gevent has patched the process since this was imported, or
     only in part. For what waits by gevent's functions: all of them must be gevent's."""
-    if _monkey() is not None and (_patched() != _patched_before or len(_patched_before) > 1):
+    if "gevent.monkey" in sys.modules and not _patched() == _patched_before < {True, False}:
         raise UnsupportedRuntime(
             "gevent has patched this process after sessionledger was imported, or only in part; "
             "nothing was written. Call gevent.monkey.patch_all() before the import. With "
@@ -81,7 +82,7 @@ def beside_greenlets(call: Callable[[], T]) -> T:
 
     A greenlet that is killed meanwhile ends once the call is over.
     """
-    if _here.is_beside or not are_greenlets():
+    if "gevent.monkey" not in sys.modules or _here.is_beside or not are_greenlets():
         return call()
     import gevent
 
@@ -97,7 +98,7 @@ def beside_greenlets(call: Callable[[], T]) -> T:
 
 def in_own_greenlet(call: Callable[[], T]) -> T:
     """The same for a call that waits as greenlets do. A greenlet of its own makes it."""
-    if not are_greenlets():
+    if "gevent.monkey" not in sys.modules or not are_greenlets():
         return call()
     import gevent
 
