@@ -1,7 +1,7 @@
 """What Flask, Starlette, Flask-Login and Flask-Session try sessions with passes (`make .peers`).
 
 Flask-Session since 0.6, starsessions and Litestar leave their tests out of their source
-distributions.
+distributions. What of Starlette's runs under trio is left out: stores need asyncio.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_its_tests_pass(suite: Suite, tmp_path: Path) -> None:
     path = [source / "src", source, PEERS / "lib", ROOT / "tests" / "integrations" / "apps"]
     command = [sys.executable, "-m", "pytest", "-p", "own_suites", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "-q", suite.paths],
+        [*command, "-q", "-k", "not trio", suite.paths],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path)), "TOLD": str(told)},
         cwd=source,
         capture_output=True,
