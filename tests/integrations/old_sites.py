@@ -28,7 +28,7 @@ COOKIE = "session"
 SECRET_KEY = "of an application before"
 
 
-def flask_app(interface: object = None, **config: Any) -> flask.Flask:
+def flask_app(**config: Any) -> flask.Flask:
     """`/put` changes the session by the query, `/` answers it."""
     app = flask.Flask(__name__)
     app.config.update(SECRET_KEY=SECRET_KEY, **config)

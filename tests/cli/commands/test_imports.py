@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flask_session as flask_session_of_others
 import pytest
 import redis
 
@@ -197,6 +199,25 @@ def test_what_can_not_be_read_is_named_and_stops_nothing(line: Line, in_redis: s
     assert anonymous.is_anonymous
     assert forever is not None
     assert forever.expires_at == NEVER
+
+
+def test_a_pickle_is_imported_once_its_library_has_stored_it_again(
+    line: Line, in_redis: str
+) -> None:
+    cookie, key = "p" * 43, "session:" + "p" * 43
+    with redis.Redis.from_url(in_redis) as client:
+        client.set(key, pickle.dumps({"_user_id": "bob"}), ex=60)
+        assert told(line, "flask-session", in_redis, code=1) == counted(refused=1)
+        app = old_sites.flask_app(SESSION_TYPE="redis", SESSION_REDIS=client)
+        flask_session_of_others.Session(app)
+        browser = app.test_client()
+        browser.set_cookie("session", cookie)
+        assert browser.get("/put?lang=fr").json == {"_user_id": "bob", "lang": "fr"}
+    assert told(line, "flask-session", in_redis) == counted(imported=1)
+    with store_of(line) as store:
+        session = store.get(cookie)
+        assert session is not None
+        assert session.principal == "bob"
 
 
 def test_the_prefix_and_the_user_are_the_application_s(line: Line, in_redis: str) -> None:
