@@ -45,7 +45,7 @@ _SERVE = """
 at=$1 end=$3; exec 3< "$2"; shift 3
 {
     "$@" 3<&- & server=$!
-    (read -r _ <&3; kill -$end $server) & watch=$!
+    (read -r _ <&3; kill -$end $server; kill -CONT $server) & watch=$!
     wait $server; kill $watch; find "$at" -mindepth 1 ! -name log -delete
 } &
 """

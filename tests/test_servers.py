@@ -72,14 +72,17 @@ def test_it() -> None:
     serve(at, ["sh", "-c", "echo $$ > pid; echo ready; exec sleep 600"], ready="ready")
     Path("pid").write_text((at / "pid").read_text())
     Path("run").symlink_to(run_folder())
+    if "STOPPED" in os.environ:
+        os.kill(int(Path("pid").read_text()), signal.SIGSTOP)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_server_ends_when_pytest_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"STOPPED": "1"}], ids=["running", "stopped"])
+def test_a_server_ends_when_pytest_is_killed(tmp_path: Path, more: dict[str, str]) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p tests.servers -p no:cacheprovider")
     (tmp_path / "test_killed.py").write_text(KILLED)
-    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **more}
     command = [sys.executable, "-m", "pytest", "-q"]
     subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
     server = int((tmp_path / "pid").read_text())
