@@ -21,7 +21,7 @@ from tests.store.facade import EMBEDDED, Bench, Kind
 
 PAIRS = [(SessionStore, AsyncSessionStore), (Sessions, AsyncSessions)]
 SPECIAL = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
-PLAIN = {"history", "open", "sessions", "peek"}
+PLAIN = {"history", "on_topic", "open", "peek", "sessions"}
 """What both stores answer at once: the asynchronous one has nothing to wait for, or not yet."""
 
 OWN = re.compile(r"\b(threading|asyncio)\.(?=Event\b)|\b(thread|task)(?=\. Errors are told)")

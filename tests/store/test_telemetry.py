@@ -76,7 +76,7 @@ UNITS = {
     "sessionledger.maintenance.failed": "",
 }
 UNMEASURED = {
-    *("open", "close", "policy"),
+    *("open", "on_topic", "close", "policy"),
     *("sessions", "events", "watch", "run_sweeper", "run_maintenance"),
 }
 """Openings and ends; settings; iterators, of which a listing tells by the page; what never ends."""
