@@ -30,8 +30,11 @@ def decide(rows):
     return []
 
 with SessionStore.open(sys.argv[1]) as store:
-    rule = Rule(RowFilter(owner="nobody", live_at=OVER), decide)
-    store._log.append(SESSIONS_TOPIC, [Unit(rule=rule)])
+    if sys.argv[1].startswith("postgresql"):  # which decides rules before it has the lock
+        store._log._change(lambda writer: decide([writer.line(SESSIONS_TOPIC)]))
+    else:
+        rule = Rule(RowFilter(owner="nobody", live_at=OVER), decide)
+        store._log.append(SESSIONS_TOPIC, [Unit(rule=rule)])
 print("done", flush=True)
 """
 MOMENT = 0.02
