@@ -245,7 +245,20 @@ def refused(store: SessionStore) -> None:
     assert turns.taken
 
 
-WHAT = {what.__name__: what for what in (many, killed, waited, forked, executed, swept, loops)}
+def stale(store: SessionStore) -> None:
+    """Reads may be stale: with PostgreSQL, a greenlet reads what happens, again and again."""
+    from sessionledger import SessionStore
+
+    with SessionStore.open(sys.argv[2], max_staleness=timedelta(milliseconds=200)) as cached:
+        many(cached)
+        token = cached.create("cached").token
+        assert together(lambda: cached.get(token) for _ in range(GREENLETS)).count(None) == 0
+    many(store)
+
+
+WHAT = {
+    what.__name__: what for what in (many, killed, waited, forked, executed, swept, loops, stale)
+}
 WHAT |= {"held": held, "refused": refused}
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ What every asynchronous log has to do, the conformance suite asks of the bridge 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
+from weakref import ReferenceType, ref
 
 import pytest
 
@@ -30,7 +32,16 @@ from sessionledger import (
 from sessionledger.logs.adapters.committing_thread import LoopLog
 from sessionledger.logs.adapters.threads import for_loops
 from sessionledger.logs.base import Outcome
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event, every_event
+from sessionledger.testing.conformance.loops import turns
+from sessionledger.testing.fixtures import (
+    PATIENCE,
+    TOPIC,
+    Ledger,
+    concurrently,
+    event,
+    every_event,
+    until,
+)
 
 SESSIONS = "orchestrator.sessions"
 
@@ -263,3 +274,37 @@ def test_closing_in_one_loop_ends_what_others_do(ledger: Ledger) -> None:
     kept = concurrently(*users, partial(run, close()))
     stored = {one.value["n"] for one in ledger.log.read(TOPIC, limit=1_000_000)}
     assert stored >= {n for mine in kept for n in mine}
+
+
+def test_a_loop_that_ends_amid_calls_harms_no_other(ledger: Ledger) -> None:
+    """And it is not kept once another loop is there: a process may have many."""
+    log = for_loops(ledger.log)
+
+    async def leave(n: int) -> ReferenceType[asyncio.AbstractEventLoop]:
+        for call in (
+            log.append(TOPIC, units(n)),
+            *(log.state(TOPIC, b"%d" % key) for key in range(10)),
+            *(log.count(TOPIC) for _ in range(10)),
+            log.read(TOPIC),
+            log.wait(TOPIC, 1 << 40),
+        ):
+            tasks.append(asyncio.create_task(cast(Coroutine[Any, Any, Any], call)))
+            await turns(n % 2)
+        await turns(1 + n)
+        return ref(asyncio.get_running_loop())
+
+    loops = []
+    for n in range(4):
+        tasks: list[asyncio.Task[Any]] = []
+        loops.append(run(leave(n)))
+    until(lambda: ledger.log.latest(TOPIC) > 0 and len(every_event(ledger.log)) == 4)
+    assert sorted(one.value["n"] for one in every_event(ledger.log)) == [*range(4)]
+    tasks.clear()
+    run(leave(4))
+    run(log.wait(TOPIC, 1 << 40, 0.01))
+
+    def are_gone() -> bool:
+        gc.collect()
+        return not any(loop() for loop in loops)
+
+    until(are_gone)

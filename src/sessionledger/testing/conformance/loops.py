@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar, cast
-from weakref import ReferenceType, ref
+from typing import Any, TypeVar
 
 from sessionledger.logs.adapters.immediate import ImmediateLog
 from sessionledger.logs.base import Appended, Change, StoredEvent, Unit
 from sessionledger.testing.conformance.bases import Conformance
-from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event, until
+from sessionledger.testing.fixtures import PATIENCE, TOPIC, Ledger, concurrently, event
 
 T = TypeVar("T")
 
@@ -173,35 +171,3 @@ class LoopConformance(Conformance):
         calls = [append, *[wait] * (LOOPS - 1)]
         ids = concurrently(*(lambda call=call: in_new_loop(call()) for call in calls))
         assert {*ids} == {ledger.log.latest(TOPIC)}
-
-    def test_a_loop_that_ends_amid_calls_harms_no_other(self, ledger: Ledger) -> None:
-        """And it is not kept once another loop is there: a process may have many."""
-        log = ledger.for_loops()
-
-        async def leave(n: int) -> ReferenceType[asyncio.AbstractEventLoop]:
-            for call in (
-                log.append(TOPIC, units(n)),
-                *(log.state(TOPIC, b"%d" % key) for key in range(TASKS)),
-                *(log.count(TOPIC) for _ in range(TASKS)),
-                log.read(TOPIC),
-                log.wait(TOPIC, 1 << 40),
-            ):
-                tasks.append(asyncio.create_task(cast(Coroutine[Any, Any, Any], call)))
-                await turns(n % 2)
-            await turns(n)
-            return ref(asyncio.get_running_loop())
-
-        loops = []
-        for n in range(LOOPS):
-            tasks: list[asyncio.Task[Any]] = []
-            loops.append(in_new_loop(leave(n)))
-        told = in_new_loop(events_until(log, LOOPS, ledger.harness.patience))
-        assert sorted(one.value["n"] for one in told) == [*range(LOOPS)]
-        tasks.clear()
-        in_new_loop(leave(LOOPS))
-
-        def are_gone() -> bool:
-            gc.collect()
-            return not any(loop() for loop in loops)
-
-        until(are_gone)
