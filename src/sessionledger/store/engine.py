@@ -7,7 +7,6 @@ suspends at all.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from os import PathLike
 from time import time_ns
@@ -18,12 +17,10 @@ import msgspec
 from sessionledger.core.annotations import annotate, with_context
 from sessionledger.core.codec import decode_event, decode_session
 from sessionledger.core.events import RESTORED, Restored
-from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
+from sessionledger.core.instant import microseconds, parse_instant
 from sessionledger.core.policy import Policy
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import (
-    ERASURES_KEY,
-    FORGOTTEN_KEY,
     digest,
     handle_of,
     parse_handle,
@@ -31,7 +28,6 @@ from sessionledger.core.token import (
 )
 from sessionledger.errors import (
     CorruptLog,
-    HistoryCut,
     InvalidSession,
     LedgerRestored,
     SessionLedgerError,
@@ -55,9 +51,9 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.compaction.contract import WHOLE, Cut
 from sessionledger.secrecy import clear_locals
-from sessionledger.store.audit.reports import ERASURES, LAST_RUNS, LedgerHead, Stats, last_run
+from sessionledger.store.audit.reports import LedgerHead, Stats
 from sessionledger.store.clock import Clock, ClockWatch, Monotonic, system_clock, system_monotonic
-from sessionledger.store.session_fold import NOBODY, SessionFold
+from sessionledger.store.session_fold import SessionFold
 from sessionledger.store.steps import Step, prepare, refuse_forgotten
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
@@ -324,38 +320,11 @@ class Engine:
         return worst_first(await self.log.examine(self.topic, check))
 
     async def stats(self) -> Stats:
-        while True:
-            with suppress(HistoryCut):  # another compaction came in between
-                stats = await self._stats(await self.cut())
-                self.telemetry.counted(stats)
-                return stats
+        from sessionledger.store.audit.statistics import statistics  # few stores ever ask
 
-    async def _stats(self, cut: Cut) -> Stats:
-        latest = await self.log.latest(self.topic)
-        sealed = await self.events(cut.seal - 1, 1) if cut.id else []
-        cursors = await self.cursors(self.topic)
-        over = await self.log.count(self.topic, RowFilter(owner=NOBODY))
-        # These two are of no session.
-        others = await self.log.row(self.topic, FORGOTTEN_KEY)
-        erasure = await self.log.row(self.topic, ERASURES_KEY)
-        erased = 0 if erasure is None else erasure.version
-        return Stats(
-            topic=self.topic,
-            events=latest - cut.id,
-            sessions=await self.log.count(self.topic) - over,
-            live=await self.log.count(
-                self.topic, RowFilter(live_at=microseconds(self.clock()), replaced=False)
-            ),
-            tombstones=over - (others is not None) - (erasure is not None),
-            oldest_at=_happened_at(await self.events(cut.id, 1)),
-            consumers={name: max(0, latest - cursor) for name, cursor in cursors.items()},
-            cut=cut.id,
-            compacted_at=_happened_at(sealed),
-            maintained=last_run(await self.cursors(LAST_RUNS)),
-            erased=erased,
-            erasure_pending=(await self.cursors(ERASURES)).get(self.topic, 0) < erased,
-            log=await self.log.describe(),
-        )
+        stats = await statistics(self)
+        self.telemetry.counted(stats)
+        return stats
 
 
 class _NoEngine:
@@ -382,8 +351,3 @@ def _versioned(state: State, version: int) -> Session | None:
         return None
     msgspec.structs.force_setattr(state, "version", version)
     return state
-
-
-def _happened_at(events: Sequence[StoredEvent]) -> datetime | None:
-    """When the first of the events happened, if there is one."""
-    return from_milliseconds(events[0].occurred_at_ms) if events else None

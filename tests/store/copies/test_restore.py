@@ -280,6 +280,28 @@ def test_a_ledger_that_was_restored_can_be_backed_up_and_restored_again(
             assert store.head().id > (n + 1) * JUMP
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("between", [timedelta(0), timedelta(milliseconds=1), DAY])
+def test_the_ids_that_restores_leave_out_are_not_counted_as_events(
+    between: timedelta, target: str, backup: Path, tmp_path: Path, clock: Clock
+) -> None:
+    for n in range(3):
+        clock.advance(between)
+        url = URLS[target](tmp_path / f"new {n}")
+        restore(backup, url, clock=clock)
+        with on(url, clock) as store:
+            for number in range(6 - n):
+                store.create(f"user {number}", ttl=DAY)
+            events = [event.id for event in store.events()]
+            assert store.stats().events == len(events)
+            for place, id in enumerate(events, 1):
+                store._log.ack(TOPIC, f"consumer-{place}", id)
+            assert store.stats().consumers == {
+                f"consumer-{place}": len(events) - place for place in range(1, len(events) + 1)
+            }
+            backup = store.backup(tmp_path / f"backup {n}").path
+
+
 def test_a_restore_that_fails_at_the_rows_leaves_no_ledger(
     backup: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

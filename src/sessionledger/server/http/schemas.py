@@ -257,7 +257,10 @@ class History(msgspec.Struct):
 
 
 class StatsDocument(msgspec.Struct):
-    """How much there is, and whether it stays bounded. sessions counts the ended ones too."""
+    """How much there is, and whether it stays bounded. sessions counts the ended ones too.
+
+    erased_remains: where PostgreSQL may still have bytes of what was erased; empty elsewhere.
+    """
 
     topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$")]
     events: int
@@ -270,6 +273,7 @@ class StatsDocument(msgspec.Struct):
     compacted_at: str | None
     erased: int
     erasure_pending: bool
+    erased_remains: str
     maintained_at: str | None
     maintained: str | None
     backend: str
@@ -325,6 +329,7 @@ def stats_document(stats: Stats) -> StatsDocument:
     return StatsDocument(
         **known
         | {"maintained_at": run and stamp(run.at), "maintained": run and run.outcome}
+        | {"erased_remains": log.details.get("erased_remains", "")}
         | {"backend": log.backend, "durability": log.durability, "chained": log.chained}
     )
 
