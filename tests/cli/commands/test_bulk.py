@@ -78,6 +78,19 @@ def test_erase(line: Line) -> None:
     assert line("stats", "--json").record["erasure_pending"] is False
 
 
+def test_erase_names_the_endpoints_that_are_for_the_principal(line: Line) -> None:
+    line("create", "alice")
+    told = [
+        line("webhooks", "add", "https://hooks.example.com", *for_whom, "--json").record["id"]
+        for for_whom in (["--principal", "alice", "--principal", "bob"], ["--principal", "bob"], [])
+    ]
+    answer = line("erase", "--principal", "alice", "--yes")
+    assert answer.code == 0
+    assert [id in answer.err for id in told] == [True, False, False]
+    line("webhooks", "remove", told[0])
+    assert told[0] not in line("erase", "--principal", "alice", "--yes").err
+
+
 def test_what_was_erased_is_erased_again_in_a_restored_ledger(line: Line) -> None:
     alice = line.create("alice")[1]
     bob = line.create("bob")[1]

@@ -119,6 +119,8 @@ def erase(
     Nothing in the ledger tells whose they were afterwards, and nothing brings that back. What
     others said of the principal is listed. Exits with 1 if something is left for `maintain`.
     """
+    from sessionledger.cli.commands import webhooks  # few commands need them
+
     with ledger.store() as store:
         named = principal or handle
         if not yes and named:
@@ -126,6 +128,8 @@ def erase(
         with progress("erasing") as bar:
             found = store.erase(principal, handle=handle, mentions=bool(mentions), progress=bar)
     show(records.erasure_record(found), json)
+    if principal:
+        webhooks.tell_of_endpoints(ledger, principal)
     return NO if found.pending else OK
 
 

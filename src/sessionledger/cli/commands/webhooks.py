@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +14,7 @@ from sessionledger.cli.exit_codes import UNAVAILABLE, USAGE, Failure, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import JSON, LEDGER, TOPIC, Ledger, ledger_command
 from sessionledger.cli.output.answers import columns, show, show_all
-from sessionledger.cli.output.errors import warn
+from sessionledger.cli.output.errors import tell, warn
 from sessionledger.cli.output.formatting import Record
 from sessionledger.cli.output.records import fields
 from sessionledger.cli.output.stdout import on_terminal, write
@@ -26,11 +27,12 @@ from sessionledger.webhooks.messages import TYPES
 MISSING = "webhooks need a package that is not installed: pip install 'sessionledger[webhooks]'"
 TITLES = columns("id, host, types, principals, state, failures, problem")
 
+VARIABLE = "SESSIONLEDGER_WEBHOOKS"
 FILE = Option(
     "--file PATH",
     "Where endpoints are kept; beside the ledger if not given.",
     read=Path,
-    variable="SESSIONLEDGER_WEBHOOKS",
+    variable=VARIABLE,
 )
 ID = Option("ID", "Which endpoint, as `list` shows it.")
 
@@ -138,6 +140,16 @@ def _file(ledger: Ledger, given: Path | None) -> EndpointFile:
     if file is None:
         raise Failure(USAGE, "no_file", "this ledger has no folder: give --file")
     return file
+
+
+def tell_of_endpoints(ledger: Ledger, principal: str) -> None:
+    """Say which endpoints are limited to a principal: their file goes on naming it."""
+    file = endpoint_file(parse_url(ledger.existing_url()).path, os.environ.get(VARIABLE))
+    with _endpoint_errors():
+        for endpoint in () if file is None else file.read():
+            if principal in endpoint.principals:
+                told = f"the webhook endpoint {endpoint.id} is for this principal, and its file"
+                tell(f"{told} names it: sessionledger webhooks remove {endpoint.id}")
 
 
 @contextmanager
