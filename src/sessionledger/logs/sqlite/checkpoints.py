@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import apsw
 
-STEP = 1000
+STEP = 250
 """Pages: so many more than at the last time, and they are copied back."""
 LONGEST = 4000
 """Pages, 16 MiB: from then on every commit copies, until the log begins again."""

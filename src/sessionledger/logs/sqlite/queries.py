@@ -262,7 +262,7 @@ SET_UNFOLDED = "UPDATE ledger_topics SET reached = cut, superseded = NULL, mark 
 # No version shows that a history begins later now.
 SET_CUT = """UPDATE ledger_topics SET cut = ?, cut_hash = ?, seal = ?, epoch = random()
     WHERE id = ?"""
-GIVE_BACK = "PRAGMA incremental_vacuum(256)"
+GIVE_BACK = "PRAGMA incremental_vacuum(32)"
 CUT = "SELECT id, cut, cut_hash, seal FROM ledger_topics WHERE topic = ?"
 REMOVE_LINKS = "DELETE FROM ledger_links WHERE topic = ? AND event_id <= ?"
 # Rows are read otherwise then, and no version shows it. So the caches begin again.
