@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sessionledger.testing.fixtures import PATIENCE
+from sessionledger.testing.fixtures import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
+CHILD = "sessionledger-tests-child"
+"""What PostgreSQL's server knows each of them by."""
+_SERVED = f"""SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = '{CHILD}'"""
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -22,6 +27,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=os.environ | {"PGAPPNAME": CHILD},
     )
 
 
@@ -50,6 +56,21 @@ def running(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             yield child
         finally:
             child.kill()
+
+
+def kill(url: str, *children: subprocess.Popen[str]) -> None:
+    """Kill all children that use a ledger, and wait until nothing is done for them any more.
+
+    PostgreSQL's server ends the call of a client that is gone, before it notices.
+    """
+    for child in children:
+        child.kill()
+    for child in children:
+        child.wait()
+    if url.startswith("postgresql:"):
+        from tests import postgres_server  # few children use it
+
+        until(lambda: postgres_server.execute(_SERVED) == [(0,)])
 
 
 def ask(child: subprocess.Popen[str], line: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from sessionledger import RowFilter, SessionStore, open_log
 from sessionledger.store.engine import SESSIONS_TOPIC
 from tests import reference_fold
-from tests.logs.children import running
+from tests.logs.children import kill, running
 from tests.store.facade import PERSISTENT, URLS
 
 ROUNDS = 100
@@ -76,8 +75,7 @@ def test_nothing_that_began_before_a_mark_lives_after_it(tmp_path: Path, backend
             if number % 10 == 0:
                 store.sweep()
         assert all(child.poll() is None for child in children)
-        for child in children:
-            child.send_signal(signal.SIGKILL)
+        kill(url, *children)
         _no_successor_outlived(store)
         store.revoke_everybody()
         store.sweep()
@@ -121,8 +119,7 @@ def test_ends_go_on_after_a_process_was_killed_amid_them(
         assert child.stdout is not None
         for _ in range(lines):
             child.stdout.readline()
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        kill(url, child)
     with SessionStore.open(url) as store:
         assert store.count() == 0
         assert store.diagnose() == []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sessionledger import SessionStore
-from tests.logs.children import running
+from tests.logs.children import kill, running
 from tests.store.conftest import OTHER
 from tests.store.facade import PERSISTENT, URLS
 from tests.store.test_store import some
@@ -48,8 +47,7 @@ def test_a_rotation_that_is_killed_happened_or_did_not(
         child.stdin.flush()
         for _ in range(lines):
             token = child.stdout.readline().split()[1]
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        kill(url, child)
         told = child.stdout.read().split("\n")[:-1]
     token = told[-1].split()[1] if told else token
     with SessionStore.open(url) as store:

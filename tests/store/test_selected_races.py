@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from sessionledger.core.token import handle_of, parse_handle
 from sessionledger.logs.base import OVER
 from sessionledger.store.engine import SESSIONS_TOPIC
 from tests import reference_fold
-from tests.logs.children import running
+from tests.logs.children import kill, running
 from tests.store.facade import PERSISTENT, URLS
 from tests.store.test_everybody_races import begin
 
@@ -67,9 +66,7 @@ def test_no_selected_login_that_began_before_a_call_lives_after_it(
                     assert first is not None
                     assert first.created > before, "a successor outlived the call"
         assert all(child.poll() is None for child in children)
-        for child in children:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+        kill(url, *children)
         store.revoke_where(attributes={"keep": False})
         assert {one.handle for one in store.sessions()} == {one.handle for one in kept}
         assert store.diagnose() == []
@@ -90,8 +87,7 @@ def test_the_same_call_goes_on_after_a_process_was_killed_amid_it(
         assert child.stdout is not None
         for _ in range(lines):
             child.stdout.readline()
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        kill(url, child)
     with SessionStore.open(url) as store:
         left = store.count() - 1
         if lines:

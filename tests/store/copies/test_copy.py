@@ -479,5 +479,7 @@ def test_who_is_erased_while_a_copy_follows_is_erased_from_it(
         assert "erasure_listed" in [event.kind for event in events]
         assert not [event for event in events if b"alice" in event.payload]
         assert store.verify().ok
-        assert store.diagnose() == []
+        # What was copied before the erasure was in PostgreSQL's pages.
+        left = {"erasure_remains"} if target == "postgresql" else set()
+        assert {one.code for one in store.diagnose()} == left
     log.close()
