@@ -100,7 +100,7 @@ def examine(connection: Connection, topic: str, check: Check) -> list[Finding]:
     connection.ask((queries.BEGIN_READING, ()))
     findings = Findings()
     for place in remains(connection):
-        findings.add("erasure_remains", place, "it may have bytes of who was erased", _REMAINS)
+        findings.add("erasure_remains", place, "it may have bytes of what was erased", _REMAINS)
     found = [*check(_View(connection, topic)), *findings.all()]
     connection.ask(("COMMIT", ()))  # so that it is kept: a server ends another a moment later
     return found

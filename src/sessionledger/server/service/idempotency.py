@@ -75,7 +75,7 @@ async def _create_once(
     ledger: Ledger, caller: Key, key: str, document: NewSession, create: Create
 ) -> IssuedSession:
     name = _record_token(caller, key)
-    # With the name, which is stored nowhere, it confirms no guess of who is in the request.
+    # With the name, which is stored nowhere, it confirms no guess of a name in the request.
     request = hmac.digest(name.encode(), _encode(document), "sha256").hex()
     token = issue(urandom(TOKEN_RANDOM_BYTES))
     handle = handle_of(digest(token))
