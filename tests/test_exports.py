@@ -19,6 +19,8 @@ from tests.api_reference import MODULES, PAGE, members_of, page, summary_of
 NAMES = [
     "ANONYMOUS",
     "NEVER",
+    "Activity",
+    "ActivityInterval",
     "Ancestor",
     "Appended",
     "AsyncKeyValueStore",

@@ -72,10 +72,12 @@ if TYPE_CHECKING:
     from sessionledger.store.copies.results import BackedUp, Copied, CopiedForReference, Restored
     from sessionledger.store.erasure.erase import Erasure
     from sessionledger.store.erasure.search import Mention
+    from sessionledger.store.history.activity import Activity, ActivityInterval
+    from sessionledger.store.history.reader import HistoryPage
+    from sessionledger.store.history.watch import CaughtUp
     from sessionledger.store.key_value import AsyncKeyValueStore, KeyValueStore
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
-    from sessionledger.store.operations.history import CaughtUp, HistoryPage
     from sessionledger.store.pages import Page
     from sessionledger.store.sync import SessionStore
 else:
@@ -107,10 +109,12 @@ else:
         "store.copies.results": "BackedUp Copied CopiedForReference Restored",
         "store.erasure.erase": "Erasure",
         "store.erasure.search": "Mention",
+        "store.history.activity": "Activity ActivityInterval",
+        "store.history.reader": "HistoryPage",
+        "store.history.watch": "CaughtUp",
         "store.key_value": "AsyncKeyValueStore KeyValueStore",
         "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
-        "store.operations.history": "CaughtUp HistoryPage",
         "store.pages": "Page",
         "store.sync": "SessionStore",
     }
@@ -133,6 +137,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ANONYMOUS",
     "NEVER",
+    "Activity",
+    "ActivityInterval",
     "Ancestor",
     "Appended",
     "AsyncKeyValueStore",

@@ -101,7 +101,6 @@ HANDLES = [
     *with_handle("long", HANDLE_SHAPED + "0"),
     *with_handle("other-digits", "sha256:v1:" + "\u0663" * 64),
     *with_handle("bytes", HANDLE_SHAPED.encode()),
-    Refused("handle", "history-of-nothing", lambda s: list(s.history())),
     Refused("handle", "history-of-both", lambda s: list(s.history(handle=TOKEN, principal="bob"))),
 ]
 PRINCIPALS = [

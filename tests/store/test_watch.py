@@ -30,7 +30,7 @@ from sessionledger import (
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.engine import SESSIONS_TOPIC
-from sessionledger.store.operations import history
+from sessionledger.store.history import past_states
 from sessionledger.testing.clock import Clock
 from sessionledger.testing.fixtures import PATIENCE, concurrently
 from tests.logs.children import ask, running
@@ -216,7 +216,7 @@ def test_a_watch_keeps_little(sessions: int, attributes: dict[str, Any], over: b
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < (0 if over else history.KEPT_BYTES) + 2**20
+    assert kept < (0 if over else past_states.KEPT_BYTES) + 2**20
 
 
 @given(st.sampled_from([0, 1000, 3000]), st.lists(st.integers(0, 9), max_size=40))
@@ -232,7 +232,7 @@ def test_how_much_is_kept_makes_no_difference(kept: int, touched: list[int]) -> 
         key=lambda entry: entry.event_id,
     )
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(history, "KEPT_BYTES", kept)
+        patching.setattr(past_states, "KEPT_BYTES", kept)
         assert until_caught_up(store.watch(after=0))[0] == by_id
         mine = [entry for entry in by_id if entry.principal == "user1"]
         assert until_caught_up(store.watch(after=0, principal="user1"))[0] == mine

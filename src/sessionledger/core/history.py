@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
 from sessionledger.core.annotations import ACTOR, ERASED, REASON, context_of, with_context
 from sessionledger.core.codec import decode_event
-from sessionledger.core.events import DecodedEvent, Erased, Everybody, Expired, Malformed
+from sessionledger.core.events import (
+    EVERYBODY,
+    EXPIRED,
+    FOR_ALL,
+    KINDS,
+    Cause,
+    DecodedEvent,
+    Erased,
+    Everybody,
+    Expired,
+    Malformed,
+)
 from sessionledger.core.fold import evolve
-from sessionledger.core.instant import from_milliseconds
+from sessionledger.core.instant import from_milliseconds, parse_instant
 from sessionledger.core.session import Session, State
 from sessionledger.core.token import Handle
+from sessionledger.errors import InvalidSession
+from sessionledger.plain import as_text
 
 # What an entry tells of its own, or every event changes.
 _UNREPORTED = ("handle", "version", "context", "cause", "generated")
@@ -24,6 +37,9 @@ _REPORTED = {
     for field in msgspec.structs.fields(Session)
     if field.name not in _UNREPORTED
 }
+
+
+_CHOICES = {"kind": sorted(KINDS | FOR_ALL), "cause": get_args(Cause)}
 
 
 class EventContent(Protocol):
@@ -67,6 +83,48 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str]
     changes: dict[str, Any]
     readable: bool = True
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events a history tells: those with all that is given, from `since` until `until`.
+
+    An event at `until` is not among them.
+    """
+
+    actor: str | None = None
+    kind: str | None = None
+    cause: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def admits(self, event: RecordedEvent) -> bool:
+        """Whether an event is told. Its payload is read for its cause alone."""
+        return (
+            self.kind in (None, event.kind)
+            and self.actor in (None, event.headers.get(ACTOR))
+            and self._is_in_time(from_milliseconds(event.occurred_at_ms))
+            and (self.cause is None or self.cause == _cause_told(event))
+        )
+
+    def _is_in_time(self, at: datetime) -> bool:
+        begun = self.since is None or self.since <= at
+        return begun and (self.until is None or at < self.until)
+
+
+def parse_filter(given: Mapping[str, object]) -> EventFilter:
+    """The filter that a caller asks for; None for what is not asked. Raises `InvalidSession`."""
+    told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in told.keys() & {"actor", "kind", "cause"}:
+        told[name] = as_text(told[name])
+        if told[name] is None:
+            raise InvalidSession(name, "must be text")
+        if name in _CHOICES and told[name] not in _CHOICES[name]:
+            raise InvalidSession(name, f"must be one of {', '.join(_CHOICES[name])}")
+    for name in told.keys() & {"since", "until"}:
+        told[name] = parse_instant(name, told[name])
+    if {"since", "until"} <= told.keys() and told["since"] >= told["until"]:
+        raise InvalidSession("until", "must be later than since")
+    return EventFilter(**told)
 
 
 def entries_of(
@@ -121,6 +179,11 @@ def decoded(event: EventContent) -> DecodedEvent | None:
     if happened is not None and ERASED in event.headers:
         return Erased(happened.token_handle)
     return None if happened is None else with_context(happened, event.headers)
+
+
+def _cause_told(event: EventContent) -> str | None:
+    happened = decoded(event) if event.kind in (EXPIRED, EVERYBODY) else None
+    return None if happened is None else _cause(happened)
 
 
 def _cause(happened: DecodedEvent) -> str | None:

@@ -57,8 +57,9 @@ from sessionledger.store.session_fold import SessionFold
 from sessionledger.store.steps import Step, prepare, refuse_forgotten
 from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 
-if TYPE_CHECKING:  # few ledgers have one
+if TYPE_CHECKING:  # few ledgers have a seal, and few stores count what happens
     from sessionledger.logs.compaction.seal import Seal
+    from sessionledger.store.history.activity import Counted
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
@@ -139,6 +140,7 @@ class Engine:
         self.telemetry = telemetry
         self._on_error: OnError = log_error if on_error is None else on_error
         self.fold = SessionFold(topic)
+        self.counted: Counted | None = None
         log.fold_with(topic, self.fold)
 
     def nanoseconds(self) -> int:
@@ -164,6 +166,7 @@ class Engine:
         one.log, one.topic, one.telemetry, one.is_stopped = log, topic, telemetry, is_stopped
         if topic != self.topic:
             one.clock_watch, one.fold = self.clock_watch.beside(), SessionFold(topic)
+            one.counted = None
             log.fold_with(topic, one.fold)
         return one
 

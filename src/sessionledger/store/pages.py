@@ -56,3 +56,11 @@ def check_size(size: int) -> int:
     if number is None or not 1 <= number <= MAX_PAGE_SIZE:
         raise InvalidSession("page_size", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
     return number
+
+
+def check_after(after: object) -> int:
+    """The id of an event, if it is one. Raises `InvalidSession`."""
+    number = as_number(after)
+    if number is None or number < 0:
+        raise InvalidSession("after", "must be the id of an event, or 0")
+    return number

@@ -268,7 +268,7 @@ async def read_history_of_principal(
     return await _page(request, parse_event_id("after", after), limit, principal=principal)
 
 
-async def _page(request: HandlerRequest, after: int | None, limit: int, **whose: str) -> History:
+async def _page(request: HandlerRequest, after: int | None, limit: int, **whose: Any) -> History:
     """A page of the history of a handle or a principal."""
     told = ledger_of(request).sessions.history(after=after, page_size=limit, **whose)
     return history_document(await anext(told.pages()))

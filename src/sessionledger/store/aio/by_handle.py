@@ -13,20 +13,11 @@ from sessionledger.logs.base import Progress
 from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Annotation, Engine, Folder
 from sessionledger.store.facade import Facade
-from sessionledger.store.operations import (
-    everybody,
-    families,
-    history,
-    listings,
-    principals,
-    selected,
-)
-from sessionledger.store.operations.history import (
-    CaughtUp,
-    HistoryPage,
-    HistoryRange,
-    HistoryReader,
-)
+from sessionledger.store.history import past_states, watch
+from sessionledger.store.history.reader import HistoryPage, HistoryReader, history_range
+from sessionledger.store.history.sources import HistoryRange
+from sessionledger.store.history.watch import CaughtUp
+from sessionledger.store.operations import everybody, families, listings, principals, selected
 from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 
@@ -212,23 +203,36 @@ class ByHandle(Facade):
         *,
         handle: str | None = None,
         principal: str | None = None,
+        actor: str | None = None,
+        kind: str | None = None,
+        cause: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
         after: int | None = None,
         page_size: int = MAX_PAGE_SIZE,
         archive: Folder | None = None,
     ) -> AsyncHistory:
-        """What happened to a session, or to all of a principal, ended ones too, oldest first.
+        """What happened to a session, to all of a principal or to everybody's, oldest first.
 
-        It is read as it is iterated, `page_size` entries at a time; `after` is the cursor of a
-        page, or the id of an event. With an `archive`, what was removed is told too. That walks
-        all events.
+        Ended sessions are told too. Iterate it or its `.pages()`, like `sessions`: it is not
+        awaited. Events are told that have this `actor`, `kind` and `cause`, from `since` until
+        before `until`. A page ends after a look at 10,000 events: then it has few entries or none,
+        and a cursor.
+
+        `after` is the cursor of a page, or the id of an event: the history goes on behind it, to
+        older events if `newest_first`. With an `archive`, what was removed of a session or a
+        principal is told too. That walks all events.
         """
-        part = history.history_range(handle, principal, after, page_size, archive)
+        filters = {"actor": actor, "kind": kind, "cause": cause, "since": since, "until": until}
+        whose = (handle, principal, filters)
+        part = history_range(*whose, newest_first, after, page_size, archive)
         return AsyncHistory(self._engine, part)
 
     @without_locals
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:
         """The session as it was known at an instant, ended or not; None before it began."""
-        return await history.as_of(self._engine, handle, at)
+        return await past_states.as_of(self._engine, handle, at)
 
     async def watch(
         self,
@@ -244,5 +248,5 @@ class ByHandle(Facade):
         after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
         from: nothing is missed, and nothing repeated.
         """
-        async for happened in history.watch(self._engine, after, principal, heartbeat):
+        async for happened in watch.watch(self._engine, after, principal, heartbeat):
             yield happened

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the synchronous store takes its methods from here, and need
 
     from sessionledger.store.copies.results import BackedUp
     from sessionledger.store.erasure.erase import Erasure
+    from sessionledger.store.history.activity import Activity
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
 
@@ -221,6 +222,19 @@ class ByLedger(Facade):
     async def stats(self) -> Stats:
         """How much there is, and on what."""
         return await self._engine.stats()
+
+    async def activity(
+        self, *, since: datetime, until: datetime | None = None, per: str = "hour"
+    ) -> Activity:
+        """How many sessions began and ended, and how often reuse was found, by hours or days.
+
+        `per` is "hour" or "day", in UTC; intervals are whole, up to 1,000 of them. A call reads at
+        most 100,000 events, the newest first, and never those that an earlier one has counted.
+        `Activity.counted_from` says from when on nothing is missing.
+        """
+        from sessionledger.store.history.activity import activity  # few processes ever do
+
+        return await activity(self._engine, since, until, per)
 
 
 def pages(engine: Engine, after: int, archive: Folder | None) -> AsyncIterator[list[StoredEvent]]:

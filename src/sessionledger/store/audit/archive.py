@@ -16,7 +16,7 @@ from sessionledger.logs.compaction.segments import Archive
 from sessionledger.store.engine import Engine, Folder
 
 if TYPE_CHECKING:  # which imports this
-    from sessionledger.store.operations.history import HistoryRange
+    from sessionledger.store.history.sources import HistoryRange
 
 
 async def open_archive(engine: Engine, cut: Cut, folder: Folder | None) -> Archive:

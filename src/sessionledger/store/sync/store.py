@@ -33,8 +33,8 @@ from sessionledger.store.engine import (
     no_engine,
 )
 from sessionledger.store.facade import TokenFacade
+from sessionledger.store.history.reader import HistoryPage
 from sessionledger.store.operations import authenticate, sweep
-from sessionledger.store.operations.history import HistoryPage
 from sessionledger.store.pages import Page
 from sessionledger.store.telemetry.detection import telemetry_of
 
@@ -314,6 +314,7 @@ class SessionStore(TokenFacade):
 
     diagnose = in_place(ByLedger.diagnose)
     stats = in_place(ByLedger.stats)
+    activity = in_place(ByLedger.activity)
 
     def events(self, *, after: int = 0, archive: Folder | None = None) -> Iterator[StoredEvent]:
         """Every event of the topic with an id above `after`, as it is stored.

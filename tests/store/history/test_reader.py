@@ -1,4 +1,4 @@
-"""history and as_of: what happened, and how it was."""
+"""history and as_of: what happened to a session or a principal, and how it was."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sessionledger.core.codec import decode_event
 from sessionledger.core.token import digest, handle_of
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.aio.by_handle import AsyncHistory
-from sessionledger.store.operations import history
+from sessionledger.store.history import past_states, watch
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.facade import URLS, Bench, Kind
@@ -74,9 +74,9 @@ def test_a_principal_s_history_is_that_of_all_its_sessions_in_order(
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"handle": HANDLE, "principal": "alice"}, {"handle": TOKEN}, {"principal": ""}]
+    "told", [{"handle": HANDLE, "principal": "alice"}, {"handle": TOKEN}, {"principal": ""}]
 )
-def test_a_history_is_of_a_handle_or_a_principal(store: SessionStore, told: Any) -> None:
+def test_a_history_takes_a_handle_or_a_principal(store: SessionStore, told: Any) -> None:
     with pytest.raises(InvalidSession) as caught:
         list(store.history(**told))
     assert TOKEN not in str(caught.value)
@@ -161,7 +161,8 @@ def test_a_long_history_lets_an_event_loop_go_on(
     told.create("alice", token=TOKEN)
     for n in range(3 * PAGE):
         told.touch(TOKEN, attributes={"n": n})
-    monkeypatch.setattr(history, "EVENT_PAGE", PAGE)
+    for module in (past_states, watch):
+        monkeypatch.setattr(module, "EVENT_PAGE", PAGE)
     monkeypatch.setattr(core_history, "decode_event", counted)
 
     async def main() -> None:
@@ -195,7 +196,8 @@ def test_pages_make_no_difference(size: int, touches: int) -> None:
 
     whole, entries = told(), list(store.history(handle=HANDLE))
     with pytest.MonkeyPatch.context() as patching:
-        patching.setattr(history, "EVENT_PAGE", size)
+        patching.setattr(past_states, "EVENT_PAGE", size)
+        patching.setattr(watch, "EVENT_PAGE", size)
         assert told() == whole
         assert list(store.history(handle=HANDLE, page_size=size)) == entries
 
