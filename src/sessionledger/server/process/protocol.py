@@ -30,6 +30,8 @@ TOO_LARGE = HTTPProblem(431, "headers_too_large", "the path and the headers are 
 TOO_SLOW = HTTPProblem(408, "too_slow", "the request did not arrive in time")
 NOT_HTTP = HTTPProblem(400, "invalid_request", "that is not an HTTP/1.1 request")
 
+LINGER_SECONDS = 0.5
+"""How long an idle connection stays open when the server stops: a request may be on its way."""
 CLOSE: Header = (b"connection", b"close")
 _NOT_PLAIN = frozenset((b"expect", b"transfer-encoding", b"upgrade"))
 
@@ -54,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bytes = 0
         self._arriving = self._in_headers = False
         # Whether an answer began before its request was complete. The rest is no request.
-        self._is_last = False
+        self._is_last = self._is_stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self.app = self._answer
@@ -134,6 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._in_headers = False
         super().on_headers_complete()
+        if self._is_stopping:
+            self.cycle.keep_alive = False
         # Trailers come later, and are dropped: what counts is sent before the body.
         self.headers = []
 
@@ -163,6 +167,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
         else:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: the next answer says that it is the last one."""
+        self._is_stopping = True
+        self.timeout_keep_alive = LINGER_SECONDS  # type: ignore[assignment]  # a time is no int
+        if self._is_idle():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                LINGER_SECONDS, self.timeout_keep_alive_handler
+            )
+        elif not self._arriving and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the problem says it
         """Answer a request that can't be parsed or whose headers are too large, and hang up."""
@@ -268,7 +284,8 @@ class FastProtocol(BoundedProtocol):
         application = self._application
         if not data.startswith(application.fast_prefixes) or len(data) > self._max_header_bytes:
             return False
-        request = self._reader.read(data) if self._is_idle() else None
+        is_next = self._is_idle() and not self._is_stopping
+        request = self._reader.read(data) if is_next else None
         if request is None:
             return False
         response = application.answer_at_once(request, self.client[0] if self.client else None)

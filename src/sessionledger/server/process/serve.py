@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
+import select
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -27,6 +30,11 @@ UVICORN_FROM, UVICORN_BELOW = (0, 53), (0, 55)
 STOPS = (signal.SIGINT, signal.SIGTERM)
 CLOSE_SECONDS = 5.0
 """How long the ledger may take to close. One that stands still would keep the process for ever."""
+HANDSHAKE_SECONDS = 0.1
+"""How long a client that began to connect before a stop may take to do so."""
+_SO_ATTACH_FILTER = 26
+# Reads the flags of a TCP segment, drops it if it begins a connection, and passes it otherwise.
+_NO_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 6, 0, 0, 0, 6, 0, 0, 0xFFFFFFFF)
 
 _LOG = logging.getLogger("sessionledger.server")
 
@@ -62,7 +70,12 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
 
     if settings.workers == 1:
         return work(0, None)
-    return supervise(settings.workers, work)
+
+    def stop_listening() -> None:
+        _refuse_connections(listening)
+        listening.close()
+
+    return supervise(settings.workers, work, stop_listening)
 
 
 def _check_uvicorn(version: str) -> None:
@@ -91,6 +104,17 @@ def _bind(host: str, port: int) -> socket.socket:
         raise CannotListen(
             f"can't listen at {host}:{port}: {problem}; --host and --port choose another address"
         ) from error
+
+
+def _refuse_connections(listening: socket.socket) -> None:
+    """Let nobody connect from now on, for all processes that share the socket (Linux only).
+
+    To close the socket instead would reset the connections that wait to be accepted.
+    """
+    program = ctypes.create_string_buffer(_NO_SYN)
+    with suppress(OSError):
+        option = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def _address(listening: socket.socket) -> str:
@@ -197,8 +221,14 @@ class _Server(uvicorn.Server):
             signal.signal(signal.SIGCHLD, before)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Streams end, then what is under way, then the ledger is closed."""
+        """Streams end. Who has connected is answered, then the ledger is closed."""
         self._application.service.stop()
+        for listening in sockets or ():
+            if self._lifeline is None:  # otherwise the other workers may go on
+                _refuse_connections(listening)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+            while select.select([listening], [], [], 0)[0]:  # noqa: ASYNC110  the loop accepts
+                await asyncio.sleep(0)
         await super().shutdown(sockets)
 
     def _stop(self) -> None:
@@ -215,4 +245,5 @@ class _Server(uvicorn.Server):
         assert self._lifeline is not None
         asyncio.get_running_loop().remove_reader(self._lifeline)
         os.close(self._lifeline)
+        self._lifeline = None
         self._stop()

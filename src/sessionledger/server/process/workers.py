@@ -32,7 +32,7 @@ class _Worker(NamedTuple):
     begun: float
 
 
-def supervise(count: int, work: Work) -> int:
+def supervise(count: int, work: Work, stop_listening: Callable[[], None]) -> int:
     """Run `work` in so many forked processes until told to stop; answer the exit code.
 
     A worker that is killed is replaced. One that fails by itself could not start: then all are
@@ -56,6 +56,7 @@ def supervise(count: int, work: Work) -> int:
             if not code:
                 _pause_after(worker)
                 workers.update([begin(worker.number, is_replacement=True)])
+    stop_listening()
     _stop(workers)
     return code
 
