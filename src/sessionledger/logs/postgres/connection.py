@@ -22,6 +22,7 @@ from sessionledger.logs.compaction.contract import refuse_moved
 from sessionledger.logs.concurrency.locks import Lock
 from sessionledger.logs.concurrency.reentrancy import still_writing
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.prepared import PreparedStatements, are_plain
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class Connection:
         self._raw = raw
         self._schema = schema
         self._cursor = raw.cursor(binary=True)
+        self._prepared = PreparedStatements(raw, raw.wait)
         self._timeout = timeout
         self._settings = settings
         self.is_fresh = True
@@ -107,7 +109,7 @@ class Connection:
     def _ask(self, *statements: Statement) -> list[Lines]:
         try:
             if len(statements) == 1:
-                return [_lines(self._execute(self._cursor, statements[0]))]
+                return [self._ask_alone(*statements[0])]
             with self._raw.pipeline():
                 cursors = [self._execute(self._raw.cursor(binary=True), s) for s in statements]
             return [_lines(cursor) for cursor in cursors]
@@ -123,6 +125,11 @@ class Connection:
             if is_ours and not isinstance(hidden, Exception | None):
                 raise hidden from None
             raise
+
+    def _ask_alone(self, sql: str, values: Sequence[Any]) -> Lines:
+        if values and self._settings is None and are_plain(values):
+            return self._prepared.fetch(_named(sql, self._schema), values)
+        return _lines(self._execute(self._cursor, (sql, values)))
 
     def _execute(self, cursor: psycopg.Cursor[Any], statement: Statement) -> psycopg.Cursor[Any]:
         sql, values = statement

@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.append_call import Array, ArrayDumper
+from sessionledger.logs.postgres.append.call import Array, ArrayDumper
 from sessionledger.logs.postgres.connection import Address, Connection, NoAnswer, RawConnection
 
 SETTINGS_ATTEMPTS = 5

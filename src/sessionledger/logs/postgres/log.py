@@ -29,7 +29,7 @@ from sessionledger.logs.concurrency.group_commit import Batch, each_alone
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_call
 from sessionledger.logs.gap_fold import RowsBehind
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.append_call import AppendCall, ruled_call
+from sessionledger.logs.postgres.append.call import AppendCall, ruled_call
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
 from sessionledger.logs.postgres.examination import ELSEWHERE, NOTE, NOTE_END, examine, remains
 from sessionledger.logs.postgres.handshake import connect, settled

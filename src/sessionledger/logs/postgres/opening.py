@@ -19,8 +19,8 @@ from sessionledger.errors import (
 )
 from sessionledger.logs.compaction.contract import UNOPENED
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append.functions import FUNCTIONS
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, POOL_SIZE, Address, Connection
-from sessionledger.logs.postgres.functions import FUNCTIONS
 
 SCHEMA = "sessionledger"
 OLDEST = 140000

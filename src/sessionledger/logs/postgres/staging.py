@@ -8,7 +8,8 @@ from urllib.parse import quote
 from sessionledger.errors import LogUnavailable
 from sessionledger.logs.base import Log
 from sessionledger.logs.compaction.contract import UNOPENED
-from sessionledger.logs.postgres import functions, queries
+from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append import functions
 from sessionledger.logs.postgres.connection import Connection
 from sessionledger.logs.postgres.log import PostgresLog
 from sessionledger.logs.postgres.opening import address_of, prepare

@@ -10,7 +10,7 @@ from sessionledger.logs.base import Fold, Row, RowFilter, Rule, StoredEvent, Uni
 from sessionledger.logs.chain import Head, encode_headers
 from sessionledger.logs.compaction.contract import MOVED, Cut
 from sessionledger.logs.postgres import queries
-from sessionledger.logs.postgres.append_call import BYTES, INT8, NAMED, TEXT, Array, columns, named
+from sessionledger.logs.postgres.append.call import BYTES, INT8, NAMED, TEXT, Array, columns, named
 from sessionledger.logs.postgres.connection import HOUR_SECONDS, Lines, Statement
 from sessionledger.logs.postgres.transactions import Proof, Transaction
 from sessionledger.logs.sql import statements, writer

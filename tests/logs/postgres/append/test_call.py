@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sessionledger import Appended, Conflict, LogEvent, StoredEvent, Unit, canonical, open_log
 from sessionledger.logs import chain, units
 from sessionledger.logs.base import Change, Outcome, Put, Row
-from sessionledger.logs.postgres.append_call import AppendCall
-from sessionledger.logs.postgres.functions import APPEND
+from sessionledger.logs.postgres.append.call import AppendCall
+from sessionledger.logs.postgres.append.functions import APPEND
 from sessionledger.logs.postgres.log import PostgresLog
 from sessionledger.logs.units import BatchState
 from sessionledger.testing.fixtures import FOLD, add, creation, event, mark, put
@@ -162,12 +162,14 @@ def test_what_the_server_can_t_judge_is_planned_here(log: PostgresLog, planned: 
     late = Unit([put(event(KEYS[0], n=2), row, expected=1)])
     assert log.append(TOPIC, [late]) == [Appended((2,))]
     assert planned == [1]
+    log.append(TOPIC, [creation(KEYS[1])])
+    before = log.row(TOPIC, KEYS[1])
     add(log, [mark()], TOPIC)
     planned.clear()
-    assert log.append(TOPIC, [creation(KEYS[0])]) == [
-        Conflict(key=KEYS[0], current=log.row(TOPIC, KEYS[0]))
-    ]
-    assert planned == [1]
+    late = Unit([put(event(KEYS[1], n=2), before, expected=3)])
+    for key, unit in ((KEYS[0], creation(KEYS[0])), (KEYS[1], late)):
+        assert log.append(TOPIC, [unit]) == [Conflict(key=key, current=log.row(TOPIC, key))]
+    assert planned == [1, 1]
 
 
 @pytest.mark.parametrize("missing", ["dropped", "not there yet"])

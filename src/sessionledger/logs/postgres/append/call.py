@@ -33,8 +33,8 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Head
 from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres.append.functions import APPEND, APPEND_ONE
 from sessionledger.logs.postgres.connection import Lines, Statement
-from sessionledger.logs.postgres.functions import APPEND
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
 Select = Callable[[str, Sequence[Any]], Lines]
@@ -46,7 +46,10 @@ _EVENT = (INT4, TEXT, BYTES, TEXT, TEXT, INT8)
 NAMED = (BYTES, INT8, BOOL, BYTES, BYTES, BYTES, BOOL)
 _ROW = (INT4, INT4, BYTES, INT8, *NAMED)
 _READ = (INT4, BYTES, INT8)
-_CALL, _RULED_CALL = (f"SELECT * FROM main.{APPEND}({', '.join(['%s'] * n)})" for n in (22, 26))
+_ONE_CALL, _CALL, _RULED_CALL = (
+    f"SELECT * FROM main.{name}({', '.join(['%s'] * n)})"
+    for name, n in ((APPEND_ONE, 15), (APPEND, 22), (APPEND, 26))
+)
 
 
 class Array(bytes):
@@ -86,6 +89,10 @@ class AppendCall:
     def __init__(self, topic: str, batch: Sequence[Unit], decided: Decided | None = None) -> None:
         self._batch = batch
         self.decided = decided
+        if decided is None and (put := _only_put(batch)) is not None:
+            self._keys = [put.key]
+            self.statement: Statement = _one_call(topic, batch[0].changes[0].event, put)
+            return
         events: list[Sequence[Any]] = []
         rows: list[Sequence[Any]] = []
         reads: list[Sequence[Any]] = []
@@ -106,7 +113,7 @@ class AppendCall:
             written |= own
         self._keys = [row[2] for row in rows] + [read[1] for read in reads]
         told = (*columns(_EVENT, events), *columns(_ROW, rows), *columns(_READ, reads))
-        self.statement: Statement = (_CALL, (topic, is_shared, *told))
+        self.statement = (_CALL, (topic, is_shared, *told))
         if decided is not None:
             after, *names = decided[:4]
             by = [_array(BYTES, of_kind) for of_kind in names]
@@ -215,6 +222,18 @@ def _is_given(unit: Unit, fold: Fold) -> bool:
         and all(version is not None and 0 <= version < units.INT64 for version in versions)
         and not any(one.kind in fold.marks or fold.key(one) is not None for one in others)
     )
+
+
+def _only_put(batch: Sequence[Unit]) -> Put | None:
+    """The row of units that are a single event with its row, and rest on nothing else."""
+    is_one = len(batch) == 1 and len(batch[0].changes) == 1 and not batch[0].reads
+    return batch[0].changes[0].put if is_one else None
+
+
+def _one_call(topic: str, event: LogEvent, put: Put) -> Statement:
+    before, after = (part.decode() for part in chain.around_chain(event.headers))
+    told = (event.kind, event.payload, before, after, event.occurred_at_ms)
+    return _ONE_CALL, (topic, *told, put.key, put.expected, *named(put.draft))
 
 
 def named(row: Row | Draft) -> Sequence[Any]:

@@ -1,0 +1,1 @@
+"""Appends as one statement: the call, and the functions of the server that answer it."""

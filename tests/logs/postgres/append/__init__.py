@@ -1,0 +1,1 @@
+"""Tests of appends as one statement."""
