@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 import msgspec
 
@@ -39,9 +39,6 @@ _REPORTED = {
 }
 
 
-_CHOICES = {"kind": sorted(KINDS | FOR_ALL), "cause": get_args(Cause)}
-
-
 class EventContent(Protocol):
     """An event as a log is given it."""
 
@@ -69,8 +66,12 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     where no session was ever there. cause: what ended it, where the event is an end. reason: what
     the caller said. changes: the
     session's fields that differ afterwards, with their new values; empty for an event that changed
-    nothing. readable: False for an event that can't be decoded.
+    nothing. readable: False for an event that can't be decoded. `KINDS` and `CAUSES` are those that
+    there are.
     """
+
+    KINDS: ClassVar[tuple[str, ...]] = (*sorted(KINDS), *sorted(FOR_ALL))
+    CAUSES: ClassVar[tuple[str, ...]] = get_args(Cause)
 
     event_id: int
     handle: Handle | None
@@ -114,12 +115,13 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 def parse_filter(given: Mapping[str, object]) -> EventFilter:
     """The filter that a caller asks for; None for what is not asked. Raises `InvalidSession`."""
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for name in told.keys() & {"actor", "kind", "cause"}:
+    choices = {"actor": (), "kind": HistoryEntry.KINDS, "cause": HistoryEntry.CAUSES}
+    for name in told.keys() & choices.keys():
         told[name] = as_text(told[name])
         if told[name] is None:
             raise InvalidSession(name, "must be text")
-        if name in _CHOICES and told[name] not in _CHOICES[name]:
-            raise InvalidSession(name, f"must be one of {', '.join(_CHOICES[name])}")
+        if choices[name] and told[name] not in choices[name]:
+            raise InvalidSession(name, f"must be one of {', '.join(choices[name])}")
     for name in told.keys() & {"since", "until"}:
         told[name] = parse_instant(name, told[name])
     if {"since", "until"} <= told.keys() and told["since"] >= told["until"]:

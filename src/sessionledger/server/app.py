@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from litestar import Litestar, Response, route
 from litestar.datastructures import ResponseHeader, State
+from litestar.di import Provide
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
@@ -26,7 +27,7 @@ from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.observe.log_writer import LogWriter
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import ForwardAuth
-from sessionledger.server.routes import bearer, events, listings, sessions, status
+from sessionledger.server.routes import bearer, events, history, listings, sessions, status
 from sessionledger.server.service.service import PREFIX, Connection, Service
 from sessionledger.server.settings import Settings
 
@@ -40,6 +41,7 @@ ROUTES = [
     *bearer.ROUTES,
     *sessions.ROUTES,
     *listings.ROUTES,
+    *history.ROUTES,
     *events.ROUTES,
 ]
 PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
@@ -149,5 +151,8 @@ async def refuse_unknown_parameters(connection: Connection, handler: BaseRouteHa
 
 @cache
 def _parameters_of(handler: BaseRouteHandler) -> frozenset[str | None]:
-    taken = (one.kwarg_definition for one in handler.parsed_fn_signature.parameters.values())
+    functions: list[BaseRouteHandler | Provide] = [handler]
+    functions += handler.resolve_dependencies().values()
+    parameters = (one for it in functions for one in it.parsed_fn_signature.parameters.values())
+    taken = (one.kwarg_definition for one in parameters)
     return frozenset(one.name for one in taken if isinstance(one, QueryParameter))

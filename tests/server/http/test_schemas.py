@@ -11,7 +11,7 @@ import pytest
 from sessionledger import HistoryEntry, Policy, SessionStore
 from sessionledger.cli.output import records
 from sessionledger.cli.output.formatting import json_line
-from sessionledger.server.http import schemas
+from sessionledger.server.http import history_schemas, schemas
 from sessionledger.webhooks.messages import body_of
 
 
@@ -35,14 +35,14 @@ def test_a_session_reads_the_same_on_the_command_line_and_over_http(store: Sessi
 
 def test_an_event_reads_the_same_on_the_command_line_and_over_http(store: SessionStore) -> None:
     told = entry(store)
-    answered = msgspec.json.encode(schemas.entry_document(told))
+    answered = msgspec.json.encode(history_schemas.entry_document(told))
     assert json.loads(json_line(records.entry_record(told))) == json.loads(answered)
 
 
 def test_a_webhook_has_the_names_and_values_of_the_event(store: SessionStore) -> None:
     told = entry(store)
     message = json.loads(body_of(told))
-    answered = json.loads(msgspec.json.encode(schemas.entry_document(told)))
+    answered = json.loads(msgspec.json.encode(history_schemas.entry_document(told)))
     assert message["timestamp"] == answered["occurred_at"]
     assert message["data"].pop("changed") == sorted(answered["changes"])
     assert message["data"].items() <= answered.items()

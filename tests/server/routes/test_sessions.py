@@ -368,48 +368,6 @@ def test_each_takes_its_right(web: Web, call: str, scope: str) -> None:
         assert web("POST", f"{path(session)}/{call}", token=key, json={}).status_code == status
 
 
-def test_the_history_of_a_principal_is_told_in_pages(web: Web) -> None:
-    handles = {web.create()["handle"] for _ in range(3)}
-    web.create("bob")
-    web("DELETE", f"/v1/sessions/{min(handles)}")
-    whole = web("GET", "/v1/history?principal=alice").json()
-    assert (len(whole["events"]), whole["cursor"]) == (4, None)
-    assert {event["handle"] for event in whole["events"]} == handles
-    first = web("GET", "/v1/history?principal=alice&limit=3").json()
-    rest = web("GET", f"/v1/history?principal=alice&limit=3&after={first['cursor']}").json()
-    assert (first["events"] + rest["events"], rest["cursor"]) == (whole["events"], None)
-    nothing: dict[str, object] = {"events": [], "cursor": None}
-    assert web("GET", "/v1/history?principal=carol").json() == nothing
-    assert problem(web("GET", "/v1/history"))[::2] == (400, "principal")
-    assert problem(web("GET", "/v1/history?principal=alice&limit=1001"))[0] == 400
-    reading, other = web.make_key("reading", "sessions:read"), web.make_key("o", "sessions:write")
-    assert web("GET", "/v1/history?principal=alice", token=reading).json() == whole
-    assert web("GET", "/v1/history?principal=alice", token=other).status_code == 403
-
-
-def test_a_history_is_told_in_pages(web: Web) -> None:
-    made = web.create()
-    for n in range(4):
-        patched = {"attributes": {"n": n}}
-        assert web(
-            "PATCH", f"/v1/sessions/{made['handle']}", json=patched, headers=MERGE
-        ).is_success
-    path = f"/v1/history/{made['handle']}"
-    whole = web("GET", path).json()
-    assert (len(whole["events"]), whole["cursor"]) == (5, None)
-    first = web("GET", f"{path}?limit=3").json()
-    assert (first["events"], first["cursor"]) == (
-        whole["events"][:3],
-        first["events"][-1]["event_id"],
-    )
-    rest = web("GET", f"{path}?limit=3&after={first['cursor']}").json()
-    assert (rest["events"], rest["cursor"]) == (whole["events"][3:], None)
-    last = whole["events"][-1]["event_id"]
-    assert web("GET", f"{path}?after={last}").json() == {"events": [], "cursor": None}
-    assert problem(web("GET", f"{path}?limit=0"))[0] == 400
-    assert problem(web("GET", f"{path}?after=x"))[::2] == (400, "after")
-
-
 def test_no_child_is_begun_where_none_can_be(web: Web) -> None:
     parent, ended = web.create(attributes={"scope": "read write", "tenant": 7}), web.create()
     web("DELETE", path(ended))

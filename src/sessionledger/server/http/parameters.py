@@ -6,10 +6,13 @@ The version of a session is its entity tag (RFC 9110, sections 8.8.3 and 13.1.1)
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, TypeAlias
 
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from sessionledger import HistoryEntry
 from sessionledger.server.http.problems import HTTPProblem, invalid
 
 MAX_ID_DIGITS = 18
@@ -41,6 +44,11 @@ EXPECTED = {
 def _name(name: str, *, required: bool) -> QueryParameter:
     """What is looked for may have any characters: another policy may have allowed them."""
     return QueryParameter(name=name, required=required, min_length=1, max_length=MAX_NAME_CHARS)
+
+
+def _choice(name: str, values: Sequence[str]) -> QueryParameter:
+    """One of some words. The library says which there are, to a client that sends another."""
+    return QueryParameter(name=name, required=False, schema_extra={"enum": [*values]})
 
 
 def _header(name: str, pattern: str, description: str) -> HeaderParameter:
@@ -87,6 +95,18 @@ After: TypeAlias = Annotated[
         description="Begin with what followed this event; 0 for all.",
     ),
 ]
+OfActor: TypeAlias = Annotated[str | None, QueryParameter(name="actor", required=False)]
+OfKind: TypeAlias = Annotated[str | None, _choice("kind", HistoryEntry.KINDS)]
+OfCause: TypeAlias = Annotated[str | None, _choice("cause", HistoryEntry.CAUSES)]
+Since: TypeAlias = Annotated[
+    datetime | None,
+    QueryParameter(name="since", required=False, description="RFC 3339, with its offset."),
+]
+Until: TypeAlias = Annotated[
+    datetime | None,
+    QueryParameter(name="until", required=False, description="The instant before which it ends."),
+]
+NewestFirst: TypeAlias = Annotated[bool, QueryParameter(name="newest_first", required=False)]
 MAX_PAGE = 1000
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MAX_PAGE)]
 LastEventId: TypeAlias = Annotated[

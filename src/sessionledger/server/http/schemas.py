@@ -1,4 +1,4 @@
-"""Documents: what clients send and what they get, each type declared here and nowhere else.
+"""Documents: what clients send and what they get. Those of histories are in `history_schemas`.
 
 Durations are seconds, times RFC 3339.
 """
@@ -14,8 +14,6 @@ from msgspec import Meta
 from sessionledger import (
     NEVER,
     Erasure,
-    HistoryEntry,
-    HistoryPage,
     IssuedSession,
     Session,
     Stats,
@@ -229,33 +227,6 @@ class Ended(msgspec.Struct):
     ended: int
 
 
-class EntryDocument(msgspec.Struct, kw_only=True):
-    """One event of a session. changes: its fields that differ afterwards, with their new values.
-
-    cause: what ended the session, where the event is an end.
-    """
-
-    event_id: int
-    occurred_at: Stamp
-    kind: str
-    handle: HandleText | None
-    principal: str | None
-    cause: str | None
-    reason: str | None
-    actor: str | None
-    context: dict[str, str]
-    changes: dict[str, Any]
-    readable: bool
-
-
-class History(msgspec.Struct):
-    """What happened to a session, oldest first. cursor: the event after which the next page begins,
-    null after the last."""
-
-    events: list[EntryDocument]
-    cursor: int | None
-
-
 class StatsDocument(msgspec.Struct):
     """How much there is, and whether it stays bounded. sessions counts the ended ones too.
 
@@ -297,18 +268,6 @@ def issued_document(issued: IssuedSession) -> IssuedDocument:
     return IssuedDocument(token=issued.token, **_fields(issued))
 
 
-def entry_document(entry: HistoryEntry) -> EntryDocument:
-    """An event as clients get it."""
-    fields = {name: _plain(getattr(entry, name)) for name in EntryDocument.__struct_fields__}
-    changes = {name: _plain(value) for name, value in entry.changes.items()}
-    return EntryDocument(**fields | {"changes": changes})
-
-
-def history_document(page: HistoryPage) -> History:
-    """A page of a history as clients get it."""
-    return History([entry_document(entry) for entry in page.entries], page.cursor)
-
-
 def erasure_document(found: Erasure) -> ErasureDocument:
     """An erasure as clients get it."""
     mentions = [
@@ -322,7 +281,7 @@ def stats_document(stats: Stats) -> StatsDocument:
     """The statistics, without where the ledger lies."""
     run, log = stats.maintained, stats.log
     known = {
-        name: _plain(getattr(stats, name))
+        name: plain_value(getattr(stats, name))
         for name in StatsDocument.__struct_fields__
         if hasattr(stats, name)
     }
@@ -353,7 +312,7 @@ def end(text: str | None) -> datetime | None:
 def _fields(session: Session) -> dict[str, Any]:
     taken = ("state", "successors", "token")
     fields = {
-        name: _plain(getattr(session, name))
+        name: plain_value(getattr(session, name))
         for name in SessionDocument.__struct_fields__
         if name not in taken
     }
@@ -369,7 +328,8 @@ def _state(session: Session) -> str:
     return "lapsed" if session.is_expired_at(datetime.now(UTC)) else "live"
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A value as JSON has it: times as texts, spans as seconds."""
     match value:
         case datetime():
             return stamp(value)

@@ -10,6 +10,7 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from sessionledger.server.auth.permissions import requires
+from sessionledger.server.http.history_schemas import EntryDocument, entry_document
 from sessionledger.server.http.parameters import (
     HANDLE_PATTERN,
     Cursor,
@@ -23,11 +24,9 @@ from sessionledger.server.http.parameters import (
 from sessionledger.server.http.schemas import (
     Criteria,
     Ended,
-    EntryDocument,
     ErasureDocument,
     SessionPage,
     ToErase,
-    entry_document,
     erasure_document,
     session_document,
 )

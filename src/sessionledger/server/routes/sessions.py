@@ -1,4 +1,4 @@
-"""One session and its history: what applications and administrators do with it by its handle."""
+"""One session: what applications and administrators do with it by its handle."""
 
 from __future__ import annotations
 
@@ -11,21 +11,16 @@ from litestar.params import Body, JSONBody
 from sessionledger import IssuedSession, Session
 from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.parameters import (
-    After,
     Handle,
     IdempotencyKey,
     IfMatch,
-    Limit,
-    Principal,
     Reason,
     etag,
     mismatch,
-    parse_event_id,
     versions_in,
 )
-from sessionledger.server.http.problems import HTTPProblem, not_found
+from sessionledger.server.http.problems import not_found
 from sessionledger.server.http.schemas import (
-    History,
     IssuedDocument,
     NamedSession,
     NewSession,
@@ -35,7 +30,6 @@ from sessionledger.server.http.schemas import (
     SessionPatch,
     Sighting,
     end,
-    history_document,
     issued_document,
     session_document,
     span,
@@ -234,46 +228,6 @@ async def revoke_session(
     return _answer(ended)
 
 
-@get(
-    "/v1/history/{handle:str}",
-    opt=requires("sessions:read"),
-    summary="What happened to a session",
-)
-async def read_history(
-    request: HandlerRequest, handle: Handle, after: After = None, limit: Limit = 100
-) -> History:
-    """Its events, oldest first, also of a session that is over.
-
-    `cursor` is the `after` of the next page, null after the last.
-    """
-    begin = parse_event_id("after", after)
-    page = await _page(request, begin, limit, handle=handle)
-    if not page.events and not begin:
-        raise HTTPProblem(404, "not_found", "nothing is known of that handle")
-    return page
-
-
-@get(
-    "/v1/history",
-    opt=requires("sessions:read"),
-    summary="What happened to the sessions of a principal",
-)
-async def read_history_of_principal(
-    request: HandlerRequest, principal: Principal, after: After = None, limit: Limit = 100
-) -> History:
-    """Their events, oldest first, also of sessions that are over.
-
-    `cursor` is the `after` of the next page, null after the last.
-    """
-    return await _page(request, parse_event_id("after", after), limit, principal=principal)
-
-
-async def _page(request: HandlerRequest, after: int | None, limit: int, **whose: Any) -> History:
-    """A page of the history of a handle or a principal."""
-    told = ledger_of(request).sessions.history(after=after, page_size=limit, **whose)
-    return history_document(await anext(told.pages()))
-
-
 def _beginning(request: HandlerRequest, data: NewSession) -> dict[str, Any]:
     """What a session begins with, as the store takes it. Raises `HTTPProblem`."""
     return {
@@ -339,6 +293,4 @@ ROUTES = [
     rotate_session,
     change_credentials,
     revoke_session,
-    read_history,
-    read_history_of_principal,
 ]

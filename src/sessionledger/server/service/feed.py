@@ -17,7 +17,7 @@ from itertools import takewhile
 import msgspec
 
 from sessionledger import CaughtUp, HistoryEntry, SessionLedgerError
-from sessionledger.server.http.schemas import entry_document
+from sessionledger.server.http.history_schemas import entry_document
 from sessionledger.server.service.ledger import Ledger
 
 RECENT_BYTES = 1024 * 1024
