@@ -217,26 +217,18 @@ def test_what_can_not_be_counted_is_refused(
     assert caught.value.field == field
 
 
-def test_only_so_many_hours_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "MOST_HOURS", 5)
+def test_only_so_many_counts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "EVENT_PAGE", 2)
+    monkeypatch.setattr(activity, "MOST_KEPT", 8)
     store, clock = ledger()
     for _ in range(20):
         store.create("alice")
         clock.advance(HOUR)
-    since = clock.now - 15 * HOUR
-    for _ in range(3):
-        assert store.activity(since=since).intervals == plainly(
-            store, since, clock.now + SOON, "hour"
-        )
-        kept = store._engine.counted
-        assert kept is not None
-        assert len(kept.counts) <= 6
-        recent = clock.now - 2 * HOUR
-        assert store.activity(since=recent).intervals == plainly(
-            store, recent, clock.now + SOON, "hour"
-        )
-        clock.advance(HOUR)
-        store.create("bob")
+    for hours, is_kept in ((4, True), (15, False), (4, True)):
+        since = clock.now - hours * HOUR
+        told = store.activity(since=since).intervals
+        assert told == plainly(store, since, clock.now + SOON, "hour")
+        assert (store._engine.counted is not None) == is_kept
 
 
 def test_the_counts_of_another_topic_are_its_own() -> None:

@@ -31,8 +31,8 @@ from sessionledger.store.history.event_order import (
 MOST_COUNTED = 100_000
 """How many events one call reads. The next one goes on with older ones."""
 MOST_INTERVALS = 1000
-MOST_HOURS = 400 * 24
-"""How many hours are kept. Older ones are counted again when somebody asks for them."""
+MOST_KEPT = 100_000
+"""How many counts are kept: about ten for an hour. With more of them each call counts again."""
 
 _HOUR_MS = 3_600_000
 _HOURS = {"hour": 1, "day": 24}
@@ -74,7 +74,6 @@ class Counted(msgspec.Struct, frozen=True):
     """What the events with ids above `low` and up to `high` tell.
 
     from_ms: since then nothing has an id that is `low` or lower. reuses: when reuse was found.
-    trimmed: hours before `from_ms` are not kept.
     """
 
     low: int
@@ -82,7 +81,6 @@ class Counted(msgspec.Struct, frozen=True):
     from_ms: int = _NEVER_MS
     counts: Counts = msgspec.field(default_factory=Counter)
     reuses: frozenset[int] = frozenset()
-    trimmed: bool = False
 
 
 async def activity(engine: Engine, since: object, until: object, per: str) -> Activity:
@@ -105,8 +103,6 @@ async def activity(engine: Engine, since: object, until: object, per: str) -> Ac
 async def _counted(engine: Engine, since_ms: int, until_ms: int | None) -> Counted:
     """What was counted before, with what is newer and older than that."""
     log, known = engine.log, engine.counted
-    if known is not None and known.trimmed and since_ms < known.from_ms:
-        known = None
     latest = last = await log.latest(engine.topic)
     if until_ms is not None:
         read, cut = partial(log.log.read, engine.topic), (await engine.cut()).id
@@ -118,7 +114,7 @@ async def _counted(engine: Engine, since_ms: int, until_ms: int | None) -> Count
         counted = await _continued(engine, Counted(last, last), known, since_ms)
     else:  # long ago: nobody is going to ask for that again
         return await _continued(engine, Counted(last, last), None, since_ms)
-    engine.counted = _bounded(counted)
+    engine.counted = counted if len(counted.counts) <= MOST_KEPT else None
     return counted
 
 
@@ -185,22 +181,6 @@ def _joined(counted: Counted, older: Counted) -> Counted:
         counted.from_ms if older.from_ms == _NEVER_MS else older.from_ms,
         counted.counts,
         counted.reuses | older.reuses,
-        older.trimmed,
-    )
-
-
-def _bounded(counted: Counted) -> Counted:
-    """The newest hours of it."""
-    oldest = max((hour for hour, _ in counted.counts), default=0) - MOST_HOURS
-    if all(hour >= oldest for hour, _ in counted.counts):
-        return counted
-    kept = {at: count for at, count in counted.counts.items() if at[0] >= oldest}
-    return replace(
-        counted,
-        from_ms=max(counted.from_ms, oldest * _HOUR_MS),
-        counts=Counter(kept),
-        reuses=frozenset(ms for ms in counted.reuses if ms >= oldest * _HOUR_MS),
-        trimmed=True,
     )
 
 
