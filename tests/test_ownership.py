@@ -456,6 +456,40 @@ def test_a_database_that_is_mounted_alone_is_refused(
         assert [path.name for path in other.parent.iterdir()] == [other.name]
 
 
+@pytest.mark.parametrize("name", ["sqlite", "file"])
+def test_a_ledger_in_an_overlay_is_one(tmp_path: Path, name: str) -> None:
+    """As the root of a container may be, whose layers are on different file systems."""
+    folders = {part: tmp_path / part for part in ("lower", "memory", "root")}
+    for folder in folders.values():
+        folder.mkdir()
+    with layers(folders["lower"], folders["memory"], folders["root"]):
+        url = dict(zip(("sqlite", "file"), urls(folders["root"]), strict=True))[name]
+        create(url, "alice")
+        create(url, "bob")
+        assert [f for f in diagnose(url) if f.severity != "note"] == []
+
+
+@contextmanager
+def layers(lower: Path, memory: Path, at: Path) -> Iterator[None]:
+    """An overlay whose upper layer is in memory."""
+    parts = [memory / "upper", memory / "work"]
+    told = f"lowerdir={lower},upperdir={parts[0]},workdir={parts[1]}"
+    command: list[str | Path] = ["mount", "-t", "tmpfs", "tmpfs", memory]
+    if sys.platform != "linux" or subprocess.run(command, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        for part in parts:
+            part.mkdir()
+        if subprocess.run(["mount", "-t", "overlay", "overlay", "-o", told, at]).returncode:
+            pytest.skip("overlays are not permitted here")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", at], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", memory], check=True)
+
+
 def test_a_folder_inside_the_ledger_that_is_mounted_is_refused(tmp_path: Path) -> None:
     (tmp_path / "topics").mkdir()
     url = f"file://{tmp_path}/events"

@@ -57,14 +57,19 @@ def _check_names(path: Path, names: int) -> None:
 
 
 def _check_mount(path: Path) -> None:
-    """Raises `LogUnavailable` for a mount point. `ismount` misses those within one file system."""
+    """Raises `LogUnavailable` for a mount point.
+
+    `ismount` misses those within one file system. In an overlay it takes each file for one whose
+    layer is on another file system than the lowest.
+    """
     name = os.fsencode(path)
     for character in b"\\ \t\n":
         name = name.replace(b"%c" % character, b"\\%03o" % character)
-    points = set()
-    with suppress(OSError):
-        points = {line.split(b" ")[4] for line in _MOUNTS.read_bytes().splitlines()}
-    if name in points or os.path.ismount(path):
+    try:
+        is_mounted = name in {line.split(b" ")[4] for line in _MOUNTS.read_bytes().splitlines()}
+    except OSError:
+        is_mounted = os.path.ismount(path)
+    if is_mounted:
         raise LogUnavailable(
             f"{path} is mounted alone, apart from the rest of its ledger: mount the whole folder"
         )
