@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import datetime
+import os
 import re
 import shutil
 import ssl
@@ -116,6 +118,29 @@ def test_the_service_trusts_the_network_that_nginx_asks_from() -> None:
     assert environment["SESSIONLEDGER_TRUSTED_PROXIES"] == subnet["subnet"]
 
 
+def test_the_page_makes_every_secret(tmp_path: Path) -> None:
+    """By its own commands; who is not root can't give files away."""
+    page = (ROOT / "docs" / "operating.md").read_text()
+    (block,) = re.findall(r"```text\n(mkdir -m 700 secrets.*?)```", page, re.DOTALL)
+    for name in ("certificate", "key"):
+        (tmp_path / f"{name}.pem").touch()
+    script = "set -e\n" + ("" if os.geteuid() == 0 else "chown() { :; }\n")
+    script += block.replace("/path/to", str(tmp_path))
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, check=True)
+    files = {path.name: path for path in (tmp_path / "secrets").iterdir()}
+    assert files.keys() == set(COMPOSE["secrets"])
+    assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
+    for role in ("owner", "app"):
+        told = configparser.ConfigParser(interpolation=None)
+        told.read(files[f"{role}_service"])
+        assert dict(told["sessionledger"]) == {
+            "host": "postgresql",
+            "dbname": "sessions",
+            "user": f"sessions_{role}",
+            "password": files[f"{role}_password"].read_text().strip(),
+        }
+
+
 def certificate(folder: Path) -> None:
     """A certificate for 127.0.0.1 that nobody signed, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -206,7 +231,7 @@ def test_nginx_passes_on_all_but_the_metrics(tmp_path: Path) -> None:
         assert served.requests()[-1]["client"] == "127.0.0.1"
 
 
-def test_each_role_may_do_what_it_is_for(tmp_path: Path) -> None:
+def test_each_role_may_do_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the image of PostgreSQL runs it: once, by psql, in a new database."""
     names = ("sessions_owner", "sessions_app", "sessions_witness")
     database = f"roles_{postgres_server.schema(tmp_path)[-12:]}"
@@ -245,6 +270,11 @@ def test_each_role_may_do_what_it_is_for(tmp_path: Path) -> None:
         head = store.head()
     with SessionStore.open(address("sessions_app")) as store:
         store.rebuild()
+    service = f"[sessionledger]\nhost={postgres_server.socket_path().parent}\ndbname={database}\n"
+    (tmp_path / "service").write_text(f"{service}user=sessions_app_{database}\npassword=unused\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "service"))
+    with SessionStore.open(SERVICES["sessionledger"]["environment"]["SESSIONLEDGER_URL"]) as store:
+        assert store.get(token) is not None
     with closing(open_snapshot(address("sessions_witness"))) as log:
         assert SessionStore(log).verify(expect=str(head)).ok
     with (
