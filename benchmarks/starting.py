@@ -18,8 +18,8 @@ from benchmarks.rounds import Figure, Goal, Limit, Timing, measure
 from sessionledger import SessionStore
 from sessionledger.server.service.keys import KEY_POLICY, SCOPES, new_key
 from sessionledger.server.settings import KEYS_TOPIC
+from sessionledger.webhooks.endpoint_file import endpoint_file
 from sessionledger.webhooks.endpoints import new_endpoint
-from sessionledger.webhooks.location import endpoint_file
 
 IMPORTS = 15
 UNCOMPILED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")

@@ -35,6 +35,7 @@ NAMES = [
     "CopiedForReference",
     "CorruptLog",
     "Description",
+    "DocumentLog",
     "Draft",
     "DuplicateSession",
     "Erasure",
@@ -102,6 +103,7 @@ FOR_WHO_WRITES_A_LOG = [
     "BatchState",
     "EMPTY",
     "Check",
+    "DocumentLog",
     "Finding",
     "Findings",
     "Head",
@@ -133,6 +135,7 @@ FOR_TESTS = ["Clock", "Harness"]
 THEMES = [
     "CompactionConformance",
     "CursorConformance",
+    "DocumentConformance",
     "EventConformance",
     "ExaminationConformance",
     "ForeignWriterConformance",

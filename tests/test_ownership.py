@@ -20,8 +20,8 @@ from sessionledger import LogUnavailable, SessionStore, diagnose, open_log, open
 from sessionledger.logs import file as _file  # noqa: F401  other users may not be able to import it
 from sessionledger.logs import sqlite as _sqlite  # noqa: F401  nor this
 from sessionledger.ownership import make_folder, owner_of, resolved
+from sessionledger.webhooks.endpoint_file import endpoint_file
 from sessionledger.webhooks.endpoints import UnsafeFile, new_endpoint
-from sessionledger.webhooks.location import endpoint_file
 from tests.users import (
     FRIEND,
     GROUP,

@@ -16,7 +16,8 @@ import msgspec
 
 from sessionledger import CaughtUp, HistoryCut, LogUnavailable, SessionStore, open_log
 from sessionledger.webhooks.dispatcher import deliver_to_all
-from sessionledger.webhooks.endpoints import EndpointFile, new_endpoint
+from sessionledger.webhooks.endpoint_file import EndpointFile
+from sessionledger.webhooks.endpoints import new_endpoint
 from torture.journal import Recorder
 from torture.ledger import POLICY
 from torture.processes import Work

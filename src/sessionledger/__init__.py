@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Change,
         Conflict,
         Description,
+        DocumentLog,
         Draft,
         Fold,
         Log,
@@ -96,7 +97,7 @@ else:
         ),
         "findings": "Finding",
         "logs.base": (
-            "Appended Change Conflict Description Draft Fold Log LogEvent Put Row "
+            "Appended Change Conflict Description DocumentLog Draft Fold Log LogEvent Put Row "
             "RowFilter Rule StoredEvent Unit"
         ),
         "logs.url": "LedgerURL open_log open_snapshot parse_url schema_sql",
@@ -153,6 +154,7 @@ __all__ = [
     "CopiedForReference",
     "CorruptLog",
     "Description",
+    "DocumentLog",
     "Draft",
     "DuplicateSession",
     "Erasure",

@@ -42,6 +42,7 @@ LOGS = {
         persists=True,
         shared=True,
         forks=True,
+        documents=True,
         append_bare=bare_postgres.append,
         empty=bare_postgres.empty,
     ),

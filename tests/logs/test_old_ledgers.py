@@ -52,7 +52,9 @@ def url(name: str, tmp_path: Path) -> str:
     else:
         schema = postgres_server.schema(place)
         dump = (FOLDER / f"{name}.sql").read_text().replace(f"{SCHEMA_OF_DUMPS}.", f"{schema}.")
+        dump = dump.replace(f'"{SCHEMA_OF_DUMPS}".', f'"{schema}".')  # as functions name it
         with psycopg.connect(postgres_server.server(), autocommit=True) as connection:
+            connection.execute("SET check_function_bodies = off")  # functions come before tables
             connection.execute(dump.replace(f"SCHEMA {SCHEMA_OF_DUMPS};", f"SCHEMA {schema};"))
     return address(backend, place)
 

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from sessionledger.server.http.schemas import NewSession
-from sessionledger.webhooks.endpoints import EndpointFile, new_endpoint
+from sessionledger.webhooks.endpoint_file import EndpointFile
+from sessionledger.webhooks.endpoints import new_endpoint
 from tests.server.served import ALL_SCOPES, Served, make_key
 from tests.webhooks.receiving import Receiver
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import httpx
 
-from sessionledger.webhooks.endpoints import EndpointFile, new_endpoint
+from sessionledger.webhooks.endpoint_file import EndpointFile
+from sessionledger.webhooks.endpoints import new_endpoint
 from tests.server.served import Served, make_key
 from tests.webhooks.receiving import Receiver
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,31 @@ from sessionledger import AsyncSessionStore, SessionStore, open_log
 from sessionledger.testing.fixtures import PATIENCE
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.dispatcher import Dispatcher
-from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, EndpointFile, new_endpoint
+from sessionledger.webhooks.endpoint_file import EndpointFile
+from sessionledger.webhooks.endpoints import DEFAULT_TYPES, Endpoint, new_endpoint
 from tests.webhooks.receiving import Receiver
 
 TOPIC = "orchestrator.sessions"
 QUICK = (0.001,) * 5
+_DELIVERING = """
+import sys, asyncio
+from sessionledger import AsyncSessionStore, open_log
+from sessionledger.webhooks.dispatcher import Dispatcher
+from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.administration import endpoints_of
+
+async def main(url, topic):
+    log = open_log(url)
+    async with AsyncSessionStore(log) as store:
+        await Dispatcher(Source(store, log, topic, endpoints_of(log), (0.001,) * 5)).run()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def delivering_elsewhere(url: str) -> list[str]:
+    """The command of a process that delivers to the endpoints of a ledger."""
+    return [sys.executable, "-c", _DELIVERING, url, TOPIC]
 
 
 class Scene:

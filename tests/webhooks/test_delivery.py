@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,10 +16,11 @@ import pytest
 from sessionledger import AsyncSessionStore, LogTimeout, SessionStore, open_log
 from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.webhooks.delivery import Source
-from sessionledger.webhooks.endpoints import EndpointFile, succeeded
+from sessionledger.webhooks.endpoint_file import EndpointFile
+from sessionledger.webhooks.endpoints import succeeded
 from sessionledger.webhooks.messages import FOR_ALL
 from tests.webhooks.receiving import Receiver
-from tests.webhooks.sending import QUICK, TOPIC, Scene
+from tests.webhooks.sending import QUICK, TOPIC, Scene, delivering_elsewhere
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 
@@ -195,30 +195,12 @@ def test_a_slow_endpoint_holds_up_no_other(scene: Scene, receiver: Receiver) -> 
             slow.may_answer.set()
 
 
-DELIVERING = """
-import sys, asyncio
-from pathlib import Path
-from sessionledger import AsyncSessionStore, open_log
-from sessionledger.webhooks.dispatcher import Dispatcher
-from sessionledger.webhooks.delivery import Source
-from sessionledger.webhooks.endpoints import EndpointFile
-
-async def main(url, topic, file):
-    log = open_log(url)
-    async with AsyncSessionStore(log) as store:
-        source = Source(store, log, topic, EndpointFile(Path(file)), (0.001,) * 5)
-        await Dispatcher(source).run()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 def test_of_two_processes_one_delivers_and_the_other_takes_over(
     scene: Scene, receiver: Receiver
 ) -> None:
     """The first is killed while it delivers: nothing is missing, and nothing much told twice."""
     scene.add()
-    command = [sys.executable, "-c", DELIVERING, scene.url, TOPIC, str(scene.file.path)]
+    command = delivering_elsewhere(scene.url)
     processes = [subprocess.Popen(command)]
     try:
         scene.store.create("alice")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sessionledger.webhooks import endpoints
+from sessionledger.webhooks import endpoint_file, endpoints
+from sessionledger.webhooks.endpoint_file import EndpointFile, is_locked_by_us
 from sessionledger.webhooks.endpoints import (
-    EndpointFile,
     InvalidEndpoint,
     UnsafeFile,
     disabled,
@@ -170,9 +170,9 @@ def test_a_change_that_another_process_keeps_back_is_given_up(
 ) -> None:
     file.add(new_endpoint(URL))
     before = file.read()
-    monkeypatch.setattr(endpoints, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(endpoint_file, "PATIENCE_SECONDS", 0.05)
     held = file.open_beside("-lock")
-    assert endpoints.is_locked_by_us(held)
+    assert is_locked_by_us(held)
     with pytest.raises(UnsafeFile, match=f"process {os.getpid()} .* is still changing"):
         file.add(new_endpoint(URL))
     assert file.read() == before

@@ -45,6 +45,7 @@ __all__ = [
     "Check",
     "Conflict",
     "Description",
+    "DocumentLog",
     "Draft",
     "Fold",
     "KeyState",
@@ -287,4 +288,25 @@ class RemoteLog(Protocol):
 
     def kept(self, topic: str, key: bytes) -> KeyState | None:
         """What `state` answers without a trip, if it may be a little old; else None."""
+        ...
+
+
+@runtime_checkable
+class DocumentLog(Protocol):
+    """What a `Log` also offers if it keeps small documents for all machines that share it.
+
+    A document has the name of a topic and is no part of any: no event or copy has it. It may hold
+    secrets, so the storage can grant its documents apart from the rest.
+    """
+
+    def document(self, name: str) -> bytes:
+        """The newest content of a document, durable; empty before the first."""
+        ...
+
+    def replace_document(self, name: str, before: bytes, after: bytes) -> bool:
+        """Replace the content `before` by `after`, durably; whether the content is `after` now.
+
+        False: the content was neither, and stays. So a caller whose answer was lost may repeat it.
+        Two callers who write the same content are both told True.
+        """
         ...

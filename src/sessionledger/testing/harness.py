@@ -22,6 +22,7 @@ class Harness:
         no rows, no chain. The log is closed meanwhile unless it is `shared`.
     empty: removes every event of a topic at a path, as a compaction may. The log is closed.
     compacts: its topics can be compacted. copies: other logs are copied to it.
+    documents: it is a `DocumentLog`.
     rounds: how often what is tried at random is tried. patience: seconds after which what did
         not happen counts as never happening.
 
@@ -39,5 +40,6 @@ class Harness:
     empty: Callable[[Path, str], None] | None = None
     compacts: bool = False
     copies: bool = False
+    documents: bool = False
     rounds: int = 1
     patience: float = 60.0

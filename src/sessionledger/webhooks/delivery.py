@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -30,17 +29,13 @@ from sessionledger import (
     Log,
     LogTimeout,
 )
-from sessionledger.egress.network import AddressRefused, CheckedNetwork
-from sessionledger.webhooks import signing
-from sessionledger.webhooks.endpoints import Endpoint, EndpointFile, disabled, failed, succeeded
+from sessionledger.webhooks.attempts import attempt, pool_for
+from sessionledger.webhooks.endpoints import Endpoint, Endpoints, disabled, failed, succeeded
 from sessionledger.webhooks.messages import body_of, type_of
 
 MINUTE, HOUR = 60.0, 3600.0
 RETRY_DELAYS = (5.0, MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR)
 """Seconds before each further attempt, as Standard Webhooks proposes."""
-
-TIMEOUT = 20.0
-"""Seconds for each step of an attempt: to connect, to send, and to be answered."""
 
 ACK_EVERY = 1000
 """The cursor also moves after so many events that the endpoint does not want."""
@@ -58,7 +53,7 @@ _HEARTBEAT = timedelta(seconds=1)
 
 
 class Source(NamedTuple):
-    """What is delivered, and to whom: a store on a topic of a log, and the file of its endpoints.
+    """What is delivered, and to whom: a store on a topic of a log, and the log's endpoints.
 
     retry_delays: seconds before each further attempt; after the last an endpoint is disabled.
     """
@@ -66,7 +61,7 @@ class Source(NamedTuple):
     store: AsyncSessionStore
     log: Log
     topic: str
-    file: EndpointFile
+    endpoints: Endpoints
     retry_delays: Sequence[float] = RETRY_DELAYS
 
     async def call(self, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
@@ -89,10 +84,10 @@ class Delivery:
         self._endpoint = endpoint
         self._acknowledged = 0
 
-    @property
-    def failures(self) -> int:
-        """Failed attempts in a row."""
-        return self._endpoint.failures
+    def must_restart(self, endpoint: Endpoint) -> bool:
+        """Whether it was enabled again, and must not wait, or has a new secret."""
+        is_enabled = self._endpoint.failures > 0 and endpoint.failures == 0
+        return is_enabled or self._endpoint.secret != endpoint.secret
 
     async def run(self) -> None:
         """Deliver until the endpoint is disabled or the task is cancelled."""
@@ -100,10 +95,7 @@ class Delivery:
         self._acknowledged = await source.call(
             source.log.cursor, source.topic, self._endpoint.consumer
         )
-        allowed = (self._endpoint.host,) if self._endpoint.allowed else ()
-        async with httpcore.AsyncConnectionPool(
-            network_backend=CheckedNetwork(allowed), max_connections=1, keepalive_expiry=MINUTE
-        ) as pool:
+        async with pool_for(self._endpoint) as pool:
             while True:
                 try:
                     if not await self._deliver_all(pool):
@@ -136,44 +128,13 @@ class Delivery:
                 await self._acknowledge(entry.event_id)
             return True
         body, id = body_of(entry), f"msg_{self._endpoint.id}_{entry.event_id}"
-        while (problem := await self._attempt(pool, id, body)) is not None:
+        while (problem := (await attempt(pool, self._endpoint, id, body)).problem) is not None:
             if not await self._may_try_again(problem):
                 return False
         await self._acknowledge(entry.event_id)
         if self._endpoint.failures:
             await self._record(succeeded(self._endpoint))
         return True
-
-    async def _attempt(
-        self, pool: httpcore.AsyncConnectionPool, id: str, body: bytes
-    ) -> str | None:
-        """Send a message once: None if it was accepted, or else the problem."""
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "sessionledger",
-            **signing.headers(self._endpoint.secret, id, int(time.time()), body),
-        }
-        named = [(name.encode(), value.encode()) for name, value in headers.items()]
-        timeouts = dict.fromkeys(("connect", "write", "read", "pool"), TIMEOUT)
-        try:
-            # A redirect is an answer like any other, and not followed; the body is not read.
-            async with (
-                asyncio.timeout(2 * TIMEOUT),
-                pool.stream(
-                    "POST",
-                    self._endpoint.url,
-                    headers=named,
-                    content=body,
-                    extensions={"timeout": timeouts},
-                ) as answer,
-            ):
-                return None if answer.status in range(200, 300) else f"answered {answer.status}"
-        except AddressRefused as error:
-            return str(error)
-        except (httpcore.TimeoutException, TimeoutError):
-            return f"took longer than {TIMEOUT:.0f} seconds"
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            return f"can't be reached: {type(error).__name__}"
 
     async def _may_try_again(self, problem: str) -> bool:
         """Record the failure, and wait for the next attempt if there is one."""
@@ -190,7 +151,7 @@ class Delivery:
         fields = ("failures", "problem", "disabled_at")
         changed = {name: getattr(endpoint, name) for name in fields}
         await self._source.call(
-            self._source.file.record,
+            self._source.endpoints.record,
             endpoint.id,
             lambda one: msgspec.structs.replace(one, **changed),
         )

@@ -1,39 +1,26 @@
-"""Endpoints and their secrets, in a file that only its owner may read.
+"""Endpoints and their secrets: what they are, and what every storage of them does.
 
-One process at a time writes the whole file and replaces it atomically. A reader sees the state
-before or the state after.
+Two storages keep them: a file beside the ledger, or a document of a ledger that machines share.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from pathlib import Path
-from time import monotonic, sleep
+from typing import Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 
-from sessionledger import LogUnavailable
-from sessionledger.ownership import (
-    Owner,
-    flush,
-    holder_of,
-    open_companion,
-    open_trusted,
-    owner_of,
-)
 from sessionledger.webhooks.messages import CREATED, EXPIRED, FOR_ALL, TYPES
 from sessionledger.webhooks.signing import new_secret
 
 DEFAULT_TYPES = (CREATED, EXPIRED, *FOR_ALL)
 MAX_ENDPOINTS = 100
-PATIENCE_SECONDS, LOOK_AGAIN_SECONDS = 10.0, 0.02
+MAX_URL_CHARS, MAX_PRINCIPALS = 2048, 100
 
 _ID_BYTES = 6
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
@@ -41,6 +28,14 @@ _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 
 class InvalidEndpoint(ValueError):
     """An endpoint that can't be used: the message says what is wrong with it."""
+
+
+class EndpointLimitReached(InvalidEndpoint):
+    """A ledger has as many endpoints as it may have."""
+
+
+class EndpointExists(InvalidEndpoint):
+    """Another endpoint has that id."""
 
 
 class UnsafeFile(Exception):
@@ -74,6 +69,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return urlsplit(self.url).hostname or ""
 
     @property
+    def netloc(self) -> str:
+        """What of its address may be shown: a path may be a secret."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def state(self) -> Literal["well", "failing", "disabled"]:
+        """Whether it gets messages, and takes them."""
+        if self.disabled_at is not None:
+            return "disabled"
+        return "failing" if self.failures else "well"
+
+    @property
     def consumer(self) -> str:
         """The consumer whose cursor the ledger keeps."""
         return f"webhook.{self.id}"
@@ -103,125 +110,110 @@ def new_endpoint(
     unknown = sorted(set(types) - set(TYPES))
     if unknown:
         raise InvalidEndpoint(f"there is no type {unknown[0]!r}; there are {', '.join(TYPES)}")
+    principals = tuple(principals)
+    if len(url) > MAX_URL_CHARS or len(principals) > MAX_PRINCIPALS:
+        raise InvalidEndpoint(
+            f"an endpoint has an address of at most {MAX_URL_CHARS} characters, and at most "
+            f"{MAX_PRINCIPALS} principals"
+        )
     return Endpoint(
         id=secrets.token_hex(_ID_BYTES),
         url=url,
         secret=new_secret(),
         types=tuple(types),
-        principals=tuple(principals),
+        principals=principals,
         allowed=allow is not None,
     )
 
 
-class EndpointFile:
-    """The endpoints of one ledger, whose owner has the file. Without a ledger, who made it has it.
+Known: TypeAlias = tuple[Endpoint, ...]
 
-    ledger: its file or folder, None for one that has neither.
+
+class Lease(Protocol):
+    """The right to deliver, which one process has at a time."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long this process has it, if it can't renew it; None for as long as it lives."""
+        ...
+
+    def hold(self) -> bool:
+        """Take or renew it; whether this process has it now."""
+        ...
+
+    def release(self) -> None:
+        """Give it up, if this process has it."""
+        ...
+
+
+class Endpoints(ABC):
+    """The endpoints of one ledger, in the order they came.
+
+    Each method raises `UnsafeFile` or `SessionLedgerError` if they can't be read.
     """
 
-    def __init__(self, path: Path, ledger: Path | None = None) -> None:
-        self.path = path
-        self._ledger = ledger
+    @abstractmethod
+    def __str__(self) -> str:
+        """Where they are kept."""
 
-    def read(self) -> tuple[Endpoint, ...]:
-        """All endpoints, in the order they came. Raises `UnsafeFile`."""
-        try:
-            with _unsafe(self.path):
-                file = open_trusted(self.path, self._owner(), os.O_RDONLY, forbidden=0o077)
-        except FileNotFoundError:
-            return ()
-        with open(file, "rb") as opened:  # noqa: PTH123  a descriptor that was checked
-            text = opened.read()
-        try:
-            return msgspec.json.decode(text, type=tuple[Endpoint, ...])
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise UnsafeFile(f"{self.path} does not hold endpoints") from None
+    @abstractmethod
+    def read(self) -> Known:
+        """All of them."""
+
+    @abstractmethod
+    def lease(self) -> Lease:
+        """The right to deliver to them."""
+
+    @abstractmethod
+    def _change(self, change: Callable[[Known], Known]) -> None:
+        """Replace all of them, while nobody else does."""
 
     def add(self, endpoint: Endpoint) -> None:
-        """Raises `InvalidEndpoint` where there are too many."""
+        """Add an endpoint. One with the same id, and the same settings, gets the new secret.
 
-        def added(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-            if len(endpoints) >= MAX_ENDPOINTS:
-                raise InvalidEndpoint(f"there are {MAX_ENDPOINTS} endpoints, which is the most")
-            return (*endpoints, endpoint)
+        Raises `EndpointLimitReached` and `EndpointExists`.
+        """
+
+        def added(endpoints: Known) -> Known:
+            ids = [one.id for one in endpoints]
+            if endpoint.id not in ids:
+                if len(endpoints) >= MAX_ENDPOINTS:
+                    raise EndpointLimitReached(
+                        f"there are {MAX_ENDPOINTS} endpoints, which is the most: remove one"
+                    )
+                return (*endpoints, endpoint)
+            known = endpoints[ids.index(endpoint.id)]
+            if _settings(known) != _settings(endpoint):
+                raise EndpointExists("another endpoint has that id")
+            changed = msgspec.structs.replace(known, secret=endpoint.secret)
+            return tuple(changed if one is known else one for one in endpoints)
 
         self._change(added)
 
-    def remove(self, id: str) -> bool:
-        """Whether there was one."""
+    def remove(self, id: str) -> Endpoint | None:
+        """Remove an endpoint; None if there is none with that id."""
         return self._replace(id, lambda _: None)
 
-    def record(self, id: str, change: Callable[[Endpoint], Endpoint]) -> bool:
-        """Change one endpoint; whether there is one."""
+    def record(self, id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint | None:
+        """Change an endpoint; None if there is none with that id."""
         return self._replace(id, change)
 
-    def _replace(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> bool:
-        found = False
+    def _replace(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> Endpoint | None:
+        """The endpoint after its change, or before its removal."""
+        found: Endpoint | None = None
 
-        def changed(endpoints: tuple[Endpoint, ...]) -> Iterator[Endpoint]:
+        def changed(endpoints: Known) -> Known:
             nonlocal found
-            for endpoint in endpoints:
-                after = change(endpoint) if endpoint.id == id else endpoint
-                found = found or endpoint.id == id
-                if after is not None:
-                    yield after
+            after = {one: change(one) if one.id == id else one for one in endpoints}
+            found = next((new or one for one, new in after.items() if one.id == id), None)
+            return tuple(one for one in after.values() if one is not None)
 
-        self._change(lambda endpoints: tuple(changed(endpoints)))
+        self._change(changed)
         return found
 
-    def _change(self, change: Callable[[tuple[Endpoint, ...]], tuple[Endpoint, ...]]) -> None:
-        with self._locked():
-            before = self.read()
-            after = change(before)
-            if after != before:
-                self._write(after)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = self.open_beside("-lock")
-        try:
-            end = monotonic() + PATIENCE_SECONDS
-            while not is_locked_by_us(lock):
-                if monotonic() > end:
-                    who = holder_of(_beside(self.path, "-lock"))
-                    raise UnsafeFile(f"{who} is still changing {self.path}: try again later")
-                sleep(LOOK_AGAIN_SECONDS)
-            yield
-        finally:
-            os.close(lock)
-
-    def _write(self, endpoints: tuple[Endpoint, ...]) -> None:
-        new = _beside(self.path, "-new")
-        new.unlink(missing_ok=True)
-        file = self.open_beside("-new")
-        with open(file, "wb") as opened:  # noqa: PTH123  a descriptor with its mode
-            opened.write(msgspec.json.format(msgspec.json.encode(endpoints), indent=1) + b"\n")
-            opened.flush()
-            os.fsync(file)
-        new.replace(self.path)
-        flush(self.path.parent)
-
-    def open_beside(self, ending: str) -> int:
-        """A file beside it, which is made if it is not there. Raises `UnsafeFile`."""
-        path = _beside(self.path, ending)
-        with _unsafe(path):
-            return open_companion(path, self._owner())
-
-    def _owner(self) -> Owner:
-        if self._ledger is not None:
-            return owner_of(self._ledger)
-        # Root may act for whoever made the file.
-        maker = os.geteuid() or owner_of(self.path).uid
-        return Owner(maker, -1, 0o600)
-
-
-def is_locked_by_us(lock: int) -> bool:
-    """Take the lock of an open file, if nobody else has it; whether it was taken."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _settings(endpoint: Endpoint) -> tuple[object, ...]:
+    return endpoint.url, endpoint.types, endpoint.principals, endpoint.allowed
 
 
 def succeeded(endpoint: Endpoint) -> Endpoint:
@@ -252,20 +244,3 @@ def _host_of(url: str) -> str:
     if not url.isascii() or not url.isprintable() or " " in url or parts.fragment:
         raise InvalidEndpoint("the address must be of printable ASCII, without a fragment")
     return host.lower()
-
-
-@contextmanager
-def _unsafe(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        owner = f", which user {path.stat().st_uid} owns" if os.access(path, os.F_OK) else ""
-        raise UnsafeFile(f"{path}{owner}: {error.strerror}") from None
-    except LogUnavailable as error:
-        raise UnsafeFile(str(error)) from None
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)

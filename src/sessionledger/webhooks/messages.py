@@ -6,6 +6,7 @@ receiver that needs them asks for the session by its handle.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ EXPIRED: Final = "session.expired"
 EVERYBODY: Final = "everybody.revoked"
 SELECTION: Final = "selection.revoked"
 RESTORED: Final = "ledger.restored"
+TEST: Final = "webhook.test"
 FOR_ALL = (EVERYBODY, SELECTION, RESTORED)
 TYPES = (CREATED, TOUCHED, EXPIRED, *FOR_ALL)
 
@@ -72,3 +74,8 @@ def body_of(entry: HistoryEntry) -> bytes:
     taken = {name: getattr(entry, name) for name in Data.__struct_fields__ if name != "changed"}
     data = Data(**taken, changed=sorted(entry.changes))
     return _encode(Message(type_of(entry), stamp(entry.occurred_at), data))
+
+
+def test_body(endpoint: str, at: datetime) -> bytes:
+    """The message that tries an endpoint, by its id: it is about no event."""
+    return _encode({"type": TEST, "timestamp": stamp(at), "data": {"endpoint": endpoint}})

@@ -12,7 +12,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sessionledger import InvalidURL, LogUnavailable, SessionStore, open_snapshot, schema_sql
+from sessionledger import (
+    DocumentLog,
+    InvalidURL,
+    LogUnavailable,
+    SessionStore,
+    open_log,
+    open_snapshot,
+    schema_sql,
+)
 from tests.cli.running import Line
 from tests.postgres_server import address, execute, schema, server
 
@@ -96,6 +104,26 @@ def test_a_role_that_may_only_select_reads(tmp_path: Path, role: str) -> None:
         assert shown.get(token) is not None
         assert shown.count(principal="alice") == 1
         assert shown.verify().ok
+
+
+def test_documents_are_granted_apart_from_sessions(tmp_path: Path, role: str) -> None:
+    """They hold secrets: a role that has no use for them need not be able to read them."""
+    migrate(tmp_path, role)
+    execute(f"REVOKE ALL ON {schema(tmp_path)}.ledger_documents FROM {role}")
+    url = as_role(address(tmp_path), role)
+    with SessionStore.open(url) as store:
+        issued = store.create("alice")
+        assert store.get(issued.token) is not None
+        assert store.expire(issued.token) is not None
+        assert store.compact(retention=timedelta(days=2)).events == 0
+        assert not store.diagnose()
+        assert store.verify().ok
+    with closing(open_log(url)) as log:
+        assert isinstance(log, DocumentLog)
+        with pytest.raises(LogUnavailable, match="ledger_documents"):
+            log.document("webhooks.endpoints")
+        with pytest.raises(LogUnavailable, match="ledger_documents"):
+            log.replace_document("webhooks.endpoints", b"", b"x")
 
 
 def test_the_sql_may_run_again_and_over_a_ledger_that_was_opened(tmp_path: Path, role: str) -> None:

@@ -48,13 +48,13 @@ class Older:
         return self._process.stdout.readline().strip()
 
 
-@pytest.fixture(params=["the older one first", "the newer one first"])
-def older(
-    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Older]:
-    if request.param == "the newer one first":
-        SessionStore.open(address(tmp_path)).close()
-    sources = sources_of(BEFORE, tmp_path_factory.mktemp("older"))
+@pytest.fixture
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sources_of(BEFORE, tmp_path_factory.mktemp("older"))
+
+
+@pytest.fixture
+def older(tmp_path: Path, sources: Path) -> Iterator[Older]:
     with subprocess.Popen(
         [sys.executable, "-c", OLDER, address(tmp_path)],
         stdin=subprocess.PIPE,
@@ -67,6 +67,23 @@ def older(
         yield found
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.mark.middle
+def test_an_older_process_does_not_open_a_ledger_with_a_newer_schema(
+    tmp_path: Path, sources: Path
+) -> None:
+    SessionStore.open(address(tmp_path)).close()
+    refused = subprocess.run(
+        [sys.executable, "-c", OLDER, address(tmp_path)],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(sources)},
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "was written by a newer sessionledger" in refused.stderr
 
 
 @pytest.mark.middle

@@ -222,6 +222,16 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
         found = [line[3:] for line in lines if line[3] is not None]
         return (found, mark or 0) if folded == head else None
 
+    # -- documents
+
+    def document(self, name: str) -> bytes:
+        found = self._select(queries.DOCUMENT, (check_name("document", name),))
+        return found[0][0] if found else b""
+
+    def replace_document(self, name: str, before: bytes, after: bytes) -> bool:
+        values = (check_name("document", name), after, before, name, before)
+        return self._change(lambda w: bool(w.select(queries.REPLACE_DOCUMENT, *values)))
+
     # -- the whole
 
     def purge(self) -> tuple[str, ...]:

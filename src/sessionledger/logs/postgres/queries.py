@@ -10,6 +10,7 @@ add have defaults, so a program that writes as the reference does is a proper wr
 - `ledger_links`: which events a key has.
 - `ledger_base`: what the removed events of a topic fold to, by generation. A generation is a cut.
 - `ledger_meta`: the version of our schema.
+- `ledger_documents`: what a `DocumentLog` keeps. It may hold secrets.
 
 Owners and aliases are bytes, in UTF-8: texts can't hold NUL here, and have an order of their own.
 Ids come from the topic's line, which stays locked until they are committed. Those of a sequence
@@ -32,7 +33,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 TABLES = frozenset({"topic_heads", "events", "consumers", "ledger_meta"})
 
 SCHEMA = (
@@ -100,6 +101,7 @@ SCHEMA = (
         entry bytea NOT NULL,
         PRIMARY KEY (topic, key, generation)
     )""",
+    "CREATE TABLE IF NOT EXISTS main.ledger_documents (name text PRIMARY KEY, body bytea NOT NULL)",
 )
 
 # What brings a schema to the next one, by the version that it has.
@@ -126,6 +128,7 @@ MIGRATIONS = {
         "ALTER TABLE main.topic_heads ADD COLUMN seal bigint NOT NULL DEFAULT 0",
     ),
     4: ("ALTER TABLE main.topic_heads RENAME COLUMN covered TO reached",),
+    5: (),  # a new table alone: a process of the version before may go on
 }
 
 # Made by the first compaction. Other programs do not know that events were removed, and might
@@ -235,6 +238,11 @@ BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # What became of a transaction whose answer was lost, and then what stands under its first id.
 FATE = "SELECT pg_xact_status(%s::xid8)"
 HEADERS = "SELECT headers FROM main.events WHERE topic = %s AND event_id = %s"
+DOCUMENT = "SELECT body FROM main.ledger_documents WHERE name = %s"
+REPLACE_DOCUMENT = """INSERT INTO main.ledger_documents AS kept (name, body)
+    SELECT %s, %s WHERE %s = '' OR EXISTS (SELECT FROM main.ledger_documents WHERE name = %s)
+    ON CONFLICT (name) DO UPDATE SET body = excluded.body
+        WHERE kept.body IN (%s, excluded.body) RETURNING true"""
 TOUCH_META = "UPDATE main.ledger_meta SET value = value WHERE name = 'schema'"
 
 # -- the tail

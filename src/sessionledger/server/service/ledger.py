@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,21 +15,21 @@ from sessionledger import AsyncSessionStore, Log, Policy, open_log
 from sessionledger.background import in_own_thread
 from sessionledger.server.service.keys import KEY_POLICY
 from sessionledger.server.settings import KEYS_TOPIC, REPLAYS_TOPIC, Settings
+from sessionledger.webhooks.administration import Webhooks, webhooks_of
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.dispatcher import Dispatcher
-from sessionledger.webhooks.endpoints import EndpointFile
-from sessionledger.webhooks.location import endpoint_file
 
 IDEMPOTENCY_POLICY = Policy(ttl=timedelta(hours=24))
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """A log, and a store for each topic that the service keeps on it."""
+    """A log, a store for each topic that the service keeps on it, and webhooks if it has any."""
 
     log: Log
     sessions: AsyncSessionStore
     keys: AsyncSessionStore
     idempotency: AsyncSessionStore
+    webhooks: Webhooks | None
 
 
 @asynccontextmanager
@@ -50,6 +49,7 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
         ):
             # Fold what others appended now, in a thread, and not in the first request.
             await sessions.count()
+            webhooks = await in_own_thread(webhooks_of, log, settings.topic, settings.webhooks)
             retention = settings.retention
             maintain = partial(
                 sessions.run_maintenance, retention=retention, archive=settings.archive
@@ -57,9 +57,9 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
             async with (
                 _meanwhile(sessions.run_sweeper, settings.sweep_interval),
                 _meanwhile(maintain, settings.maintenance_interval if retention else None),
-                _delivered(log, sessions, settings),
+                _delivered(log, sessions, settings.topic, webhooks),
             ):
-                yield Ledger(log, sessions, keys, idempotency)
+                yield Ledger(log, sessions, keys, idempotency, webhooks)
     finally:
         await asyncio.shield(in_own_thread(log.close))
 
@@ -83,12 +83,13 @@ async def _meanwhile(
 
 
 @asynccontextmanager
-async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> AsyncIterator[None]:
-    file = _endpoint_file(log, settings)
-    if file is None:
+async def _delivered(
+    log: Log, store: AsyncSessionStore, topic: str, webhooks: Webhooks | None
+) -> AsyncIterator[None]:
+    if webhooks is None:
         yield
         return
-    source = Source(store, log, settings.topic, file)
+    source = Source(store, log, topic, webhooks.endpoints)
     dispatcher = asyncio.create_task(Dispatcher(source).run())
     try:
         yield
@@ -96,9 +97,3 @@ async def _delivered(log: Log, store: AsyncSessionStore, settings: Settings) -> 
         dispatcher.cancel()
         with suppress(asyncio.CancelledError):
             await dispatcher
-
-
-def _endpoint_file(log: Log, settings: Settings) -> EndpointFile | None:
-    """The file of the webhook endpoints; None where none is set and the ledger is not a file."""
-    location = Path(log.describe().location)
-    return endpoint_file(location if location.is_absolute() else None, settings.webhooks)

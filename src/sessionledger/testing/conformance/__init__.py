@@ -21,6 +21,7 @@ pytest.register_assert_rewrite(
 from sessionledger.testing.conformance.bases import Conformance  # noqa: E402  see above
 from sessionledger.testing.conformance.compaction import CompactionConformance  # noqa: E402
 from sessionledger.testing.conformance.cursors import CursorConformance  # noqa: E402
+from sessionledger.testing.conformance.documents import DocumentConformance  # noqa: E402
 from sessionledger.testing.conformance.events import EventConformance  # noqa: E402
 from sessionledger.testing.conformance.examination import ExaminationConformance  # noqa: E402
 from sessionledger.testing.conformance.foreign import ForeignWriterConformance  # noqa: E402
@@ -43,6 +44,7 @@ class LogConformance(
     IdConformance,
     EventConformance,
     CursorConformance,
+    DocumentConformance,
     UnitConformance,
     RuleConformance,
     MarkConformance,
@@ -64,6 +66,7 @@ __all__ = [
     "CompactionConformance",
     "Conformance",
     "CursorConformance",
+    "DocumentConformance",
     "EventConformance",
     "ExaminationConformance",
     "ForeignWriterConformance",

@@ -49,3 +49,4 @@ class Conformance:
     emptied = _needs("empty")
     compacted = _needs("compacts")
     copied = _needs("copies")
+    documented = _needs("documents")
