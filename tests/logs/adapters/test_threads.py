@@ -15,7 +15,7 @@ from sessionledger.logs.adapters.threads import TRIPS, RemoteLoopLog
 from sessionledger.logs.base import KeyState
 from sessionledger.logs.concurrency.waiting import until_of_call
 from sessionledger.logs.memory.log import MemoryLog
-from sessionledger.testing.fixtures import PATIENCE, TOPIC
+from sessionledger.testing.fixtures import FOLD, PATIENCE, TOPIC, creation, until
 
 
 class Standing(MemoryLog):
@@ -113,5 +113,25 @@ def test_a_close_waits_no_longer_than_the_timeout_for_reads(
             log.goes_on.set()
         with pytest.raises(StoreClosed):
             await trip
+
+    asyncio.run(work())
+
+
+def test_a_handful_of_appends_is_sent_while_the_loop_prepares_others() -> None:
+    async def work() -> None:
+        log = Standing()
+        log.fold_with(TOPIC, FOLD)
+        in_loops = RemoteLoopLog(log, log)
+        units = [[creation(bytes([number]))] for number in range(in_loops.handful + 1)]
+        appends = [in_loops.append(TOPIC, of_one) for of_one in units]
+        waited_for = [append.send(None) for append in appends]
+        until(lambda: log.latest(TOPIC) == in_loops.handful)
+        while not all(one.done() for one in waited_for):
+            await asyncio.sleep(0)
+        assert log.latest(TOPIC) == len(units)
+        for append in appends:
+            with pytest.raises(StopIteration):
+                append.send(None)
+        await in_loops.close()
 
     asyncio.run(work())

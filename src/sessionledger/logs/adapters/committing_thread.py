@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
@@ -42,14 +42,18 @@ class LoopLog(ImmediateLog, Forkable):
 
     Calls that would block a loop run in threads: those that flush, walk the log, or count. All
     others run in the loop. threads: how many there are; calls: how many a loop may occupy.
+    handful: how many appends the loop gathers before it lets the committing thread begin.
     """
 
     poll_seconds = POLL_SECONDS
     threads = calls = 4
+    # No fewer than there are: two threads that want the interpreter at the same time wait for each
+    # other at every statement.
+    handful = MAX_WAITING
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
-        self._committer = _Committer(log)
+        self._committer = _Committer(log, self.handful)
         self._waiters = LoopWaiters(self.latest, self.poll_seconds)
         self._begin()
         watch_forks(self)
@@ -139,8 +143,9 @@ class _Waiting(msgspec.Struct, gc=False):
 class _Committer:
     """The committing thread, started by the first append."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, handful: int) -> None:
         self._log = log
+        self._handful = handful
         self._begin()
         watch_forks(self)
 
@@ -179,6 +184,12 @@ class _Committer:
                 loop.call_soon(self._hand_over, loop)
                 gathered = self._gathered[loop] = []
             gathered.append(waiting)
+            is_handful = len(gathered) >= self._handful
+            if is_handful:
+                self._queue.put(gathered)
+                self._gathered[loop] = []
+        if is_handful:
+            sleep(0)  # noqa: ASYNC251  the thread takes the interpreter, and sends them
         # The thread answers in time, unless it stands still itself: the disk may.
         late = LogUnavailable(UNKNOWN)
         timer = loop.call_later(timeout + 2 * GRACE_SECONDS, _reject, (waiting, late))
@@ -221,8 +232,6 @@ class _Committer:
             while not self._queue.empty():
                 batches.append(self._queue.get())
             running = None not in batches
-            # All that waits, never a part of it: two threads that want the interpreter at the same
-            # time wait for each other at every statement.
             waiting = [waiting for batch in batches if batch for waiting in batch]
             self._commit(waiting)
             with self._mutex:

@@ -39,6 +39,8 @@ class RemoteLoopLog(LoopLog):
 
     poll_seconds = 0.05
     threads, calls = THREADS, THREADS - TRIPS
+    # While the server works, the loop prepares the next ones.
+    handful = 32
 
     def __init__(self, log: Log, remote: RemoteLog) -> None:
         """remote: the same log."""
