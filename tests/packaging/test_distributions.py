@@ -83,7 +83,7 @@ def test_the_sdist_holds_what_make_and_the_tests_need(sdist_names: set[str]) -> 
     needed = {"Makefile", "pyproject.toml", "constraints.txt", "LICENSE", "tests/conftest.py"}
     assert needed <= sdist_names
     folders = {name.partition("/")[0] for name in sdist_names if "/" in name}
-    assert folders == {"benchmarks", "docs", "examples", "src", "tests", "torture"}
+    assert folders == {"benchmarks", "deploy", "docs", "examples", "src", "tests", "torture"}
     assert not [name for name in sdist_names if "__pycache__" in name]
 
 

@@ -138,6 +138,7 @@ def test_a_stop_under_load_loses_no_request(
         assert store.count(principal="load") == len(load.created)
 
 
+@pytest.mark.middle
 def test_a_request_that_arrives_during_a_stop_is_answered(tmp_path: Path) -> None:
     with Served(tmp_path, "--no-access-log") as served:
         with socket.create_connection(served.address, timeout=PATIENCE_SECONDS) as connection:
