@@ -24,7 +24,7 @@ from sessionledger.cli.main import main
 COMMANDS = (
     *("create", "get", "authenticate", "reauthenticate", "touch", "patch", "rotate"),
     *("expire", "revoke", "revoke-all", "revoke-where", "revoke-everybody", "erase", "sweep"),
-    *("sessions", "history", "as-of", "watch", "events"),
+    *("sessions", "history", "activity", "as-of", "watch", "events"),
     *("head", "verify", "rebuild", "stats", "doctor"),
 )
 COMMAND = [sys.executable, "-m", "sessionledger.cli"]

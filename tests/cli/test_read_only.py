@@ -18,6 +18,8 @@ READING = [
     ("sessions", "--all"),
     ("sessions", "--principal", "bob"),
     ("history", "--principal", "alice"),
+    ("history", "--newest-first", "--since", "1h"),
+    ("activity",),
     ("events",),
     ("head",),
     ("as-of", "--at", "2100-01-01T00:00:00Z", "--handle"),

@@ -3,7 +3,10 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from sessionledger import Change, LogEvent, Unit, open_log
+from sessionledger.store.history import activity
 from tests.cli.commands.test_authentication import long_ago
 from tests.cli.commands.test_sessions import UNKNOWN
 from tests.cli.running import Answer, Line
@@ -76,7 +79,6 @@ def test_history_of_a_principal(line: Line) -> None:
     ]
     assert entries[2]["reason"] == "done"
     assert line("history", "--principal", "nobody").code == 1
-    assert line("history").code == 2
 
 
 def test_events_of_the_sessions(line: Line) -> None:
@@ -166,3 +168,76 @@ def test_history_page_by_page(line: Line) -> None:
     after = first.err.split()[-1]
     rest = line("history", "--principal", "alice", "--after", after, "--limit", "1", "--json")
     assert (rest.records, rest.err) == (whole[2:], "")
+
+
+def test_the_history_of_everybody_is_filtered_and_turned_round(line: Line) -> None:
+    alice = line.create("alice")[1]
+    line.create("bob")
+    line("revoke", "--handle", alice, "--actor", "support", "--reason", "stolen")
+    whole = line("history", "--json").records
+    assert [entry["principal"] for entry in whole] == ["alice", "bob", "alice"]
+    assert line("history", "--newest-first", "--json").records == whole[::-1]
+    for filters, count in (
+        (["--actor", "support"], 1),
+        (["--kind", "session_created"], 2),
+        (["--kind", "session_created", "--principal", "alice"], 1),
+        (["--cause", "revoked", "--handle", alice], 1),
+        (["--cause", "lapsed", "--handle", alice], 0),
+        (["--since", "1h"], 3),
+        (["--until", "1h"], 0),
+        (["--since", "2026-05-02T12:00:00+02:00"], 3),
+    ):
+        answer = line("history", *filters, "--json")
+        assert (answer.code, len(answer.records), answer.err) == (0, count, "")
+    page = line("history", "--newest-first", "--limit", "2", "--json")
+    assert (page.records, page.err) == (whole[:0:-1], f"more: --after {whole[1]['event_id']}\n")
+    rest = line("history", "--newest-first", "--after", page.err.split()[-1], "--json")
+    assert rest.records == whole[:1]
+
+
+def test_the_actor_of_a_filter_is_not_that_of_the_environment(line: Line) -> None:
+    line.create("alice")
+    assert len(line("history", SESSIONLEDGER_ACTOR="support").rows) == 1
+
+
+def test_what_history_can_not_take_is_named(line: Line) -> None:
+    line.create("alice")
+    for arguments, told in (
+        (["--kind", "login"], "kind must be one of session_created, "),
+        (["--cause", "boredom"], "cause must be one of revoked, "),
+        (["--since", "yesterday"], "--since: a time is written like 2030-01-31T12:00:00Z"),
+        (["--since", "1h", "--until", "2h"], "until must be later than since"),
+        (["--since", "99999999999d"], "--since: a time is written like"),
+        (["--archive", "there"], "archive needs a handle or a principal"),
+    ):
+        answer = line("history", *arguments)
+        assert (answer.code, answer.out) == (2, "")
+        assert told in answer.err
+
+
+def test_activity_counts_by_hours_and_days(line: Line, screen: Screen) -> None:
+    alice = line.create("alice")[1]
+    line.create("bob")
+    line("revoke", "--handle", alice)
+    hours = line("activity", "--json").records
+    assert len(hours) == 25
+    assert sum(hour["begun"] for hour in hours) == 2
+    assert [hour["ended"] for hour in hours if hour["ended"]] == [{"revoked": 1}]
+    days = line("activity", "--since", "2d", "--per", "day").rows
+    assert len(days) == 3
+    assert sum(int(day[1]) for day in days) == 2
+    seen = screen("activity", "--since", "2h")
+    assert "█" * 20 in seen
+    assert "1 revoked" in seen
+    refused = line("activity", "--per", "week")
+    assert (refused.code, refused.err) == (2, "error: per must be one of hour, day\n")
+
+
+def test_activity_goes_on_until_all_is_counted(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(7):
+        line.create("alice")
+    monkeypatch.setattr(activity, "EVENT_PAGE", 2)
+    monkeypatch.setattr(activity, "MOST_COUNTED", 2)
+    answer = line("activity", "--json")
+    assert sum(hour["begun"] for hour in answer.records) == 7
+    assert answer.err == ""

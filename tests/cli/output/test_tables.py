@@ -21,7 +21,13 @@ def handle(line: Line) -> str:
 
 
 def test_tables_show_what_is_stored_and_obey_none_of_it(screen: Screen, handle: str) -> None:
-    for arguments in (["sessions"], ["history", "--handle", handle], ["get", "--handle", handle]):
+    shown = (
+        ["sessions"],
+        ["history"],
+        ["history", "--handle", handle],
+        ["get", "--handle", handle],
+    )
+    for arguments in shown:
         seen = screen(*arguments)
         assert "\x1b[31m" not in seen
         assert "\u202e" not in seen
@@ -66,7 +72,7 @@ def test_without_the_extra_a_terminal_shows_what_a_pipe_gets(line: Line) -> None
     screen = Screen(line, [sys.executable, "-c", program])
     token = screen("create", "alice").strip()
     assert line("get", given=token).code == 0
-    for arguments in (["sessions"], ["history", "--principal", "alice"], ["doctor"]):
+    for arguments in (["sessions"], ["history"], ["activity"], ["doctor"]):
         assert screen(*arguments).replace("\r", "") == line(*arguments).out
 
 

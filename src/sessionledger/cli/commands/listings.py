@@ -1,27 +1,30 @@
-"""The commands that list sessions and show their history: sessions, history, as-of."""
+"""The commands that list sessions and what happened: sessions, history, activity, as-of."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from sessionledger import HistoryEntry, Session
+from sessionledger import HistoryEntry, HistoryPage, Session
 from sessionledger.cli.exit_codes import bad_usage, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
-from sessionledger.cli.input.values import instant
+from sessionledger.cli.input.values import instant, whole_number
 from sessionledger.cli.output import records
 from sessionledger.cli.output.answers import show_all
 from sessionledger.cli.output.errors import tell
+from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal
 from sessionledger.cli.output.tree import branch, in_tree_order
 from sessionledger.cli.parser import Option
+from sessionledger.timestamps import stamp
 
 PAGE = 1000
+_USUAL = {"hour": timedelta(hours=24), "day": timedelta(days=30)}
 
 
 @ledger_command(
@@ -69,8 +72,14 @@ def sessions(
 @ledger_command(
     Option("--handle HANDLE", "The history of one session."),
     Option("--principal NAME", "That of all sessions of a principal."),
+    Option("--actor NAME", "Only what this actor did."),
+    Option("--kind KIND", "Only events of this kind.", suggestions=HistoryEntry.KINDS),
+    Option("--cause CAUSE", "Only ends with this cause.", suggestions=HistoryEntry.CAUSES),
+    options.SINCE,
+    options.UNTIL,
+    Option("--newest-first", "Turn the order round."),
     options.LIMIT,
-    options.AFTER,
+    Option("--after N", "Go on behind event N.", read=whole_number(0)),
     options.ARCHIVE,
 )
 def history(
@@ -80,24 +89,57 @@ def history(
     principal: str | None,
     limit: int | None,
     after: int | None,
-    archive: str | None,
+    **part: Any,
 ) -> None:
-    """Show the history of a session or a principal, oldest first.
+    """Show what happened to sessions, oldest first.
 
-    With --limit, the event for --after is printed on stderr when there is more.
+    Without --handle and --principal that is the history of everybody. With --limit, the event for
+    --after is printed on stderr when there is more.
     """
-    titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.HISTORY_TITLES
+    titles = records.PRINCIPAL_HISTORY_TITLES if principal else records.EVERYBODY_HISTORY_TITLES
+    titles = records.HISTORY_TITLES if handle else titles
     with ledger.store_to_read() as store:
-        found = store.history(handle=handle, principal=principal, after=after, archive=archive)
-        pages = found.pages()
+        size = PAGE if limit is None else min(limit + 1, PAGE)
+        told = store.history(
+            handle=handle, principal=principal, after=after, page_size=size, **part
+        )
+        pages = told.pages()
         first = next(pages)
-        if not (first.entries or first.cut or after):
-            raise unknown("handle" if principal is None else "principal")
-        if first.cut:
-            tell(f"events up to {first.cut} were removed: this history begins after them")
-        entries = (entry for page in chain([first], pages) for entry in page.entries)
-        told = _limited(entries, limit)
-        show_all(map(records.entry_record, told), titles, json)
+        is_unknown = not (first.entries or first.cut or after) and not any(part.values())
+        if is_unknown and (handle or principal):
+            raise unknown("principal" if handle is None else "handle")
+        entries = _limited(_entries(chain([first], pages)), limit)
+        show_all(map(records.entry_record, entries), titles, json)
+
+
+@ledger_command(
+    options.SINCE,
+    options.UNTIL,
+    Option("--per UNIT", "By hour or day.", default="hour", suggestions=[*_USUAL]),
+)
+def activity(
+    ledger: Ledger, json: bool, since: datetime | None, until: datetime | None, per: str
+) -> None:
+    """Count how many sessions began and ended, by hours or days of UTC.
+
+    Without --since it counts the last 24 hours, or 30 days. Events that were removed are missing.
+    """
+    since = since or datetime.now(UTC) - _USUAL.get(per, timedelta())
+    with ledger.store_to_read() as store, progress("counting") as bar:
+        told = store.activity(since=since, until=until, per=per)
+        # A call counts so many events, and the next one goes on with older ones.
+        before = None
+        while told.counted_from not in (before, told.intervals[0].begins_at):
+            before = told.counted_from
+            if bar is not None:
+                bar(sum(one.begun for one in told.intervals))
+            told = store.activity(since=since, until=until, per=per)
+    if told.counted_from > told.intervals[0].begins_at:
+        tell(f"events before {stamp(told.counted_from)} were removed, or are not all counted")
+    for_people = on_terminal() and not json
+    most = max(one.begun for one in told.intervals)
+    rows = (records.interval_record(one, most if for_people else None) for one in told.intervals)
+    show_all(rows, records.INTERVAL_TITLES, json)
 
 
 @ledger_command(
@@ -134,6 +176,14 @@ def in_pages(
             if not left:
                 print(f"more: --after {after}", file=sys.stderr)
                 return
+
+
+def _entries(pages: Iterable[HistoryPage]) -> Iterator[HistoryEntry]:
+    """The entries of pages. Where the history was cut, stderr says so."""
+    for page in pages:
+        if page.cut:
+            tell(f"events up to {page.cut} were removed: this history begins after them")
+        yield from page.entries
 
 
 def _limited(entries: Iterator[HistoryEntry], limit: int | None) -> Iterator[HistoryEntry]:

@@ -16,6 +16,10 @@ TREE = Option("--tree", "Show each child below its parent.")
 LIMIT = Option("--limit N", "Stop after N.", read=values.whole_number(1))
 CURSOR = Option("--after CURSOR", "Go on where a page ended.")
 AFTER = Option("--after N", "Begin after event N; 0 for the first.", read=values.whole_number(0))
+SINCE = Option(
+    "--since TIME", "From then on: 2030-01-31T12:00:00Z, or 24h for a day ago.", read=values.past
+)
+UNTIL = Option("--until TIME", "Before that time.", read=values.past)
 ARCHIVE = Option("--archive DIR", "Read removed events too, from this archive.")
 
 TTL = Option("--ttl SPAN", "How long from now: 12h, 7d.", read=values.duration)

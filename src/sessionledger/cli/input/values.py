@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,14 @@ def instant(text: str) -> datetime:
     if found.tzinfo is None:
         raise InvalidValue("a time needs its offset, Z or one like +02:00", text)
     return found
+
+
+def past(text: str) -> datetime:
+    """A time, or how long ago it was: `24h`."""
+    try:
+        return datetime.now(UTC) - duration(text)
+    except (InvalidValue, OverflowError):
+        return instant(text)
 
 
 def end(text: str) -> datetime:

@@ -18,6 +18,8 @@ HISTORY_TITLES = columns(
     "event_id event, occurred_at when, kind what, cause, reason, actor, context, changes"
 )
 PRINCIPAL_HISTORY_TITLES = HISTORY_TITLES | columns("handle")
+EVERYBODY_HISTORY_TITLES = HISTORY_TITLES | columns("principal, handle")
+INTERVAL_TITLES = columns("begins_at begins, begun, bar, ended, reused")
 EVENT_TITLES = columns("id event, occurred_at when, kind what, handle, payload")
 MAINTAINED_TITLES = columns("topic, swept, events removed, held_back_by held back by")
 FINDING_TITLES = columns("severity, code, subject what, problem is wrong, remedy what to do")
@@ -27,6 +29,7 @@ HISTORY_WIDTHS = columns(
 )
 EVENT_WIDTHS = columns("id 6, occurred_at 20, kind 15, handle 74, payload 0")
 
+_BAR_CHARS = 20
 _CLIENT = ("device", "address")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,6 +79,15 @@ def entry_record(entry: sessionledger.HistoryEntry) -> Record:
         entry,
         "event_id occurred_at handle kind reason actor context changes readable principal cause",
     )
+
+
+def interval_record(interval: sessionledger.ActivityInterval, most: int | None = None) -> Record:
+    """An hour or a day. For a table, of which `most` began in the busiest one, with a bar."""
+    told = fields(interval, "begins_at begun rotated children ended reused everybody")
+    if most is None:
+        return told
+    ends = ", ".join(f"{count} {cause}" for cause, count in interval.ended.items())
+    return told | {"bar": "█" * -(-_BAR_CHARS * interval.begun // max(most, 1)), "ended": ends}
 
 
 def event_record(event: sessionledger.StoredEvent) -> Record:

@@ -13,16 +13,16 @@ from sessionledger.logs.base import Progress
 from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Annotation, Engine, Folder
 from sessionledger.store.facade import Facade
-from sessionledger.store.history import past_states, watch
-from sessionledger.store.history.reader import HistoryPage, HistoryReader, history_range
-from sessionledger.store.history.sources import HistoryRange
-from sessionledger.store.history.watch import CaughtUp
 from sessionledger.store.operations import everybody, families, listings, principals, selected
 from sessionledger.store.operations.listings import Selection
 from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     from ipaddress import IPv4Network, IPv6Network
+
+    from sessionledger.store.history.reader import HistoryPage
+    from sessionledger.store.history.sources import HistoryRange
+    from sessionledger.store.history.watch import CaughtUp
 
 
 class AsyncSessions:
@@ -57,6 +57,8 @@ class AsyncHistory:
 
     async def pages(self) -> AsyncIterator[HistoryPage]:
         """Page by page; `HistoryPage.cursor` given as `after=` goes on where it ended."""
+        from sessionledger.store.history.reader import HistoryReader  # few processes ever do
+
         reader, more = HistoryReader(self._engine, self._part), True
         while more:
             page = await reader.page()
@@ -224,6 +226,8 @@ class ByHandle(Facade):
         older events if `newest_first`. With an `archive`, what was removed of a session or a
         principal is told too. That walks all events.
         """
+        from sessionledger.store.history.reader import history_range  # few processes ever do
+
         filters = {"actor": actor, "kind": kind, "cause": cause, "since": since, "until": until}
         whose = (handle, principal, filters)
         part = history_range(*whose, newest_first, after, page_size, archive)
@@ -232,7 +236,9 @@ class ByHandle(Facade):
     @without_locals
     async def as_of(self, *, handle: str, at: datetime) -> Session | None:
         """The session as it was known at an instant, ended or not; None before it began."""
-        return await past_states.as_of(self._engine, handle, at)
+        from sessionledger.store.history.past_states import as_of  # few processes ever do
+
+        return await as_of(self._engine, handle, at)
 
     async def watch(
         self,
@@ -248,5 +254,7 @@ class ByHandle(Facade):
         after `heartbeat` without an event. `event_id` and `CaughtUp.cursor` are where to go on
         from: nothing is missed, and nothing repeated.
         """
-        async for happened in watch.watch(self._engine, after, principal, heartbeat):
+        from sessionledger.store.history.watch import watch  # few processes ever do
+
+        async for happened in watch(self._engine, after, principal, heartbeat):
             yield happened

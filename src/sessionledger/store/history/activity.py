@@ -110,9 +110,9 @@ async def _counted(engine: Engine, since_ms: int, until_ms: int | None) -> Count
     if known is not None and known.low <= last <= known.high:
         counted = replace(known, counts=Counter(known.counts))
         counted = await _continued(engine, counted, None, since_ms)
-    elif last == latest:
+    elif last == latest or known is None:
         counted = await _continued(engine, Counted(last, last), known, since_ms)
-    else:  # long ago: nobody is going to ask for that again
+    else:  # long ago: what is kept is asked for more often
         return await _continued(engine, Counted(last, last), None, since_ms)
     engine.counted = counted if len(counted.counts) <= MOST_KEPT else None
     return counted

@@ -66,7 +66,7 @@ def history_range(
         key=None if handle is None else parse_handle(handle),
         owner=None if principal is None else parse_principal(principal, ANYBODY),
         wanted=parse_filter(filters),
-        newest_first=newest_first,
+        newest_first=bool(newest_first),
         after=None if after is None else check_after(after),
         page_size=check_size(page_size),
         archive=archive,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from datetime import datetime, timedelta
 from functools import wraps
 from itertools import chain
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sessionledger.core.history import HistoryEntry
 from sessionledger.core.policy import Policy, given_policy
@@ -33,10 +33,12 @@ from sessionledger.store.engine import (
     no_engine,
 )
 from sessionledger.store.facade import TokenFacade
-from sessionledger.store.history.reader import HistoryPage
 from sessionledger.store.operations import authenticate, sweep
 from sessionledger.store.pages import Page
 from sessionledger.store.telemetry.detection import telemetry_of
+
+if TYPE_CHECKING:  # few processes ever read a history
+    from sessionledger.store.history.reader import HistoryPage
 
 P = ParamSpec("P")
 A = TypeVar("A")
