@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "sessionledger.cli"]
 PATIENCE_SECONDS = 30
 ALL_SCOPES = (
     *("sessions:create", "sessions:rotate", "sessions:read", "sessions:write"),
-    *("sessions:revoke", "introspect", "events:read"),
+    *("sessions:revoke", "introspect", "events:read", "webhooks:read", "webhooks:write"),
 )
 
 

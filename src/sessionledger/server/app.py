@@ -27,7 +27,15 @@ from sessionledger.server.observe.access_log import RequestRecorder
 from sessionledger.server.observe.log_writer import LogWriter
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.proxy.forward_auth import ForwardAuth
-from sessionledger.server.routes import bearer, events, history, listings, sessions, status
+from sessionledger.server.routes import (
+    bearer,
+    events,
+    history,
+    listings,
+    sessions,
+    status,
+    webhooks,
+)
 from sessionledger.server.service.service import PREFIX, Connection, Service
 from sessionledger.server.settings import Settings
 
@@ -43,6 +51,7 @@ ROUTES = [
     *listings.ROUTES,
     *history.ROUTES,
     *events.ROUTES,
+    *webhooks.ROUTES,
 ]
 PATHS = {path.replace(":str", "") for route in ROUTES for path in route.paths}
 LOGOUT = "/backchannel-logout"

@@ -13,7 +13,7 @@ from litestar.openapi import OpenAPIConfig
 
 from sessionledger import __version__
 from sessionledger.server.auth.permissions import BEARER, PUBLIC
-from sessionledger.server.http import history_schemas, schemas
+from sessionledger.server.http import history_schemas, schemas, webhook_schemas
 from sessionledger.server.http.forms import FORM
 from sessionledger.server.http.parameters import HANDLE_PATTERN
 from sessionledger.server.http.problems import MEDIA_TYPE, Problem
@@ -151,7 +151,7 @@ def _problem(description: str) -> dict[str, Any]:
 
 def _add_components(components: dict[str, Any]) -> None:
     # The framework leaves patterns out wherever null is allowed.
-    declared = vars(schemas) | vars(history_schemas)
+    declared = vars(schemas) | vars(history_schemas) | vars(webhook_schemas)
     documents = [declared[name] for name in components["schemas"]]
     _, components["schemas"] = msgspec.json.schema_components(
         (Problem, Introspection, *documents), ref_template="#/components/schemas/{name}"

@@ -13,6 +13,7 @@ from sessionledger.server.http.client_address import ClientAddresses
 from sessionledger.web.challenges import is_quotable
 from sessionledger.web.credentials import is_cookie_name
 from sessionledger.web.cross_site import is_origin
+from sessionledger.webhooks.endpoints import is_host
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 KEYS_TOPIC = "sessionledger.keys"
@@ -46,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention: how long events are kept, in every topic of sessions; None to keep all of them.
     archive: the folder that gets a copy of what is removed; None for no copy.
     maintenance_interval: how often older ones are removed, by one worker.
-    webhooks: the file of endpoints that are told what happens; None for the one beside the ledger.
+    webhooks: the file of endpoints that are told what happens; None for the ledger's own.
+    webhook_hosts: names of hosts that may be private, or without TLS, in endpoints made over HTTP.
     backchannel: the file with a `Provider` whose logout tokens end sessions; None for no provider.
     access_log: whether each request is a line on stderr.
     """
@@ -82,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     archive: str | None = None
     maintenance_interval: timedelta = timedelta(hours=1)
     webhooks: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
     backchannel: str | None = None
     access_log: bool = True
 
@@ -98,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ClientAddresses(self.trusted_proxies)
         except ValueError as error:
             raise ValueError(f"trusted_proxies must be networks, or unix: {error}") from None
+        if not all(map(is_host, self.webhook_hosts)):
+            raise ValueError("webhook_hosts must be names of hosts in lower case, without a port")
         self._check_numbers()
         if self.retention is not None:
             parse_retention(self.retention)

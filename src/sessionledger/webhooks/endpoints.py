@@ -102,7 +102,7 @@ def new_endpoint(
     `allow` is the name of its host, which may then be at an address that is not public, and be
     spoken to without TLS.
     """
-    host = _host_of(url)
+    host = host_of(url)
     if allow is not None and allow.lower() != host:
         raise InvalidEndpoint(f"what is allowed must be the host of the address, {host}")
     if allow is None and not url.lower().startswith("https://"):
@@ -231,7 +231,16 @@ def disabled(endpoint: Endpoint, at: datetime) -> Endpoint:
     return msgspec.structs.replace(endpoint, disabled_at=at)
 
 
-def _host_of(url: str) -> str:
+def is_host(name: str) -> bool:
+    """Whether it is the name of a host as `host_of` answers it."""
+    try:
+        return host_of(f"https://{name}/") == name
+    except InvalidEndpoint:
+        return False
+
+
+def host_of(url: str) -> str:
+    """The host of an address, in lower case. Raises `InvalidEndpoint` for an unusable one."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

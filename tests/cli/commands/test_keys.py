@@ -35,7 +35,7 @@ def test_a_key_is_printed_once_and_listed_without_itself(line: Line) -> None:
 def test_a_table_shows_every_scope_by_its_name(line: Line, screen: Screen) -> None:
     scopes = [part for scope in SCOPES for part in ("--scope", scope)]
     made(line, "top", *scopes)
-    seen = screen("keys", "list", COLUMNS="300")
+    seen = screen("keys", "list", COLUMNS="400")
     assert " ".join(sorted(SCOPES)) in seen
     assert line("keys", "list").row[1] == json.dumps(sorted(SCOPES), separators=(",", ":"))
 

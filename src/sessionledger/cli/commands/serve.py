@@ -60,7 +60,11 @@ HELP = {
     "retention": ("SPAN", "Keep events for so long, and remove older ones: 90d."),
     "archive": ("DIR", "Copy what is removed to this folder first."),
     "maintenance_interval": ("SPAN", "How often older ones are removed."),
-    "webhooks": ("PATH", "The file of webhook endpoints; beside the ledger if not given."),
+    "webhooks": ("PATH", "The file of webhook endpoints; the ledger's own if not given."),
+    "webhook_hosts": (
+        "HOSTS",
+        "Hosts that webhooks made over HTTP may reach though private, with commas between.",
+    ),
     "backchannel": ("PATH", "The file with the provider whose logout tokens end sessions."),
     "access_log": ("--no-access-log", "Write a line of JSON on stderr for each request."),
     "ttl": ("SPAN", "How long a session lives that gives no end."),

@@ -33,6 +33,8 @@ SCOPES = (
     "sessions:erase",
     "introspect",
     "events:read",
+    "webhooks:read",
+    "webhooks:write",
 )
 ENDING = frozenset(("sessions:revoke", "sessions:revoke_everybody"))
 """What these allow is never refused for asking too much: whoever may end a session can end it."""
