@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,11 +13,24 @@ from typing import cast
 
 import pytest
 
-from sessionledger import CorruptLog, DocumentLog, Log, SessionStore, WriteContention, open_log
+from sessionledger import (
+    AsyncSessionStore,
+    CorruptLog,
+    DocumentLog,
+    LedgerMoved,
+    Log,
+    LogUnavailable,
+    SessionStore,
+    WriteContention,
+    copy,
+    open_log,
+)
 from sessionledger.testing.fixtures import PATIENCE, until
 from sessionledger.webhooks import shared_endpoints
 from sessionledger.webhooks.administration import endpoints_of, webhooks_of
-from sessionledger.webhooks.endpoints import new_endpoint
+from sessionledger.webhooks.delivery import Source
+from sessionledger.webhooks.dispatcher import Dispatcher
+from sessionledger.webhooks.endpoints import Known, new_endpoint
 from sessionledger.webhooks.shared_endpoints import (
     DISPATCHER,
     ENDPOINTS,
@@ -137,6 +151,59 @@ def test_a_renewal_whose_answer_was_lost_is_made_again(
     assert lease.hold()
     assert lease.seconds_left == LEASE_SECONDS
     assert documents.document(DISPATCHER) != lost
+
+
+def test_backups_and_copies_leave_the_secrets_out(tmp_path: Path) -> None:
+    old, new = (postgres_server.address(tmp_path / name) for name in ("old", "new"))
+    with closing(open_log(old)) as log:
+        webhooks = webhooks_of(log, TOPIC)
+        assert webhooks is not None
+        endpoint = webhooks.add(URL)
+        store = SessionStore(log)
+        store.create("alice")
+        assert not store.diagnose()
+        backup = store.backup(tmp_path / "backup").path
+        assert endpoint.secret.encode() not in Path(backup).read_bytes()
+        assert copy(old, new, cut_over=True).moved
+        with pytest.raises(LedgerMoved):
+            webhooks.list()
+        with pytest.raises(LedgerMoved):
+            webhooks.add(URL)
+    with closing(open_log(new)) as log:
+        copied = webhooks_of(log, TOPIC)
+        assert copied is not None
+        assert copied.list() == ()
+        assert not SessionStore(log).diagnose()
+
+
+def test_a_dispatcher_without_the_ledger_says_so_once_and_goes_on_later(
+    log: Log, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhooks = webhooks_of(log, TOPIC)
+    assert webhooks is not None
+    webhooks.add(receiver.url, allow="localhost")
+    asked = 0
+
+    class Refusing(SharedEndpoints):
+        def read(self) -> Known:
+            nonlocal asked
+            asked += 1
+            if asked < 3:
+                raise LogUnavailable("it is restarting")
+            return super().read()
+
+    async def deliver() -> None:
+        async with AsyncSessionStore(log) as store:
+            endpoints = Refusing(cast(DocumentLog, log))
+            running = asyncio.create_task(Dispatcher(Source(store, log, TOPIC, endpoints)).run())
+            await asyncio.to_thread(receiver.wait_for, 1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    SessionStore(log).create("alice")
+    asyncio.run(deliver())
+    assert caplog.text.count("no webhook is delivered: it is restarting") == 1
+    assert cast(DocumentLog, log).document(DISPATCHER) == b""
 
 
 Address = Callable[[Path], str]

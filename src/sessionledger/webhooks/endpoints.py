@@ -191,15 +191,11 @@ class Endpoints(ABC):
         self._change(added)
 
     def remove(self, id: str) -> Endpoint | None:
-        """Remove an endpoint; None if there is none with that id."""
-        return self._replace(id, lambda _: None)
+        """Remove an endpoint, and answer it; None if there is none with that id."""
+        return self.record(id, lambda _: None)
 
-    def record(self, id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint | None:
-        """Change an endpoint; None if there is none with that id."""
-        return self._replace(id, change)
-
-    def _replace(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> Endpoint | None:
-        """The endpoint after its change, or before its removal."""
+    def record(self, id: str, change: Callable[[Endpoint], Endpoint | None]) -> Endpoint | None:
+        """Change or remove an endpoint, and answer it; None if there is none with that id."""
         found: Endpoint | None = None
 
         def changed(endpoints: Known) -> Known:

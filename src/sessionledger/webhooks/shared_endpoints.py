@@ -73,10 +73,10 @@ class SharedLease:
         found = self._log.document(DISPATCHER)
         if found != self._seen:
             self._seen, self._since = found, now
-        if found and found == self._mine and now - self._written < RENEW_SECONDS:
+        is_mine = found.startswith(self._me)
+        if is_mine and now - self._written < RENEW_SECONDS:
             return True
-        is_others = found and not found.startswith(self._me)
-        if is_others and now - self._since < LEASE_SECONDS:
+        if found and not is_mine and now - self._since < LEASE_SECONDS:
             return False
         mine = self._me + token_hex(8).encode()
         if not self._log.replace_document(DISPATCHER, found, mine):

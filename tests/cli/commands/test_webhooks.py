@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.cli.running import Line
+from tests.logs.openers import address
 from tests.webhooks.receiving import Receiver
 
 URL = "https://example.com/hook"
@@ -27,6 +28,31 @@ def test_an_endpoint_is_added_shown_and_removed(line: Line) -> None:
     assert line("webhooks", "remove", added["id"]).code == 0
     assert line("webhooks", "list").out == ""
     assert line("webhooks", "remove", added["id"]).code == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_every_command_works_on_every_ledger(line: Line, backend: str) -> None:
+    ledger = {"SESSIONLEDGER_URL": address(backend, line.folder / "ledger")}
+    assert line("create", "alice", **ledger).code == 0
+    with Receiver().running() as receiver:
+        options = ("--allow", "localhost", "--principal", "alice", "--json")
+        added = line("webhooks", "add", receiver.url, *options, **ledger).record
+        tried = line("webhooks", "test", added["id"], "--json", **ledger)
+        assert tried.code == 0
+        assert (tried.record["status"], tried.record["problem"]) == (204, None)
+        receiver.answers = [500]
+        refused = line("webhooks", "test", added["id"], "--json", **ledger)
+        assert (refused.code, refused.record["problem"]) == (1, "answered 500")
+        assert [got.verified(added["secret"])["type"] for got in receiver.got] == [
+            "webhook.test"
+        ] * 2
+    assert line("webhooks", "list", "--json", **ledger).record["state"] == "well"
+    assert line("webhooks", "enable", added["id"], **ledger).code == 0
+    assert added["id"] in line("erase", "--principal", "alice", "--yes", **ledger).err
+    assert line("webhooks", "remove", added["id"], **ledger).code == 0
+    assert line("webhooks", "list", **ledger).out == ""
+    for command in ("test", "enable", "remove"):
+        assert line("webhooks", command, added["id"], **ledger).code == 1
 
 
 def test_in_a_pipe_the_secret_stands_alone(line: Line) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import asdict
 
 from sessionledger.server.http.schemas import KnownName, Stamp
 from sessionledger.timestamps import stamp
@@ -48,8 +47,8 @@ class EndpointDocument(msgspec.Struct, kw_only=True):
 
     id: Annotated[str, Meta(pattern=ID_PATTERN)]
     host: str
-    types: list[str]
-    principals: list[str]
+    types: tuple[str, ...]
+    principals: tuple[str, ...]
     state: Literal["well", "failing", "disabled"]
     failures: int
     problem: str | None
@@ -70,18 +69,17 @@ class EndpointList(msgspec.Struct):
 
 def endpoint_document(endpoint: Endpoint) -> EndpointDocument:
     """An endpoint as clients get it."""
-    return EndpointDocument(
-        id=endpoint.id,
-        host=endpoint.netloc,
-        types=list(endpoint.types),
-        principals=list(endpoint.principals),
-        state=endpoint.state,
-        failures=endpoint.failures,
-        problem=endpoint.problem,
-        disabled_at=None if endpoint.disabled_at is None else stamp(endpoint.disabled_at),
-    )
+    return EndpointDocument(**_fields(endpoint))
 
 
 def new_endpoint_document(endpoint: Endpoint) -> NewEndpointDocument:
     """An endpoint as whoever made it gets it."""
-    return NewEndpointDocument(**asdict(endpoint_document(endpoint)), secret=endpoint.secret)
+    return NewEndpointDocument(**_fields(endpoint), secret=endpoint.secret)
+
+
+def _fields(endpoint: Endpoint) -> dict[str, Any]:
+    fields = {name: getattr(endpoint, name) for name in EndpointDocument.__struct_fields__}
+    return fields | {
+        "host": endpoint.netloc,
+        "disabled_at": endpoint.disabled_at and stamp(endpoint.disabled_at),
+    }
