@@ -109,3 +109,9 @@ def test_an_address_that_may_not_be_connected_to_is_not_tried(receiver: Receiver
 def test_where_no_address_answers_the_last_failure_tells(receiver: Receiver) -> None:
     with pytest.raises(httpcore.ConnectError):
         get(f"http://several.test:{receiver.port}/", ("several.test",), [CLOSED])
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", f"{'x' * 64}.com"])
+def test_a_name_that_no_host_can_have_can_not_be_reached(host: str) -> None:
+    with pytest.raises(OSError, match="no name of a host"):
+        get(f"https://{host}/", ())

@@ -10,14 +10,18 @@ import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from httpcore import AsyncConnectionPool
 
 from sessionledger import AsyncSessionStore, LogTimeout, SessionStore, open_log
 from sessionledger.testing.fixtures import PATIENCE, until
+from sessionledger.webhooks import attempts, delivery
+from sessionledger.webhooks.attempts import Attempt
 from sessionledger.webhooks.delivery import Source
 from sessionledger.webhooks.endpoint_file import EndpointFile
-from sessionledger.webhooks.endpoints import succeeded
+from sessionledger.webhooks.endpoints import Endpoint, new_endpoint, succeeded
 from sessionledger.webhooks.messages import FOR_ALL
 from tests.webhooks.receiving import Receiver
 from tests.webhooks.sending import QUICK, TOPIC, Scene, delivering_elsewhere
@@ -167,6 +171,44 @@ def test_who_cannot_be_reached_is_told_later(scene: Scene, receiver: Receiver) -
     with scene.delivering(retry_delays=(0.001, PATIENCE * 10)):
         until(lambda: scene.state().failures == 2)
     assert scene.state().problem == "can't be reached: ConnectError"
+
+
+def test_a_host_that_can_not_exist_holds_up_no_other(scene: Scene, receiver: Receiver) -> None:
+    """Whoever may make endpoints must not end the deliveries of all."""
+    impossible = new_endpoint("https://a..b/")
+    scene.file.add(impossible)
+    scene.add()
+    scene.store.create("alice")
+    with scene.delivering():
+        receiver.wait_for(1)
+        until(lambda: scene.file.read()[0].disabled_at is not None)
+        scene.store.create("bob")
+        receiver.wait_for(2)
+    assert scene.file.read()[0].problem == "can't be reached: OSError"
+    assert receiver.events == [1, 2]
+
+
+def test_a_delivery_that_fails_in_itself_holds_up_no_other(
+    scene: Scene,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken, _ = scene.add(), scene.add()
+
+    async def failing(pool: AsyncConnectionPool, endpoint: Endpoint, *given: Any) -> Attempt:
+        if endpoint.id == broken.id:
+            raise RuntimeError("a secret")
+        return await attempts.attempt(pool, endpoint, *given)
+
+    monkeypatch.setattr(delivery, "attempt", failing)
+    scene.store.create("alice")
+    with scene.delivering():
+        until(lambda: f"webhook {broken.id} restarts after RuntimeError" in caplog.text)
+        scene.store.create("bob")
+        receiver.wait_for(2)
+    assert receiver.events == [1, 2]
+    assert "a secret" not in caplog.text
 
 
 def test_endpoints_that_come_and_go_are_noticed(scene: Scene, receiver: Receiver) -> None:

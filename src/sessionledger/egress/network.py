@@ -32,7 +32,10 @@ class AddressRefused(Exception):
 async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host, in the order of the system's preference. Raises `OSError`."""
     ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(_resolvers, ask)
+    try:
+        found = await asyncio.get_running_loop().run_in_executor(_resolvers, ask)
+    except UnicodeError:  # a label that is empty or too long
+        raise OSError("that is no name of a host") from None
     return [str(address[4][0]) for address in found]
 
 

@@ -135,6 +135,12 @@ def test_only_a_host_that_the_operator_allows_may_be_private(
     assert len(receiver.got) == 1
 
 
+def test_a_host_that_can_not_exist_is_told_by_its_test(hooked: Web) -> None:
+    endpoint = made(hooked, url="https://a..b/")
+    tried = hooked("POST", f"{HOOKS}/{endpoint['id']}/test")
+    assert (tried.status_code, tried.json()["problem"]) == (200, "can't be reached: OSError")
+
+
 def test_what_a_receiver_writes_is_not_repeated(
     hooked: Web,
     receiver: Receiver,  # noqa: F811
