@@ -110,6 +110,17 @@ def test_the_same_endpoint_added_again_gets_a_new_secret_and_keeps_its_cursor(
     assert cursors(webhooks) == {first.consumer: 1}
 
 
+def test_a_request_that_another_one_overtook_leaves_its_cursor(
+    webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = webhooks.add(URL, id="chosen")
+    listings = iter([()])
+    monkeypatch.setattr(Webhooks, "list", lambda self: next(listings, self.endpoints.read()))
+    with pytest.raises(EndpointExists):
+        webhooks.add(URL, principals=["alice"], id="chosen")
+    assert cursors(webhooks) == {first.consumer: 1}
+
+
 @pytest.mark.parametrize(
     "told",
     [{"url": f"https://example.com/{'x' * 2048}"}, {"url": URL, "principals": ["alice"] * 101}],

@@ -67,14 +67,13 @@ class Webhooks:
         endpoint = new_endpoint(url, types, principals, allow)
         if id is not None:
             endpoint = msgspec.structs.replace(endpoint, id=id)
-        is_new = all(one.id != endpoint.id for one in self.list())
-        if is_new:
+        if self._found(endpoint.id) is None:
             # First, or a dispatcher would begin with the first event ever.
             self.log.ack(self.topic, endpoint.consumer, self._first_cursor(after))
         try:
             self.endpoints.add(endpoint)
         except BaseException:
-            if is_new:
+            if self._found(endpoint.id) is None:
                 forget_cursor(self.log, endpoint)
             raise
         return endpoint
@@ -85,8 +84,7 @@ class Webhooks:
 
     def test(self, id: str) -> Attempt | None:
         """Send an endpoint a message that is about no event. It needs the extra `webhooks`."""
-        found = next((one for one in self.list() if one.id == id), None)
-        if found is None:
+        if (found := self._found(id)) is None:
             return None
         from sessionledger.webhooks.attempts import send_test
 
@@ -98,6 +96,9 @@ class Webhooks:
         if removed is not None:
             forget_cursor(self.log, removed)
         return removed
+
+    def _found(self, id: str) -> Endpoint | None:
+        return next((one for one in self.list() if one.id == id), None)
 
     def _first_cursor(self, after: int | None) -> int:
         """The event to begin after. Raises `InvalidSession` where a watch could not begin."""
