@@ -116,3 +116,24 @@ def test_one_event_with_an_earlier_time_misleads_nobody() -> None:
     for since in range(10, 390, 7):
         low, _ = ids_within(topic.read, 0, 399, since * 600_000, None)
         assert since - 20 < low <= since
+
+
+MINUTE_MS = 60_000
+
+
+def test_a_clock_that_is_a_minute_ahead_hides_no_event() -> None:
+    """Forty events follow one whose clock is ahead, or come before one that is behind."""
+    ahead = Topic([event(1, 100_000), *(event(id, 41_000 + id) for id in range(2, 42))])
+    low, _ = ids_within(ahead.read, 0, 41, 100_000, None)
+    assert low == 0
+    behind = Topic([*(event(id, 100_000 + id) for id in range(1, 41)), event(41, 50_000)])
+    _, high = ids_within(behind.read, 0, 41, None, 50_001)
+    assert high == 41
+
+
+def test_the_stubs_of_a_day_hide_no_event() -> None:
+    begun = [event(id, id * MINUTE_MS) for id in range(1, 200)]
+    stubs = [event(id, 0, is_stub=True) for id in range(200, 400)]
+    topic = Topic([*begun, *stubs, *(event(id, id * MINUTE_MS) for id in range(400, 500))])
+    low, _ = ids_within(topic.read, 0, 499, 150 * MINUTE_MS, None)
+    assert 100 < low < 150

@@ -147,6 +147,38 @@ def test_states_are_read_for_what_is_told_alone(monkeypatch: pytest.MonkeyPatch)
     assert len(set(read)) == 1
 
 
+def test_what_is_not_told_counts_for_what_is(store: SessionStore) -> None:
+    store.create("alice", token=TOKEN, actor="web")
+    for n, actor in ((1, "web"), (2, "cron"), (1, "web")):
+        store.patch(TOKEN, {"n": n}, actor=actor)
+    for newest_first in (False, True):
+        told = list(store.history(actor="web", kind="session_touched", newest_first=newest_first))
+        assert [entry.changes for entry in told] == [{"attributes": {"n": 1}}] * 2
+
+
+def test_a_history_of_everybody_folds_each_event_about_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = MemoryLog()
+    store, _ = ledger(log)
+    store.create("alice", token=TOKEN)
+    for n in range(200):
+        store.patch(TOKEN, {"n": n})
+    read, read_key = [0], log.read_key
+
+    def counted(*given: Any) -> Any:
+        found = read_key(*given)
+        read[0] += len(found)
+        return found
+
+    monkeypatch.setattr(log, "read_key", counted)
+    for kind in (None, "session_touched"):
+        read[0] = 0
+        monkeypatch.setattr(reader, "EVENT_PAGE", 10)
+        assert len(list(store.history(page_size=10, kind=kind))) >= 200
+        assert read[0] < 1000
+
+
 def test_an_end_of_everybody_and_a_selection_are_told_once(store: SessionStore) -> None:
     for _ in range(3):
         store.create("alice")
@@ -160,6 +192,9 @@ def test_an_end_of_everybody_and_a_selection_are_told_once(store: SessionStore) 
     assert [one.reason for one in store.history(kind="selection_revoked")] == ["stolen"]
     assert len(list(store.history(cause="everybody"))) == 2
     assert len(list(store.history(cause="revoked", principal="alice"))) == 3
+    for newest_first in (False, True):
+        kinds = [one.kind for one in store.history(principal="bob", newest_first=newest_first)]
+        assert sorted(kinds) == ["session_created", "session_expired"]
 
 
 def test_a_time_is_found_also_where_clocks_differ(store: SessionStore, clock: Clock) -> None:

@@ -39,7 +39,7 @@ TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
     "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "maintain",
-    "backup", "erase", "erasures", "find_or_create", "diagnose", "stats",
+    "backup", "erase", "erasures", "find_or_create", "diagnose", "stats", "activity",
 )  # fmt: skip
 
 _SECONDS: Final = [
