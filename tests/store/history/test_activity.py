@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessionledger import ActivityInterval, InvalidSession, SessionStore, StoredEvent
+from sessionledger import (
+    ActivityInterval,
+    InvalidSession,
+    LogUnavailable,
+    SessionStore,
+    StoredEvent,
+)
 from sessionledger.logs.memory.log import MemoryLog
 from sessionledger.store.history import activity
 from sessionledger.testing.clock import NOON, Clock
@@ -229,6 +235,45 @@ def test_only_so_many_counts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         told = store.activity(since=since).intervals
         assert told == plainly(store, since, clock.now + SOON, "hour")
         assert (store._engine.counted is not None) == is_kept
+
+
+def test_a_call_that_fails_half_way_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "EVENT_PAGE", 2)
+    log = MemoryLog()
+    store, clock = ledger(log)
+    for _ in range(9):
+        store.create("alice")
+        clock.advance(HOUR)
+    assert store.activity(since=clock.now - 2 * HOUR).intervals[0].begun == 1
+    read, left = log.read, [2]
+
+    def failing(*given: Any) -> list[StoredEvent]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise LogUnavailable("gone")
+        return read(*given)
+
+    monkeypatch.setattr(log, "read", failing)
+    with pytest.raises(LogUnavailable):
+        store.activity(since=NOON)
+    monkeypatch.setattr(log, "read", read)
+    told = store.activity(since=NOON).intervals
+    assert told == plainly(store, NOON, clock.now + SOON, "hour")
+
+
+def test_a_look_at_what_was_long_ago_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "EVENT_PAGE", 16)
+    store, clock = ledger()
+    for _ in range(200):
+        store.create("alice")
+        clock.advance(HOUR)
+    store.activity(since=clock.now - 2 * HOUR)
+    kept = store._engine.counted
+    since, until = NOON, NOON + 5 * HOUR
+    assert store.activity(since=since, until=until).intervals == plainly(
+        store, since, until, "hour"
+    )
+    assert store._engine.counted is kept
 
 
 def test_the_counts_of_another_topic_are_its_own() -> None:

@@ -161,9 +161,11 @@ def test_a_history_of_everybody_folds_each_event_about_once(
 ) -> None:
     log = MemoryLog()
     store, _ = ledger(log)
-    store.create("alice", token=TOKEN)
-    for n in range(200):
+    for token in (TOKEN, OTHER):
+        store.create("alice", token=token)
+    for n in range(100):
         store.patch(TOKEN, {"n": n})
+        store.patch(OTHER, {"n": n})
     read, read_key = [0], log.read_key
 
     def counted(*given: Any) -> Any:
@@ -192,9 +194,17 @@ def test_an_end_of_everybody_and_a_selection_are_told_once(store: SessionStore) 
     assert [one.reason for one in store.history(kind="selection_revoked")] == ["stolen"]
     assert len(list(store.history(cause="everybody"))) == 2
     assert len(list(store.history(cause="revoked", principal="alice"))) == 3
+
+
+def test_a_session_has_one_end_while_everybody_s_are_being_recorded(store: SessionStore) -> None:
+    handles = [store.create("alice").handle for _ in range(3)]
+    store.revoke_everybody()
+    assert store.sweep(limit=1) == 1
     for newest_first in (False, True):
-        kinds = [one.kind for one in store.history(principal="bob", newest_first=newest_first)]
-        assert sorted(kinds) == ["session_created", "session_expired"]
+        told = list(store.history(principal="alice", newest_first=newest_first))
+        ends = [one for one in told if one.kind != "session_created"]
+        assert {one.handle for one in ends} == {*handles}
+        assert sorted(one.kind for one in ends) == [*["everybody_revoked"] * 2, "session_expired"]
 
 
 def test_a_time_is_found_also_where_clocks_differ(store: SessionStore, clock: Clock) -> None:
