@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sessionledger import LogUnavailable, SessionStore, open_snapshot
+from sessionledger import LogUnavailable, SessionStore, open_log, open_snapshot
 from sessionledger.testing.fixtures import until
+from sessionledger.webhooks.administration import webhooks_of
 from tests import postgres_server
 from tests.deploy.exposition import DEPLOY
 from tests.server.served import PATIENCE_SECONDS, Served, free_port, make_key
@@ -282,3 +283,12 @@ def test_each_role_may_do_what_it_is_for(tmp_path: Path, monkeypatch: pytest.Mon
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute("DELETE FROM sessionledger.events")
+    with (
+        psycopg.connect(address("sessions_witness")) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("SELECT * FROM sessionledger.ledger_documents")
+    with closing(open_log(address("sessions_app"))) as log:
+        webhooks = webhooks_of(log, "orchestrator.sessions")
+        assert webhooks is not None
+        assert webhooks.list() == ()

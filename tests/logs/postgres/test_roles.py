@@ -126,6 +126,28 @@ def test_documents_are_granted_apart_from_sessions(tmp_path: Path, role: str) ->
             log.replace_document("webhooks.endpoints", b"", b"x")
 
 
+@pytest.mark.parametrize("made_by", ["opening", "the SQL", "a migration"])
+def test_default_privileges_let_no_reader_see_the_documents(
+    tmp_path: Path, role: str, made_by: str
+) -> None:
+    execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role}")
+    try:
+        if made_by == "the SQL":
+            execute(schema_sql(address(tmp_path)))
+        else:
+            SessionStore.open(address(tmp_path)).close()
+        if made_by == "a migration":
+            execute(f"DROP TABLE {schema(tmp_path)}.ledger_documents")
+            execute(f"UPDATE {schema(tmp_path)}.ledger_meta SET value = '5' WHERE name = 'schema'")
+            SessionStore.open(address(tmp_path)).close()
+    finally:
+        execute(f"ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM {role}")
+    tables = execute(f"""SELECT relname FROM pg_class
+        WHERE relnamespace = '{schema(tmp_path)}'::regnamespace AND relkind = 'r'
+        AND NOT has_table_privilege('{role}', oid, 'SELECT')""")
+    assert tables == [("ledger_documents",)]
+
+
 def test_the_sql_may_run_again_and_over_a_ledger_that_was_opened(tmp_path: Path, role: str) -> None:
     with SessionStore.open(address(tmp_path)) as store:
         token = store.create("alice").token

@@ -25,6 +25,18 @@ from sessionledger.logs.postgres.connection import HOUR_SECONDS, POOL_SIZE, Addr
 SCHEMA = "sessionledger"
 OLDEST = 140000
 LEAST_POOL_SIZE, MOST_POOL_SIZE = 2, 1000  # a compaction keeps one, and works with another
+# Default privileges may let a role read every new table. One that writes nothing has no use for
+# the secrets in this one.
+_KEEP_FROM_READERS = """DO $$ DECLARE reader text; BEGIN
+    FOR reader IN SELECT pg_catalog.pg_get_userbyid(grantee)
+        FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl)
+        WHERE pg_class.oid = 'main.ledger_documents'::regclass AND grantee <> 0
+        GROUP BY grantee HAVING NOT bool_or(privilege_type IN ('INSERT', 'UPDATE'))
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON main.ledger_documents FROM %I', reader);
+    END LOOP;
+END $$"""
+_TABLES = (*queries.SCHEMA, _KEEP_FROM_READERS)
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _EXPECTED = (
     "a PostgreSQL ledger is postgresql://user@host:port/database, with parameters of libpq such as "
@@ -176,7 +188,7 @@ def creation_sql(url: str) -> str:
     version = queries.WRITE_SCHEMA_VERSION % f"'{queries.SCHEMA_VERSION}'"
     create = f'CREATE SCHEMA IF NOT EXISTS "{schema}"'
     functions = (*queries.GUARD_EVENTS, *FUNCTIONS.values())
-    made = ("BEGIN", create, *queries.SCHEMA, version, *functions, "COMMIT")
+    made = ("BEGIN", create, *_TABLES, version, *functions, "COMMIT")
     return "".join(f"{statement};\n".replace("main.", f'"{schema}".') for statement in made)
 
 
@@ -188,7 +200,7 @@ def _create(connection: Connection, address: Address) -> None:
         if not exists:
             connection.ask((f'CREATE SCHEMA "{address.schema}"', ()))
         _refuse_strange(_tables(connection, address), address)
-        connection.ask(*((made, ()) for made in queries.SCHEMA), version, ("COMMIT", ()))
+        connection.ask(*((made, ()) for made in _TABLES), version, ("COMMIT", ()))
     except psycopg.errors.InsufficientPrivilege:
         raise LogUnavailable(
             f"{address.location} has no ledger, and this role may not create one: run what "
@@ -203,7 +215,7 @@ def _migrate(connection: Connection, address: Address) -> None:
     versions = range(_version(connection), queries.SCHEMA_VERSION)
     changes = [change for version in versions for change in queries.MIGRATIONS[version]]
     version = (queries.WRITE_SCHEMA_VERSION, (str(queries.SCHEMA_VERSION),))
-    made = ((statement, ()) for statement in (*changes, *queries.SCHEMA))
+    made = ((statement, ()) for statement in (*changes, *_TABLES))
     connection.ask(*made, version, ("COMMIT", ()))
 
 
