@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from sessionledger.webhooks.endpoint_file import EndpointFile
 from sessionledger.webhooks.endpoints import new_endpoint
@@ -44,6 +45,7 @@ def test_its_file_may_be_somewhere_else(tmp_path: Path) -> None:
     assert receiver.got[0].message["data"]["principal"] == "bob"
 
 
+@pytest.mark.middle
 def test_an_endpoint_made_over_http_is_told_of_every_machine_that_shares_the_ledger(
     tmp_path: Path,
 ) -> None:

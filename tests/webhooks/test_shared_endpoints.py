@@ -176,6 +176,7 @@ def test_backups_and_copies_leave_the_secrets_out(tmp_path: Path) -> None:
         assert not SessionStore(log).diagnose()
 
 
+@pytest.mark.middle
 def test_a_dispatcher_without_the_ledger_says_so_once_and_goes_on_later(
     log: Log, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
