@@ -122,6 +122,7 @@ def test_calls_that_stop_at_the_bound_reach_all_events_in_the_end(
             for one, other in zip(told.intervals, expected, strict=True):
                 assert one == other or one.begins_at < told.counted_from
                 assert one.begun <= other.begun
+            assert told.more == (told.counted_from > told.intervals[0].begins_at)
         assert told.intervals == expected
         assert told.counted_from == told.intervals[0].begins_at
 
@@ -212,6 +213,7 @@ def test_a_day_is_a_day_of_utc(store: SessionStore, clock: Clock) -> None:
         ({"since": NOON, "until": "now"}, "until"),
         ({"since": NOON + HOUR}, "since"),
         ({"since": NOON - 1001 * HOUR}, "since"),
+        ({"since": NOON - 401 * DAY, "per": "day"}, "since"),
         ({"since": NOON, "until": NOON - HOUR}, "until"),
     ],
 )
@@ -309,3 +311,4 @@ def test_what_a_compaction_removed_is_said_to_be_missing(
     other = SessionStore(store._log, clock=clock).activity(since=NOON, per="day")
     assert [one.begun for one in other.intervals] == [0, 0, 0, 1]
     assert NOON + 2 * DAY < other.counted_from <= clock.now + 2 * MINUTE
+    assert not other.more

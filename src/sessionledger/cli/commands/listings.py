@@ -127,15 +127,12 @@ def activity(
     since = since or datetime.now(UTC) - _USUAL.get(per, timedelta())
     with ledger.store_to_read() as store, progress("counting") as bar:
         told = store.activity(since=since, until=until, per=per)
-        # A call counts so many events, and the next one goes on with older ones.
-        before = None
-        while told.counted_from not in (before, told.intervals[0].begins_at):
-            before = told.counted_from
+        while told.more:
             if bar is not None:
                 bar(sum(one.begun for one in told.intervals))
             told = store.activity(since=since, until=until, per=per)
     if told.counted_from > told.intervals[0].begins_at:
-        tell(f"events before {stamp(told.counted_from)} were removed, or are not all counted")
+        tell(f"events before {stamp(told.counted_from)} were removed, so some are not counted")
     for_people = on_terminal() and not json
     most = max(one.begun for one in told.intervals)
     rows = (records.interval_record(one, most if for_people else None) for one in told.intervals)

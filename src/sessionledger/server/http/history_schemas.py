@@ -60,10 +60,14 @@ class IntervalDocument(msgspec.Struct, kw_only=True):
 
 
 class ActivityDocument(msgspec.Struct):
-    """What happened, oldest first. counted_from: since when no event is missing."""
+    """What happened, oldest first. counted_from: since when no event is missing.
+
+    more: the next request counts more of the earlier ones.
+    """
 
     intervals: list[IntervalDocument]
     counted_from: Stamp
+    more: bool
 
 
 def entry_document(entry: HistoryEntry) -> EntryDocument:
@@ -80,7 +84,7 @@ def history_document(page: HistoryPage) -> History:
 def activity_document(activity: Activity) -> ActivityDocument:
     """Counts as clients get them."""
     intervals = [_filled(IntervalDocument, one) for one in activity.intervals]
-    return ActivityDocument(intervals, stamp(activity.counted_from))
+    return ActivityDocument(intervals, stamp(activity.counted_from), activity.more)
 
 
 def _filled(document: type[Document], value: Any) -> Document:

@@ -228,9 +228,9 @@ class ByLedger(Facade):
     ) -> Activity:
         """How many sessions began and ended, and how often reuse was found, by hours or days.
 
-        `per` is "hour" or "day", in UTC; intervals are whole, up to 1,000 of them. A call reads at
-        most 100,000 events, the newest first, and never those that an earlier one has counted.
-        `Activity.counted_from` says from when on nothing is missing.
+        `per` is "hour" or "day", in UTC; intervals are whole, up to 1,000 hours or 400 days. A call
+        reads at most 100,000 events, the newest first, and never those that an earlier one has
+        counted. `Activity.counted_from` says from when on nothing is missing.
         """
         from sessionledger.store.history.activity import activity  # few processes ever do
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sessionledger.core.events import TOUCHED, Created, Everybody, Expired
-from sessionledger.core.history import decoded
+from sessionledger.core.history import HistoryEntry, decoded
 from sessionledger.core.instant import from_milliseconds, microseconds, parse_instant
 from sessionledger.errors import HistoryCut, InvalidSession
 from sessionledger.logs.base import StoredEvent
@@ -30,12 +30,12 @@ from sessionledger.store.history.event_order import (
 
 MOST_COUNTED = 100_000
 """How many events one call reads. The next one goes on with older ones."""
-MOST_INTERVALS = 1000
-MOST_KEPT = 100_000
-"""How many counts are kept: about ten for an hour. With more of them each call counts again."""
+MOST_KEPT = 150_000
+"""How many counts are kept: up to a dozen for an hour. With more of them a call counts again."""
 
 _HOUR_MS = 3_600_000
-_HOURS = {"hour": 1, "day": 24}
+_UNITS = {"hour": (1, 1000), "day": (24, 400)}
+"""How many hours an interval has, and how many intervals one may ask for."""
 _NEVER_MS = 1 << 60
 
 Counts: TypeAlias = Counter[tuple[int, str]]
@@ -46,8 +46,8 @@ class ActivityInterval(msgspec.Struct, frozen=True, kw_only=True):
     """What happened in the hour or day of UTC that begins at `begins_at`, as events tell it.
 
     begun: new sessions. rotated: tokens that were replaced, of the same login. children: sessions
-    that began below another one. ended: recorded ends, by cause. reused: how often a token was
-    presented after its rotation. everybody: how often one event ended everybody's sessions.
+    that began below another one. ended: recorded ends, by cause, or "other". reused: how often a
+    token was presented after its rotation. everybody: how often one event ended all sessions.
     """
 
     begins_at: datetime
@@ -63,11 +63,12 @@ class Activity(msgspec.Struct, frozen=True):
     """What happened, by intervals without a gap, oldest first.
 
     counted_from: all events since then are counted. An interval that begins earlier may lack some:
-    they were removed, or were too many for one call. The next call counts more of those.
+    they were removed, or were too many for one call. more: the next call counts more of those.
     """
 
     intervals: list[ActivityInterval]
     counted_from: datetime
+    more: bool
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -85,19 +86,22 @@ class Counted(msgspec.Struct, frozen=True):
 
 async def activity(engine: Engine, since: object, until: object, per: str) -> Activity:
     """What happened between two instants, by hours or days. Raises `InvalidSession`."""
-    if per not in _HOURS:
-        raise InvalidSession("per", f"must be one of {', '.join(_HOURS)}")
-    span, now = _HOURS[per] * _HOUR_MS, engine.clock()
+    if per not in _UNITS:
+        raise InvalidSession("per", f"must be one of {', '.join(_UNITS)}")
+    (hours, most), now = _UNITS[per], engine.clock()
+    span = hours * _HOUR_MS
     first = _milliseconds(parse_instant("since", since)) // span
     end = _milliseconds(now) // span + 1
     if until is not None:
         end = -(-_milliseconds(parse_instant("until", until)) // span)
-    if not first < end <= first + MOST_INTERVALS:
+    if not first < end <= first + most:
         field, other = ("since", "before now") if until is None else ("until", "after since")
-        raise InvalidSession(field, f"must be {other}, by at most {MOST_INTERVALS} {per}s")
+        raise InvalidSession(field, f"must be {other}, by at most {most} {per}s")
     counted = await _counted(engine, first * span, None if until is None else end * span)
     counted_from = min(max(counted.from_ms, first * span), max(end * span, _milliseconds(now)))
-    return Activity(_intervals(counted, first, end, _HOURS[per]), from_milliseconds(counted_from))
+    more = counted.from_ms > first * span and counted.low > (await engine.cut()).id
+    intervals = _intervals(counted, first, end, hours)
+    return Activity(intervals, from_milliseconds(counted_from), more)
 
 
 async def _counted(engine: Engine, since_ms: int, until_ms: int | None) -> Counted:
@@ -123,13 +127,15 @@ async def _continued(
 ) -> Counted:
     """Count back from the oldest event that is counted, on to those that were counted before."""
     left = MOST_COUNTED
-    while left > 0 and (known is not None or counted.from_ms > since_ms):
+    while known is not None or counted.from_ms > since_ms:
         if known is not None and counted.low <= known.high:
             counted, known = _joined(counted, known), None
             continue
         cut = (await engine.cut()).id
         if counted.low <= cut:
             return counted if cut else replace(counted, from_ms=0)
+        if left <= 0:
+            break
         read, low = partial(engine.log.log.read, engine.topic), max(cut, known.high if known else 0)
         try:
             page, looked = await engine.log.call(_page, read, counted.low, low)
@@ -166,7 +172,7 @@ def _what(event: StoredEvent) -> str | None:
         case Created():
             return "rotated"
         case Expired(cause=cause):
-            return f":{cause}"
+            return f":{cause if cause in HistoryEntry.CAUSES else 'other'}"
         case Everybody():
             return "everybody"
     return None
