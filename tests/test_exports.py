@@ -34,6 +34,7 @@ NAMES = [
     "Copied",
     "CopiedForReference",
     "CorruptLog",
+    "Counts",
     "Description",
     "DocumentLog",
     "Draft",

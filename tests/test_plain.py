@@ -58,11 +58,11 @@ def test_a_store_follows_time_that_was_frozen_after_it_was_opened(
         with at(START + HOUR / 2):
             assert store.authenticate(token) is not None
             assert store.get(token) is not None
-            assert store.count(live=True) == 1
+            assert store.count(state="live") == 1
         with at(START + 2 * HOUR):
             assert store.get(token) is None
             assert store.authenticate(token) is None
-            assert store.count(live=True) == 0
+            assert store.count(state="live") == 0
 
 
 @pytest.mark.parametrize("freezer", FREEZERS)

@@ -91,7 +91,7 @@ def using(store: SessionStore, token: str) -> None:
     assert_type(store.sessions(), Sessions)
     assert_type(iter(store.sessions()), Iterator[Session])
     assert_type(store.sessions().pages(), Iterator[Page])
-    assert_type(store.count(live=False), int)
+    assert_type(store.count(state="all"), int)
 
 
 def keeping(store: SessionStore) -> None:

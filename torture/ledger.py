@@ -92,4 +92,4 @@ def handle_in(payload: bytes) -> str:
 
 
 def _sessions(store: SessionStore) -> dict[str, Session]:
-    return {one.handle: one for one in store.sessions(live=False, superseded=True)}
+    return {one.handle: one for one in store.sessions(state="all", superseded=True)}

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from sessionledger.store.key_value import AsyncKeyValueStore, KeyValueStore
     from sessionledger.store.maintenance import Maintained
     from sessionledger.store.operations.compaction import Compacted
+    from sessionledger.store.operations.listings import Counts
     from sessionledger.store.pages import Page
     from sessionledger.store.sync import SessionStore
 else:
@@ -116,6 +117,7 @@ else:
         "store.key_value": "AsyncKeyValueStore KeyValueStore",
         "store.maintenance": "Maintained",
         "store.operations.compaction": "Compacted",
+        "store.operations.listings": "Counts",
         "store.pages": "Page",
         "store.sync": "SessionStore",
     }
@@ -153,6 +155,7 @@ __all__ = [
     "Copied",
     "CopiedForReference",
     "CorruptLog",
+    "Counts",
     "Description",
     "DocumentLog",
     "Draft",

@@ -11,6 +11,7 @@ import contextlib, io, os, sys
 from sessionledger.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     main(["doctor", "--ledger", "memory:"])  # imports what nobody may not be able to
+import sessionledger.cli.commands.keys
 import sessionledger.logs.sqlite.examination
 import sessionledger.logs.sqlite.log
 import sessionledger.logs.embedded.row_table

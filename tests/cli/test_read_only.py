@@ -15,7 +15,7 @@ from tests.logs import bare_sqlite
 
 READING = [
     ("verify",),
-    ("sessions", "--all"),
+    ("sessions", "--state", "all"),
     ("sessions", "--principal", "bob"),
     ("history", "--principal", "alice"),
     ("history", "--newest-first", "--since", "1h"),

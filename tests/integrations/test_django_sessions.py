@@ -640,7 +640,7 @@ def test_clearing_writes_down_what_lapsed(ledger: Ledger, clock: Clock) -> None:
 
 
 def events(ledger: Ledger) -> list[Any]:
-    handle = next(iter(ledger.sessions(live=False))).handle
+    handle = next(iter(ledger.sessions(state="all"))).handle
     return list(ledger.history(handle=handle))
 
 

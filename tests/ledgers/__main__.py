@@ -19,9 +19,12 @@ import json, sys
 from sessionledger import SessionStore
 with SessionStore.open(sys.argv[1]) as store:
     try:
-        listed = list(store.sessions(live=False, superseded=True))
-    except TypeError:  # an older one hides none
-        listed = list(store.sessions(live=False))
+        listed = list(store.sessions(state="all", superseded=True))
+    except TypeError:
+        try:
+            listed = list(store.sessions(live=False, superseded=True))
+        except TypeError:  # an older one hides none
+            listed = list(store.sessions(live=False))
     sessions = {one.handle: one for one in listed}
     print(json.dumps({
         "sessions": {

@@ -21,7 +21,7 @@ from sessionledger import SessionStore
 with SessionStore.open(sys.argv[1]) as store:
     assert store.verify().ok
     live = any(store.get(token) for token in sys.argv[2:])
-    sessions = sorted(session.principal for session in store.sessions(live=False))
+    sessions = sorted(session.principal for session in store.sessions(state="all"))
     store.create("third")
 print(*sessions, live)
 """
@@ -52,7 +52,7 @@ assert store.get(victim.token) is None
 store.create("daemon")
 print("revoked", flush=True)
 sys.stdin.readline()
-print(store.count(live=False), flush=True)
+print(store.count(state="all"), flush=True)
 sys.stdin.readline()
 """
 
@@ -105,7 +105,7 @@ def test_what_a_child_creates_after_its_parent_closed(
                 began.give()
                 created.give()
             seen.wait()
-            assert store.count(live=False) == 1 + early + CREATES + 1
+            assert store.count(state="all") == 1 + early + CREATES + 1
 
         pid = fork(serve)
         began.wait()

@@ -161,5 +161,5 @@ def read(store: SessionStore) -> dict[str, Any]:
             "attributes": one.attributes,
             "live": store.find(handle=one.handle) is not None,
         }
-        for one in store.sessions(live=False, superseded=True)
+        for one in store.sessions(state="all", superseded=True)
     }

@@ -168,7 +168,7 @@ def fold_of(log: Log) -> Folded:
 
 def sessions_in(log: Log) -> dict[str, str]:
     with SessionStore(log) as store:
-        return {session.handle: shown(fields(session)) for session in store.sessions(live=False)}
+        return {session.handle: shown(fields(session)) for session in store.sessions(state="all")}
 
 
 def fields(session: Session) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def test_one_may_ask_about_whom_others_made_sessions_for(
         == list(settled.history(principal=principal))
         == []
     )
-    assert settled.count(principal=principal, live=False) == 0
+    assert settled.count(principal=principal, state="all") == 0
 
 
 @pytest.mark.parametrize("kind", [SessionStore, AsyncSessionStore])

@@ -142,7 +142,7 @@ class Machine(RuleBasedStateMachine):
 
     def sessions(self, number: int = 0) -> dict[str, Session]:
         """All sessions that ever began, as a process lists them."""
-        listed = self.processes[number].store.sessions(live=False, superseded=True)
+        listed = self.processes[number].store.sessions(state="all", superseded=True)
         return {session.handle: session for session in listed}
 
     def active(self) -> dict[str, Session]:

@@ -155,12 +155,12 @@ class CopiesMachine(Machine):
         if later is None:
             return []
         old, new = self.replayed(kept.events), self.replayed(later.events)
-        known = {one.handle: one for one in new.sessions(live=False, superseded=True)}
+        known = {one.handle: one for one in new.sessions(state="all", superseded=True)}
         linked, head = (
             list[StoredEvent](),
             chain.head_after(kept.events[-1]) if kept.events else EMPTY,
         )
-        for one in old.sessions(live=False, superseded=True):
+        for one in old.sessions(state="all", superseded=True):
             now = known.get(one.handle)  # none that was erased
             if one.ended_at is None and (now is None or now.ended_at or now.successors):
                 cause = "rotated" if now and now.ended_at is None else "revoked"

@@ -232,7 +232,7 @@ def test_ending_a_family_asks_no_clock_who_belongs_to_it(
     else:
         other.revoke(handle=old.handle)
     assert is_over(store, old.token, new.token)
-    assert {session.cause for session in store.sessions(live=False)} == {
+    assert {session.cause for session in store.sessions(state="all")} == {
         "signed_out" if by == "token" else "revoked"
     }
 

@@ -127,7 +127,7 @@ def test_at_no_step_of_a_compaction_is_a_token_free_again(
     assert (found.sessions, found.forgotten) == (2, 6)
     assert tried > (10 if kind == "file" else 20)
     assert store.diagnose() == []
-    assert list(store.sessions(principal="mallory", live=False)) == []
+    assert list(store.sessions(principal="mallory", state="all")) == []
     assert store.stats().sessions == 2
 
 
@@ -157,7 +157,7 @@ def test_of_processes_that_try_none_uses_a_token_again(
         stop.touch()
         codes = [reap(child) for child in children]
     assert codes == [0, 0, 0]
-    assert list(store.sessions(principal="mallory", live=False)) == []
+    assert list(store.sessions(principal="mallory", state="all")) == []
     assert store.diagnose() == []
 
 
@@ -226,7 +226,7 @@ def test_a_compaction_that_another_overtook_forgets_nothing_unsealed(
     store: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = begin(store, clock)
-    handles = [one.handle for one in store.sessions(principal="alice", live=False)]
+    handles = [one.handle for one in store.sessions(principal="alice", state="all")]
 
     def overtaken(*_: Any) -> None:
         raise MaintenanceRunning("another process took over")

@@ -53,7 +53,7 @@ def test_a_rotation_that_is_killed_happened_or_did_not(
     with SessionStore.open(url) as store:
         # What was acknowledged is there, and of what was not there is all or nothing.
         newest = some(store.get(token))
-        known = list(store.sessions(principal="bob", live=False, superseded=True))
+        known = list(store.sessions(principal="bob", state="all", superseded=True))
         leaves = [one for one in known if not one.successors]
         assert len(leaves) == 1
         assert leaves[0].handle in (newest.handle, *newest.successors)

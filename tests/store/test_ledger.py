@@ -52,7 +52,7 @@ USES = [name for name in EVERY_CALL if name != "enter"]
 
 
 def everything(store: SessionStore) -> list[Session]:
-    return list(store.sessions(live=False))
+    return list(store.sessions(state="all"))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_store_of_another_topic_sees_nothing(bench: Bench) -> None:
     here, there = bench.on(log), bench.on(log, topic="elsewhere")
     here.create("alice", token=TOKEN)
     assert there.get(TOKEN) is there.find(handle=HANDLE) is there.expire(TOKEN) is None
-    assert (everything(there), there.count(live=False), there.head().id) == ([], 0, 0)
+    assert (everything(there), there.count(state="all"), there.head().id) == ([], 0, 0)
     assert (list(there.events()), list(there.history(principal="alice"))) == ([], [])
     assert there.create("bob", token=TOKEN).principal == "bob"
     there.expire(TOKEN)

@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
     def create_again(self, token: str) -> None:
         with pytest.raises(DuplicateSession):
             self.store.create("mallory", token=token)
-        assert self.store.count(principal="mallory", live=False) == 0
+        assert self.store.count(principal="mallory", state="all") == 0
 
     @rule(token=tokens, data=st.none() | attributes)
     def touch(self, token: str, data: dict[str, Any] | None) -> None:
@@ -309,7 +309,11 @@ class Machine(RuleBasedStateMachine):
     def list(self, who: str | None, live: bool, size: int, rest: bool) -> None:
         tokens = self.model.of(who, self.now if live else None, superseded=rest)
         handles = [handle(token) for token in tokens]
-        which: dict[str, Any] = {"principal": who, "live": live, "superseded": rest}
+        which: dict[str, Any] = {
+            "principal": who,
+            "state": "live" if live else "all",
+            "superseded": rest,
+        }
         listed = [one.handle for one in self.store.sessions(**which, page_size=size)]
         assert listed == (sorted(handles) if who is None else handles)
         assert self.store.count(**which) == len(handles)
@@ -317,7 +321,9 @@ class Machine(RuleBasedStateMachine):
     @rule(sid=external_ids, live=st.booleans())
     def list_called(self, sid: str, live: bool) -> None:
         tokens = self.model.called(sid, self.now if live else None)
-        found = self.store.sessions(external_id=sid, live=live, superseded=True)
+        found = self.store.sessions(
+            external_id=sid, state="live" if live else "all", superseded=True
+        )
         assert [session.handle for session in found] == [handle(token) for token in tokens]
 
     # -- what happens around them
@@ -361,7 +367,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def what_was_ended_never_comes_back(self) -> None:
-        listed = list(self.store.sessions(live=False, superseded=True))
+        listed = list(self.store.sessions(state="all", superseded=True))
         ended = {session.handle for session in listed if session.ended_at is not None}
         assert ended >= self.ended
         self.ended = ended

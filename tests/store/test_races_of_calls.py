@@ -42,9 +42,9 @@ def check_whole(arena: Arena) -> None:
     """After all races: the chain holds, and the rows are what the events fold to."""
     assert arena.store.verify().ok
     assert "row_differs" not in {finding.code for finding in arena.store.diagnose()}
-    rows = list(arena.store.sessions(live=False, superseded=True))
+    rows = list(arena.store.sessions(state="all", superseded=True))
     arena.store.rebuild()
-    assert list(arena.store.sessions(live=False, superseded=True)) == rows
+    assert list(arena.store.sessions(state="all", superseded=True)) == rows
 
 
 def handle(token: str) -> Handle:

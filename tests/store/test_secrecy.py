@@ -34,7 +34,7 @@ def test_the_token_is_in_nothing_that_is_answered(store: SessionStore) -> None:
         store.stats(),
         store.head(),
     ]
-    told += [list(store.sessions(live=False)), list(store.sessions().pages()), store.verify()]
+    told += [list(store.sessions(state="all")), list(store.sessions().pages()), store.verify()]
     for token in tokens:
         assert token not in repr(told)
 

@@ -373,7 +373,7 @@ ACTS: dict[str, Act] = {
     "revoke": lambda s, t, h: s.revoke(handle=h, **SAID),
     "revoke all": lambda s, t, h: s.revoke_all(NEEDLE, keep=[h], **SAID),
     "revoke by name": lambda s, t, h: s.revoke_all(external_id=NEEDLE, **SAID),
-    "list": lambda s, t, h: list(s.sessions(principal=NEEDLE, live=False)),
+    "list": lambda s, t, h: list(s.sessions(principal=NEEDLE, state="all")),
     "list wrongly": lambda s, t, h: list(s.sessions(after=NEEDLE)),
     "count": lambda s, t, h: s.count(principal=NEEDLE),
     "history": lambda s, t, h: list(s.history(handle=h)),

@@ -62,7 +62,7 @@ def ended(tried: Tried) -> Session:
     """A session that its bearer ended."""
     over = [call.handle for call in tried.journal.entries if call.call == "expire"]
     with SessionStore.open(tried.url, policy=POLICY) as store:
-        sessions = {str(one.handle): one for one in store.sessions(live=False, superseded=True)}
+        sessions = {str(one.handle): one for one in store.sessions(state="all", superseded=True)}
     return next(sessions[handle] for handle in over if sessions[handle].cause == "signed_out")
 
 

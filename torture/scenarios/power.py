@@ -49,7 +49,7 @@ def upgrades(trial: Trial, log: str) -> None:
         folder.mkdir()
         _copy(older, folder / place.name)
     with SessionStore.open(url_in(trial.folder / "copy", log), policy=POLICY) as store:
-        sessions = {str(one.handle): one for one in store.sessions(live=False, superseded=True)}
+        sessions = {str(one.handle): one for one in store.sessions(state="all", superseded=True)}
     _lose_power(trial, log, disk, sessions)
 
 
@@ -65,7 +65,7 @@ def power_compactions(trial: Trial, log: str) -> None:
             store.touch(one.token, attributes={"seen": one.handle})
         for one in made[::3]:
             store.expire(one.token)
-        listed = store.sessions(live=False, superseded=True)
+        listed = store.sessions(state="all", superseded=True)
         older = {str(one.handle): one for one in listed}
     also: dict[str, float] = {"compact": 8}
     if trial.rng.random() < 0.5:

@@ -48,6 +48,10 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
             self.last_seen_before is not None or now - session.expires_at > CLOCK_TOLERANCE
         ):
             return False
+        return self.describes(session)
+
+    def describes(self, session: Session) -> bool:
+        """Whether a session meets all criteria, ended or not."""
         return (
             (not self.principals or session.principal in self.principals)
             and self.external_id in (None, session.external_id)

@@ -109,8 +109,10 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     owner, alias, group: rows that have it. live_at: rows that are live at this instant, `OVER` for
     all live ones. expires_before: live rows that end before this instant. Instants are
-    microseconds since 1970 UTC. marked: rows that are over by the topic's mark alone, and have no
-    end of their own. replaced: False for rows that no other one stands for.
+    microseconds since 1970 UTC. over: rows that are not live, by an end of their own or by the
+    topic's mark. marked: those that are over by the mark alone. replaced: False for rows that no
+    other one stands for. created_after: rows that were created after that event. newest_first:
+    turns the order around; rows without a name then come by their creation.
     """
 
     owner: str | None = None
@@ -120,6 +122,9 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     expires_before: int | None = None
     marked: bool = False
     replaced: bool = True
+    over: bool = False
+    created_after: int | None = None
+    newest_first: bool = False
 
     @property
     def by_end(self) -> bool:
@@ -131,6 +136,12 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """Whether it asks for the rows of an owner, an alias or a group."""
         return not self.owner is self.alias is self.group is None
 
+    @property
+    def by_creation(self) -> bool:
+        """Whether it orders rows by their creation."""
+        is_asked = self.is_named or self.newest_first or self.created_after is not None
+        return is_asked and not self.by_end
+
     def matches(self, row: Row) -> bool:
         """Whether the row meets the conditions, except for `marked`."""
         return (
@@ -138,16 +149,18 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             and self.alias in (None, row.alias)
             and self.group in (None, row.group)
             and (self.replaced or not row.replaced)
+            and not (self.over and row.live)
+            and (self.created_after is None or row.created > self.created_after)
             and (self.live_at is None or (row.live and row.expires > self.live_at))
             and (self.expires_before is None or (row.live and row.expires < self.expires_before))
         )
 
     def position(self, row: Row) -> tuple[int | bytes, ...]:
         """What orders the rows of a listing: their end if `expires_before` or `marked` is given,
-        else their creation if a name is, else their key."""
+        else their creation if it is `by_creation`, else their key."""
         if self.by_end:
             return row.expires, row.key
-        return (row.created,) if self.is_named else (row.key,)
+        return (row.created,) if self.by_creation else (row.key,)
 
 
 ALL_ROWS = RowFilter()

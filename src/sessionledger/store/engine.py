@@ -60,6 +60,7 @@ from sessionledger.store.telemetry.protocol import SILENT, Telemetry
 if TYPE_CHECKING:  # few ledgers have a seal, and few stores count what happens
     from sessionledger.logs.compaction.seal import Seal
     from sessionledger.store.history.activity import Counted
+    from sessionledger.store.operations.listings import Counts
 
 SESSIONS_TOPIC = "orchestrator.sessions"
 MAX_ATTEMPTS = 1024
@@ -141,6 +142,7 @@ class Engine:
         self._on_error: OnError = log_error if on_error is None else on_error
         self.fold = SessionFold(topic)
         self.counted: Counted | None = None
+        self.counts: tuple[float, Counts] | None = None
         log.fold_with(topic, self.fold)
 
     def nanoseconds(self) -> int:

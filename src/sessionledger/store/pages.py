@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -15,11 +16,19 @@ PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 _INT64 = 1 << 63
 
-_place = msgspec.json.Decoder(tuple[int, bytes])
+_place = msgspec.json.Decoder(tuple[int, bytes, int])
+
+
+ListedState: TypeAlias = Literal["live", "lapsed", "ended", "all"]
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some sessions, and the cursor after which the next page begins; None after the last."""
+    """Some sessions, and the cursor after which the next page begins; None after the last.
+
+    `STATES` are those that a listing can be of.
+    """
+
+    STATES: ClassVar[tuple[str, ...]] = get_args(ListedState)
 
     sessions: list[Session]
     cursor: str | None
@@ -27,7 +36,8 @@ class Page(msgspec.Struct, frozen=True):
 
 def cursor_of(row: Row) -> str:
     """A text that names the place of a row in its listing. It holds no secret."""
-    return urlsafe_b64encode(msgspec.json.encode((row.created, row.key))).decode().rstrip("=")
+    place = msgspec.json.encode((row.created, row.key, row.expires))
+    return urlsafe_b64encode(place).decode().rstrip("=")
 
 
 def row_at(cursor: str | None) -> Row | None:
@@ -37,17 +47,17 @@ def row_at(cursor: str | None) -> Row | None:
     place = _read(cursor)
     if place is None:
         raise InvalidSession("cursor", "is not one that a listing answered")
-    created, key = place
-    return Row(key, 0, created, "", 0, False, b"")
+    created, key, expires = place
+    return Row(key, 0, created, "", expires, False, b"")
 
 
-def _read(cursor: str) -> tuple[int, bytes] | None:
+def _read(cursor: str) -> tuple[int, bytes, int] | None:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        created, key = _place.decode(urlsafe_b64decode(padded))
+        place = _place.decode(urlsafe_b64decode(padded))
     except (AttributeError, ValueError):
         return None
-    return (created, key) if 0 <= created < _INT64 else None
+    return place if 0 <= place[0] < _INT64 and abs(place[2]) < _INT64 else None
 
 
 def check_size(size: int) -> int:

@@ -50,10 +50,10 @@ def test_rebuild_gives_the_same_sessions(line: Line) -> None:
     token, _ = line.create()
     line.create("bob")
     line("expire", given=token)
-    before = line("sessions", "--all").out
+    before = line("sessions", "--state", "all").out
     assert line("rebuild").out == "3\n"
     assert line("rebuild", "--json").record == {"events": 3}
-    assert line("sessions", "--all").out == before
+    assert line("sessions", "--state", "all").out == before
 
 
 def test_a_folder_is_a_ledger_of_files(line: Line) -> None:

@@ -18,7 +18,7 @@ from tests.cli.screen import Screen
 
 
 def states(line: Line, *options: str) -> dict[str, str]:
-    return {row[0]: row[2] for row in line("sessions", "--all", *options).rows}
+    return {row[0]: row[2] for row in line("sessions", "--state", "all", *options).rows}
 
 
 def test_revoke_all_of_a_principal(line: Line) -> None:
@@ -101,7 +101,7 @@ def test_what_was_erased_is_erased_again_in_a_restored_ledger(line: Line) -> Non
     (line.folder / "register").write_text(register.out)
     there = ("-l", "restored.db")
     assert line("restore", "older", "--erased", "register", *there).code == 0
-    assert line("sessions", "--all", "--json", *there).record["handle"] == bob
+    assert line("sessions", "--state", "all", "--json", *there).record["handle"] == bob
     missing = line("restore", "older", "--erased", "nothing", "-l", "second.db")
     assert (missing.code, "--erased" in missing.err) == (2, True)
 

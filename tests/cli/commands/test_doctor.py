@@ -260,7 +260,7 @@ def test_an_index_that_is_wrong(line: Line, path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(queries.NAMES - {"ledger_meta"}))
 def test_a_part_of_our_schema_that_went(line: Line, path: Path, name: str) -> None:
-    before = line("sessions", "--all").out
+    before = line("sessions", "--state", "all").out
     with closing(apsw.Connection(str(path))) as connection:
         sql = "SELECT upper(type) FROM sqlite_master WHERE name = ?"
         (kind,) = connection.execute(sql, (name,)).fetchall()[0]
@@ -269,7 +269,7 @@ def test_a_part_of_our_schema_that_went(line: Line, path: Path, name: str) -> No
     assert name in finding["problem"]
     follow_advice(line, finding["remedy"])
     assert doctor(line) == []
-    assert line("sessions", "--all").out == before
+    assert line("sessions", "--state", "all").out == before
     assert line("history", "--principal", "alice").out.count("\n") == 2
 
 

@@ -42,7 +42,7 @@ def test_a_table_shows_every_scope_by_its_name(line: Line, screen: Screen) -> No
 
 def test_keys_are_no_sessions(line: Line) -> None:
     _, handle = made(line, "api", *INTROSPECT)
-    assert line("sessions", "--all").out == ""
+    assert line("sessions", "--state", "all").out == ""
     assert line("get", "--handle", handle).code == 1
 
 

@@ -20,8 +20,20 @@ def test_sessions_of_everybody_and_of_one(line: Line) -> None:
     assert session["handle"] == bob
     line("revoke", "--handle", bob)
     assert [row[0] for row in line("sessions").rows] == [alice]
-    states = {row[1]: row[2] for row in line("sessions", "--all").rows}
+    states = {row[1]: row[2] for row in line("sessions", "--state", "all").rows}
     assert states == {"alice": "live", "bob": "ended"}
+
+
+def test_sessions_by_state_and_address_and_how_many(line: Line) -> None:
+    alice, bob = line.create("alice")[1], line.create("bob", "--context", "address=192.0.2.7")[1]
+    assert [row[0] for row in line("sessions", "--newest-first").rows] == [bob, alice]
+    assert [row[0] for row in line("sessions", "--address", "192.0.2.0/24").rows] == [bob]
+    assert line("sessions", "--begun-before", "1h").rows == []
+    line("revoke", "--handle", bob)
+    assert [row[0] for row in line("sessions", "--state", "ended").rows] == [bob]
+    counts = line("counts", "--json").record
+    assert [counts[state] for state in ("live", "lapsed", "ended")] == [1, 0, 1]
+    assert line("sessions", "--state", "gone").code == 2
 
 
 def test_sessions_page_by_page(line: Line) -> None:
@@ -54,7 +66,7 @@ def test_a_tree_shows_each_child_below_its_parent(line: Line, screen: Screen) ->
     rows = line("sessions", "--tree", "--principal", "alice").rows
     assert [(int(row[-1]), row[1]) for row in rows] == below
     for _ in range(2):  # with another listing than the live ones
-        assert len(line("sessions", "--tree", "--all").rows) == 4
+        assert len(line("sessions", "--tree", "--state", "all").rows) == 4
         assert line("revoke", "--handle", bob).code == 0
     assert line("sessions", "--tree", "--external-id", "none").out == ""
     seen = screen("sessions", "--tree", "--principal", "alice")

@@ -136,7 +136,7 @@ def answers_wrongly(store: SessionStore, issued: IssuedSession, *, lives: bool) 
 def calls(store: SessionStore, ledger: Ledger) -> list[Callable[[], object]]:
     one = ledger.ended[0]
     return [
-        lambda: list(store.sessions(live=False)),
+        lambda: list(store.sessions(state="all")),
         lambda: list(store.history(handle=one.handle)),
         lambda: store.as_of(handle=one.handle, at=BEGAN),
         lambda: store.authenticate(ledger.live[0].token),

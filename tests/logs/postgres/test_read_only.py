@@ -15,13 +15,13 @@ from tests.logs import bare_postgres
 
 
 def told(store: SessionStore) -> list[Any]:
-    handles = [session.handle for session in store.sessions(live=False)]
+    handles = [session.handle for session in store.sessions(state="all")]
     return [
         handles,
         [session.handle for session in store.sessions(principal="alice")],
         [store.find(handle=handle) for handle in handles],
         [list(store.history(handle=handle)) for handle in handles],
-        [store.count(), store.count(principal="bob", live=False), store.verify().events],
+        [store.count(), store.count(principal="bob", state="all"), store.verify().events],
     ]
 
 

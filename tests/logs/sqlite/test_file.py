@@ -170,14 +170,14 @@ def test_rows_of_a_table_without_rowid_go_on(tmp_path: Path) -> None:
         kept, ended = store.create("alice"), store.create("alice")
         store.touch(kept.token, attributes={"seen": True})
         store.expire(ended.token)
-        rows_then = list(store.sessions(principal="alice", live=False))
+        rows_then = list(store.sessions(principal="alice", state="all"))
     with SessionStore.open(f"sqlite:///{path}") as store:
         session = store.get(kept.token)
         assert session is not None
         assert session.attributes == {"seen": True}
         assert store.get(ended.token) is None
         store.rebuild()
-        assert list(store.sessions(principal="alice", live=False)) == rows_then
+        assert list(store.sessions(principal="alice", state="all")) == rows_then
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

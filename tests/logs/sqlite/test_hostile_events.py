@@ -159,7 +159,7 @@ def test_a_deep_event_means_the_same_wherever_it_is_read(
 
     def outcome() -> list[object]:
         store.rebuild()
-        told: list[object] = [store.get(MALLORY), list(store.sessions(live=False))]
+        told: list[object] = [store.get(MALLORY), list(store.sessions(state="all"))]
         return [*told, list(store.history(handle=HANDLE)), list(store.history(principal="mallory"))]
 
     assert below(FRAMES, outcome) == outcome()

@@ -53,14 +53,14 @@ def snapshot(path: Path) -> Log:
 
 
 def told(store: SessionStore) -> list[Any]:
-    handles = [session.handle for session in store.sessions(live=False)]
+    handles = [session.handle for session in store.sessions(state="all")]
     return [
         handles,
         [session.handle for session in store.sessions(principal="user1", page_size=1)],
         [session.handle for session in store.sessions(external_id="sid1")],
         [store.find(handle=handle) for handle in handles],
         [list(store.history(handle=handle)) for handle in handles],
-        [store.count(), store.count(principal="user2", live=False)],
+        [store.count(), store.count(principal="user2", state="all")],
         [store.head(), store.verify(), store.stats().sessions],
         list(store.events()),
     ]

@@ -118,7 +118,7 @@ def test_so_do_listings_and_counts(store: SessionStore, stranger: subprocess.Pop
     assert [one.handle for one in store.sessions(principal="alice")][1:] == handles[1:]
     ask(stranger, expired(ours.handle))
     assert store.count() == 5
-    assert store.count(live=False) == 7
+    assert store.count(state="all") == 7
     ask(stranger, created(handle_of(SECRET.format("last"))))
     assert list(store.history(principal="alice"))[-1].handle == handle_of(SECRET.format("last"))
 

@@ -47,7 +47,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
             thread.join(PATIENCE_SECONDS)
     with SessionStore.open(f"sqlite:///{tmp_path}/sessions.db") as store:
         live = {session.handle for session in store.sessions()}
-        known = {session.handle for session in store.sessions(live=False)}
+        known = {session.handle for session in store.sessions(state="all")}
         assert store.verify().ok
     assert set(created) <= known
     assert not set(revoked) & live

@@ -32,7 +32,19 @@ def test_those_that_are_over_are_listed_when_asked_for(web: Web) -> None:
     made = [web.create("alice")["handle"] for _ in range(3)]
     web("DELETE", f"/v1/sessions/{made[1]}")
     assert handles(web, "principal=alice") == [made[0], made[2]]
-    assert handles(web, "principal=alice&live=false") == made
+    assert handles(web, "principal=alice&state=all") == made
+
+
+def test_a_listing_is_newest_first_of_a_state_and_an_address_if_asked(web: Web) -> None:
+    made = [web.create("alice", context={"address": f"192.0.2.{n}"})["handle"] for n in range(3)]
+    web("DELETE", f"/v1/sessions/{made[1]}")
+    assert handles(web, "newest_first=true") == [made[2], made[0]]
+    assert handles(web, "state=ended&newest_first=true&limit=1") == [made[1]]
+    assert handles(web, "address=192.0.2.0/31&state=all&newest_first=true") == made[1::-1]
+    assert handles(web, "begun_after=2999-01-01T00:00:00Z") == []
+    counts = web("GET", "/v1/counts").json()
+    assert [counts[state] for state in ("live", "lapsed", "ended")] == [2, 0, 1]
+    assert web("GET", "/v1/sessions?state=gone").json()["field"] == "state"
 
 
 def test_no_listing_holds_a_token(web: Web) -> None:
@@ -40,7 +52,7 @@ def test_no_listing_holds_a_token(web: Web) -> None:
     assert made["token"] not in web("GET", "/v1/sessions").text
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "live=maybe"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "newest_first=maybe"])
 def test_a_parameter_that_can_t_be_taken_is_named(web: Web, query: str) -> None:
     field = query.partition("=")[0]
     assert problem(web("GET", f"/v1/sessions?{query}")) == (400, "invalid_request", field)

@@ -80,7 +80,7 @@ def test_no_door_of_the_sessions_leads_to_a_key(web: Web) -> None:
     assert web("GET", f"/v1/history/{handle.handle}").status_code == 404
     assert web("DELETE", path).status_code == 404
     assert web("DELETE", "/v1/sessions?principal=root").json() == {"ended": 0}
-    assert web("GET", "/v1/sessions?live=false").json()["sessions"] == []
+    assert web("GET", "/v1/sessions?state=all").json()["sessions"] == []
     assert web("GET", "/v1/stats").json()["sessions"] == 0
 
 

@@ -174,7 +174,7 @@ def test_events_without_rows_are_a_note_and_stay_unfolded(bench: Bench, log: Log
     behind = ["rows_behind"] if keeps_rows(log) else []
     for _ in range(2):
         assert codes(store.diagnose()) == behind
-    assert store.count(live=False) == 1
+    assert store.count(state="all") == 1
     assert store.diagnose() == []
 
 

@@ -79,7 +79,7 @@ def test_nobody_is_logged_in_and_everything_is_told(
     with on(URLS[target](tmp_path / "new"), clock) as store:
         assert store.get(live.token) is store.get(rotated.token) is None
         assert [one.principal for one in store.sessions()] == []
-        known = {one.handle: one for one in store.sessions(live=False, superseded=True)}
+        known = {one.handle: one for one in store.sessions(state="all", superseded=True)}
         assert known[rotated.handle].cause == "everybody"
         assert known[live.handle].attributes == {"role": "reader"}
         assert known[over.handle].cause == "signed_out"
@@ -573,7 +573,7 @@ def test_a_mark_in_a_newer_backup_ends_everybody(tmp_path: Path, clock: Clock) -
     restore(backup, url, keep_live=newer, clock=clock)
     with on(url, clock) as store:
         assert store.get(live.token) is None
-        assert [one.cause for one in store.sessions(live=False)] == ["everybody"]
+        assert [one.cause for one in store.sessions(state="all")] == ["everybody"]
 
 
 def test_a_newer_backup_that_does_not_continue_the_other_is_refused(

@@ -98,8 +98,8 @@ def test_nothing_of_the_person_is_answered_and_others_stay(store: SessionStore) 
     assert (erased.guessable, erased.mentions) == (0, ())
     assert store.get(token) is None
     assert store.get(other) == before
-    assert store.count(principal=PERSONAL[0], live=False) == 0
-    assert store.count(live=False) == 1
+    assert store.count(principal=PERSONAL[0], state="all") == 0
+    assert store.count(state="all") == 1
     assert not any(text in content(store) for text in PERSONAL)
     with pytest.raises(DuplicateSession):
         store.create("mallory", token=token)
@@ -475,7 +475,7 @@ def test_a_restore_of_an_older_backup_brings_nobody_back(
     url = address(target, tmp_path / "restored")
     restore(tmp_path / "older", url, erased=register, clock=lambda: clock.now)
     with on(url, clock) as restored:
-        assert restored.count(principal=PERSONAL[0], live=False) == 0
+        assert restored.count(principal=PERSONAL[0], state="all") == 0
         assert not any(text in content_left(restored) for text in PERSONAL)
         assert restored.verify().ok
         assert set(restored.erasures()) >= set(register)

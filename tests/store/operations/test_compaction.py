@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_a_compaction_then_does(store: SessionStore, clock: 
     assert (done.cut, done.events, done.sealed) == (7, 7, True)
     assert (done.sessions, done.forgotten) == (1, 2)
     assert store.stats().events == 2
-    assert (store.stats().sessions, store.count(live=False)) == (1, 1)
+    assert (store.stats().sessions, store.count(state="all")) == (1, 1)
 
 
 def test_without_old_events_nothing_is_sealed(store: SessionStore) -> None:
@@ -291,9 +291,9 @@ def test_of_what_was_forgotten_nothing_is_known(
         assert next(store.history(handle=old.handle).pages()).cut == 0
         assert list(store.history(handle=old.handle)) == []
         assert store.as_of(handle=old.handle, at=clock.now - 3 * DAY) is None
-        assert [one.principal for one in store.sessions(live=False)] == ["bob"]
+        assert [one.principal for one in store.sessions(state="all")] == ["bob"]
         stats = store.stats()
-        assert (stats.sessions, stats.tombstones, store.count(live=False)) == (1, 0, 1)
+        assert (stats.sessions, stats.tombstones, store.count(state="all")) == (1, 0, 1)
         assert store.diagnose() == []
         store.rebuild()
 

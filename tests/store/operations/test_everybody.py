@@ -149,9 +149,9 @@ def test_a_rebuild_in_between_changes_nothing(store: SessionStore) -> None:
         store.create("alice")
     store.revoke_everybody()
     store.sweep(limit=1)
-    listed = list(store.sessions(live=False))
+    listed = list(store.sessions(state="all"))
     store.rebuild()
-    assert list(store.sessions(live=False)) == listed
+    assert list(store.sessions(state="all")) == listed
     assert store.count() == 0
     assert store.sweep() == 2
     store.rebuild()

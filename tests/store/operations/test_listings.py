@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from sessionledger import HistoryEntry, IssuedSession, SessionStore
+from sessionledger import HistoryEntry, InvalidSession, IssuedSession, SessionStore
+from sessionledger.store.operations import listings
 from sessionledger.testing.clock import NOON, Clock
 from tests.store.conftest import OTHER, TOKEN
 from tests.store.operations.test_families import rotated
@@ -86,6 +87,83 @@ def test_sessions_of_a_principal_come_oldest_first(store: SessionStore) -> None:
     assert handles(store) == sorted(one.handle for one in mine + others)
 
 
+def test_each_state_is_listed_and_counted_apart(store: SessionStore, clock: Clock) -> None:
+    ended, lapsing, live = (store.create("alice", ttl=n * HOUR) for n in (3, 1, 3))
+    other = store.create("bob", ttl=3 * HOUR)
+    store.expire(ended.token)
+    clock.advance(HOUR)
+    states = {"live": [live, other], "lapsed": [lapsing], "ended": [ended]}
+    for state, sessions in states.items():
+        expected = [one.handle for one in sessions]
+        assert handles(store, state=state, newest_first=True) == expected[::-1]
+        assert sorted(handles(store, state=state)) == sorted(expected)
+        assert store.count(state=state) == len(expected)  # type: ignore[arg-type]
+    assert handles(store, state="all", newest_first=True) == [
+        one.handle for one in (other, live, lapsing, ended)
+    ]
+    counts = store.counts()
+    assert (counts.live, counts.lapsed, counts.ended) == (2, 1, 1)
+    store.expire(live.token)
+    assert store.counts() is counts  # counted less than a minute ago
+    with pytest.raises(InvalidSession, match="state must be one of live, lapsed, ended, all"):
+        handles(store, state="gone")
+
+
+def test_those_that_everybody_s_end_is_to_end_are_ended_before_a_sweep(store: SessionStore) -> None:
+    before = store.create("alice").handle
+    store.revoke_everybody()
+    after = store.create("alice").handle
+    for which in ({}, {"principal": "alice"}):
+        assert handles(store, state="ended", newest_first=True, **which) == [before]
+        assert handles(store, state="live", newest_first=True, **which) == [after]
+        assert handles(store, state="all", newest_first=True, **which) == [after, before]
+    assert store.count(state="ended") == 1
+
+
+@pytest.mark.parametrize("state", ["live", "lapsed", "ended", "all"])
+def test_pages_newest_first_tell_all_once(store: SessionStore, clock: Clock, state: str) -> None:
+    made = [store.create("alice", ttl=(1 + n % 2) * HOUR) for n in range(12)]
+    for one in made[::3]:
+        store.revoke(handle=one.handle)
+    clock.advance(HOUR)
+    for which in ({}, {"principal": "alice"}):
+        whole = handles(store, state=state, newest_first=True, **which)
+        paged = handles(store, state=state, newest_first=True, page_size=2, **which)
+        assert paged == whole
+        assert len(set(whole)) == len(whole) == store.count(state=state)  # type: ignore[arg-type]
+
+
+def test_sessions_are_found_by_address_and_by_their_beginning(
+    store: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "_LOOK", 2)
+    made = []
+    for n in range(7):
+        made.append(store.create("alice", context={"address": f"192.0.2.{n}"}).handle)
+        clock.advance(HOUR)
+    assert handles(store, address="192.0.2.3") == [made[3]]
+    assert handles(store, address="192.0.2.0/30", newest_first=True) == made[3::-1]
+    later = {"begun_after": NOON + 4 * HOUR}
+    assert handles(store, **later, newest_first=True) == made[:3:-1]
+    assert handles(store, **later, begun_before=NOON + 6 * HOUR) == made[4:6]
+    assert sorted(handles(store, begun_before=NOON + HOUR)) == made[:1]
+    with pytest.raises(InvalidSession, match="address_in must be a network"):
+        handles(store, address="192.0.2.1/24")
+
+
+def test_a_page_looks_at_so_many_sessions_and_no_more(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "_LOOK", 2)
+    monkeypatch.setattr(listings, "MOST_LOOKED_AT", 4)
+    found = store.create("alice", context={"address": "192.0.2.1"}).handle
+    some_of(store, "alice", 5)
+    first, second = store.sessions(address="192.0.2.1", newest_first=True).pages()
+    assert (first.sessions, [one.handle for one in second.sessions]) == ([], [found])
+    assert first.cursor is not None
+    assert second.cursor is None
+
+
 def test_ended_and_lapsed_sessions_are_listed_only_when_asked_for(
     store: SessionStore, clock: Clock
 ) -> None:
@@ -94,11 +172,11 @@ def test_ended_and_lapsed_sessions_are_listed_only_when_asked_for(
     clock.advance(HOUR)
     assert handles(store, principal="alice") == handles(store) == [live.handle]
     every = [ended.handle, lapsing.handle, live.handle]
-    assert handles(store, principal="alice", live=False) == every
-    assert handles(store, live=False) == sorted(every)
-    assert (store.count(), store.count(live=False)) == (1, 3)
-    assert (store.count(principal="alice"), store.count(principal="alice", live=False)) == (1, 3)
-    assert store.count(principal="bob", live=False) == 0
+    assert handles(store, principal="alice", state="all") == every
+    assert handles(store, state="all") == sorted(every)
+    assert (store.count(), store.count(state="all")) == (1, 3)
+    assert (store.count(principal="alice"), store.count(principal="alice", state="all")) == (1, 3)
+    assert store.count(principal="bob", state="all") == 0
 
 
 def test_listed_sessions_are_what_get_answers(store: SessionStore) -> None:
@@ -168,7 +246,7 @@ def test_one_browser_is_one_entry(store: SessionStore) -> None:
     new = rotated(store, here.token)
     listed = [elsewhere.handle, new.handle]
     assert handles(store, principal="alice") == listed
-    assert handles(store, principal="alice", live=False) == listed
+    assert handles(store, principal="alice", state="all") == listed
     assert {one.handle for one in store.sessions()} == set(listed)
     assert store.count() == store.count(principal="alice") == store.stats().live == 2
     rest = [one.handle for one in store.sessions(principal="alice", superseded=True)]

@@ -160,7 +160,7 @@ def test_what_was_ended_is_not_ended_again_and_what_lapsed_is(
     clock.advance(365 * 24 * HOUR)
     assert store.revoke_all("alice") == 2
     assert store.head().id == 6
-    lapsed = next(iter(store.sessions(principal="alice", live=False)))
+    lapsed = next(iter(store.sessions(principal="alice", state="all")))
     assert (lapsed.cause, lapsed.ended_at) == ("revoked", lapsed.created_at + SECOND)
 
 
@@ -349,9 +349,9 @@ def test_a_listing_goes_by_external_id(store: SessionStore, clock: Clock) -> Non
     store.expire(tokens[0])
     listing = store.sessions(external_id=" sid ", page_size=2)
     assert [one.handle for one in listing] == [handle(token) for token in tokens[1:]]
-    pages = list(store.sessions(external_id="sid", live=False, page_size=4).pages())
+    pages = list(store.sessions(external_id="sid", state="all", page_size=4).pages())
     assert [len(page.sessions) for page in pages] == [4, 4, 1]
-    again = store.sessions(external_id="sid", live=False, page_size=4, after=pages[0].cursor)
+    again = store.sessions(external_id="sid", state="all", page_size=4, after=pages[0].cursor)
     assert [one.handle for one in again] == [handle(token) for token in tokens[4:]]
     both = store.sessions(principal="bob", external_id="sid")
     assert [one.handle for one in both] == [handle(token) for token in tokens[7:]]

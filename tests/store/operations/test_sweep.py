@@ -87,7 +87,7 @@ def test_a_sweep_may_take_more_than_a_batch(tmp_path: Path) -> None:
     bench.clock.advance(2 * HOUR)
     assert store.sweep(limit=1050) == 1050
     assert store.sweep(limit=1050) == 50
-    assert store.count(live=False) == 1100
+    assert store.count(state="all") == 1100
     bench.close()
 
 
@@ -363,5 +363,5 @@ def test_the_system_s_clock_is_believed(tmp_path: Path) -> None:
         long_ago = datetime.now(NOON.tzinfo) - HOUR
         store.create("alice", token=TOKEN, created_at=long_ago, ttl=MINUTE)
         assert store.sweep() == 1
-        ended = some(next(iter(store.sessions(live=False))))
+        ended = some(next(iter(store.sessions(state="all"))))
         assert ended.ended_at == long_ago + MINUTE

@@ -243,7 +243,7 @@ def test_a_token_is_good_once(application: Application) -> None:
 
 def test_a_record_is_none_of_the_sessions(application: Application) -> None:
     assert application(logout_token()) is None
-    assert application.store.count(live=False) == 2
+    assert application.store.count(state="all") == 2
     records = [*application.store.on_topic("sessionledger.replays").sessions()]
     assert [record.generated for record in records] == [True]
 
@@ -256,12 +256,12 @@ def test_records_do_not_pile_up(folder: Path, tmp_path: Path) -> None:
         assert [application(logout_token()) for _ in range(3)] == [None] * 3
         records = application.store.on_topic("sessionledger.replays")
         clock.now += timedelta(minutes=13)
-        assert (records.count(), records.count(live=False)) == (0, 3)
+        assert (records.count(), records.count(state="all")) == (0, 3)
         clock.now += timedelta(days=3)
         application.store.maintain(retention=timedelta(days=2))  # sweeps
         clock.now += timedelta(days=3)
         application.store.maintain(retention=timedelta(days=2))
-        assert records.count(live=False) == 0
+        assert records.count(state="all") == 0
 
 
 def test_a_logout_that_failed_may_be_sent_again(

@@ -93,7 +93,7 @@ def list_keys(
     with ledger.at(KEYS_TOPIC).store_to_read(policy=KEY_POLICY) as store:
         for_people = on_terminal() and not json
         record = _listed_record if for_people else _record
-        listing = partial(store.sessions, live=not all)
+        listing = partial(store.sessions, state="all" if all else "live")
         if tree:
             branches = in_tree_order(listing(), listing())
             listed = (branch(record(key), "name", at, for_people) for at, key in branches)

@@ -1,4 +1,4 @@
-"""The commands that list sessions and what happened: sessions, history, activity, as-of."""
+"""The commands that list sessions and what happened: sessions, counts, history, activity, as-of."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from sessionledger import HistoryEntry, HistoryPage, Session
+from sessionledger import HistoryEntry, HistoryPage, Page, Session
 from sessionledger.cli.exit_codes import bad_usage, unknown
 from sessionledger.cli.input import options
 from sessionledger.cli.input.ledger import Ledger, ledger_command
-from sessionledger.cli.input.values import instant, whole_number
+from sessionledger.cli.input.values import instant, past, whole_number
 from sessionledger.cli.output import records
-from sessionledger.cli.output.answers import show_all
+from sessionledger.cli.output.answers import show, show_all
 from sessionledger.cli.output.errors import tell
 from sessionledger.cli.output.progress import progress
 from sessionledger.cli.output.stdout import on_terminal
@@ -30,7 +30,16 @@ _USUAL = {"hour": timedelta(hours=24), "day": timedelta(days=30)}
 @ledger_command(
     options.PRINCIPAL,
     options.EXTERNAL_ID,
-    Option("--all", "Also those that lapsed or were ended."),
+    Option(
+        "--state STATE",
+        "live, lapsed, ended, or all of them.",
+        default="live",
+        suggestions=Page.STATES,
+    ),
+    Option("--address ADDRESS", "Last seen at this address or network."),
+    Option("--begun-after TIME", "Begun from then on; 24h is a day ago.", read=past),
+    Option("--begun-before TIME", "Begun before that.", read=past),
+    Option("--newest-first", "Turn the order round, also of everybody's."),
     Option("--superseded", "Also those that a rotation replaced by a newer one."),
     options.TREE,
     options.LIMIT,
@@ -41,13 +50,12 @@ def sessions(
     json: bool,
     principal: str | None,
     external_id: str | None,
-    all: bool,
-    superseded: bool,
     tree: bool,
     limit: int | None,
     after: str | None,
+    **part: Any,
 ) -> None:
-    """List the live sessions.
+    """List the live sessions, or those in another state.
 
     Those of a principal or an external id are listed by age, and those of everybody by handle. With
     --limit, the cursor for --after is printed on stderr when there may be more. With --tree,
@@ -57,7 +65,7 @@ def sessions(
         refuse_pages(limit, after)
     now = datetime.now(UTC)
     with ledger.store_to_read() as store:
-        everybody = partial(store.sessions, live=not all, superseded=superseded)
+        everybody = partial(store.sessions, **part)
         found = partial(everybody, principal=principal, external_id=external_id)
         for_people = on_terminal() and not json
         record = records.listed_record if for_people else records.session_record
@@ -67,6 +75,17 @@ def sessions(
         else:
             listed = (record(session, now) for session in in_pages(found, after, limit))
         show_all(listed, records.SESSION_TITLES, json)
+
+
+@ledger_command()
+def counts(ledger: Ledger, json: bool) -> None:
+    """Count how many logins are live, lapsed and ended.
+
+    A lapsed one is over, which no sweep has recorded yet. Ended ones count until a compaction
+    removes their events.
+    """
+    with ledger.store_to_read() as store:
+        show(records.counts_record(store.counts()), json)
 
 
 @ledger_command(

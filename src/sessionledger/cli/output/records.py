@@ -90,6 +90,11 @@ def interval_record(interval: sessionledger.ActivityInterval, most: int | None =
     return told | {"bar": "█" * -(-_BAR_CHARS * interval.begun // max(most, 1)), "ended": ends}
 
 
+def counts_record(counts: sessionledger.Counts) -> Record:
+    """How many logins there are in each state."""
+    return fields(counts, "live lapsed ended as_of")
+
+
 def event_record(event: sessionledger.StoredEvent) -> Record:
     """An event as it is stored; a payload that is no JSON is shown as text."""
     payload = _payload(event)

@@ -27,7 +27,7 @@ from sessionledger.logs.base import (
 )
 from sessionledger.logs.chain import Head
 from sessionledger.logs.compaction.contract import FORGOTTEN, Reduction, Remains
-from sessionledger.logs.embedded.sorted_index import Position, SortedIndex
+from sessionledger.logs.embedded.sorted_index import Position, SortedIndex, places
 from sessionledger.logs.marks import Mark, matching
 from sessionledger.logs.units import BatchState, Link, Plan
 
@@ -54,6 +54,7 @@ class RowTable:
         self._events: dict[bytes, array[int]] = {}
         self._by_key = SortedIndex(_key)
         self._by_end = SortedIndex(_end)
+        self._by_creation = SortedIndex(_creation)
         for row in rows:
             self._put(row)
 
@@ -75,7 +76,7 @@ class RowTable:
         return BatchState(head, rows, pages, relatives, mark=self.mark, refuse=refuse)
 
     def _live_of_group(self, group: str) -> Iterator[Row]:
-        return self._by_group.walk(group, None, True)
+        return self._by_group.walk(group, None, True, backwards=False)
 
     def fold(self, fold: Fold, events: Iterable[StoredEvent]) -> None:
         """Take in events that came without rows."""
@@ -119,6 +120,7 @@ class RowTable:
             self._remove(row)
         if gone:  # no order has their positions any more
             self._by_key, self._by_end = SortedIndex(_key), SortedIndex(_end)
+            self._by_creation = SortedIndex(_creation)
 
     def _remove(self, row: Row) -> None:
         self._by_owner.move(row, row.owner, None, row.live)
@@ -137,6 +139,7 @@ class RowTable:
         self._by_group.move(row, was[2], row.group, was_live)
         self._by_key.move(before, row)
         self._by_end.move(before, row)
+        self._by_creation.move(before, row)
 
     def _remember(self, link: Link) -> None:
         known = self._events.get(link.key)
@@ -186,37 +189,45 @@ class RowTable:
     def list(self, where: RowFilter, after: Row | None, limit: int | None) -> list[Row]:
         """What `Log.rows` answers."""
         rows = self._ordered(where, after)
-        if where.expires_before is not None:
-            end = where.expires_before
+        end, created_after = where.expires_before, where.created_after
+        if end is not None and not where.newest_first:
             rows = takewhile(lambda row: row.expires < end, rows)
+        elif created_after is not None and where.by_creation and where.newest_first:
+            rows = takewhile(lambda row: row.created > created_after, rows)
         found = islice(matching(self.mark, rows, where), limit)
         return [self._believed(row) for row in found] if self.doubt else list(found)
 
     def _ordered(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
         """The rows of those names, or all, behind one of them, in the order that is asked for."""
-        by_end = where.by_end
+        backwards = where.newest_first
         if not where.is_named:
-            return self._in_order(self._by_end if by_end else self._by_key, after)
-        if not by_end:
-            return self._named(where, after)
+            return self._in_order(where, after)
+        if not where.by_end:
+            return self._named(where, after, backwards=backwards)
         named = sorted(self._named(where, None), key=where.position)
-        if after is not None:
-            del named[: bisect_right(named, where.position(after), key=where.position)]
-        return iter(named)
+        position = None if after is None else where.position(after)
+        return (named[i] for i in places(named, position, where.position, backwards=backwards))
 
-    def _named(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
+    def _named(
+        self, where: RowFilter, after: Row | None, *, backwards: bool = False
+    ) -> Iterator[Row]:
         by, name = self._by_owner, where.owner
         if where.alias is not None:
             by, name = self._by_alias, where.alias
         if where.group is not None:
             by, name = self._by_group, where.group
-        return by.walk(name or "", after, where.live_at is not None)
+        return by.walk(name or "", after, where.live_at is not None, backwards=backwards)
 
-    def _in_order(self, order: SortedIndex, after: Row | None) -> Iterator[Row]:
-        behind = None
-        if after is not None:
-            behind = _end_of(after) if order is self._by_end else after.key
-        for position in order.walk(self.rows.values(), behind):
+    def _in_order(self, where: RowFilter, after: Row | None) -> Iterator[Row]:
+        order, behind = self._by_key, None if after is None else _key(after)
+        if where.by_end:
+            order, behind = self._by_end, None if after is None else _end_of(after)
+            if where.newest_first and behind is None and where.expires_before is not None:
+                behind = (where.expires_before, b"")
+        elif where.by_creation:
+            order, behind = self._by_creation, None if after is None else _creation(after)
+        positions = order.walk(self.rows.values(), behind, backwards=where.newest_first)
+        for position in positions:
             row = self.rows[position if order is self._by_key else position[1]]
             if order.position(row) == position:
                 yield row
@@ -275,18 +286,21 @@ class _KeysByName:
         else:
             insort(keys, key, key=self._created)
 
-    def walk(self, name: str, after: Row | None, live: bool) -> Iterator[Row]:
-        """The rows behind one of them: live ones, or all."""
-        rows = self._walk(name, after, is_live=True)
+    def walk(self, name: str, after: Row | None, live: bool, *, backwards: bool) -> Iterator[Row]:
+        """The rows behind one of them, or before it: live ones, or all."""
+        behind = None if after is None else after.created
+        rows = self._walk(name, behind, is_live=True, backwards=backwards)
         if live:
             return rows
-        others = self._walk(name, after, is_live=False)
-        return merge(rows, others, key=lambda row: row.created)
+        others = self._walk(name, behind, is_live=False, backwards=backwards)
+        return merge(rows, others, key=lambda row: row.created, reverse=backwards)
 
-    def _walk(self, name: str, after: Row | None, *, is_live: bool) -> Iterator[Row]:
+    def _walk(
+        self, name: str, behind: int | None, *, is_live: bool, backwards: bool
+    ) -> Iterator[Row]:
         keys = self._keys.get((name, is_live), [])
-        start = 0 if after is None else bisect_right(keys, after.created, key=self._created)
-        return (self._rows[keys[index]] for index in range(start, len(keys)))
+        found = places(keys, behind, self._created, backwards=backwards)
+        return (self._rows[keys[index]] for index in found)
 
     def _created(self, key: bytes) -> int:
         return self._rows[key].created
@@ -323,6 +337,10 @@ def _key(row: Row) -> Position:
 
 def _end(row: Row) -> Position | None:
     return (row.expires, row.key) if row.live else None
+
+
+def _creation(row: Row) -> Position:
+    return (row.created, row.key)
 
 
 def _end_of(row: Row) -> Position:

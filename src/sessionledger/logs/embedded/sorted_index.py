@@ -7,8 +7,8 @@ asked, the index is sorted from all rows.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from sessionledger.logs.base import Row
@@ -40,12 +40,14 @@ class SortedIndex:
             if new is not None:
                 self._new.append(new)
 
-    def walk(self, rows: Iterable[Row], after: Position | None) -> Iterator[Position]:
-        """The positions behind `after`, old ones among them; `rows` are all there are now."""
+    def walk(
+        self, rows: Iterable[Row], after: Position | None, *, backwards: bool = False
+    ) -> Iterator[Position]:
+        """The positions behind `after`, or before it if `backwards`, old ones among them; `rows`
+        are all there are now."""
         positions = self._sort(rows)
-        start = 0 if after is None else bisect_right(positions, after)
         last = after
-        for index in range(start, len(positions)):
+        for index in places(positions, after, backwards=backwards):
             # A row that came back to an old position is there twice.
             if positions[index] != last:
                 yield positions[index]
@@ -63,6 +65,21 @@ class SortedIndex:
         self._new = []
         self._sorted = positions
         return positions
+
+
+def places(
+    ordered: Sequence[Any],
+    after: Any,
+    key: Callable[[Any], Any] | None = None,
+    *,
+    backwards: bool,
+) -> range:
+    """The places in an order that come behind a position, or before it; of all without one."""
+    if backwards:
+        end = len(ordered) if after is None else bisect_left(ordered, after, key=key)
+        return range(end - 1, -1, -1)
+    start = 0 if after is None else bisect_right(ordered, after, key=key)
+    return range(start, len(ordered))
 
 
 def _insert(positions: list[Position], new: list[Position]) -> None:

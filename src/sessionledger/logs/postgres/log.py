@@ -28,7 +28,7 @@ from sessionledger.logs.concurrency.greenlets import in_own_greenlet
 from sessionledger.logs.concurrency.group_commit import Batch, each_alone
 from sessionledger.logs.concurrency.waiting import TIMEOUT_SECONDS, until_of_call
 from sessionledger.logs.gap_fold import RowsBehind
-from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres import listings, queries
 from sessionledger.logs.postgres.append.call import AppendCall, ruled_call
 from sessionledger.logs.postgres.connection import Connection, Lines, Statement, translated_errors
 from sessionledger.logs.postgres.examination import ELSEWHERE, NOTE, NOTE_END, examine, remains
@@ -217,7 +217,7 @@ class PostgresLog(CompactableDatabase[Writer], Forkable):
     def _if_current(self, topic: str, asked: Statement) -> tuple[Lines, int] | None:
         """What is answered where the rows are folded up to the head, and the mark in force."""
         sql, values = asked
-        lines = self._select(queries.with_line(sql), (topic, *values))
+        lines = self._select(listings.with_line(sql), (topic, *values))
         folded, head, mark = lines[0][:3]
         found = [line[3:] for line in lines if line[3] is not None]
         return (found, mark or 0) if folded == head else None

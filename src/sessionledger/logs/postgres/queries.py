@@ -24,13 +24,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from sessionledger.logs import chain
 from sessionledger.logs.base import ALL_ROWS, OVER, Row, RowFilter, StoredEvent
+from sessionledger.logs.postgres import listings
 from sessionledger.logs.sql import pagination, statements
-from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
 SCHEMA_VERSION = 6
@@ -80,6 +79,8 @@ SCHEMA = (
     ) WITH (fillfactor = 90)""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_owner
         ON main.ledger_rows (topic, owner, created)""",
+    """CREATE INDEX IF NOT EXISTS ledger_rows_by_creation
+        ON main.ledger_rows (topic, live, created)""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
         ON main.ledger_rows (topic, owner, created) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_group
@@ -332,17 +333,6 @@ ADD_LINKS = """INSERT INTO main.ledger_links (topic, key, event_id)
 
 ADD_ROWS = f"WITH rows AS ({PUT_ROWS}) {ADD_LINKS}"
 
-# -- listings
-
-
-@cache
-def with_line(sql: str) -> str:
-    """A statement with the topic's line before each of its own, and before none. Its values come
-    after the topic's name."""
-    return f"""SELECT reached, last_id, mark, found.* FROM (VALUES (1)) AS once
-        LEFT JOIN main.topic_heads ON topic_heads.topic = %s
-        LEFT JOIN LATERAL ({sql}) AS found ON true"""
-
 
 def listing(
     what: str, where: RowFilter = ALL_ROWS, after: Row | None = None, limit: int | None = None
@@ -350,27 +340,11 @@ def listing(
     """The statement that lists or counts rows, and the values that follow the topic's name."""
     shape, values = pagination.bind(where, after, limit)
     texts_as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
-    return _listing(what, shape), texts_as_bytes
-
-
-_OF_LINE = "WITH line AS (SELECT number, mark FROM main.topic_heads WHERE topic = %s) "
-
-
-@cache
-def _listing(what: str, shape: Shape) -> str:
-    conditions = {
-        "topic = (SELECT number FROM line)": True,
-        "created > (SELECT mark FROM line)": shape.live,
-        "live AND created < (SELECT mark FROM line)": shape.marked,
-        "owner = ?": shape.owner,
-        "alias = ?": shape.alias,
-        "group_name = ?": shape.group,
-        "live AND expires > ?": shape.live_at,
-        "live AND expires < ?": shape.ends,
-        "NOT replaced": shape.standing,
-        shape.follows: shape.after,
-    }
-    return _OF_LINE + re.sub(r"\?\d+", "%s", shape.select(what, "main.ledger_rows", conditions))
+    sql = listings.text_of(what, shape)
+    if " UNION ALL " in sql:  # both halves have the same values, and a limit is of both
+        of_half = texts_as_bytes[: len(values) - shape.limit]
+        texts_as_bytes = of_half + texts_as_bytes
+    return sql, texts_as_bytes
 
 
 def stored_events(lines: Iterable[Any]) -> list[StoredEvent]:

@@ -20,6 +20,9 @@ class Shape(NamedTuple):
     standing: bool
     ends: bool
     marked: bool
+    over: bool
+    since: bool
+    newest: bool
     after: bool
     limit: bool
 
@@ -34,21 +37,30 @@ class Shape(NamedTuple):
         return self.ends or self.marked
 
     @property
+    def by_creation(self) -> bool:
+        """Whether it lists rows in the order of their creation."""
+        return (self.named or self.newest or self.since) and not self.by_end
+
+    @property
     def live(self) -> bool:
         """Whether it lists live rows only: those that no mark ended."""
         return self.live_at or self.ends
 
     @property
     def order(self) -> str:
-        """The columns that order it, as `RowFilter.position` does."""
+        """What orders it, as `RowFilter.position` does."""
+        turned = " DESC" if self.newest else ""
         if self.by_end:
-            return "expires, key"
-        return "created" if self.named else "key"
+            return f"expires{turned}, key{turned}"
+        return f"created{turned}" if self.by_creation else "key"
 
     @property
     def follows(self) -> str:
         """The condition that a row comes after another one, given as its position."""
-        return "(expires, key) > (?, ?)" if self.by_end else f"{self.order} > ?"
+        than = "<" if self.newest else ">"
+        if self.by_end:
+            return f"(expires, key) {than} (?, ?)"
+        return f"created {than} ?" if self.by_creation else "key > ?"
 
     def select(
         self, what: str, table: str, conditions: Mapping[str, bool], halves: Sequence[str] = ()
@@ -63,7 +75,8 @@ class Shape(NamedTuple):
         text = f"SELECT {what} FROM {table} WHERE {where}"
         text = re.sub(r"\?", lambda _: f"?{next(numbers)}", text)
         if what.startswith("count("):
-            return text
+            either = f" AND ({' OR '.join(halves)})" if self.over else ""
+            return f"{text}{either}"
         if halves:
             text = " UNION ALL ".join(f"{text} AND {half}" for half in halves)
         page = f" LIMIT ?{next(numbers)}" if self.limit else ""
@@ -73,13 +86,14 @@ class Shape(NamedTuple):
 def bind(where: RowFilter, after: Row | None, limit: int | None) -> tuple[Shape, list[Any]]:
     """The shape of a listing, and its values in the order of the shape's fields."""
     names = (where.owner, where.alias, where.group, where.live_at)
-    given = (*names, where.expires_before)
+    given = (*names, where.expires_before, where.created_after)
     values: list[Any] = [value for value in given if value is not None]
     if after is not None:
         values += where.position(after)
     if limit is not None:
         values.append(limit)
     named = [value is not None for value in names]
-    told = [value is not None for value in (where.marked or None, after, limit)]
-    ends = where.expires_before is not None
-    return Shape(*[*named, not where.replaced, ends, *told]), values
+    ends, since = (one is not None for one in (where.expires_before, where.created_after))
+    told = (ends, where.marked, where.over, since, where.newest_first)
+    paged = [one is not None for one in (after, limit)]
+    return Shape(*[*named, not where.replaced, *told, *paged]), values

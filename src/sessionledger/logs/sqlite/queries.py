@@ -36,7 +36,7 @@ from sessionledger.logs.sql import pagination, statements
 from sessionledger.logs.sql.pagination import Shape
 from sessionledger.logs.sql.statements import ROW_COLUMNS
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # The reference's tables, with the columns that make a file a ledger.
 REQUIRED_COLUMNS = {
@@ -97,6 +97,8 @@ SCHEMA = (
     )""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_owner
         ON ledger_rows (topic, owner, live, created)""",
+    """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_creation
+        ON ledger_rows (topic, live, created)""",
     """CREATE INDEX IF NOT EXISTS ledger_rows_by_expiry ON ledger_rows
         (topic, expires, key, replaced) WHERE live""",
     """CREATE INDEX IF NOT EXISTS ledger_live_rows_by_alias
@@ -180,6 +182,7 @@ MIGRATIONS = {
         "ALTER TABLE ledger_topics ADD COLUMN writing INTEGER NOT NULL DEFAULT 0",
     ),
     6: ("ALTER TABLE ledger_topics RENAME COLUMN covered TO reached",),
+    7: (),
 }
 
 ALL_TABLES = frozenset(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", "".join(SCHEMA)))
@@ -350,21 +353,24 @@ def _listing(what: str, shape: Shape) -> str:
     A `+` keeps SQLite from choosing an index by that column. SQLite does not know how many rows
     there are, and would walk all live ones for the few of one owner.
     """
-    by_key = shape.limit and not shape.named and not shape.by_end
-    is_live = "live = 1" if shape.named else "live"
+    by_key = shape.limit and not shape.by_creation and not shape.by_end
+    is_live = "live = 1" if shape.by_creation else "live"
     conditions = {
         f"{'+' if by_key else ''}topic = ?": True,
         f"{'+' if shape.group else ''}owner = ?": shape.owner,
         f"{'+' if shape.owner or shape.group else ''}alias = ?": shape.alias,
         "group_name = ?": shape.group,
-        f"{is_live} AND {'+' if by_key or shape.named else ''}expires > ?": shape.live_at,
+        f"{is_live} AND {'+' if by_key or shape.by_creation else ''}expires > ?": shape.live_at,
         "live AND expires < ?": shape.ends,
+        "? < created": shape.since,
         "NOT replaced": shape.standing,
         shape.follows: shape.after,
-        _UNMARKED if shape.named else _UNMARKED_OF_ALL: shape.live,
+        _UNMARKED if shape.by_creation else _UNMARKED_OF_ALL: shape.live,
         f"live AND created < {_MARK}": shape.marked,
     }
-    # The indexes by name have live rows apart from the others.
-    halves = shape.named and not shape.by_end and not shape.live_at
-    listing = shape.select(what, "ledger_rows", conditions, _HALVES if halves else ())
+    # The indexes by creation have live rows apart from the others.
+    halves = _HALVES if shape.by_creation and not shape.live_at else ()
+    if shape.over:
+        halves = (f"live = 1 AND created < {_MARK}", "live = 0")
+    listing = shape.select(what, "ledger_rows", conditions, halves)
     return listing.replace(":topic", "?1")

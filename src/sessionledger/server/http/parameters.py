@@ -12,7 +12,7 @@ from typing import Annotated, TypeAlias
 
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-from sessionledger import HistoryEntry
+from sessionledger import HistoryEntry, Page
 from sessionledger.server.http.problems import HTTPProblem, invalid
 
 MAX_ID_DIGITS = 18
@@ -105,6 +105,18 @@ Since: TypeAlias = Annotated[
 Until: TypeAlias = Annotated[
     datetime | None,
     QueryParameter(name="until", required=False, description="The instant before which it ends."),
+]
+OfState: TypeAlias = Annotated[str, _choice("state", Page.STATES)]
+OfAddress: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(name="address", required=False, description="An address or a network."),
+]
+BegunAfter: TypeAlias = Annotated[
+    datetime | None,
+    QueryParameter(name="begun_after", required=False, description="RFC 3339, with its offset."),
+]
+BegunBefore: TypeAlias = Annotated[
+    datetime | None, QueryParameter(name="begun_before", required=False)
 ]
 NewestFirst: TypeAlias = Annotated[bool, QueryParameter(name="newest_first", required=False)]
 MAX_PAGE = 1000

@@ -221,6 +221,15 @@ class SessionPage(msgspec.Struct):
     cursor: Annotated[str, Meta(pattern=CURSOR_PATTERN)] | None
 
 
+class CountsDocument(msgspec.Struct):
+    """How many logins there were, as of an instant."""
+
+    live: int
+    lapsed: int
+    ended: int
+    as_of: datetime
+
+
 class Ended(msgspec.Struct):
     """How many sessions were ended."""
 

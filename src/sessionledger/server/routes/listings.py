@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 from litestar import delete, get, post
@@ -13,15 +13,21 @@ from sessionledger.server.auth.permissions import requires
 from sessionledger.server.http.history_schemas import EntryDocument, entry_document
 from sessionledger.server.http.parameters import (
     HANDLE_PATTERN,
+    BegunAfter,
+    BegunBefore,
     Cursor,
     ExternalId,
     Limit,
+    NewestFirst,
+    OfAddress,
     OfExternalId,
     OfPrincipal,
+    OfState,
     Principal,
     Reason,
 )
 from sessionledger.server.http.schemas import (
+    CountsDocument,
     Criteria,
     Ended,
     ErasureDocument,
@@ -49,25 +55,45 @@ async def list_sessions(
     request: HandlerRequest,
     principal: OfPrincipal = None,
     external_id: OfExternalId = None,
-    live: Annotated[bool, QueryParameter(name="live")] = True,
+    listed: OfState = "live",
+    address: OfAddress = None,
+    begun_after: BegunAfter = None,
+    begun_before: BegunBefore = None,
+    newest_first: NewestFirst = False,
     superseded: Annotated[bool, QueryParameter(name="superseded")] = False,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> SessionPage:
     """Those of a principal or with an external id, oldest first; without either all, by handle.
 
-    `live=false` lists ended sessions too, `superseded=true` those that a rotation replaced.
+    `newest_first=true` turns the order round, also of all. `superseded=true` lists those too that
+    a rotation replaced. No index answers `address` and `begun_before`: a page may be short or
+    empty, and have a cursor.
     """
     listing = ledger_of(request).sessions.sessions(
         principal=principal,
         external_id=external_id,
-        live=live,
+        state=cast(Any, listed),
+        address=address,
+        begun_after=begun_after,
+        begun_before=begun_before,
+        newest_first=newest_first,
         superseded=superseded,
         after=cursor,
         page_size=limit,
     )
     page = await anext(listing.pages())
     return SessionPage([session_document(one) for one in page.sessions], page.cursor)
+
+
+@get("/v1/counts", opt=requires("sessions:read"), summary="How many sessions there are")
+async def read_counts(request: HandlerRequest) -> CountsDocument:
+    """Live, lapsed and ended ones, one for each login, counted at most once a minute.
+
+    `as_of` says when.
+    """
+    counts = await ledger_of(request).sessions.counts()
+    return CountsDocument(counts.live, counts.lapsed, counts.ended, counts.as_of)
 
 
 @delete(
@@ -146,4 +172,12 @@ async def erase(request: HandlerRequest, data: JSONBody[ToErase]) -> ErasureDocu
     return erasure_document(await ledger_of(request).sessions.erase(**told))
 
 
-ROUTES = [list_sessions, revoke_principal, revoke_external, revoke_everybody, revoke_where, erase]
+ROUTES = [
+    list_sessions,
+    read_counts,
+    revoke_principal,
+    revoke_external,
+    revoke_everybody,
+    revoke_where,
+    erase,
+]

@@ -14,8 +14,8 @@ from sessionledger.secrecy import without_locals
 from sessionledger.store.engine import Annotation, Engine, Folder
 from sessionledger.store.facade import Facade
 from sessionledger.store.operations import everybody, families, listings, principals, selected
-from sessionledger.store.operations.listings import Selection
-from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, Page
+from sessionledger.store.operations.listings import Counts, Selection
+from sessionledger.store.pages import MAX_PAGE_SIZE, PAGE_SIZE, ListedState, Page
 
 if TYPE_CHECKING:  # the synchronous store takes its methods from here, and needs no event loop
     from ipaddress import IPv4Network, IPv6Network
@@ -84,30 +84,62 @@ class ByHandle(Facade):
         *,
         principal: str | None = None,
         external_id: str | None = None,
-        live: bool = True,
+        state: ListedState = "live",
+        address: str | None = None,
+        begun_after: datetime | None = None,
+        begun_before: datetime | None = None,
+        newest_first: bool = False,
         superseded: bool = False,
         after: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> AsyncSessions:
         """The sessions of a principal or with an external id, oldest first, or everybody's, by
-        handle.
+        handle. Iterate it or its `.pages()`, like `history`: it is not awaited.
 
-        `live=False` lists the ended and lapsed ones too, and `superseded=True` those that a newer
-        session of their family stands for. `after` is the cursor of a page.
+        `state` is `"live"`, `"lapsed"` (over, which no sweep has recorded yet), `"ended"` or
+        `"all"`. `newest_first=True` lists everybody's by their beginning too; lapsed ones are
+        listed by their end. `superseded=True` lists also those that a newer session of their family
+        stands for. `after` is the cursor of a page.
+
+        `address` is an address or a network that they were last seen at. `begun_after` and
+        `begun_before` are compared with `created_at`. No index answers these: a page looks at
+        10,000 sessions, and may hold few or none, and a cursor.
         """
-        which = Selection(principal, external_id, live, superseded)
+        which = Selection(
+            principal,
+            external_id,
+            state,
+            superseded,
+            address,
+            begun_after,
+            begun_before,
+            newest_first,
+        )
         return AsyncSessions(self._engine, which, after, page_size)
 
     async def count(
-        self, *, principal: str | None = None, live: bool = True, superseded: bool = False
+        self,
+        *,
+        principal: str | None = None,
+        external_id: str | None = None,
+        state: ListedState = "live",
+        superseded: bool = False,
     ) -> int:
         """How many live sessions there are, of a principal or in all; one for each login.
 
-        `live=False` counts also those that ended or lapsed, and handles that were expired, by
-        others, before they were ever created. `superseded=True` counts those as well that a newer
-        session of their family stands for.
+        `state` is as in `sessions`. With `"all"`, handles count that were expired, by others,
+        before they were ever created. `superseded=True` counts those as well that a newer session
+        of their family stands for. It takes longer the more there are: see `counts`.
         """
-        return await listings.count(self._engine, Selection(principal, None, live, superseded))
+        which = Selection(principal, external_id, state, superseded)
+        return await listings.count(self._engine, which)
+
+    async def counts(self) -> Counts:
+        """How many logins there are in each state, counted at most once a minute.
+
+        `as_of` says when. To count a million takes a second or less.
+        """
+        return await listings.counts(self._engine)
 
     @without_locals
     async def revoke(

@@ -262,6 +262,7 @@ class SessionStore(TokenFacade):
 
     sessions = adapted(ByHandle.sessions, Sessions)
     count = in_place(ByHandle.count)
+    counts = in_place(ByHandle.counts)
     revoke = in_place(ByHandle.revoke)
     revoke_all = in_place(ByHandle.revoke_all)
     revoke_everybody = in_place(ByHandle.revoke_everybody)

@@ -38,8 +38,8 @@ HOT = ("get", "find", "peek", "authenticate")
 TRACED = (
     "create", "touch", "patch", "rotate", "reauthenticate", "expire", "revoke", "revoke_all",
     "revoke_everybody", "revoke_where", "change_credentials", "log_out_everywhere",
-    "sweep", "count", "history", "as_of", "head", "verify", "rebuild", "compact", "maintain",
-    "backup", "erase", "erasures", "find_or_create", "diagnose", "stats", "activity",
+    "sweep", "count", "counts", "history", "activity", "as_of", "head", "verify", "rebuild",
+    "compact", "maintain", "backup", "erase", "erasures", "find_or_create", "diagnose", "stats",
 )  # fmt: skip
 
 _SECONDS: Final = [

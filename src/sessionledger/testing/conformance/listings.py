@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sessionledger.logs.base import ALL_ROWS, OVER, Log, Row, RowFilter
 from sessionledger.testing.conformance.bases import Conformance
@@ -40,6 +41,7 @@ def pages(ask: Callable[[Row | None], list[Row]], size: int) -> list[Row]:
 def assert_pages_tell_all(log: Log, size: int, instant: int) -> None:
     """Every listing, taken in pages, tells what the events fold to."""
     rows = rows_of(every_event(log)).values()
+    middle = log.latest(TOPIC) // 2
     listings: list[tuple[RowFilter, Callable[[Row], Any]]] = [
         (ALL_ROWS, by_key),
         (RowFilter(live_at=instant), by_key),
@@ -56,9 +58,17 @@ def assert_pages_tell_all(log: Log, size: int, instant: int) -> None:
         (RowFilter(group="x", alias="x", owner="a", live_at=instant), by_creation),
         (RowFilter(expires_before=instant), by_end),
         (RowFilter(owner="a", expires_before=instant), by_end),
+        (RowFilter(over=True), by_key),
+        (RowFilter(over=True, owner="a"), by_creation),
+        (RowFilter(created_after=middle), by_creation),
+        (RowFilter(created_after=middle, live_at=instant), by_creation),
+        (RowFilter(created_after=middle, over=True, alias="x"), by_creation),
     ]
-    for where, order in listings:
-        expected = sorted((row for row in rows if is_among(row, where)), key=order)
+    turned = [replace(where, newest_first=True) for where, _ in listings]
+    orders = {where: by_end if where.by_end else by_creation for where in turned}
+    for where, order in (*listings, *orders.items()):
+        among = (row for row in rows if is_among(row, where))
+        expected = sorted(among, key=order, reverse=where.newest_first)
         told = pages(lambda after, w=where: log.rows(TOPIC, w, after, size), size)  # type: ignore[misc]
         assert told == expected, where
         assert log.count(TOPIC, where) == len(expected), where
@@ -73,6 +83,8 @@ def is_among(row: Row, where: RowFilter) -> bool:
         and (where.replaced or not row.replaced)
         and (where.live_at is None or (row.live and row.expires > where.live_at))
         and (where.expires_before is None or (row.live and row.expires < where.expires_before))
+        and (not where.over or not row.live)
+        and (where.created_after is None or row.created > where.created_after)
     )
 
 

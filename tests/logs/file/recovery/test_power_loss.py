@@ -60,7 +60,7 @@ def told_by(log: FileLog) -> Told:
     sessions = SessionStore(log)
     listed = sorted(
         (one.handle, one.ended_at is None, repr(one.attributes))
-        for one in sessions.sessions(live=False, superseded=True)
+        for one in sessions.sessions(state="all", superseded=True)
     )
     return (
         log.latest(SESSIONS_TOPIC),

@@ -63,15 +63,15 @@ def check_works(root: Path) -> None:
         assert all(id > 0 for id in ids)
         issued = store.create("carol")
         assert issued.version > max(ids, default=0)
-        before = list(store.sessions(live=False))
+        before = list(store.sessions(state="all"))
         assert [len(list(store.history(handle=s.handle))) > 0 for s in before] == [True] * len(
             before
         )
         store.rebuild()
-        assert list(store.sessions(live=False)) == before
+        assert list(store.sessions(state="all")) == before
         seen = list(store.events())
     with store_on(root) as store:
-        assert list(store.sessions(live=False)) == before
+        assert list(store.sessions(state="all")) == before
         assert list(store.events()) == seen
         assert store.get(issued.token) is not None
 

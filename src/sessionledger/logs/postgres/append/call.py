@@ -32,7 +32,7 @@ from sessionledger.logs.base import (
     Verdict,
 )
 from sessionledger.logs.chain import Head
-from sessionledger.logs.postgres import queries
+from sessionledger.logs.postgres import listings, queries
 from sessionledger.logs.postgres.append.functions import APPEND, APPEND_ONE
 from sessionledger.logs.postgres.connection import Lines, Statement
 from sessionledger.logs.sql.statements import ROW_COLUMNS
@@ -178,7 +178,7 @@ class AppendCall:
 def ruled_call(topic: str, unit: Unit, rule: Rule, fold: Fold, select: Select) -> AppendCall | None:
     """The call for a unit; None where the server can't judge it, or where the rule refuses it."""
     sql, values = queries.listing(ROW_COLUMNS, rule.where, rule.after, rule.limit)
-    lines = select(queries.with_line(sql), (topic, topic, *values))
+    lines = select(listings.with_line(sql), (topic, topic, *values))
     reached, head, mark = lines[0][:3]
     if reached != head or mark or head is None:
         return None
