@@ -200,8 +200,9 @@ def test_a_session_has_one_end_while_everybody_s_are_being_recorded(store: Sessi
     handles = [store.create("alice").handle for _ in range(3)]
     store.revoke_everybody()
     assert store.sweep(limit=1) == 1
-    for newest_first in (False, True):
-        told = list(store.history(principal="alice", newest_first=newest_first))
+    for newest_first, size in ((False, 1), (False, 9), (True, 1), (True, 2), (True, 9)):
+        listed = store.history(principal="alice", newest_first=newest_first, page_size=size)
+        told = list(listed)
         ends = [one for one in told if one.kind != "session_created"]
         assert {one.handle for one in ends} == {*handles}
         assert sorted(one.kind for one in ends) == [*["everybody_revoked"] * 2, "session_expired"]

@@ -7,7 +7,7 @@ before anything is folded.
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -48,16 +48,8 @@ class Batch(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Source(Protocol):
-    """What a history reads."""
-
-    async def next(self, low: int, high: int, limit: int) -> Batch:
-        """The next events with ids above `low` and up to `high`, after a look at `limit`."""
-        ...
-
-
-def source_of(engine: Engine, part: HistoryRange) -> Source:
-    """The source of a part."""
+def source_of(engine: Engine, part: HistoryRange) -> _OfEverybody | _OfSessions:
+    """What answers, for a part, the next events with ids above one and up to another."""
     if part.key is None and part.owner is None:
         return _OfEverybody(engine, part)
     return _OfSessions(engine, part)
