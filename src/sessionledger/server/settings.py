@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -51,6 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_hosts: names of hosts that may be private, or without TLS, in endpoints made over HTTP.
     backchannel: the file with a `Provider` whose logout tokens end sessions; None for no provider.
     access_log: whether each request is a line on stderr.
+    console: whether the console is served beside it, by one worker, at console_address.
+    console_hosts: the names by which browsers reach the console, such as `console.example.org`;
+        none means the names of the loopback.
     """
 
     ledger: str = "sqlite:///sessions.db"
@@ -87,6 +91,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_hosts: tuple[str, ...] = ()
     backchannel: str | None = None
     access_log: bool = True
+    console: bool = False
+    console_address: str = "127.0.0.1:8421"
+    console_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.topic in _OURS:
@@ -108,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             parse_retention(self.retention)
         elif self.archive is not None:
             raise ValueError("archive needs a retention: without one nothing is removed")
+        self._check_console()
+
+    def _check_console(self) -> None:
+        host, _ = split_address(self.console_address)
+        if not self.console_hosts and not ip_address(host).is_loopback:
+            raise ValueError(
+                f"console_address is {host}, which other machines reach: console_hosts must name "
+                "the hosts that browsers use, such as console.example.org"
+            )
 
     def _check_numbers(self) -> None:
         if not 0 <= self.port <= _LAST_PORT:
@@ -122,6 +138,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in _SPANS:
             if getattr(self, name) <= timedelta(0):
                 raise ValueError(f"{name} must be longer than nothing")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """The IP address and the port of `127.0.0.1:8421` or `[::1]:8421`. Raises `ValueError`."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+        if not 0 <= int(port) <= _LAST_PORT:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"console_address must be an IP address and a port, such as 127.0.0.1:8421, "
+            f"got {address!r}"
+        ) from None
+    return host, int(port)
 
 
 _LAST_PORT = 65535

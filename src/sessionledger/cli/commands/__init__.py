@@ -54,6 +54,7 @@ COMMANDS = {
     "stats": ("audit", "Count sessions and events, and describe the log."),
     "doctor": ("audit", "Find what is wrong with the ledger, and what to do about it."),
     "serve": ("serve", "Serve the ledger over HTTP, until interrupted or told to stop."),
+    "console": ("serve", "Serve the console of a ledger, until interrupted or told to stop."),
     "keys": ("keys", "Make, list and revoke the admin keys of the service."),
     "webhooks": ("webhooks", "Deliver what happens to sessions to URLs."),
 }

@@ -1,4 +1,4 @@
-"""The command that puts a ledger behind HTTP. Its options are the settings of the service."""
+"""The commands that put a ledger behind HTTP. Their options are the settings of the service."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import structs
 
 from sessionledger import InvalidPolicy, Policy
 from sessionledger.cli.exit_codes import OK, UNAVAILABLE, USAGE, Failure
-from sessionledger.cli.input.ledger import JSON, url_of
+from sessionledger.cli.input.ledger import JSON, Ledger, url_of
 from sessionledger.cli.input.values import duration, format_duration, whole_number
 from sessionledger.cli.output.answers import columns, show_all
 from sessionledger.cli.output.formatting import Record, escape
 from sessionledger.cli.parser import OMITTED, InvalidValue, Option, command
 from sessionledger.server.settings import Settings, shown
 
-MISSING = "serving needs packages that are not installed: pip install 'sessionledger[server]'"
+if TYPE_CHECKING:  # it takes an extra
+    from sessionledger.console.listener import Listener
+
+MISSING = "serving needs packages that are not installed: pip install 'sessionledger[{}]'"
 TITLES = columns("setting, value, source from")
 
 # What stands behind the option of a setting, and its help.
@@ -67,6 +70,12 @@ HELP = {
     ),
     "backchannel": ("PATH", "The file with the provider whose logout tokens end sessions."),
     "access_log": ("--no-access-log", "Write a line of JSON on stderr for each request."),
+    "console": ("", "Serve the console, too."),
+    "console_address": ("ADDRESS", "Where the console listens: IP address and port."),
+    "console_hosts": (
+        "HOSTS",
+        "The hosts by which browsers reach the console, with commas between.",
+    ),
     "ttl": ("SPAN", "How long a session lives that gives no end."),
     "idle_timeout": ("SPAN", "How long a session may go unseen."),
     "absolute_timeout": ("SPAN", "How long a session may live at most."),
@@ -145,6 +154,15 @@ def _told(default: Any) -> str:
 
 _OF_POLICY = [*_options_of(Policy)]
 _SETTINGS = [*_options_of(Settings), *_OF_POLICY]
+_OF_CONSOLE = [
+    option
+    for option in _SETTINGS
+    if option.name
+    in (
+        *("ledger", "topic", "durability", "trusted_proxies", "address_requests_per_minute"),
+        *("webhooks", "webhook_hosts", "console_address", "console_hosts"),
+    )
+]
 
 
 @command(*_SETTINGS, Option("--show-config", "Show the settings, secrets masked."), JSON)
@@ -153,21 +171,52 @@ def serve(show_config: bool, json: bool, **given: Any) -> int:
 
     Makes the ledger if it does not exist. Each setting is an option or a variable; an option wins.
     """
-    environment = {
-        setting.name: setting.value(variable, text)
-        for setting in _SETTINGS
-        if setting.name not in given
-        and (text := os.environ.get(variable := _variable(setting.name)))
-    }
+    environment = _from_environment(_SETTINGS, given)
     settings = _settings(environment | given)
     if show_config:
         sources = dict.fromkeys(environment, "environment") | dict.fromkeys(given, "commandline")
         show_all(_records(settings, sources), TITLES, json)
         return OK
+    beside = _listener(settings) if settings.console else None
+
+    def announce(url: str) -> None:
+        _announce("serving", url)
+        if beside is not None:
+            _announce("console", beside.url)
+
     try:
-        return _server()(settings, _announce)
+        return _server()(settings, announce, beside)
     except OSError as error:
         raise Failure(UNAVAILABLE, "system", str(error)) from None
+
+
+@command(*_OF_CONSOLE, *_OF_POLICY)
+def console(**given: Any) -> int:
+    """Serve the console of a ledger, until interrupted or told to stop.
+
+    It is for people, who log in with an admin key. A service may run on the same ledger. Each
+    setting is an option or a variable; an option wins.
+    """
+    values = _from_environment([*_OF_CONSOLE, *_OF_POLICY], given)
+    settings = _settings(values | given)
+    Ledger(settings.ledger).existing_url()
+    listener = _listener(settings)
+    try:
+        listener.bind()
+        listener.run(lambda url: _announce("console", url))
+    except OSError as error:
+        raise Failure(UNAVAILABLE, "system", str(error)) from None
+    return OK
+
+
+def _from_environment(options: Iterable[Option], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that variables say and no option does."""
+    return {
+        setting.name: setting.value(variable, text)
+        for setting in options
+        if setting.name not in given
+        and (text := os.environ.get(variable := _variable(setting.name)))
+    }
 
 
 def _settings(values: dict[str, Any]) -> Settings:
@@ -181,18 +230,28 @@ def _settings(values: dict[str, Any]) -> Settings:
         raise Failure(USAGE, "invalid_setting", str(error)) from None
 
 
-def _server() -> Callable[[Settings, Callable[[str], None]], int]:
+def _listener(settings: Settings) -> Listener:
+    try:
+        from sessionledger.console.listener import Listener
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("sessionledger"):
+            raise
+        raise Failure(USAGE, "missing_extra", MISSING.format("console")) from None
+    return Listener(settings)
+
+
+def _server() -> Callable[[Settings, Callable[[str], None], Listener | None], int]:
     try:
         from sessionledger.server.process.serve import UntestedUvicorn
         from sessionledger.server.process.serve import serve as run_server
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("sessionledger"):
             raise
-        raise Failure(USAGE, "missing_extra", MISSING) from None
+        raise Failure(USAGE, "missing_extra", MISSING.format("server")) from None
 
-    def run(settings: Settings, ready: Callable[[str], None]) -> int:
+    def run(settings: Settings, ready: Callable[[str], None], beside: Listener | None) -> int:
         try:
-            return run_server(settings, ready)
+            return run_server(settings, ready, beside)
         except UntestedUvicorn as error:
             raise Failure(USAGE, "untested_uvicorn", str(error)) from None
         except (ImportError, ValueError) as error:
@@ -201,8 +260,8 @@ def _server() -> Callable[[Settings, Callable[[str], None]], int]:
     return run
 
 
-def _announce(url: str) -> None:
-    print(f"serving at {escape(url)}", file=sys.stderr, flush=True)
+def _announce(what: str, url: str) -> None:
+    print(f"{what} at {escape(url)}", file=sys.stderr, flush=True)
 
 
 def _records(settings: Settings, sources: dict[str, str]) -> Iterable[Record]:

@@ -127,8 +127,7 @@ class Connection:
             raise
 
     def _ask_alone(self, sql: str, values: Sequence[Any]) -> Lines:
-        is_alone = self._settings is None and self.is_idle
-        if values and is_alone and are_plain(values):
+        if values and self._settings is None and are_plain(values):
             return self._prepared.fetch(_named(sql, self._schema), values)
         return _lines(self._execute(self._cursor, (sql, values)))
 

@@ -102,6 +102,10 @@ class RequestMetrics:
         """Count a request that a limit refused."""
         self._cells[self._start + self._at[limit]] += 1
 
+    def limited(self) -> int:
+        """How many requests limits have refused, in all workers."""
+        return int(sum(self._total(self._at[limit]) for limit in LIMITS))
+
     def exposition(self, stats: Stats | None) -> bytes:
         """All metrics, in the text format of Prometheus; stats: of the ledger, where known."""
         lines = [] if stats is None else _ledger_lines(stats)

@@ -14,6 +14,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import uvicorn
 
@@ -22,6 +23,7 @@ from sessionledger.server.asgi_app import Application
 from sessionledger.server.observe.log_writer import LogHandler
 from sessionledger.server.observe.metrics import RequestMetrics
 from sessionledger.server.process.workers import reaped, supervise
+from sessionledger.server.service.service import Service
 from sessionledger.server.settings import Settings
 
 BACKLOG = 2048
@@ -47,18 +49,30 @@ class CannotListen(OSError):
     """The address can't be bound: another program listens there, say."""
 
 
-def serve(settings: Settings, ready: Callable[[str], None]) -> int:
+class Beside(Protocol):
+    """What one worker serves besides, on a socket of its own."""
+
+    def bind(self) -> None:
+        """Listen, before workers are forked. Raises `CannotListen`."""
+
+    def server(self, service: Service) -> uvicorn.Server:
+        """The server, in the worker whose service is this. It leaves signals to the service's."""
+
+
+def serve(settings: Settings, ready: Callable[[str], None], beside: Beside | None = None) -> int:
     """Serve until a signal says to stop, and answer the exit code.
 
     ready: told the address once, when requests are answered there. Raises `CannotListen`,
     `UntestedUvicorn`, and what opening the ledger raises.
     """
-    _check_uvicorn(uvicorn.__version__)
+    check_uvicorn(uvicorn.__version__)
     logout_receiver(settings)  # what is wrong with the provider is said before anything listens
-    listening = _bind(settings.host, settings.port)
+    listening = bind(settings.host, settings.port, "--host and --port choose another address")
+    if beside is not None:
+        beside.bind()
     _allow_open_files()
     metrics = RequestMetrics(LABELS, settings.workers)
-    first = _first_of_all(lambda: ready(_address(listening)))
+    first = _first_of_all(lambda: ready(address_of(listening)))
 
     def work(number: int, lifeline: int | None, is_replacement: bool = False) -> int:
         metrics.count_as(number)
@@ -66,7 +80,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
         logging.basicConfig(format="%(message)s", handlers=[LogHandler(application.writer)])
         if is_replacement:
             _LOG.error("worker %d ended by itself, and was replaced", number)
-        return _work(application, listening, lifeline, first)
+        other = beside.server(application.service) if beside and number == 0 else None
+        return _work(application, listening, lifeline, first, other)
 
     if settings.workers == 1:
         return work(0, None)
@@ -78,7 +93,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     return supervise(settings.workers, work, stop_listening)
 
 
-def _check_uvicorn(version: str) -> None:
+def check_uvicorn(version: str) -> None:
+    """Raises `UntestedUvicorn`."""
     major, minor = version.split(".")[:2]
     if not UVICORN_FROM <= (int(major), int(minor)) < UVICORN_BELOW:
         first, below = (".".join(map(str, bound)) for bound in (UVICORN_FROM, UVICORN_BELOW))
@@ -94,16 +110,15 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, remedy: str) -> socket.socket:
+    """A socket that listens. remedy: what to do where it can't. Raises `CannotListen`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         # Python repeats the address in parentheses.
         problem = str(error.strerror).partition(" (while")[0]
-        raise CannotListen(
-            f"can't listen at {host}:{port}: {problem}; --host and --port choose another address"
-        ) from error
+        raise CannotListen(f"can't listen at {host}:{port}: {problem}; {remedy}") from error
 
 
 def _refuse_connections(listening: socket.socket) -> None:
@@ -117,7 +132,8 @@ def _refuse_connections(listening: socket.socket) -> None:
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
-def _address(listening: socket.socket) -> str:
+def address_of(listening: socket.socket) -> str:
+    """The URL of what listens there."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -140,8 +156,9 @@ def _work(
     listening: socket.socket,
     lifeline: int | None,
     ready: Callable[[], None],
+    beside: uvicorn.Server | None,
 ) -> int:
-    server = _Server(_config(application), application, lifeline, ready)
+    server = _Server(_config(application), application, lifeline, ready, beside)
     try:
         server.run([listening])
     except SystemExit:
@@ -179,7 +196,7 @@ class _Server(uvicorn.Server):
     """A server that ends streams before it waits for what is under way.
 
     lifeline: a pipe that is closed when the process that started this one is gone. ready: called
-    once requests are answered.
+    once requests are answered. beside: another server, which runs as long.
     """
 
     def __init__(
@@ -188,8 +205,11 @@ class _Server(uvicorn.Server):
         application: Application,
         lifeline: int | None,
         ready: Callable[[], None],
+        beside: uvicorn.Server | None,
     ) -> None:
         super().__init__(config)
+        self._beside = beside
+        self._running: asyncio.Task[None] | None = None
         self._application = application
         self._lifeline = lifeline
         self._ready = ready
@@ -202,6 +222,8 @@ class _Server(uvicorn.Server):
         """The ledger is opened first, and where that fails nobody is told to come."""
         await super().startup(sockets)
         if self.started:
+            if self._beside is not None:
+                self._running = asyncio.create_task(self._beside.serve())
             self._ready()
 
     @contextmanager
@@ -223,6 +245,9 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams end. Who has connected is answered, then the ledger is closed."""
         self._application.service.stop()
+        if self._beside is not None and self._running is not None:
+            self._beside.should_exit = True
+            await self._running
         for listening in sockets or ():
             if self._lifeline is None:  # otherwise the other workers may go on
                 _refuse_connections(listening)

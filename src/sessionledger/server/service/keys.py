@@ -7,6 +7,7 @@ an expiry, and it is refused at the first request after its revocation.
 2. A key that is made with another one is its child. So it may do no more, and ends with it.
 3. Only one key of a name is live. The history and the access log name the key that did something,
    and a key must not pass for another.
+4. A log in to the console is a child of a key, too, and no key: its name can't be a key's.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class NotAllowed(ValueError):
 
 
 def key_of(session: Session) -> Key | None:
-    """The key that a session in the topic of keys stands for; None for one without scopes."""
+    """The key that a session in the topic of keys stands for; None for one without scopes, and for
+    a log in to the console."""
+    if not _NAME.fullmatch(session.principal):
+        return None
     match session.attributes:
         case {"scope": str(scope)}:
             return Key(session.principal, session.handle, frozenset(scope.split()))

@@ -33,8 +33,8 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger of the settings. While it is open, it is maintained, and webhooks are sent."""
+async def open_stores(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger of the settings, which somebody else maintains."""
     log = await in_own_thread(
         open_log,
         settings.ledger,
@@ -50,18 +50,23 @@ async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
             # Fold what others appended now, in a thread, and not in the first request.
             await sessions.count()
             webhooks = await in_own_thread(webhooks_of, log, settings.topic, settings.webhooks)
-            retention = settings.retention
-            maintain = partial(
-                sessions.run_maintenance, retention=retention, archive=settings.archive
-            )
-            async with (
-                _meanwhile(sessions.run_sweeper, settings.sweep_interval),
-                _meanwhile(maintain, settings.maintenance_interval if retention else None),
-                _delivered(log, sessions, settings.topic, webhooks),
-            ):
-                yield Ledger(log, sessions, keys, idempotency, webhooks)
+            yield Ledger(log, sessions, keys, idempotency, webhooks)
     finally:
         await asyncio.shield(in_own_thread(log.close))
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger of the settings. While it is open, it is maintained, and webhooks are sent."""
+    async with open_stores(settings) as ledger:
+        sessions, retention = ledger.sessions, settings.retention
+        maintain = partial(sessions.run_maintenance, retention=retention, archive=settings.archive)
+        async with (
+            _meanwhile(sessions.run_sweeper, settings.sweep_interval),
+            _meanwhile(maintain, settings.maintenance_interval if retention else None),
+            _delivered(ledger.log, sessions, settings.topic, ledger.webhooks),
+        ):
+            yield ledger
 
 
 @asynccontextmanager

@@ -1,0 +1,93 @@
+"""What happens to sessions, for the live feed: each event as the words that the page shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from litestar import get
+from litestar.response import Stream
+
+from sessionledger import HistoryEntry, SessionLedgerError
+from sessionledger.console.access import needs
+from sessionledger.console.pages import shown_time
+from sessionledger.console.views import View, ViewDependency
+from sessionledger.integrations.devices.page import as_shown
+from sessionledger.timestamps import stamp
+
+HEARTBEAT = timedelta(seconds=5)
+
+WHAT = {
+    "session_created": "began",
+    "session_touched": "changed",
+    "session_expired": "ended",
+    "everybody_revoked": "everybody ended",
+    "selection_revoked": "selection ended",
+    "ledger_restored": "ledger restored",
+}
+
+
+def row_of(entry: HistoryEntry, view: View) -> dict[str, Any]:
+    """An event as the feed shows it."""
+    return {
+        "id": entry.event_id,
+        "at": stamp(entry.occurred_at),
+        "time": shown_time(entry.occurred_at, view.zone),
+        "what": WHAT.get(entry.kind, as_shown(entry.kind)),
+        "cause": as_shown(entry.cause or ""),
+        "principal": as_shown(entry.principal or ""),
+        "handle": entry.handle or "",
+        "actor": as_shown(entry.actor or ""),
+        "reason": as_shown(entry.reason or ""),
+    }
+
+
+@get("/feed", opt=needs("events:read"), media_type="text/event-stream")
+async def feed(view: ViewDependency) -> Stream:
+    """Events from now on, until the log in or the console ends."""
+    return Stream(_frames(view), media_type="text/event-stream")
+
+
+async def _frames(view: View) -> AsyncGenerator[bytes, None]:
+    """The stream. It does not count as being used: a page that is left open logs out."""
+    console = view.console
+    console.streams.acquire()
+    try:
+        yield b"retry: 2000\n\n"
+        items = view.sessions.watch(heartbeat=HEARTBEAT)
+        with suppress(SessionLedgerError):
+            async with aclosing(_until(items, console.stopping)) as happened:
+                async for item in happened:
+                    if await view.keys.find(handle=view.session.handle) is None:
+                        return
+                    yield _frame(item, view)
+    finally:
+        console.streams.release()
+
+
+def _frame(item: Any, view: View) -> bytes:
+    if not isinstance(item, HistoryEntry):
+        return b": nothing new\n\n"
+    return b"data: %b\n\n" % msgspec.json.encode(row_of(item, view))
+
+
+async def _until(items: Any, stopping: asyncio.Event) -> AsyncGenerator[Any, None]:
+    """The items until the event is set."""
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        while not stopped.done():
+            following = asyncio.ensure_future(anext(items))
+            await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            yield following.result()
+    finally:
+        stopped.cancel()
+
+
+ROUTES = [feed]

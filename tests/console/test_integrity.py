@@ -1,0 +1,68 @@
+"""Integrity: what a verification finds, and what it is compared with; and the overview."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+
+from sessionledger import SessionStore
+from sessionledger.testing.fixtures import until
+from tests.console.running import Running, Visitor
+
+
+def verify(visitor: Visitor, **form: str) -> str:
+    """The page once a verification has ended."""
+    answer = visitor.post("/integrity/verify", csrf=visitor.csrf(), **form)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/integrity")
+    until(lambda: 'aria-label="Under way"' not in visitor.get("/integrity").text)
+    return visitor.get("/integrity").text
+
+
+def test_a_whole_chain_is_said_to_be_whole(visitor: Visitor, store: SessionStore) -> None:
+    store.create("alice")
+    head = store.head()
+    page = verify(visitor)
+    assert f"Every event up to {head.id} is as it was written." in page
+    assert f'value="{head}"' in page
+    assert f"up to event {head.id}" in visitor.get("/").text
+    assert "is as it was written" in verify(visitor, expect=str(head))
+
+
+def test_a_head_that_the_log_never_had_is_told(visitor: Visitor, store: SessionStore) -> None:
+    head = store.head()
+    page = verify(visitor, expect=f"{head.topic}:{head.id + 5}:sha256:{'0' * 64}")
+    assert "the log was cut short" in page
+    assert "a head is topic:id:hash" in verify(visitor, expect="nonsense")
+
+
+def test_an_examination_tells_what_the_doctor_finds(visitor: Visitor) -> None:
+    visitor.post("/integrity/examine", csrf=visitor.csrf())
+    until(lambda: 'aria-label="Under way"' not in visitor.get("/integrity").text)
+    assert "Nothing was found." in visitor.get("/integrity").text
+
+
+def test_anybody_s_text_is_shown_as_text(visitor: Visitor, store: SessionStore) -> None:
+    evil = '<script>alert(1)</script>\u202e"'
+    store.create("mallory", actor=evil, reason="<img src=x>" * 90)
+    page = visitor.get("/").text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\ufffd&#34;" in page
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+def test_the_feed_tells_what_other_processes_do(
+    running: Running, visitor: Visitor, store: SessionStore
+) -> None:
+    headers = {"Cookie": visitor.cookie}
+    with (
+        httpx.Client(base_url=running.url, timeout=30) as client,
+        client.stream("GET", "/feed", headers=headers) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 2000"
+        store.create("bob", reason="\u202egnp")
+        told = json.loads(next(one for one in lines if one.startswith("data: "))[6:])
+        assert (told["principal"], told["reason"]) == ("bob", "\ufffdgnp")
+        visitor.post("/logout", csrf=visitor.csrf())
+        assert "data: " not in "".join(lines), "it ends with the log in"
