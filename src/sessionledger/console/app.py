@@ -23,7 +23,18 @@ from sessionledger import AsyncSessionStore, SessionLedgerError, Stats
 from sessionledger.console.access import LOG_IN_POLICY, OPEN, authorise, console_sessions, needs
 from sessionledger.console.jobs import Jobs
 from sessionledger.console.pages import environment, zone_of
-from sessionledger.console.screens import account, feed, integrity, overview
+from sessionledger.console.screens import (
+    account,
+    feed,
+    incident,
+    integrity,
+    keys,
+    overview,
+    principal,
+    session,
+    sessions,
+    webhooks,
+)
 from sessionledger.console.views import view_of
 from sessionledger.server.error_handlers import log_failure
 from sessionledger.server.http.asgi import (
@@ -44,7 +55,18 @@ from sessionledger.server.service.service import STATS_SECONDS, Recent
 from sessionledger.server.service.shared_counts import SharedCounts
 from sessionledger.server.settings import KEYS_TOPIC, Settings
 
-SCREENS = (account, overview, feed, integrity)
+SCREENS = (
+    account,
+    overview,
+    sessions,
+    session,
+    principal,
+    incident,
+    keys,
+    webhooks,
+    integrity,
+    feed,
+)
 MAX_STREAMS = 16
 SETS_OF_COUNTS = 256
 NO_SERVER_ERROR = 500

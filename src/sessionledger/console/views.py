@@ -22,6 +22,10 @@ __all__ = ["ANY", "OPEN", "View", "ViewDependency", "needs"]
 
 NAVIGATION = (
     ("/", "Overview", ANY),
+    ("/sessions", "Sessions", "sessions:read"),
+    ("/incident", "Incident", "sessions:revoke_everybody"),
+    ("/keys", "Keys", "keys:read"),
+    ("/webhooks", "Webhooks", "webhooks:read"),
     ("/integrity", "Integrity", "events:read"),
 )
 """Where the pages are, what they are called, and the scope that each needs."""

@@ -34,6 +34,8 @@ SCOPES = (
     "sessions:erase",
     "introspect",
     "events:read",
+    "keys:read",
+    "keys:write",
     "webhooks:read",
     "webhooks:write",
 )
