@@ -48,6 +48,21 @@ class Chromium:
         path = f"/session/{self._session}/element/{element}/name"
         return self._driver.get(path).json()["value"].__class__ is dict
 
+    def write(self, selector: str, text: str) -> None:
+        """Type a text into a field."""
+        element = self._find("css selector", selector)
+        self._tell("POST", f"element/{element}/value", text=text)
+
+    def resize(self, width: int, height: int) -> None:
+        """Show pages in a window of this size."""
+        told = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._tell(
+            "POST",
+            "goog/cdp/execute",
+            cmd="Emulation.setDeviceMetricsOverride",
+            params=told,
+        )
+
     def style(self, selector: str, name: str) -> str:
         """The computed value of a CSS property."""
         element = self._find("css selector", selector)

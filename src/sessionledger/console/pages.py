@@ -27,7 +27,6 @@ def environment() -> Environment:
         loader=PackageLoader(__package__ or ""),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,
         lstrip_blocks=True,
     )
     made.globals |= {"time": _time, "text": text, "long_text": long_text, "handle": handle}

@@ -58,7 +58,7 @@ async def _frames(view: View) -> AsyncGenerator[bytes, None]:
     console.streams.acquire()
     try:
         yield b"retry: 2000\n\n"
-        items = view.sessions.watch(heartbeat=HEARTBEAT)
+        items: Any = view.sessions.watch(heartbeat=HEARTBEAT)
         with suppress(SessionLedgerError):
             async with aclosing(_until(items, console.stopping)) as happened:
                 async for item in happened:
@@ -75,19 +75,25 @@ def _frame(item: Any, view: View) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(row_of(item, view))
 
 
-async def _until(items: Any, stopping: asyncio.Event) -> AsyncGenerator[Any, None]:
+async def _until(
+    items: AsyncGenerator[Any, None], stopping: asyncio.Event
+) -> AsyncGenerator[Any, None]:
     """The items until the event is set."""
     stopped = asyncio.create_task(stopping.wait())
+    following: asyncio.Task[Any] | None = None
     try:
         while not stopped.done():
-            following = asyncio.ensure_future(anext(items))
+            following = asyncio.create_task(anext(items))
             await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                return
-            yield following.result()
+            if following.done():
+                yield following.result()
     finally:
         stopped.cancel()
+        if following is not None:
+            following.cancel()
+            with suppress(BaseException):
+                await following
+        await items.aclose()
 
 
 ROUTES = [feed]
