@@ -19,6 +19,7 @@ from benchmarks import (
     ending,
     growing,
     integrations,
+    listing,
     many,
     reading,
     remote,
@@ -151,6 +152,12 @@ def _many(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
     yield section("many", title, {}, (), figures, many.LIMITS)
 
 
+def _listing(folder: Path, arguments: argparse.Namespace) -> Iterator[Section]:
+    figures, limits = listing.listing(folder, arguments.million)
+    title = f"pages of 50 of {arguments.million:,} sessions, half of them ended, newest first"
+    yield section("listing", title, {}, (), figures, limits)
+
+
 def _peers(folder: Path, arguments: argparse.Namespace) -> Iterator[Compared]:
     yield compare(folder, arguments.rounds)
 
@@ -175,8 +182,9 @@ SECTIONS: dict[str, Measuring] = {
     "peers": _peers,
     "grow": _grow,
     "many": _many,
+    "listing": _listing,
 }
-RARE = {"grow", "many"}
+RARE = {"grow", "many", "listing"}
 """Run only when they are named."""
 
 

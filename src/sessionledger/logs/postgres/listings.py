@@ -41,5 +41,14 @@ def text_of(what: str, shape: Shape) -> str:
         halves = ("NOT live", "live AND created < (SELECT mark FROM line)")
     elif shape.by_creation and not shape.named and not shape.live_at:
         halves = ("live", "NOT live")
-    listing = shape.select(what, "main.ledger_rows", conditions, halves)
-    return _OF_LINE + re.sub(r"\?(\d+)", r"%s", listing)
+    table = "main.ledger_rows"
+    if what.startswith("count(") or not halves:
+        listing = shape.select(what, table, conditions, halves)
+    else:
+        # Each half has its own order, or the server sorts all rows.
+        found = [shape.select(what, table, {**conditions, half: True}) for half in halves]
+        page = " LIMIT ?0" if shape.limit else ""
+        listing = (
+            f"{' UNION ALL '.join(f'({half})' for half in found)} ORDER BY {shape.order}{page}"
+        )
+    return _OF_LINE + re.sub(r"\?\d+", "%s", listing)

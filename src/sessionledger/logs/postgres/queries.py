@@ -189,6 +189,8 @@ _VALUES = {
     "default_transaction_isolation": "'read committed'",
     "default_transaction_deferrable": "'off'",
     "plan_cache_mode": "'force_generic_plan'",
+    "enable_sort": "'off'",
+    "enable_bitmapscan": "'off'",
     "statement_timeout": "'0'",
     "idle_session_timeout": "'0'",
     "idle_in_transaction_session_timeout": "'10s'",
@@ -341,9 +343,8 @@ def listing(
     shape, values = pagination.bind(where, after, limit)
     texts_as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
     sql = listings.text_of(what, shape)
-    if " UNION ALL " in sql:  # both halves have the same values, and a limit is of both
-        of_half = texts_as_bytes[: len(values) - shape.limit]
-        texts_as_bytes = of_half + texts_as_bytes
+    if " UNION ALL " in sql:  # of two halves with the same values, and with the limit of each
+        texts_as_bytes = [*texts_as_bytes * 2, *([limit] if shape.limit else [])]
     return sql, texts_as_bytes
 
 
