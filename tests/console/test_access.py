@@ -60,6 +60,7 @@ def test_a_key_in_the_cookie_or_as_a_bearer_is_nobody(visitor: Visitor, key: str
     for header in ({"Cookie": f"{name}={key}"}, {"Authorization": f"Bearer {key}"}):
         answer = visitor.ask("GET", "/", header)
         assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        assert visitor.ask("GET", "/login", header).status_code == 200
 
 
 def test_a_log_in_ends_with_its_key(running: Running, folder: Path, store: SessionStore) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 
 from sessionledger import SessionStore
+from sessionledger.console.app import MAX_STREAMS
+from sessionledger.server.service.keys import SCOPES
 from sessionledger.testing.fixtures import until
 from tests.console.running import Running, Visitor
+from tests.server.served import make_key
 
 
 def verify(visitor: Visitor, **form: str) -> str:
@@ -66,3 +73,60 @@ def test_the_feed_tells_what_other_processes_do(
         assert (told["principal"], told["reason"]) == ("bob", "\ufffdgnp")
         visitor.post("/logout", csrf=visitor.csrf())
         assert "data: " not in "".join(lines), "it ends with the log in"
+
+
+def test_a_feed_goes_on_where_the_page_or_the_one_before_ended(
+    running: Running, visitor: Visitor, store: SessionStore
+) -> None:
+    before = store.head().id
+    for name in ("one", "two"):
+        store.create(name)
+    for path, more, first in (
+        (f"/feed?after={before}", {}, "one"),
+        ("/feed", {"Last-Event-ID": str(before + 1)}, "two"),
+    ):
+        with (
+            httpx.Client(base_url=running.url, timeout=30) as client,
+            client.stream("GET", path, headers={"Cookie": visitor.cookie} | more) as answer,
+        ):
+            told = next(one for one in answer.iter_lines() if one.startswith("data: "))
+            assert json.loads(told[6:])["principal"] == first
+
+
+def test_so_many_feeds_are_open_at_most(running: Running, visitor: Visitor) -> None:
+    headers = {"Cookie": visitor.cookie}
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(base_url=running.url, timeout=30))
+        for _ in range(MAX_STREAMS):
+            stack.enter_context(client.stream("GET", "/feed", headers=headers))
+        assert visitor.get("/feed").status_code == 503
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+
+        def is_open() -> bool:
+            with client.stream("GET", "/feed", headers=headers) as answer:
+                return answer.status_code == 200
+
+        until(is_open)
+
+
+def test_a_damaged_chain_is_told_with_the_first_event(tmp_path: Path) -> None:
+    key = make_key(tmp_path, "ops", *SCOPES)
+    ledger = tmp_path / "sessions.db"
+    with SessionStore.open(f"sqlite:///{ledger}") as store:
+        store.create("alice")
+    change = "import apsw, sys; apsw.Connection(sys.argv[1]).execute(sys.argv[2])"
+    damage = "UPDATE events SET occurred_at_ms = 1 WHERE topic = 'orchestrator.sessions'"
+    subprocess.run([sys.executable, "-c", change, str(ledger), damage], check=True)
+    running = Running(tmp_path)
+    try:
+        visitor = Visitor(running.url)
+        visitor.log_in(key)
+        page = verify(visitor)
+        assert "Event 1:" in page
+        assert "broken" in visitor.get("/").text
+        visitor.post("/integrity/examine", csrf=visitor.csrf())
+        until(lambda: 'aria-label="Under way"' not in visitor.get("/integrity").text)
+        assert '<span class="badge problem">problem</span>' in visitor.get("/integrity").text
+        assert "found." in visitor.get("/").text
+    finally:
+        running.stop()

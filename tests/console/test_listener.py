@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from sessionledger import SessionStore
+from sessionledger.console.views import NAVIGATION
+from sessionledger.server.service.keys import SCOPES
 from sessionledger.testing.fixtures import until
+from tests import postgres_server
 from tests.cli.running import Line
 from tests.console.running import Visitor
 from tests.server.served import Served, make_key
@@ -93,3 +96,28 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert answer.code != 0
     assert "mistyped.db" in answer.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_shows_a_ledger_in_postgresql(tmp_path: Path) -> None:
+    url = postgres_server.address(tmp_path)
+    key = make_key(tmp_path, "ops", *SCOPES, ledger=url)
+    with Served(tmp_path, *CONSOLE, "--workers", "2", "--ledger", url) as served:
+        visitor = Visitor(console_of(served))
+        assert visitor.log_in(key).status_code == 303
+        served.create(key, "alice")
+        for path, _, _ in NAVIGATION:
+            assert visitor.get(path).status_code == 200, path
+        assert served.stop() == 0
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path) -> None:
+    line = Line(tmp_path)
+    line.create()
+    program = (
+        "import sys; sys.modules['jinja2'] = None\n"
+        "from sessionledger.cli.main import main\n"
+        "sys.exit(main(['console', '--ledger', 'sessions.db']))"
+    )
+    answer = line.program(program)
+    assert answer.code == 2
+    assert "pip install 'sessionledger[console]'" in answer.err

@@ -51,7 +51,10 @@ HELP = {
     "max_streams": ("N", "Streams of events at a time, in each worker."),
     "key_requests_per_minute": ("N", "Requests with one admin key; none for any number."),
     "principal_requests_per_minute": ("N", "Requests of one principal's bearers; as above."),
-    "address_requests_per_minute": ("N", "Requests without good credentials; as above."),
+    "address_requests_per_minute": (
+        "N",
+        "Requests of one address without good credentials; as above.",
+    ),
     "writes_per_minute": ("N", "Writes to one session."),
     "trusted_proxies": ("NETWORKS", "Proxies that tell the client, with commas between."),
     "request_timeout": ("SPAN", "How long a request may take to arrive, and to be answered."),
@@ -190,14 +193,14 @@ def serve(show_config: bool, json: bool, **given: Any) -> int:
         raise Failure(UNAVAILABLE, "system", str(error)) from None
 
 
-@command(*_OF_CONSOLE, *_OF_POLICY)
+@command(*_OF_CONSOLE)
 def console(**given: Any) -> int:
     """Serve the console of a ledger, until interrupted or told to stop.
 
     It is for people, who log in with an admin key. A service may run on the same ledger. Each
     setting is an option or a variable; an option wins.
     """
-    values = _from_environment([*_OF_CONSOLE, *_OF_POLICY], given)
+    values = _from_environment(_OF_CONSOLE, given)
     settings = _settings(values | given)
     Ledger(settings.ledger).existing_url()
     listener = _listener(settings)
@@ -233,7 +236,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 def _listener(settings: Settings) -> Listener:
     try:
         from sessionledger.console.listener import Listener
-    except ModuleNotFoundError as missing:
+    except ImportError as missing:  # some of a framework's are no `ModuleNotFoundError`
         if (missing.name or "").startswith("sessionledger"):
             raise
         raise Failure(USAGE, "missing_extra", MISSING.format("console")) from None

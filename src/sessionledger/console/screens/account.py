@@ -10,7 +10,7 @@ from litestar.exceptions import ClientException
 from litestar.response import Redirect, Template
 
 from sessionledger import InvalidSession
-from sessionledger.console.access import ANY, OPEN, HandlerRequest, log_in, needs
+from sessionledger.console.access import ANY, OPEN, HandlerRequest, log_in, needs, operator_of
 from sessionledger.console.pages import ZONE, zone_of, zones
 from sessionledger.console.views import ViewDependency
 from sessionledger.secrecy import without_locals
@@ -28,7 +28,8 @@ OLD = "An older version made that key. Make a new one: sessionledger keys create
 async def log_in_page(request: HandlerRequest) -> Template | Redirect:
     """The form that takes a key."""
     session = await request.app.state.console.log_ins.for_request(request).session()
-    return _form(request) if session is None else Redirect("/", status_code=303)
+    is_logged_in = session is not None and operator_of(session) is not None
+    return Redirect("/", status_code=303) if is_logged_in else _form(request)
 
 
 @post(LOG_IN, opt=needs(OPEN))

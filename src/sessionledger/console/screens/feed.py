@@ -20,6 +20,7 @@ from sessionledger.integrations.devices.page import as_shown
 from sessionledger.timestamps import stamp
 
 HEARTBEAT = timedelta(seconds=5)
+MAX_ID_DIGITS = 16
 
 WHAT = {
     "session_created": "began",
@@ -49,7 +50,9 @@ def row_of(entry: HistoryEntry, view: View) -> dict[str, Any]:
 @get("/feed", opt=needs("events:read"), media_type="text/event-stream")
 async def feed(view: ViewDependency) -> Stream:
     """Events from now on, until the log in or the console ends."""
-    return Stream(_frames(view), media_type="text/event-stream")
+    frames = _frames(view)
+    await anext(frames, None)  # it has its place now, or this answers that there is none
+    return Stream(frames, media_type="text/event-stream")
 
 
 async def _frames(view: View) -> AsyncGenerator[bytes, None]:
@@ -57,10 +60,12 @@ async def _frames(view: View) -> AsyncGenerator[bytes, None]:
     console = view.console
     console.streams.acquire()
     try:
-        yield b"retry: 2000\n\n"
-        items: Any = view.sessions.watch(heartbeat=HEARTBEAT)
+        items: Any = view.sessions.watch(after=_cursor(view), heartbeat=HEARTBEAT)
         with suppress(SessionLedgerError):
             async with aclosing(_until(items, console.stopping)) as happened:
+                told = _frame(await anext(happened, None), view)  # nothing is missed from here on
+                yield b""
+                yield b"retry: 2000\n\n" + told
                 async for item in happened:
                     if await view.keys.find(handle=view.session.handle) is None:
                         return
@@ -69,10 +74,17 @@ async def _frames(view: View) -> AsyncGenerator[bytes, None]:
         console.streams.release()
 
 
+def _cursor(view: View) -> int | None:
+    """The event that the page, or the stream before this one, told last."""
+    request = view.request
+    told = str(request.headers.get("last-event-id") or request.query_params.get("after") or "")
+    return int(told) if told.isdecimal() and len(told) <= MAX_ID_DIGITS else None
+
+
 def _frame(item: Any, view: View) -> bytes:
     if not isinstance(item, HistoryEntry):
         return b": nothing new\n\n"
-    return b"data: %b\n\n" % msgspec.json.encode(row_of(item, view))
+    return b"id: %d\ndata: %b\n\n" % (item.event_id, msgspec.json.encode(row_of(item, view)))
 
 
 async def _until(
