@@ -302,3 +302,16 @@ def test_one_that_begins_while_others_end_is_ended_too() -> None:
 
         assert store.revoke_where(attributes={"role": "admin"}, progress=begin) == 2
         assert store.get(TOKEN) is None
+
+
+def test_a_dry_run_tells_at_how_many_it_looked(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selected, "EVENT_PAGE", 4)
+    for _ in range(10):
+        store.create("alice")
+    told: list[int] = []
+    assert store.revoke_where(principals=["bob"], dry_run=True, progress=told.append) == 0
+    assert store.revoke_where(principals=["alice"], dry_run=True, progress=told.append) == 10
+    assert told == [4, 8]
+    assert store.count() == 10

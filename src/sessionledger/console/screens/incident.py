@@ -38,8 +38,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 async def count(store: AsyncSessionStore, criteria: Mapping[str, Any], told: Told) -> Counted:
     """Count the logins that would end, and find some of their sessions."""
-    counted = await store.revoke_where(**criteria, dry_run=True)
-    told(counted)
+    counted = await store.revoke_where(**criteria, dry_run=True, progress=told)
     return Counted(criteria, counted, await _sample(store, criteria) if counted else [])
 
 
@@ -102,7 +101,10 @@ async def begin_count(view: ViewDependency) -> Redirect:
     if not criteria:
         raise InvalidSession("criteria", "must hold at least one, or end everybody's sessions")
     store = view.sessions
-    begun = view.jobs.start(COUNT, view.operator.name, lambda told: count(store, criteria, told))
+    live = (await store.counts()).live
+    begun = view.jobs.start(
+        COUNT, view.operator.name, lambda told: count(store, criteria, told), live
+    )
     return view.go(PATH, "" if begun else "Another job is under way. Wait for its end.")
 
 

@@ -214,7 +214,8 @@ class ByHandle(Facade):
     ) -> int:
         """End the sessions that meet all given criteria, of any principal; how many logins ended.
 
-        `dry_run=True` ends nothing and answers how many would end. One event says who did it, why,
+        `dry_run=True` ends nothing and answers how many would end; `progress` is told at how many
+        sessions it looked, and else how many logins ended. One event says who did it, why,
         and how many were counted before. If the call fails half-way, make it again. At least one
         criterion is required.
         """

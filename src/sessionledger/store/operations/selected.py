@@ -109,13 +109,7 @@ async def revoke_where(
     call = _Call(parse_criteria(given, ANYBODY), engine.clock(), engine.annotate(annotation))
     call.event(0)
     begun = await engine.log.latest(engine.topic)
-    logins, owners = set[str](), dict[str, None]()
-    for owner in call.criteria.principals or (None,):
-        where = RowFilter(owner=owner, alias=call.criteria.external_id, live_at=OVER)
-        async for row in engine.rows(where):
-            if (login := call.login(row)) is not None:
-                logins.add(login)
-                owners[row.owner] = None
+    logins, owners = await _counted(engine, call, progress if dry_run else None)
     if dry_run:
         return len(logins)
     if not logins:
@@ -134,6 +128,23 @@ async def revoke_where(
     async for owner in _begun_since(engine, call, begun):
         ended |= await end_by(engine, [call.rule(engine, owner)], call.login)
     return len(ended)
+
+
+async def _counted(
+    engine: Engine, call: _Call, progress: Progress | None
+) -> tuple[set[str], dict[str, None]]:
+    """The logins that meet the criteria, and whose they are. progress: told of rows looked at."""
+    logins, owners, looked_at = set[str](), dict[str, None](), 0
+    for owner in call.criteria.principals or (None,):
+        where = RowFilter(owner=owner, alias=call.criteria.external_id, live_at=OVER)
+        async for row in engine.rows(where):
+            looked_at += 1
+            if progress is not None and looked_at % EVENT_PAGE == 0:
+                progress(looked_at)
+            if (login := call.login(row)) is not None:
+                logins.add(login)
+                owners[row.owner] = None
+    return logins, owners
 
 
 async def _begun_since(engine: Engine, call: _Call, after: int) -> AsyncIterator[str]:
