@@ -82,7 +82,7 @@ class Created(msgspec.Struct, frozen=True, gc=False):
 class Touched(msgspec.Struct, frozen=True, gc=False):
     """A session was seen, and perhaps given another expiry or other attributes.
 
-    Ours: `authenticated_at`, when the bearer proved anew who it is; `deadline`, a nearer one than
+    Ours: `authenticated_at`, when the bearer proved again who it is; `deadline`, a nearer one than
     it had; `successor`, which it was rotated into. `has_children`: it is about to get its first.
     And `superseded_by`, a newer session of its family.
     """

@@ -37,7 +37,7 @@ class Session(msgspec.Struct, frozen=True, eq=False, omit_defaults=True, gc=Fals
     can pass, where it carries one. ended_at: when it was ended for good, or None.
     version: id of the newest event that concerned it, 1 or more. idle_timeout: the longest time
     between two touches that it was created with, or None. reauthenticated_at: when its bearer last
-    proved anew who it is, or None. context: device, address and the like, as last told.
+    proved again who it is, or None. context: device, address and the like, as last told.
     external_id: the application's own name for it, or None. family: the handle of the session that
     it was rotated from in the beginning, or None; successors: the handles it was rotated into.
     cause: what ended it (see `Cause`); None if it was not ended, or by a damaged event.

@@ -38,7 +38,7 @@ WHITE_SPACE = (
     "\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 
-# A copy of a hash that has taken in the domain is begun faster than one anew.
+# A copy of a hash that has taken in the domain begins faster than a new one.
 _begun = sha256(b"harn.orchestrator.session-token.v1\0").copy
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _GENERATED = re.compile(TOKEN_PREFIX + "[A-Za-z0-9_-]{43}", re.ASCII)

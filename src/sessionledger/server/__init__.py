@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """The framework is imported by who serves, and not by who makes a key (PEP 562)."""
+        """The framework is imported by whoever serves, and not to make a key (PEP 562)."""
         if name != "create_app":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from sessionledger.server.app import create_app

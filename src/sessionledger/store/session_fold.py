@@ -115,7 +115,7 @@ class SessionFold:
         return happened
 
     def remember(self, event: LogEvent | StoredEvent, happened: DecodedEvent | None) -> None:
-        """What an event says, for who knows without reading it."""
+        """What an event says, for a caller that knows without reading it."""
         if len(self._read) >= _MOST_REMEMBERED:
             self._read.clear()
         self._read[id(event)] = (event, happened)

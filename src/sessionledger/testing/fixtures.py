@@ -262,7 +262,7 @@ def concurrently(*jobs: Callable[[], T]) -> list[T]:
         start.wait(PATIENCE)
         try:
             answers[number] = job()
-        except BaseException as error:  # noqa: BLE001  it is raised to who waits
+        except BaseException as error:  # noqa: BLE001  it is raised where somebody waits
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]

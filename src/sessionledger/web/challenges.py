@@ -1,4 +1,4 @@
-"""What is answered to who may not: RFC 6750, section 3, and RFC 9470.
+"""The answers to requests that are not allowed: RFC 6750, section 3, and RFC 9470.
 
 Whoever answers has a form of his own for it, and takes the words and the challenge from here.
 """
@@ -91,7 +91,7 @@ def too_old(realm: str, most: timedelta) -> Denied:
     return Denied(
         401,
         ReauthenticationRequired.code,
-        "who bears the session must prove anew who that is",
+        "its bearer must prove again who that is",
         _challenge(realm, error="insufficient_user_authentication", max_age=seconds),
     )
 

@@ -117,9 +117,9 @@ def ledger_problem(error: SessionLedgerError) -> HTTPProblem:
         case HistoryCut() | LedgerRestored():
             return HTTPProblem(410, error.code, str(error))
         case ReauthenticationRequired():
-            return HTTPProblem(401, error.code, "who bears the session must prove anew who that is")
+            return HTTPProblem(401, error.code, "its bearer must prove again who that is")
         case LogError():
-            # Its message is for who keeps the ledger, and may name files.
+            # Its message is for whoever keeps the ledger, and may name files.
             return unavailable(error.code, "the ledger can't be used now")
     return unavailable(error.code, str(error))
 

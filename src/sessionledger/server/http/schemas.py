@@ -112,7 +112,7 @@ class Sighting(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Proof(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """That the bearer of a session just proved anew who that is."""
+    """That the bearer of a session has just proved again who that is."""
 
     reason: Text | None = None
     context: Context | None = None
@@ -273,7 +273,7 @@ def session_document(session: Session) -> SessionDocument:
 
 
 def issued_document(issued: IssuedSession) -> IssuedDocument:
-    """A session with its token, for who made or rotated it."""
+    """A session with its token, for whoever made or rotated it."""
     return IssuedDocument(token=issued.token, **_fields(issued))
 
 

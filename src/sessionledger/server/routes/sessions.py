@@ -155,7 +155,7 @@ async def touch_session(
 async def reauthenticate_session(
     request: HandlerRequest, handle: Handle, data: JSONBody[Proof]
 ) -> Response[SessionDocument]:
-    """The bearer of a live session proved anew, just now, who it is; so it was seen as well."""
+    """The bearer of a live session has just proved again who it is; so it was seen as well."""
     await _count_write(request, handle)
     proved = await ledger_of(request).sessions.reauthenticate(
         handle=handle, reason=data.reason, actor=caller_of(request).name, context=data.context

@@ -170,7 +170,7 @@ class ByToken(TokenFacade):
         actor: str | None = None,
         context: Mapping[str, str] | None = None,
     ) -> Session | None:
-        """Record that the bearer of a live session proved anew, just now, who it is.
+        """Record that the bearer of a live session has just proved again who it is.
 
         Takes the token or `handle`.
         """
