@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 from sessionledger import SessionStore
 from sessionledger.console.app import MAX_STREAMS
@@ -58,6 +59,7 @@ def test_anybody_s_text_is_shown_as_text(visitor: Visitor, store: SessionStore) 
     assert "<img src=x" not in page
 
 
+@pytest.mark.middle
 def test_the_feed_tells_what_other_processes_do(
     running: Running, visitor: Visitor, store: SessionStore
 ) -> None:
@@ -109,6 +111,7 @@ def test_so_many_feeds_are_open_at_most(running: Running, visitor: Visitor) -> N
         until(is_open)
 
 
+@pytest.mark.middle
 def test_a_damaged_chain_is_told_with_the_first_event(tmp_path: Path) -> None:
     key = make_key(tmp_path, "ops", *SCOPES)
     ledger = tmp_path / "sessions.db"

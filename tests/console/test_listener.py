@@ -26,6 +26,7 @@ def console_of(served: Served) -> str:
     return told.removeprefix("console at ")
 
 
+@pytest.mark.middle
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_service_serves_the_console_beside(tmp_path: Path, workers: str) -> None:
     key = make_key(tmp_path, "ops", "sessions:read", "events:read", "sessions:create")
@@ -41,6 +42,7 @@ def test_a_service_serves_the_console_beside(tmp_path: Path, workers: str) -> No
         assert "Traceback" not in "".join(served.rest())
 
 
+@pytest.mark.middle
 def test_the_console_comes_back_with_its_worker(tmp_path: Path) -> None:
     key = make_key(tmp_path, "ops", "sessions:read")
     with Served(tmp_path, *CONSOLE, "--workers", "2") as served:
@@ -58,6 +60,7 @@ def children(pid: int) -> list[int]:
     return [*map(int, told.read_text().split())]
 
 
+@pytest.mark.middle
 def test_a_file_ledger_has_the_console_in_the_process_that_writes_it(tmp_path: Path) -> None:
     ledger = f"file://{tmp_path / 'ledger'}"
     with SessionStore.open(ledger) as store:
@@ -98,6 +101,7 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.middle
 def test_the_console_shows_a_ledger_in_postgresql(tmp_path: Path) -> None:
     url = postgres_server.address(tmp_path)
     key = make_key(tmp_path, "ops", *SCOPES, ledger=url)
