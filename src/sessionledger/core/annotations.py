@@ -1,4 +1,4 @@
-"""Who, why and whence: what stands beside an event, as its headers."""
+"""Who, why and from where: what stands beside an event, in its headers."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _touched(state: State, event: Touched) -> State:
 
 
 def _with_rare_fields(touched: Session, before: Session, event: Touched) -> Session:
-    """What few touches tell: a proof of who it is, a successor, whence it came."""
+    """What few touches tell: a proof of who it is, a successor, where it came from."""
     if event.context and event.last_seen_at > before.last_seen_at:
         touched = replace(touched, context=dict(event.context))
     if event.authenticated_at is not None:

@@ -120,7 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def context_of(self, request: Request) -> Mapping[str, str] | None:
-        """What is noted of a request, without any token that the client put into it."""
+        """What the history keeps of a request, without any token that the client put into it."""
         told = self.context(request)
         return {name: without_tokens(text) for name, text in told.items()} or None
 
