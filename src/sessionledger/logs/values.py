@@ -162,6 +162,11 @@ class RowFilter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
             return row.expires, row.key
         return (row.created,) if self.by_creation else (row.key,)
 
+    def follows(self, row: Row, other: Row) -> bool:
+        """Whether a row comes behind another one in the listing."""
+        places = self.position(row), self.position(other)
+        return places[0] < places[1] if self.newest_first else places[0] > places[1]
+
 
 ALL_ROWS = RowFilter()
 """The filter without a condition."""

@@ -63,11 +63,11 @@ def test_an_endpoint_is_made_listed_and_ended(hooked: Web) -> None:
 def test_an_endpoint_begins_with_what_happens_next_or_after_an_event(hooked: Web) -> None:
     hooked.create()
     log = webhooks(hooked).log
-    for told, cursor in (({}, 1), ({"after": 0}, 0)):
+    for told, cursor in (({}, 1), ({"after": 0}, 0), ({"after": 0.0}, 0)):
         assert log.cursor(TOPIC, f"webhook.{made(hooked, **told)['id']}") == cursor
     answer = hooked("POST", HOOKS, json={"url": URL, "after": 2})
     assert problem(answer) == (422, "invalid_session", "after")
-    assert len(webhooks(hooked).list()) == 2
+    assert len(webhooks(hooked).list()) == 3
 
 
 def test_a_request_that_is_repeated_makes_one_endpoint_and_a_new_secret(hooked: Web) -> None:
@@ -108,6 +108,7 @@ def test_an_address_that_can_not_be_used_is_refused(hooked: Web, url: str) -> No
         ({"types": []}, "types"),
         ({"principals": ["a"] * 101}, "principals"),
         ({"after": -1}, "after"),
+        ({"after": 0.5}, "after"),
         ({"url": f"https://example.com/{'x' * 2048}"}, "url"),
         ({"url": None}, "url"),
     ],

@@ -127,7 +127,8 @@ class Connection:
             raise
 
     def _ask_alone(self, sql: str, values: Sequence[Any]) -> Lines:
-        if values and self._settings is None and are_plain(values):
+        is_alone = self._settings is None and self.is_idle
+        if values and is_alone and are_plain(values):
             return self._prepared.fetch(_named(sql, self._schema), values)
         return _lines(self._execute(self._cursor, (sql, values)))
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from psycopg import Connection
 from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
@@ -39,19 +39,25 @@ class PreparedStatements:
         self._raw = raw.pgconn
         self._wait = wait
         self._names: dict[bytes, bytes] = {}
+        self._numbers = count()
         self._results = Transformer(raw)
 
     def fetch(self, sql: bytes, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The lines that a statement answers. Raises what psycopg does."""
-        name = self._names.get(sql) or self._prepare(sql)
-        result = self._wait(self._executed(name, values))
+        """What a statement answers, outside of a transaction. Raises what psycopg does."""
+        try:
+            result = self._wait(self._executed(self._names.get(sql) or self._prepare(sql), values))
+        except InvalidSqlStatementName:
+            # psycopg lets the server forget all of them after a rollback, and after a change of
+            # tables. So nothing was done yet.
+            self._names.clear()
+            result = self._wait(self._executed(self._prepare(sql), values))
         self._results.set_pgresult(result, format=Format.BINARY)
         return self._results.load_rows(0, result.ntuples, tuple)
 
     def _prepare(self, sql: bytes) -> bytes:
         # Beyond the most each is prepared for one call.
         is_kept = len(self._names) < MOST
-        name = b"sessionledger_%d" % len(self._names) if is_kept else b""
+        name = b"sessionledger_%d" % next(self._numbers) if is_kept else b""
         self._raw.send_prepare(name, _numbered(sql))
         self._wait(self._answered())
         if is_kept:

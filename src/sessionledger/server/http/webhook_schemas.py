@@ -36,7 +36,8 @@ class NewEndpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     url: Annotated[str, Meta(min_length=1, max_length=MAX_URL_CHARS)]
     types: Annotated[tuple[Type, ...], Meta(min_length=1, max_length=6)] = DEFAULT_TYPES  # type: ignore[assignment]
     principals: Annotated[list[KnownName], Meta(max_length=MAX_PRINCIPALS)] = []
-    after: Annotated[int, Meta(ge=0, lt=10**18)] | None = None
+    # JSON has one kind of numbers: 3 and 3.0 are the same. Ids of events end at 2 ** 53.
+    after: Annotated[float, Meta(ge=0, lt=1 << 53, multiple_of=1)] | None = None
 
 
 class EndpointDocument(msgspec.Struct, kw_only=True):

@@ -73,7 +73,8 @@ async def add_endpoint(
         host = host_of(data.url)
         told = (data.url, data.types, data.principals)
         allow = host if host in allowed else None
-        return webhooks.add(*told, allow=allow, after=data.after, id=id)
+        after = None if data.after is None else int(data.after)
+        return webhooks.add(*told, allow=allow, after=after, id=id)
 
     return new_endpoint_document(await _ask(request, add))
 
