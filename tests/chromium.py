@@ -50,7 +50,13 @@ class Chromium:
 
     def write(self, selector: str, text: str) -> None:
         """Type a text into a field."""
-        element = self._find("css selector", selector)
+        self._write(self._find("css selector", selector), text)
+
+    def write_at(self, xpath: str, text: str) -> None:
+        """Type a text into the field at an XPath."""
+        self._write(self._find("xpath", xpath), text)
+
+    def _write(self, element: str, text: str) -> None:
         self._tell("POST", f"element/{element}/value", text=text)
 
     def resize(self, width: int, height: int) -> None:
