@@ -16,7 +16,6 @@ WHAT = {
     "session_touched": "Changed",
     "session_expired": "Ended",
     "everybody_revoked": "Everybody was logged out",
-    "everybody_admitted": "That everybody was logged out was taken back",
     "selection_revoked": "A selection of sessions was ended",
     "ledger_restored": "The ledger was restored from a backup",
 }
@@ -29,7 +28,6 @@ CAUSES = {
     "lapsed": "its time was over",
     "parent_ended": "its parent ended",
     "everybody": "everybody was logged out",
-    "restored": "a backup was restored",
 }
 
 
