@@ -58,7 +58,7 @@ def test_others_and_then_all_of_a_principal_are_ended(
 ) -> None:
     old, kept = create(store, "bob").handle, create(store, "bob").handle
     page = f"{running.url}/principal?name=bob"
-    act(browser, page, "End all others")
+    act(browser, page, "End all but this one")
     assert not is_live_elsewhere(folder, old)
     assert is_live_elsewhere(folder, kept)
     act(browser, page, "End all sessions of this principal")

@@ -41,7 +41,14 @@ def test_a_head_that_the_log_never_had_is_told(visitor: Visitor, store: SessionS
     head = store.head()
     page = verify(visitor, expect=f"{head.topic}:{head.id + 5}:sha256:{'0' * 64}")
     assert "the log was cut short" in page
-    assert "a head is topic:id:hash" in verify(visitor, expect="nonsense")
+
+
+def test_what_is_no_head_is_refused_and_replaces_no_result(visitor: Visitor) -> None:
+    before = visitor.get("/integrity").text.partition("Verify the chain")[2][:400]
+    answer = visitor.post("/integrity/verify", csrf=visitor.csrf(), expect="rubbish")
+    assert answer.status_code == 400
+    assert "topic:id:hash" in answer.text
+    assert visitor.get("/integrity").text.partition("Verify the chain")[2][:400] == before
 
 
 def test_an_examination_tells_what_the_doctor_finds(visitor: Visitor) -> None:

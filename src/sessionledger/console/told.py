@@ -20,7 +20,7 @@ WHAT = {
     "ledger_restored": "The ledger was restored from a backup",
 }
 CAUSES = {
-    "revoked": "ended by somebody",
+    "revoked": "revoked",
     "signed_out": "signed out",
     "rotated": "got a new token",
     "reused": "an old token was used again",

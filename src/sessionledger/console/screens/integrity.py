@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from litestar import get, post
+from litestar.exceptions import ClientException
 from litestar.response import Redirect, Template
 
 from sessionledger import AsyncSessionStore, Finding, Verification
@@ -14,6 +16,7 @@ from sessionledger.console.views import ViewDependency, needs
 
 PATH = "/integrity"
 MAX_LISTED = 200
+_HEAD = re.compile(r"[A-Za-z0-9._-]+:[0-9]+:sha256:[0-9a-f]{64}", re.ASCII)
 VERIFY, EXAMINE = "verify", "examine"
 """The kinds of jobs."""
 
@@ -72,6 +75,8 @@ async def integrity_page(view: ViewDependency) -> Template:
 async def begin_verification(view: ViewDependency) -> Redirect:
     """Verify the chain in the background."""
     store, expect = view.sessions, view.form.get("expect", "").strip() or None
+    if expect is not None and not _HEAD.fullmatch(expect):
+        raise ClientException("An earlier head is topic:id:hash, as this page shows the head.")
     total = (await store.head()).id
     begun = view.jobs.start(
         VERIFY, view.operator.name, lambda told: verify(store, expect, told), total
